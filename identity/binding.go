@@ -1,0 +1,44 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Why a record or a token may not act for an account. Errors of [Record.Bind]
+// and [Auth.Bearer] wrap them and name both sides.
+var (
+	ErrOtherWorkspace = errors.New("belongs to another workspace")
+	ErrOtherUser      = errors.New("belongs to another user")
+	ErrBadKey         = errors.New("has an unusable private key")
+)
+
+// Bind checks that r may act for acct: it is of the same workspace, of the same
+// user where acct names one, and its key is good. A record that names no user
+// is not taken for that of the user whom acct names.
+//
+// The identity's account is acct with what acct leaves open filled in from r.
+func (r *Record) Bind(acct Account) (*Identity, error) {
+	if r.WorkspaceID != acct.WorkspaceID || acct.WorkspaceID == "" {
+		return nil, fmt.Errorf("agent identity %q %w: it is of %q, wanted is %q",
+			r.AgentRuntimeID, ErrOtherWorkspace, r.WorkspaceID, acct.WorkspaceID)
+	}
+	if acct.UserID != "" && r.UserID != acct.UserID {
+		return nil, fmt.Errorf("agent identity %q %w: it is of %q, wanted is %q",
+			r.AgentRuntimeID, ErrOtherUser, r.UserID, acct.UserID)
+	}
+	key, err := ParseKey(r.PrivateKey.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("agent identity %q %w: %w", r.AgentRuntimeID, ErrBadKey, err)
+	}
+	for _, fill := range []struct {
+		to   *string
+		from string
+	}{{&acct.UserID, r.UserID}, {&acct.Email, r.Email}, {&acct.PlanType, r.PlanType}} {
+		if *fill.to == "" {
+			*fill.to = fill.from
+		}
+	}
+	acct.FedRAMP = acct.FedRAMP || r.FedRAMP
+	return &Identity{r.AgentRuntimeID, key, acct, r.TaskID, r.RegisteredAt}, nil
+}

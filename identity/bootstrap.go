@@ -1,0 +1,139 @@
+package identity
+
+import "strings"
+
+// BootstrapKind tells what a request is to the making of identities. Requests
+// that make one cannot be signed by it.
+type BootstrapKind int
+
+// The kinds of request.
+const (
+	// BootstrapNone is any other request.
+	BootstrapNone BootstrapKind = iota
+	// BootstrapBiscuit asks for the human biscuit; it takes a Bearer token.
+	BootstrapBiscuit
+	// BootstrapRegistration registers an agent or a task. It keeps what the
+	// client sent, and nothing of ours is put on it.
+	BootstrapRegistration
+)
+
+// String returns "none", "biscuit" or "registration".
+func (k BootstrapKind) String() string {
+	switch k {
+	case BootstrapBiscuit:
+		return "biscuit"
+	case BootstrapRegistration:
+		return "registration"
+	}
+	return "none"
+}
+
+// IsBootstrapPath tells the kind of a request by its path, percent-encoded as it
+// was sent and without the query: …/authenticate_app_v2, …/v1/agent/register and
+// …/v1/agent/*/task/register. Doubled and trailing slashes do not count, since
+// clients that join URLs carelessly send them.
+//
+// A path that some server may take for one of these, but that no client has
+// reason to send (that ending percent-encoded, in capitals, with dot segments,
+// backslashes or parameters), is BootstrapRegistration whatever it says: no
+// credential of ours goes there.
+func IsBootstrapPath(path string) BootstrapKind {
+	if kind := bootstrapKind(joinSegments(path)); kind != BootstrapNone {
+		return kind
+	}
+	plain := plainPath(path)
+	// Servers differ in whether an empty segment is one that ".." removes.
+	for _, p := range []string{plain, joinSegments(plain)} {
+		if bootstrapKind(joinSegments(removeDots(p))) != BootstrapNone {
+			return BootstrapRegistration
+		}
+	}
+	return BootstrapNone
+}
+
+// bootstrapKind wants a path without doubled or trailing slashes. An id that was
+// sent with a slash in it makes more than one segment.
+func bootstrapKind(path string) BootstrapKind {
+	switch {
+	case strings.HasSuffix(path, "/authenticate_app_v2"):
+		return BootstrapBiscuit
+	case strings.HasSuffix(path, "/v1/agent/register"),
+		strings.HasSuffix(path, "/task/register") && strings.Contains(path, "/v1/agent/"):
+		return BootstrapRegistration
+	}
+	return BootstrapNone
+}
+
+func joinSegments(path string) string {
+	var b strings.Builder
+	b.Grow(len(path) + 1)
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment != "" {
+			b.WriteByte('/')
+			b.WriteString(segment)
+		}
+	}
+	return b.String()
+}
+
+// plainPath undoes the disguises that a server might see through, but for dots.
+func plainPath(path string) string {
+	// Servers decode once; one behind a gateway, twice. More is no path.
+	for range 4 {
+		decoded := unescape(path)
+		if decoded == path {
+			break
+		}
+		path = decoded
+	}
+	path = strings.ReplaceAll(strings.ToLower(path), `\`, "/")
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if end := strings.IndexAny(segment, ";?#"); end >= 0 {
+			segments[i] = segment[:end]
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+func removeDots(path string) string {
+	var kept []string
+	for segment := range strings.SplitSeq(path, "/") {
+		switch segment {
+		case ".":
+		case "..":
+			kept = kept[:max(0, len(kept)-1)]
+		default:
+			kept = append(kept, segment)
+		}
+	}
+	return strings.Join(kept, "/")
+}
+
+// unescape decodes %XX, leaves a % that begins none, and drops spaces and control
+// characters.
+func unescape(s string) string {
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]) {
+			c = unhex(s[i+1])<<4 | unhex(s[i+2])
+			i += 2
+		}
+		if c > ' ' && c != 0x7f {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return (c | 0x20) - 'a' + 10
+}

@@ -1,0 +1,84 @@
+package identity
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Claims is what an id token says of whom it was issued to. Fields that it does
+// not hold are empty.
+type Claims struct {
+	UserID    string
+	AccountID string
+	PlanType  string
+	Email     string
+	FedRAMP   bool
+	Expiry    time.Time
+}
+
+// ParseClaims reads the claims of an id token. It does not verify the token's
+// signature: the token comes from a file that only its owner can write, and
+// nothing is granted because of it.
+func ParseClaims(jwt string) (Claims, error) {
+	c, err := parseClaims(jwt)
+	if err != nil {
+		return Claims{}, fmt.Errorf("id token: %w; %s", err, remedyLogin)
+	}
+	return c, nil
+}
+
+func parseClaims(jwt string) (Claims, error) {
+	payload, err := jwtPayload(jwt)
+	if err != nil {
+		return Claims{}, err
+	}
+	var d decoder
+	o := d.document("claims", payload)
+	auth := o.object("https://api.openai.com/auth")
+	c := Claims{
+		UserID:    auth.string("chatgpt_user_id"),
+		AccountID: auth.string("chatgpt_account_id"),
+		PlanType:  auth.string("chatgpt_plan_type"),
+		FedRAMP:   auth.bool("chatgpt_account_is_fedramp"),
+		Email:     o.string("email"),
+		Expiry:    o.seconds("exp"),
+	}
+	if c.UserID == "" {
+		c.UserID = auth.string("user_id")
+	}
+	if c.Email == "" {
+		c.Email = o.object("https://api.openai.com/profile").string("email")
+	}
+	return c, d.err
+}
+
+// TokenExpiry returns when an access token expires, by its claim exp. It
+// returns false for a token that does not say.
+func TokenExpiry(jwt string) (time.Time, bool) {
+	payload, err := jwtPayload(jwt)
+	if err != nil {
+		return time.Time{}, false
+	}
+	var d decoder
+	exp := d.document("claims", payload).seconds("exp")
+	if d.err != nil || exp.IsZero() {
+		return time.Time{}, false
+	}
+	return exp, true
+}
+
+// jwtPayload returns the claims of a JWT in compact form as JSON text.
+func jwtPayload(jwt string) ([]byte, error) {
+	parts := strings.Split(jwt, ".")
+	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
+		return nil, errors.New("not a JWT: expected three parts")
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil, errors.New("not a JWT: the claims are not base64url")
+	}
+	return payload, nil
+}

@@ -1,0 +1,176 @@
+package identity
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	// A file that Codex is writing is whole again within a quarter of a second.
+	rereadTimes    = 50
+	rereadInterval = 5 * time.Millisecond
+
+	// A file changed more recently than this may change again without its
+	// modification time showing it: some file systems count in two seconds.
+	mtimeGranularity = 2 * time.Second
+)
+
+// DefaultHome returns the Codex home directory of the environment: $CODEX_HOME,
+// else .codex in $HOME ($USERPROFILE where there is no $HOME). It need not exist.
+func DefaultHome(getenv func(string) string) (string, error) {
+	if dir := getenv("CODEX_HOME"); dir != "" {
+		return dir, nil
+	}
+	for _, name := range []string{"HOME", "USERPROFILE"} {
+		if home := getenv(name); home != "" {
+			return filepath.Join(home, ".codex"), nil
+		}
+	}
+	return "", errors.New("no Codex home: neither CODEX_HOME nor HOME is set; set CODEX_HOME")
+}
+
+// Home is a Codex home directory. It is safe for concurrent use.
+type Home struct {
+	dir string
+
+	lock chan struct{} // a mutex that waits no longer than a context
+	last reading
+
+	now  func() time.Time
+	wait func(context.Context, time.Duration) error
+}
+
+// reading is what auth.json held when it was last read.
+type reading struct {
+	info   fs.FileInfo // nil if it never was
+	sum    [sha256.Size]byte
+	recent bool // it had just been changed, so that info proves nothing
+	auth   *Auth
+	err    error
+}
+
+// OpenHome returns the Codex home at dir, which need not exist yet.
+func OpenHome(dir string) *Home {
+	return &Home{dir: dir, lock: make(chan struct{}, 1), now: time.Now, wait: sleep}
+}
+
+// Dir returns the directory.
+func (h *Home) Dir() string { return h.dir }
+
+// Path returns the path of auth.json.
+func (h *Home) Path() string { return filepath.Join(h.dir, "auth.json") }
+
+// Load returns the parsed auth.json. It reads the file only if it changed, and
+// the result is shared: callers must not change it.
+//
+// Codex does not write the file atomically. One that is empty or not JSON is
+// read again for a quarter of a second before it is reported, and reported it is
+// although an older version is known: what that held may have been revoked.
+//
+// The error wraps [ErrNoLogin] if there is no such file, and is a [*FileError]
+// if there is one that cannot be used.
+func (h *Home) Load(ctx context.Context) (*Auth, error) {
+	select {
+	case h.lock <- struct{}{}:
+		defer func() { <-h.lock }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	for i := 0; ; i++ {
+		r, fresh, err := h.read()
+		if err != nil {
+			h.last = reading{}
+			return nil, err
+		}
+		e, _ := errors.AsType[*FileError](r.err)
+		if !fresh || e == nil || !e.unfinished || i == rereadTimes {
+			h.last = r
+			return r.auth, r.err
+		}
+		if err := h.wait(ctx, rereadInterval); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// read reads auth.json. It returns h.last if nothing changed, and whether what it
+// returns is new. The error is one of reading; what is wrong with the content
+// is in the reading.
+func (h *Home) read() (r reading, fresh bool, err error) {
+	path := h.Path()
+	info, err := os.Stat(path)
+	if err != nil {
+		return r, false, h.openError(err)
+	}
+	if !info.Mode().IsRegular() {
+		return r, false, &FileError{Path: path, Reason: "not a regular file", Remedy: "remove it and " + remedyLogin}
+	}
+	if h.last.info != nil && !h.last.recent && sameVersion(h.last.info, info) {
+		return h.last, false, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return r, false, h.openError(err)
+	}
+	defer f.Close()
+	// Of the file that was opened, and from before it is read: a change
+	// meanwhile makes the next Load read again.
+	if info, err = f.Stat(); err != nil {
+		return r, false, h.openError(err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxAuthBytes+1))
+	if err != nil {
+		return r, false, h.openError(err)
+	}
+	r = reading{info: info, sum: sha256.Sum256(raw), recent: h.now().Sub(info.ModTime()) < mtimeGranularity}
+	// An error is known only for the very file that it was found in: another
+	// write that stops at the same byte is a new one, to be waited for.
+	if h.last.info != nil && h.last.sum == r.sum && (h.last.err == nil || sameVersion(h.last.info, info)) {
+		r.auth, r.err = h.last.auth, h.last.err
+		return r, false, nil
+	}
+	r.auth, r.err = parseAuth(path, raw)
+	return r, true, nil
+}
+
+func (h *Home) openError(err error) error {
+	path := h.Path()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(h.dir); errors.Is(err, fs.ErrNotExist) {
+			path = h.dir
+		}
+		return fmt.Errorf("%w: %s does not exist; %s", ErrNoLogin, path, remedyLogin)
+	case errors.Is(err, fs.ErrPermission):
+		return &FileError{Path: path, Reason: "permission denied", Remedy: "let the user who runs agentproxy read it", Err: err}
+	}
+	var cause *fs.PathError
+	if errors.As(err, &cause) {
+		err = cause.Err // the path is in front already
+	}
+	return &FileError{Path: path, Reason: err.Error(), Remedy: "see that it is a readable file", Err: err}
+}
+
+// sameVersion reports whether a and b are the same file, unchanged as far as
+// its inode tells.
+func sameVersion(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,46 @@
+package identity
+
+import (
+	"crypto/ecdh"
+	"crypto/sha512"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/nacl/box"
+)
+
+// X25519 returns the key that task ids are sealed for. As libsodium's
+// crypto_sign_ed25519_sk_to_curve25519 does, it takes the first half of the
+// seed's SHA-512 and clamps it.
+func (k *Key) X25519() *ecdh.PrivateKey {
+	h := sha512.Sum512(k.private.Seed())
+	h[0] &= 248
+	h[31] = h[31]&127 | 64
+	x, err := ecdh.X25519().NewPrivateKey(h[:32])
+	if err != nil {
+		panic("identity: X25519 refused 32 bytes") // it takes any 32
+	}
+	return x
+}
+
+// OpenTaskID opens the encrypted_task_id of a task registration: standard
+// base64 of a NaCl sealed box (crypto_box_seal) for [Key.X25519]. The task id
+// must be UTF-8 and not empty.
+func (k *Key) OpenTaskID(encrypted string) (string, error) {
+	sealed, err := decodeBase64(encrypted)
+	if err != nil {
+		return "", fmt.Errorf("encrypted_task_id: %w", err)
+	}
+	x := k.X25519()
+	id, ok := box.OpenAnonymous(nil, sealed, (*[32]byte)(x.PublicKey().Bytes()), (*[32]byte)(x.Bytes()))
+	switch {
+	case !ok:
+		return "", errors.New("encrypted_task_id was not sealed for this agent's key, or is damaged")
+	case len(id) == 0:
+		return "", errors.New("encrypted_task_id holds an empty task id")
+	case !utf8.Valid(id):
+		return "", errors.New("encrypted_task_id holds a task id that is not UTF-8")
+	}
+	return string(id), nil
+}

@@ -1,0 +1,71 @@
+package identity
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+const redacted = "[redacted]"
+
+// Secret is a string that must not be shown. However it is printed, logged or
+// encoded, "[redacted]" appears in its place; [Secret.Reveal] alone gives the
+// value.
+//
+// Keep a Secret, and what holds one, in exported fields: fmt cannot call the
+// methods of an unexported field and prints the string that it is.
+type Secret string
+
+var (
+	_ fmt.Formatter  = Secret("")
+	_ slog.LogValuer = Secret("")
+)
+
+// Reveal returns the value.
+func (s Secret) Reveal() string { return string(s) }
+
+// String returns "[redacted]".
+func (Secret) String() string { return redacted }
+
+// GoString returns "[redacted]".
+func (Secret) GoString() string { return redacted }
+
+// Format writes "[redacted]" for every verb, %x and %d included.
+func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// MarshalText returns "[redacted]".
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// MarshalJSON returns "[redacted]" as a JSON string.
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// LogValue returns "[redacted]".
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Given a verb that does not suit, as %s does not suit a pointer, fmt prints
+// what it points at without calling any method. The types that hold secrets
+// therefore print themselves: as they would anyway, secrets redacted.
+
+// Format implements [fmt.Formatter] without showing a secret.
+func (t Tokens) Format(f fmt.State, verb rune) {
+	type plain Tokens
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(t))
+}
+
+// Format implements [fmt.Formatter] without showing a secret.
+func (r Record) Format(f fmt.State, verb rune) {
+	type plain Record
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(r))
+}
+
+// Format implements [fmt.Formatter] without showing a secret.
+func (a Auth) Format(f fmt.State, verb rune) {
+	type plain Auth
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(a))
+}
+
+// Format implements [fmt.Formatter] without showing a secret.
+func (id Identity) Format(f fmt.State, verb rune) {
+	type plain Identity
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(id))
+}

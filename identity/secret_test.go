@@ -1,0 +1,68 @@
+package identity
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+// However a value that holds a secret is printed, logged or encoded, none of
+// the secret shows.
+func TestRedaction(t *testing.T) {
+	key := mustKey(t)
+	auth := mustAuth(t, authJSON(`"agent_identity":"`+testJWT(jwtClaims)+`"`))
+	record, err := ParseRecord([]byte(shapeC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := record.Bind(Account{WorkspaceID: "ws-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := key.private.Seed()
+	secrets := []string{
+		"access-secret", "refresh-secret", testJWT(testClaims), testJWT(jwtClaims), testKey, string(seed), hex.EncodeToString(seed),
+		base64.StdEncoding.EncodeToString(seed), base64.StdEncoding.EncodeToString(key.private), fmt.Sprint(seed[:8])[1:16],
+		hex.EncodeToString([]byte("access-secret")), strings.Trim(fmt.Sprint([]byte("access-secret")), "[]"),
+	}
+	for _, v := range []any{
+		Secret("access-secret"), []Secret{"access-secret"}, map[string]Secret{"k": "access-secret"},
+		key, *key, []Key{*key}, auth, *auth, auth.Tokens, *auth.Tokens, record, *record, auth.Record, id, *id,
+		struct{ T *Tokens }{auth.Tokens}, struct{ A *Auth }{auth}, struct{ R *Record }{record}, struct{ I *Identity }{id}, []*Auth{auth},
+		struct{ K *Key }{key}, struct{ K Key }{*key},
+	} {
+		var out, log bytes.Buffer
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%10.3s", "%T"} {
+			fmt.Fprintf(&out, verb+"\n", v)
+		}
+		encoded, err := json.Marshal(v)
+		if err != nil {
+			t.Errorf("%T: %v", v, err)
+		}
+		out.Write(encoded)
+		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", v)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v)
+		out.Write(log.Bytes())
+		for _, secret := range secrets {
+			if strings.Contains(out.String(), secret) {
+				t.Errorf("%T shows %q", v, secret)
+				break
+			}
+		}
+	}
+	for _, got := range []string{Secret("x").String(), Secret("x").GoString(), fmt.Sprint(Secret("x")), Secret("x").LogValue().String()} {
+		equal(t, "secret", got, "[redacted]")
+	}
+	equal(t, "key", fmt.Sprintf("%x", key), key.PublicKey())
+	equal(t, "key", key.GoString(), key.PublicKey())
+	equal(t, "zero key", fmt.Sprint(Key{}), "ssh-ed25519")
+	text, err := Secret("x").MarshalText()
+	if err != nil || string(text) != "[redacted]" {
+		t.Errorf("%s, %v", text, err)
+	}
+}
