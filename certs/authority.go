@@ -1,0 +1,281 @@
+// Package certs is a local certificate authority for a handful of hosts, and
+// the leaf certificates that it issues for them.
+//
+// The authority is a pair of PEM files in a directory of its own: ca.pem, which
+// clients are told to trust, and ca-key.pem, which never leaves the machine. It
+// carries critical name constraints (RFC 5280, section 4.2.1.10), so that even
+// who steals the key can impersonate nothing but those hosts.
+//
+// Leaf certificates and their key live in memory only.
+package certs
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// commonName begins the subject of every CA made here. A short id of its
+	// key follows: after a rotation two CAs of one name would make OpenSSL try
+	// the wrong key.
+	commonName = "agentproxy CA "
+
+	// authorityYears is how long a CA is valid. Replacing it means telling
+	// every client, and its reach is bounded by name rather than by time.
+	authorityYears = 10
+
+	// backdate is how far before their making certificates are valid, for
+	// clients whose clock is behind.
+	backdate = time.Hour
+)
+
+// Config says where a certificate authority lies and what it is for.
+type Config struct {
+	// Dir is the directory of ca.pem and ca-key.pem. It is created, readable
+	// by its owner alone.
+	Dir string
+	// Hosts are the host patterns that the authority must be able to vouch
+	// for, "example.com" or "*.example.com". Either one allows example.com and
+	// everything below it, since name constraints know no finer distinction.
+	Hosts []string
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Authority is a certificate authority that has been loaded and checked. Its
+// methods may be used from several goroutines at once.
+type Authority struct {
+	path    string
+	cert    *x509.Certificate
+	key     *ecdsa.PrivateKey
+	domains []string // of the name constraints, lower case
+	now     func() time.Time
+
+	leafKey *ecdsa.PrivateKey // shared by all leaves
+	mu      sync.Mutex
+	leaves  map[string]*tls.Certificate // by lower-case host
+}
+
+// Open loads the CA in cfg.Dir, and makes one first if there is none: ECDSA
+// P-256, valid for ten years. Of several processes that open an empty directory
+// at once, one makes the CA and all return it.
+//
+// A CA that is there is never overwritten, however broken. The error is a
+// single line that names the file, what is wrong with it, and the remedy; so it
+// is when the name constraints do not cover all of cfg.Hosts.
+func Open(cfg Config) (*Authority, error) {
+	// A CA that is there needs neither lock nor write permission.
+	a, err := Load(cfg)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return a, err
+	}
+	certPEM, keyPEM, err := generate(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	a, err = Load(cfg)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return a, err // another process was faster
+	}
+	if err := s.write(certPEM, keyPEM); err != nil {
+		return nil, err
+	}
+	return Load(cfg)
+}
+
+// Load is Open for those who only look: it writes nothing. Where there is no CA
+// the error satisfies errors.Is(err, fs.ErrNotExist).
+func Load(cfg Config) (*Authority, error) {
+	domains, err := baseDomains(cfg.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	certPEM, keyPEM, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	cert, err := parseCertificate(certPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w; restore it, or %s", s.cert(), err, rotate)
+	}
+	key, err := parseKey(keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w; restore it, or %s", s.key(), err, rotate)
+	}
+	if !key.PublicKey.Equal(cert.PublicKey) {
+		return nil, fmt.Errorf("read %s: not the key of %s; restore the pair, or %s", s.key(), s.cert(), rotate)
+	}
+	if err := checkAuthority(cert, cfg.time(), domains); err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.cert(), err)
+	}
+	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a key for leaf certificates: %w", err)
+	}
+	return &Authority{
+		path:    s.cert(),
+		cert:    cert,
+		key:     key,
+		domains: permitted(cert),
+		now:     cfg.time,
+		leafKey: leafKey,
+		leaves:  make(map[string]*tls.Certificate),
+	}, nil
+}
+
+// Rotate puts a new CA for cfg.Hosts in the place of the one in cfg.Dir, which
+// may be broken or missing. The former certificate is kept beside it as
+// ca-<time>.pem, for whoever must trust both for a while; the former private
+// key is deleted, being of no more use to anybody but a thief.
+//
+// Processes that run with the former CA keep using it until they load anew.
+func Rotate(cfg Config) (*Authority, error) {
+	certPEM, keyPEM, err := generate(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	retired, err := s.retire(cfg.time())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.write(certPEM, keyPEM); err != nil {
+		if retired != "" && !s.hasKey(keyPEM) {
+			os.Rename(retired, s.cert()) // the former pair is still whole
+		}
+		return nil, err
+	}
+	return Load(cfg)
+}
+
+// Certificate returns the CA's certificate, which must not be changed.
+func (a *Authority) Certificate() *x509.Certificate { return a.cert }
+
+// Path returns the path of ca.pem.
+func (a *Authority) Path() string { return a.path }
+
+// PEM returns the CA's certificate, for clients to trust. It never contains a
+// key, and no former CA: one that was rotated away because its key was stolen
+// must not be trusted any longer.
+func (a *Authority) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+}
+
+// Fingerprint returns the SHA-256 of the CA's certificate for people to
+// compare, as openssl x509 -fingerprint -sha256 prints it: "3A:5F:…".
+func (a *Authority) Fingerprint() string {
+	return strings.ReplaceAll(fmt.Sprintf("% X", sha256.Sum256(a.cert.Raw)), " ", ":")
+}
+
+// time is the time by cfg's clock.
+func (cfg Config) time() time.Time {
+	if cfg.Now == nil {
+		return time.Now()
+	}
+	return cfg.Now()
+}
+
+// generate makes a CA for cfg.Hosts and returns its two files.
+func generate(cfg Config) (certPEM, keyPEM []byte, err error) {
+	domains, err := baseDomains(cfg.Hosts)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(domains) == 0 {
+		// Without a permitted name the constraints would permit every name.
+		return nil, nil, errors.New("make a CA: no hosts to make it for; configure at least one")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a CA: %w", err)
+	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a CA: %w", err)
+	}
+	id := sha256.Sum256(point) // RFC 7093, section 2, method 1
+	now := cfg.time()
+	// The serial number is left to x509, which draws 159 random bits.
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: fmt.Sprintf("%s%x", commonName, id[:4])},
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              now.AddDate(authorityYears, 0, 0),
+		KeyUsage:              x509.KeyUsageCertSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true, // no intermediate CAs
+		SubjectKeyId:          id[:20],
+		AuthorityKeyId:        id[:20],
+	}
+	constrain(template, domains)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a CA: %w", err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a CA: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
+}
+
+// checkAuthority reports why cert cannot be the CA for the domains at the time
+// now, with the remedy.
+func checkAuthority(cert *x509.Certificate, now time.Time, domains []string) error {
+	switch {
+	case !cert.BasicConstraintsValid || !cert.IsCA:
+		return fmt.Errorf("not the certificate of a CA; restore it, or %s", rotate)
+	case cert.KeyUsage&x509.KeyUsageCertSign == 0:
+		return fmt.Errorf("its key usage does not allow signing certificates; %s", rotate)
+	case now.After(cert.NotAfter):
+		return fmt.Errorf("expired on %s; %s", cert.NotAfter.Format(time.RFC3339), rotate)
+	case now.Before(cert.NotBefore):
+		return fmt.Errorf("not valid before %s; set this machine's clock, or %s", cert.NotBefore.Format(time.RFC3339), rotate)
+	case !cert.PermittedDNSDomainsCritical || len(cert.PermittedDNSDomains) == 0:
+		return fmt.Errorf("no critical name constraints, so it could vouch for any host; %s", rotate)
+	}
+	missing := slices.DeleteFunc(slices.Clone(domains), func(domain string) bool {
+		return covers(permitted(cert), domain)
+	})
+	if len(missing) > 0 {
+		return fmt.Errorf("its name constraints (%s) do not cover %s; %s",
+			strings.Join(permitted(cert), ", "), strings.Join(missing, ", "), rotate)
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Bundle returns systemRoots, in PEM, and the CA after them: the content of a
+// file for variables such as SSL_CERT_FILE that replace the system's roots
+// rather than add to them. Certificates are written once each, CAs made by this
+// package are left out of systemRoots, and so is whatever is no certificate.
+func (a *Authority) Bundle(systemRoots []byte) []byte {
+	var b bundle
+	b.add(systemRoots)
+	return append(b.pem, a.PEM()...)
+}
+
+// The usual places of root certificates, as crypto/x509 knows them. Of the
+// files the first is used, and the directories only without any.
+var (
+	rootFiles = [...]string{
+		"/etc/ssl/certs/ca-certificates.crt",                // Debian, Ubuntu, Gentoo, Arch
+		"/etc/pki/tls/certs/ca-bundle.crt",                  // Fedora, RHEL 6
+		"/etc/ssl/ca-bundle.pem",                            // openSUSE
+		"/etc/pki/tls/cacert.pem",                           // OpenELEC
+		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // CentOS, RHEL 7
+		"/etc/ssl/cert.pem",                                 // Alpine, macOS, OpenBSD
+		"/usr/local/etc/ssl/cert.pem",                       // FreeBSD
+		"/usr/local/share/certs/ca-root-nss.crt",            // DragonFly
+		"/etc/openssl/certs/ca-certificates.crt",            // NetBSD
+	}
+	rootDirs = [...]string{
+		"/etc/ssl/certs",               // SLES, FreeBSD 12.2
+		"/etc/pki/tls/certs",           // Fedora, RHEL
+		"/usr/local/share/certs",       // FreeBSD
+		"/etc/openssl/certs",           // NetBSD
+		"/system/etc/security/cacerts", // Android
+	}
+)
+
+// SystemRoots returns the machine's root certificates in PEM and the file or
+// directory that they are from. As for OpenSSL and Go, SSL_CERT_FILE replaces
+// the usual file, and certificates in the directories of SSL_CERT_DIR are added;
+// getenv looks the two up, nil for neither.
+//
+// CAs made by this package are left out, so that a bundle made in the
+// environment of an earlier bundle does not keep a CA that was rotated away. If
+// SSL_CERT_FILE holds nothing else, the usual file is read.
+func SystemRoots(getenv func(string) string) (roots []byte, path string, err error) {
+	if getenv == nil {
+		getenv = func(string) string { return "" }
+	}
+	return systemRoots(getenv("SSL_CERT_FILE"), getenv("SSL_CERT_DIR"), rootFiles[:], rootDirs[:])
+}
+
+func systemRoots(file, dirs string, usualFiles, usualDirs []string) (roots []byte, path string, err error) {
+	var b bundle
+	if file != "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, "", fmt.Errorf("SSL_CERT_FILE: %w; correct the variable or unset it", err)
+		}
+		kept, own := b.add(data)
+		if kept+own == 0 {
+			// Not to fall back: trusting nobody may be what was meant.
+			return nil, "", fmt.Errorf("SSL_CERT_FILE: read %s: no PEM certificate in it; correct the variable or unset it", file)
+		}
+		if kept > 0 {
+			path = file
+		}
+	}
+	for _, usual := range usualFiles {
+		if path != "" {
+			break
+		}
+		data, err := os.ReadFile(usual)
+		if err != nil {
+			continue
+		}
+		if kept, _ := b.add(data); kept > 0 {
+			path = usual
+		}
+	}
+	list := filepath.SplitList(dirs)
+	if dirs == "" && path == "" {
+		list = usualDirs
+	}
+	for _, dir := range list {
+		if b.addDir(dir) > 0 && path == "" {
+			path = dir
+		}
+	}
+	if path == "" {
+		return nil, "", errors.New("no root certificates on this machine; install the package ca-certificates, or set SSL_CERT_FILE")
+	}
+	return b.pem, path, nil
+}
+
+// bundle collects certificates, each once.
+type bundle struct {
+	pem  []byte
+	seen map[[sha256.Size]byte]bool
+}
+
+// add adds the certificates in data, and reports how many it kept and how many
+// it left out because this package made them.
+func (b *bundle) add(data []byte) (kept, own int) {
+	for {
+		var block *pem.Block
+		block, data = pem.Decode(data)
+		if block == nil {
+			return kept, own
+		}
+		// OpenSSL also writes TRUSTED CERTIFICATE and X509 CERTIFICATE.
+		if !strings.HasSuffix(block.Type, "CERTIFICATE") {
+			continue
+		}
+		if madeHere(block.Bytes) {
+			own++
+			continue
+		}
+		kept++
+		sum := sha256.Sum256(block.Bytes)
+		if b.seen[sum] {
+			continue
+		}
+		if b.seen == nil {
+			b.seen = make(map[[sha256.Size]byte]bool)
+		}
+		b.seen[sum] = true
+		b.pem = append(b.pem, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+	}
+}
+
+// addDir adds the certificates of the files in dir. Like OpenSSL it passes over
+// what it cannot read.
+func (b *bundle) addDir(dir string) (kept int) {
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			continue
+		}
+		n, _ := b.add(data)
+		kept += n
+	}
+	return kept
+}
+
+// madeHere reports whether a certificate is that of a CA made by this package.
+func madeHere(der []byte) bool {
+	if !bytes.Contains(der, []byte(commonName)) {
+		return false // most are not, and this is cheaper than to parse them
+	}
+	cert, err := x509.ParseCertificate(der)
+	return err == nil && strings.HasPrefix(cert.Subject.CommonName, commonName)
+}
