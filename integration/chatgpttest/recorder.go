@@ -87,8 +87,10 @@ func (rec *recorder) reset() {
 	rec.records, rec.kept = nil, 0
 }
 
-// begin records r, and whatever is read of its body from now on.
-func (rec *recorder) begin(r *http.Request, now time.Time) *record {
+// begin records r, and whatever is read of the body of the request that it
+// returns, which is the one to serve. The server's own stays as it is: net/http
+// looks at its body to see whether the client still waits for "100 Continue".
+func (rec *recorder) begin(r *http.Request, now time.Time) (*record, *http.Request) {
 	e := &record{recorder: rec, hash: sha256.New(), req: Request{
 		Time:       now,
 		Proto:      r.Proto,
@@ -103,14 +105,17 @@ func (rec *recorder) begin(r *http.Request, now time.Time) *record {
 	if r.TLS != nil {
 		e.req.TLSServerName = r.TLS.ServerName
 	}
+	served := r
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &recordedBody{r.Body, r, e}
+		served = r.WithContext(r.Context())
+		// Trailers that were not announced appear in r only.
+		served.Body = &recordedBody{r.Body, r, e}
 	}
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	rec.records = append(rec.records, e)
 	rec.trim()
-	return e
+	return e, served
 }
 
 // keep counts n bytes that e holds from now on.
