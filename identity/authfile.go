@@ -53,6 +53,9 @@ type Auth struct {
 	RecordErr error
 	// Path is the file, "" if it was not read from one.
 	Path string
+
+	// InKeyring says that it lies in the system keyring, not in a file.
+	InKeyring bool
 }
 
 // FileError says what is wrong with a file and what to do about it, on one line

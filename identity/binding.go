@@ -40,5 +40,7 @@ func (r *Record) Bind(acct Account) (*Identity, error) {
 		}
 	}
 	acct.FedRAMP = acct.FedRAMP || r.FedRAMP
-	return &Identity{r.AgentRuntimeID, key, acct, r.TaskID, r.RegisteredAt}, nil
+	return &Identity{
+		AgentRuntimeID: r.AgentRuntimeID, Key: key, Account: acct, TaskID: r.TaskID, RegisteredAt: r.RegisteredAt,
+	}, nil
 }

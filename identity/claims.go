@@ -58,16 +58,24 @@ func parseClaims(jwt string) (Claims, error) {
 // TokenExpiry returns when an access token expires, by its claim exp. It
 // returns false for a token that does not say.
 func TokenExpiry(jwt string) (time.Time, bool) {
+	_, expiry, ok := tokenTimes(jwt)
+	return expiry, ok
+}
+
+// tokenTimes returns when an access token was issued, zero if it does not say,
+// and when it expires.
+func tokenTimes(jwt string) (issued, expiry time.Time, ok bool) {
 	payload, err := jwtPayload(jwt)
 	if err != nil {
-		return time.Time{}, false
+		return time.Time{}, time.Time{}, false
 	}
 	var d decoder
-	exp := d.document("claims", payload).seconds("exp")
-	if d.err != nil || exp.IsZero() {
-		return time.Time{}, false
+	o := d.document("claims", payload)
+	expiry = o.seconds("exp")
+	if d.err != nil || expiry.IsZero() {
+		return time.Time{}, time.Time{}, false
 	}
-	return exp, true
+	return o.seconds("iat"), expiry, true
 }
 
 // jwtPayload returns the claims of a JWT in compact form as JSON text.

@@ -40,8 +40,10 @@ func DefaultHome(getenv func(string) string) (string, error) {
 type Home struct {
 	dir string
 
-	lock chan struct{} // a mutex that waits no longer than a context
-	last reading
+	lock    chan struct{} // a mutex that waits no longer than a context
+	last    reading
+	keyring *codexKeyring
+	writing chan struct{} // another, for [Home.Lock]
 
 	now  func() time.Time
 	wait func(context.Context, time.Duration) error
@@ -58,7 +60,14 @@ type reading struct {
 
 // OpenHome returns the Codex home at dir, which need not exist yet.
 func OpenHome(dir string) *Home {
-	return &Home{dir: dir, lock: make(chan struct{}, 1), now: time.Now, wait: sleep}
+	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(codexKeyring), now: time.Now, wait: sleep}
+}
+
+// WithKeyring has h read Codex's entry in the system's keyring where there is no
+// auth.json. It returns h.
+func (h *Home) WithKeyring() *Home {
+	h.keyring = &codexKeyring{account: codexKeyringAccount(h.dir), now: h.now}
+	return h
 }
 
 // Dir returns the directory.
@@ -85,6 +94,11 @@ func (h *Home) Load(ctx context.Context) (*Auth, error) {
 	}
 	for i := 0; ; i++ {
 		r, fresh, err := h.read()
+		if errors.Is(err, ErrNoLogin) {
+			if raw := h.keyring.load(); raw != "" {
+				return h.readKeyring(raw)
+			}
+		}
 		if err != nil {
 			h.last = reading{}
 			return nil, err
@@ -98,6 +112,23 @@ func (h *Home) Load(ctx context.Context) (*Auth, error) {
 			return nil, err
 		}
 	}
+}
+
+// readKeyring parses what the keyring holds, unless it is what it held before.
+func (h *Home) readKeyring(raw string) (*Auth, error) {
+	sum := sha256.Sum256([]byte(raw))
+	if h.last.info != nil || h.last.sum != sum {
+		h.last = reading{sum: sum}
+		h.last.auth, h.last.err = parseAuth(keyringName(h.keyring.account), []byte(raw))
+		if h.last.auth != nil {
+			h.last.auth.InKeyring = true
+		}
+	}
+	return h.last.auth, h.last.err
+}
+
+func keyringName(account string) string {
+	return fmt.Sprintf("the system's keyring (service %s, account %s)", codexKeyringService, account)
 }
 
 // read reads auth.json. It returns h.last if nothing changed, and whether what it

@@ -47,6 +47,8 @@ type Identity struct {
 	// RegisteredAt is the record's own note of its registration, RFC 3339 as a
 	// rule, unchecked, "" if there is none.
 	RegisteredAt string
+
+	jwt bool // its record came as a JWT
 }
 
 // Assert signs an assertion for t, made at the given moment. It refuses a task

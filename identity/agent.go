@@ -1,0 +1,266 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Why an [Agent] cannot act. Errors of [Agent.Session] and [Agent.AccessToken]
+// wrap them, or those of [Home.Load], [Auth.Account] and [Record.Bind].
+var (
+	ErrNoIdentity   = errors.New("no agent identity is stored")
+	ErrNoTask       = errors.New("the agent identity has no task")
+	ErrTokenExpired = errors.New("the access token has expired")
+)
+
+// Session is what an assertion is made with.
+type Session struct {
+	Identity *Identity
+	Task     Task
+	// ClockOffset is how far the backend's clock is ahead of ours.
+	ClockOffset time.Duration
+}
+
+// AccessToken is a Bearer token and the account that it is for.
+type AccessToken struct {
+	Value   Secret
+	Account Account
+}
+
+// Format implements fmt.Formatter without showing a secret.
+func (t AccessToken) Format(f fmt.State, verb rune) {
+	type plain AccessToken
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(t))
+}
+
+// Event is something that an [Agent] did on its own and that people want to
+// know of. It holds no secret.
+type Event struct {
+	Message string
+	Err     error // nil if all is well
+}
+
+// AgentConfig says as whom an [Agent] acts.
+type AgentConfig struct {
+	// Home is where the log-in is.
+	Home *Home
+	// WorkspaceID is the one workspace to act in. "": the one logged in to.
+	WorkspaceID string
+	// StateDir keeps the tasks and the journal of refreshes. "": in memory only.
+	StateDir string
+	// Store keeps the identity that is registered. nil: only what Codex's
+	// auth.json holds is used.
+	Store Store
+	// Backend is asked for what is missing. nil: nothing is asked for.
+	Backend *Backend
+	// Register allows to register an identity and tasks.
+	Register bool
+	// Clock tells the time. nil: that of Backend, else this machine's.
+	Clock *Clock
+	// Notify is told what the agent does on its own. nil: nobody.
+	Notify func(Event)
+}
+
+// Agent answers for a log-in and its agent identity: it registers the identity
+// and its tasks when they are needed, and keeps the access token fresh. It is
+// safe for concurrent use. [Agent.Close] must be called to release it.
+type Agent struct {
+	config AgentConfig
+	tokens *tokens
+	tasks  *tasks
+
+	identities     flight[*Identity]
+	registrations  flight[Task]
+	verifications  flight[struct{}]
+	identityFailed backoff
+	verifyFailed   backoff
+	taskFailed     backoff
+	replacements   pacer // of identities that the backend does not know
+	renewals       labelled[pacer]
+	refusing       sync.Mutex // held while a task is refused
+
+	background sync.WaitGroup // what watches the log-in
+
+	mu       sync.Mutex
+	held     heldIdentity
+	stored   heldRecord
+	unsaved  *Record         // registered, but the store could not take it
+	unusable map[string]bool // runtime ids that the backend does not know
+	verified Secret          // the JWT that was
+}
+
+// heldIdentity is the identity that was found for one version of the log-in and
+// of the store.
+type heldIdentity struct {
+	auth     *Auth
+	stored   StoreVersion
+	identity *Identity
+}
+
+// heldRecord is what one version of the store holds.
+type heldRecord struct {
+	version StoreVersion
+	record  *Record
+	err     error
+}
+
+// NewAgent returns the agent for config.
+func NewAgent(config AgentConfig) *Agent {
+	if config.Clock == nil && config.Backend != nil {
+		config.Clock = config.Backend.config.Clock // which learns
+	}
+	if config.Clock == nil {
+		config.Clock = NewClock(nil, nil)
+	}
+	if config.Notify == nil {
+		config.Notify = func(Event) {}
+	}
+	inState := func(name string) string {
+		if config.StateDir == "" {
+			return ""
+		}
+		return filepath.Join(config.StateDir, name)
+	}
+	return &Agent{
+		config: config,
+		tokens: &tokens{
+			home: config.Home, workspace: config.WorkspaceID, backend: config.Backend, clock: config.Clock,
+			path: inState("refresh.json"), notify: config.Notify,
+		},
+		tasks:    newTasks(inState("tasks.json"), config.Clock.Now),
+		unusable: make(map[string]bool),
+	}
+}
+
+// Close ends what the agent is doing and waits for it. The context of
+// [Agent.Run] must have ended.
+func (a *Agent) Close() {
+	a.background.Wait()
+	a.registrations.close()
+	a.identities.close()
+	a.verifications.close()
+	a.tokens.flight.close()
+}
+
+// AccessToken returns the access token of the log-in, refreshed if need be.
+func (a *Agent) AccessToken(ctx context.Context) (AccessToken, error) {
+	view, err := a.tokens.current(ctx)
+	if err != nil {
+		return AccessToken{}, err
+	}
+	if view.expired(a.config.Clock.Backend()) {
+		return AccessToken{}, view.errExpired()
+	}
+	return view.token, nil
+}
+
+// TokenExpiry returns when the access token of the log-in expires, zero if it
+// does not say. It refreshes nothing.
+func (a *Agent) TokenExpiry(ctx context.Context) (time.Time, error) {
+	view, err := a.tokens.view(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return view.expiry, nil
+}
+
+// Task returns the task that is remembered for a label. It registers nothing.
+func (a *Agent) Task(ctx context.Context, label string) (Task, bool) {
+	id, err := a.Identity(ctx)
+	if err != nil {
+		return Task{}, false
+	}
+	return a.storedTask(id, label)
+}
+
+// RenewToken returns the access token to use after the backend has refused one.
+func (a *Agent) RenewToken(ctx context.Context, refused Secret) (AccessToken, error) {
+	view, err := a.tokens.rejected(ctx, refused)
+	if err != nil {
+		return AccessToken{}, err
+	}
+	return view.token, nil
+}
+
+// ClockOffset returns how far the backend's clock is ahead of this machine's.
+func (a *Agent) ClockOffset() time.Duration { return a.config.Clock.Offset() }
+
+// Session returns the identity to sign as and its task for a session label,
+// registering what is missing if that is allowed.
+func (a *Agent) Session(ctx context.Context, label string) (Session, error) {
+	for again := true; ; again = false {
+		id, err := a.ensureIdentity(ctx)
+		if err != nil {
+			return Session{}, err
+		}
+		task, ok := a.storedTask(id, label)
+		if !ok {
+			task, err = a.ensureTask(ctx, id, label)
+		}
+		if again && errors.Is(err, errReplaced) {
+			continue
+		}
+		if err != nil {
+			return Session{}, err
+		}
+		return Session{Identity: id, Task: task, ClockOffset: a.config.Clock.Offset()}, nil
+	}
+}
+
+// storedTask returns the task for a label, without registering one.
+func (a *Agent) storedTask(id *Identity, label string) (Task, bool) {
+	if task, ok := a.tasks.get(id.AgentRuntimeID, label); ok {
+		return task, true
+	}
+	// The record's own task serves the proxy as a whole. Where none can be
+	// registered it serves every session.
+	task := Task{id.AgentRuntimeID, id.TaskID}
+	if id.TaskID == "" || a.tasks.isRefused(task) {
+		return Task{}, false
+	}
+	return task, label == "" || !a.mayRegister()
+}
+
+func (a *Agent) mayRegister() bool { return a.config.Register && a.config.Backend != nil }
+
+// RefuseTask is told that the backend has refused an assertion for a task. It
+// reports whether there is something new to sign with, or may be.
+func (a *Agent) RefuseTask(label string, task Task) bool {
+	if !a.mayRegister() {
+		return false
+	}
+	refused, again := a.refuse(label, task)
+	if refused {
+		a.saveTasks()
+	}
+	return again
+}
+
+// refuse forgets a task unless somebody was faster. All who come with the same
+// refusal get the same answer, so that it is one at a time.
+func (a *Agent) refuse(label string, task Task) (refused, again bool) {
+	a.refusing.Lock()
+	defer a.refusing.Unlock()
+	if current, ok := a.tasks.get(task.AgentRuntimeID, label); ok && current != task {
+		return false, true
+	}
+	if a.tasks.isRefused(task) {
+		return false, true
+	}
+	now, renewal := a.config.Clock.Now(), a.renewals.of(label)
+	if !renewal.ready(now) {
+		return false, false
+	}
+	renewal.count(now)
+	a.tasks.refuse(task, label)
+	return true, true
+}
+
+// saveTasks writes tasks.json. Without it the tasks live in memory.
+func (a *Agent) saveTasks() {
+	a.tokens.tell("the tasks are remembered in memory only", a.tasks.save())
+}

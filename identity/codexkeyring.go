@@ -1,0 +1,83 @@
+package identity
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/zalando/go-keyring"
+)
+
+// codexKeyringService names Codex's own entries in the system's keyring.
+const codexKeyringService = "Codex Auth"
+
+// keyringInterval is how long what the keyring said is believed. Asking it means
+// asking another process.
+const keyringInterval = 10 * time.Second
+
+// codexKeyringAccount is the account of the entry for the Codex home at dir.
+func codexKeyringAccount(dir string) string { return "cli|" + pathHash(dir) }
+
+// pathHash is how Codex makes a path part of a name: the first 16 hex digits of
+// the SHA-256 of its canonical form.
+func pathHash(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if canonical, err := filepath.EvalSymlinks(path); err == nil {
+		path = canonical
+	}
+	sum := sha256.Sum256([]byte(path))
+	return hex.EncodeToString(sum[:])[:16]
+}
+
+// codexKeyring reads and writes Codex's entry for one home. The zero value is a
+// keyring without entries.
+type codexKeyring struct {
+	account string
+	now     func() time.Time
+
+	mu    sync.Mutex
+	asked time.Time
+	raw   string
+}
+
+// load returns the entry, "" if there is none or no keyring. That there is no
+// keyring is the usual case on servers, and no error.
+func (k *codexKeyring) load() string {
+	if k.account == "" {
+		return ""
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now := k.now(); k.asked.IsZero() || now.Sub(k.asked).Abs() >= keyringInterval {
+		k.asked, k.raw = now, ""
+		if raw, err := keyring.Get(codexKeyringService, k.account); err == nil {
+			k.raw = raw
+		}
+	}
+	return k.raw
+}
+
+// forget makes the next load ask.
+func (k *codexKeyring) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = time.Time{}
+}
+
+var errNoKeyring = errors.New("the keyring holds no log-in")
+
+// save replaces the entry.
+func (k *codexKeyring) save(raw string) error {
+	if k.account == "" {
+		return errNoKeyring
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = time.Time{}
+	return keyring.Set(codexKeyringService, k.account, raw)
+}

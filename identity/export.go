@@ -1,0 +1,73 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// Export returns the identity in use as JSON in shape C, private key and default
+// task included. The task is registered if there is none, where that is allowed:
+// versions of Codex differ in whether and where they would register one.
+func (a *Agent) Export(ctx context.Context) ([]byte, error) {
+	id, err := a.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	task, ok := a.storedTask(id, "")
+	if !ok && a.mayRegister() {
+		if task, err = a.ensureTask(ctx, id, ""); err != nil {
+			return nil, err
+		}
+	}
+	record := &Record{
+		WorkspaceID: id.Account.WorkspaceID, UserID: id.Account.UserID,
+		AgentRuntimeID: id.AgentRuntimeID, PrivateKey: id.Key.Encode(), RegisteredAt: id.RegisteredAt,
+		Email: id.Account.Email, PlanType: id.Account.PlanType, FedRAMP: id.Account.FedRAMP,
+	}
+	return record.MarshalShapeC(task.ID), nil
+}
+
+// WriteCodex writes record, JSON in shape C, into Codex's auth.json. Where there
+// is none, one is made in which the identity is the log-in.
+func (a *Agent) WriteCodex(ctx context.Context, record []byte) error {
+	home := a.config.Home
+	unlock, err := home.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = home.Update(ctx, func(raw []byte, _ *Auth) ([]byte, error) { return withRecord(raw, record) })
+	if !errors.Is(err, ErrNoLogin) {
+		return err
+	}
+	if _, err := os.Lstat(home.Path()); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: it is there but cannot be read; it is left as it is", home.Path())
+	}
+	raw, err := withRecord([]byte(`{"auth_mode":"`+string(ModeAgentIdentity)+`","OPENAI_API_KEY":null}`), record)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(home.Dir(), 0o700); err != nil {
+		return fmt.Errorf("make the Codex home: %w", err)
+	}
+	if err := WriteFile(home.Path(), raw, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", home.Path(), err)
+	}
+	return nil
+}
+
+// Forget deletes the identity that the agent keeps, and its tasks.
+func (a *Agent) Forget() error {
+	if err := a.config.Store.Remove(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.unsaved = nil
+	a.mu.Unlock()
+	a.forget()
+	a.tasks.clear()
+	return a.tasks.save()
+}

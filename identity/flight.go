@@ -1,0 +1,66 @@
+package identity
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// flight does a piece of work once however many ask for it at the same time.
+// The work is done for all of them, so it does not end when the one that asked
+// first goes away, but when the flight is closed.
+type flight[T any] struct {
+	group singleflight.Group
+
+	mu      sync.Mutex
+	closed  bool
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// begin counts a piece of work, unless the flight is closed.
+func (f *flight[T]) begin() (context.Context, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, context.Canceled
+	}
+	if f.ctx == nil {
+		f.ctx, f.cancel = context.WithCancel(context.Background())
+	}
+	f.running.Add(1)
+	return f.ctx, nil
+}
+
+// do waits for the outcome of work, or for the end of ctx.
+func (f *flight[T]) do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
+	outcome := f.group.DoChan(key, func() (any, error) {
+		ctx, err := f.begin()
+		if err != nil {
+			return nil, err
+		}
+		defer f.running.Done()
+		return work(ctx)
+	})
+	select {
+	case r := <-outcome:
+		v, _ := r.Val.(T)
+		return v, r.Err
+	case <-ctx.Done():
+		var zero T
+		return zero, context.Cause(ctx)
+	}
+}
+
+// close ends the work that is being done and waits for it.
+func (f *flight[T]) close() {
+	f.mu.Lock()
+	f.closed = true
+	if f.cancel != nil {
+		f.cancel()
+	}
+	f.mu.Unlock()
+	f.running.Wait()
+}

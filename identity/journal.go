@@ -1,0 +1,150 @@
+package identity
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// journal remembers the last refresh and which refresh tokens were spent.
+//
+// A refresh token is good once. Codex may write an older auth.json over a
+// refreshed one (it reads, then writes, and takes no lock), and a file that is
+// being written cannot be changed at that moment. In both cases the file holds
+// a token that is spent, and its successors would be lost but for the journal.
+type journal struct {
+	// Whose log-in it is.
+	WorkspaceID string `json:"workspace_id"`
+	UserID      string `json:"user_id"`
+	// Spent holds the SHA-256 of spent tokens in hex, the newest last.
+	Spent []string `json:"spent"`
+	// What stands in place of a log-in with a spent token.
+	IDToken      string `json:"id_token"`
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	LastRefresh  string `json:"last_refresh"`
+}
+
+// maxSpent bounds the spent tokens that are remembered. A file that is older
+// than that many refreshes, months, does not come back.
+const maxSpent = 64
+
+func tokenHash(token Secret) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// covers reports whether the log-in with this refresh token was refreshed.
+func (j *journal) covers(token Secret) bool {
+	return j != nil && token != "" && slices.Contains(j.Spent, tokenHash(token))
+}
+
+// replaces reports whether the journal's tokens came after those of auth.
+func (j *journal) replaces(auth *Auth) bool {
+	if j == nil || auth.Tokens == nil {
+		return false
+	}
+	if j.RefreshToken != string(auth.Tokens.RefreshToken) {
+		return j.covers(auth.Tokens.RefreshToken)
+	}
+	// The backend does not replace refresh tokens. Codex may have had this one
+	// exchanged since.
+	at, err := time.Parse(time.RFC3339, j.LastRefresh)
+	return err == nil && j.AccessToken != string(auth.Tokens.AccessToken) && at.After(auth.LastRefresh)
+}
+
+// next returns the journal after the tokens of before, a log-in of account, were
+// exchanged for r. Those that r leaves out stay those of before.
+func (j *journal) next(account Account, before Tokens, r refreshed, lastRefresh string) *journal {
+	n := &journal{
+		WorkspaceID:  account.WorkspaceID,
+		UserID:       account.UserID,
+		IDToken:      string(cmp.Or(r.IDToken, before.IDToken)),
+		AccessToken:  string(r.AccessToken),
+		RefreshToken: string(cmp.Or(r.RefreshToken, before.RefreshToken)),
+		LastRefresh:  lastRefresh,
+	}
+	spent := []string{tokenHash(before.RefreshToken)}
+	switch {
+	case j == nil:
+	case j.RefreshToken == string(before.RefreshToken):
+		spent = append(slices.Clone(j.Spent), spent...)
+	case j.UserID != "" && j.UserID == n.UserID && j.WorkspaceID == n.WorkspaceID:
+		// Codex has refreshed what the journal held, or the person has logged in
+		// again. Either way what comes back of it is out of date.
+		spent = append(append(slices.Clone(j.Spent), tokenHash(Secret(j.RefreshToken))), spent...)
+	}
+	// A backend that does not replace refresh tokens leaves this one good.
+	current := tokenHash(Secret(n.RefreshToken))
+	spent = slices.DeleteFunc(spent, func(hash string) bool { return hash == current })
+	n.Spent = spent[max(0, len(spent)-maxSpent):]
+	return n
+}
+
+func (j *journal) tokens() refreshed {
+	return refreshed{Secret(j.IDToken), Secret(j.AccessToken), Secret(j.RefreshToken)}
+}
+
+// apply returns auth with the journal's tokens in place of its own.
+func (j *journal) apply(auth *Auth) (*Auth, error) {
+	claims := auth.Tokens.Claims
+	if j.IDToken != "" {
+		var err error
+		if claims, err = ParseClaims(j.IDToken); err != nil {
+			return nil, err
+		}
+	}
+	renewed := *auth
+	renewed.Tokens = &Tokens{
+		IDToken: Secret(j.IDToken), AccessToken: Secret(j.AccessToken), RefreshToken: Secret(j.RefreshToken),
+		AccountID: auth.Tokens.AccountID, Claims: claims,
+	}
+	if at, err := time.Parse(time.RFC3339, j.LastRefresh); err == nil {
+		renewed.LastRefresh = at
+	}
+	return &renewed, nil
+}
+
+func readJournal(path string) (*journal, error) {
+	if path == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseJournal(path, raw)
+}
+
+func parseJournal(path string, raw []byte) (*journal, error) {
+	j := new(journal)
+	// The parser's own error could quote a token.
+	if json.Unmarshal(raw, j) != nil || j.AccessToken == "" || !headerSafe(j.AccessToken) {
+		return nil, &FileError{Path: path, Reason: "not a record of a refresh", Remedy: "remove it"}
+	}
+	return j, nil
+}
+
+func (j *journal) write(path string) error {
+	if path == "" {
+		return nil
+	}
+	raw, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return WriteFile(path, raw, 0o600)
+}

@@ -1,0 +1,432 @@
+package identity_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+)
+
+var soak = flag.Duration("identity.soak", 8*time.Second, "how long to soak")
+
+// workerEnv tells a test binary to be a process of agentproxy's.
+const workerEnv = "IDENTITY_TEST_WORKER"
+
+// worker is what such a process is told.
+type worker struct {
+	Kind, Home, State, Addr, CA string
+	// Plain has it run without privileges.
+	Plain bool
+}
+
+func TestMain(m *testing.M) {
+	if raw := os.Getenv(workerEnv); raw != "" {
+		var w worker
+		if err := json.Unmarshal([]byte(raw), &w); err != nil {
+			panic(err)
+		}
+		os.Exit(w.run())
+	}
+	os.Exit(m.Run())
+}
+
+// start starts a process that ends when the pipe that it returns is closed.
+func (w worker) start(t testing.TB) (*exec.Cmd, io.Closer, *bufio.Reader) {
+	t.Helper()
+	raw, err := json.Marshal(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), workerEnv+"="+string(raw), "GOMAXPROCS=2", "GORACE=atexit_sleep_ms=0")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, stdin, bufio.NewReader(stdout)
+}
+
+func (w worker) run() int {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(w.CA))
+	dialer := new(net.Dialer)
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, w.Addr)
+		},
+		TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true,
+	}
+	if w.Plain {
+		if err := dropPrivileges(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	clock := identity.NewClock(nil, nil)
+	backend := identity.NewBackend(identity.BackendConfig{
+		BaseURL: baseURL, Transport: transport, Clock: clock, ABOM: identity.NewABOM("1.0", "cli", runtime.GOOS),
+	})
+	config := identity.AgentConfig{
+		Home: identity.OpenHome(w.Home), StateDir: w.State, Store: identity.NewFileStore(filepath.Join(w.State, "identity.json")),
+		Backend: backend, Register: true, Clock: clock,
+	}
+	switch w.Kind {
+	case "soak":
+		return w.soak(ctx, config)
+	case "kill":
+		return w.churn(ctx, config)
+	case "token":
+		a := identity.NewAgent(config)
+		defer a.Close()
+		token, err := a.AccessToken(ctx)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Println(token.Value.Reveal())
+		return 0
+	}
+	return 2
+}
+
+// soak keeps four goroutines busy with the token, as a proxy would be.
+func (w worker) soak(ctx context.Context, config identity.AgentConfig) int {
+	a := identity.NewAgent(config)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	used, failed, last := 0, 0, ""
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				token, err := a.AccessToken(ctx)
+				if err == nil {
+					_, err = config.Backend.Biscuit(ctx, token.Value, baseURL+"/v1/agent/register")
+					var answer *identity.AnswerError
+					if errors.As(err, &answer) && answer.Status == http.StatusUnauthorized {
+						if token, err = a.RenewToken(ctx, token.Value); err == nil {
+							_, err = config.Backend.Biscuit(ctx, token.Value, baseURL+"/v1/agent/register")
+						}
+					}
+				}
+				if ctx.Err() != nil {
+					return
+				}
+				mu.Lock()
+				used++
+				if err != nil {
+					failed++
+					last = err.Error()
+				}
+				mu.Unlock()
+				sleep(ctx, time.Duration(rand.N(10))*time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	a.Close()
+	fmt.Println(used, failed, last)
+	return 0
+}
+
+// churn has everything written all the time: identities, tasks and tokens.
+func (w worker) churn(ctx context.Context, config identity.AgentConfig) int {
+	fmt.Println("ready")
+	for i := 0; ctx.Err() == nil; i++ {
+		a := identity.NewAgent(config)
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = a.Register(ctx) })
+		wg.Go(func() {
+			if token, err := a.AccessToken(ctx); err == nil {
+				_, _ = a.RenewToken(ctx, token.Value)
+			}
+		})
+		wg.Go(func() { _, _ = a.Session(ctx, fmt.Sprint("label-", i)) })
+		wg.Wait()
+		a.Close()
+	}
+	return 0
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// TestSoak has two processes share a log-in whose tokens expire after a second
+// or are forgotten, while something else rewrites auth.json as Codex does: it
+// reads, truncates, and writes in two pieces, without any lock. Now and then it
+// writes what it had read long before.
+func TestSoak(t *testing.T) {
+	r := newRig(t)
+	r.server.SetTokenLifetime(time.Second)
+	l := r.server.Login(chatgpttest.Account{})
+	r.write(fmt.Appendf(nil, unknownFields, l.IDToken, l.AccessToken, l.RefreshToken, time.Now().UTC().Format(time.RFC3339)))
+	w := worker{Kind: "soak", Home: r.home, State: r.state, Addr: r.server.Addr(), CA: string(r.server.CertPEM())}
+	type process struct {
+		cmd   *exec.Cmd
+		stdin io.Closer
+		out   *bufio.Reader
+	}
+	var processes []process
+	for range 2 {
+		cmd, stdin, out := w.start(t)
+		processes = append(processes, process{cmd, stdin, out})
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), *soak)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			sleep(ctx, 4*time.Second)
+			r.server.ForgetAccessTokens()
+		}
+	})
+	rewrites, stale, unreadable := 0, 0, 0
+	counter, old := 0, []byte(nil)
+	for ctx.Err() == nil {
+		raw, ok := r.readWhole(ctx)
+		if !ok {
+			if ctx.Err() == nil {
+				unreadable++
+			}
+			continue
+		}
+		if got := r.counter(raw); got != counter && counter > 0 && got != -1 {
+			t.Fatalf("a write was lost: the counter is %d, was %d", got, counter)
+		}
+		if !r.keepsUnknown(raw) {
+			t.Fatalf("a field was lost:\n%s", raw)
+		}
+		counter++
+		base := raw
+		switch {
+		case rewrites%7 == 6 && old != nil:
+			base, old = old, nil
+			stale++
+		case old == nil:
+			old = raw
+		}
+		r.rewrite(t, r.withCounter(base, counter))
+		rewrites++
+		sleep(ctx, time.Duration(rand.N(15))*time.Millisecond)
+	}
+	wg.Wait()
+	for _, p := range processes {
+		p.stdin.Close()
+		var used, failed int
+		line, _ := p.out.ReadString('\n')
+		_, _ = fmt.Sscan(line, &used, &failed)
+		t.Logf("process: %s", strings.TrimSpace(line))
+		if err := p.cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		if used == 0 || failed > used/5 {
+			t.Errorf("%d of %d failed", failed, used)
+		}
+	}
+	stats := r.server.Stats()
+	t.Logf("%d rewrites, %d of them stale; %d refreshes, %d reused tokens, %d biscuits; unreadable %d times",
+		rewrites, stale, stats.Refreshes, stats.ReusedRefreshTokens, stats.Biscuits, unreadable)
+	if stats.ReusedRefreshTokens != 0 || unreadable != 0 {
+		t.Errorf("%d reused tokens, unreadable %d times", stats.ReusedRefreshTokens, unreadable)
+	}
+	if stats.Refreshes < int(soak.Seconds()/2) {
+		t.Errorf("%d refreshes in %s", stats.Refreshes, *soak)
+	}
+	raw, err := os.ReadFile(r.path())
+	if err != nil || !r.keepsUnknown(raw) || r.counter(raw) != counter {
+		t.Errorf("at the end (%v), counter %d:\n%s", err, counter, raw)
+	}
+	// The log-in is still good.
+	r.server.SetTokenLifetime(time.Hour)
+	r.token(r.agent())
+}
+
+// readWhole reads auth.json as Codex does, which takes a half-written one for a
+// whole one if it can. Here only the one who asks writes it so.
+func (r *rig) readWhole(context.Context) ([]byte, bool) {
+	raw, err := os.ReadFile(r.path())
+	if err != nil {
+		r.t.Errorf("read: %v", err)
+		return nil, false
+	}
+	if _, err := identity.ParseAuth(raw); err != nil {
+		r.t.Errorf("auth.json: %v: %q", err, raw)
+		return nil, false
+	}
+	return raw, true
+}
+
+// rewrite writes auth.json as Codex does, if slower.
+func (r *rig) rewrite(t *testing.T, raw []byte) {
+	f, err := os.OpenFile(r.path(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rand.N(2) == 0 {
+		runtime.Gosched()
+	}
+	half := rand.N(len(raw))
+	for _, piece := range [][]byte{raw[:half], raw[half:]} {
+		if _, err := f.Write(piece); err != nil {
+			t.Fatal(err)
+		}
+		sleep(t.Context(), time.Duration(rand.N(1000))*time.Microsecond)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *rig) withCounter(raw []byte, n int) []byte {
+	if i := bytes.LastIndex(raw, []byte(`,"counter":`)); i >= 0 {
+		raw = append(bytes.Clone(raw[:i]), '}')
+	} else if i := bytes.LastIndex(raw, []byte(`"counter":`)); i >= 0 {
+		raw = append(bytes.TrimRight(bytes.Clone(raw[:i]), ", \n"), '}')
+	}
+	end := bytes.LastIndexByte(raw, '}')
+	return fmt.Appendf(bytes.Clone(raw[:end]), `,"counter":%d}`, n)
+}
+
+func (r *rig) counter(raw []byte) int {
+	var file struct{ Counter *int }
+	if json.Unmarshal(raw, &file) != nil || file.Counter == nil {
+		return -1
+	}
+	return *file.Counter
+}
+
+func (r *rig) keepsUnknown(raw []byte) bool {
+	plain := strings.Join(strings.Fields(string(raw)), "")
+	for _, field := range []string{
+		`"$schema":"x"`, `"zeta":{"big":123456789012345678901234567890,"f":1.10,"list":[1,[],{},"\u2028<&>é"]}`,
+		`"scope":["a","b"]`, `"n":9007199254740993`, `"alpha":"lastbutone"`, `"\u0061fter":true`, `"account_id":"account-123"`,
+	} {
+		if !strings.Contains(plain, field) {
+			return false
+		}
+	}
+	return true
+}
+
+// TestKill kills a process 200 times while it writes all it can.
+func TestKill(t *testing.T) {
+	r := newRig(t)
+	r.server.SetTokenLifetime(time.Hour)
+	login := func() {
+		l := r.server.Login(chatgpttest.Account{})
+		r.write(fmt.Appendf(nil, unknownFields, l.IDToken, l.AccessToken, l.RefreshToken, time.Now().UTC().Format(time.RFC3339)))
+	}
+	login()
+	w := worker{Kind: "kill", Home: r.home, State: r.state, Addr: r.server.Addr(), CA: string(r.server.CertPEM())}
+	files := map[string]func([]byte) error{
+		r.path():                               func(raw []byte) error { _, err := identity.ParseAuth(raw); return err },
+		r.identity():                           func(raw []byte) error { _, err := identity.ParseRecord(raw); return err },
+		filepath.Join(r.state, "tasks.json"):   validJSON,
+		filepath.Join(r.state, "refresh.json"): validJSON,
+	}
+	checked := map[string]int{}
+	const kills = 200
+	kill := func(cmd *exec.Cmd, stdin io.Closer) {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait()
+		stdin.Close()
+	}
+	begin := func() (*exec.Cmd, io.Closer) {
+		cmd, stdin, out := w.start(t)
+		if _, err := out.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		return cmd, stdin
+	}
+	// The next is under way already when one is killed.
+	next, nextStdin := begin()
+	for i := range kills {
+		cmd, stdin := next, nextStdin
+		next, nextStdin = begin()
+		sleep(t.Context(), time.Duration(rand.N(60))*time.Millisecond)
+		kill(cmd, stdin)
+		for file, check := range files {
+			raw, err := os.ReadFile(file)
+			if errors.Is(err, os.ErrNotExist) && file != r.path() {
+				continue
+			}
+			if err == nil {
+				err = check(raw)
+			}
+			if err != nil {
+				t.Fatalf("kill %d: %s: %v: %q", i, file, err, raw)
+			}
+			checked[filepath.Base(file)]++
+		}
+		raw, _ := os.ReadFile(r.path())
+		if !r.keepsUnknown(raw) {
+			t.Fatalf("kill %d: a field was lost:\n%s", i, raw)
+		}
+		// A refresh that was under way took the log-in with it: that is so with
+		// tokens that are good once.
+		login()
+	}
+	kill(next, nextStdin)
+	for file, n := range checked {
+		if n < kills/2 {
+			t.Errorf("%s was there %d times", file, n)
+		}
+	}
+	stats := r.server.Stats()
+	t.Logf("checked %v; %d refreshes, %d agents, %d tasks", checked, stats.Refreshes, stats.AgentRegistrations, stats.TaskRegistrations)
+	if stats.Refreshes < 10 || stats.AgentRegistrations < kills/4 {
+		t.Errorf("little was written: %+v", stats)
+	}
+	login()
+	if s := r.session(r.agent(), ""); r.accepts(s) != 200 {
+		t.Error("nothing can be signed any more")
+	}
+}
+
+func validJSON(raw []byte) error {
+	if !json.Valid(raw) {
+		return errors.New("not JSON")
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/zalando/go-keyring"
+)
+
+// Store keeps the one agent identity that agentproxy registered or was given.
+type Store interface {
+	// Load returns the record. The error wraps [ErrNoIdentity] if there is
+	// none, and is a [*FileError] if there is one that cannot be understood.
+	Load() (*Record, error)
+	// Save keeps record, which replaces what was there.
+	Save(record *Record) error
+	// SetAside copies what is there to another place, named by the given moment,
+	// before Save replaces it. It returns that place, "" if nothing is there.
+	SetAside(at time.Time) (place string, err error)
+	// Remove deletes what is there.
+	Remove() error
+	// Version changes when what is there may have changed.
+	Version() StoreVersion
+	// String says to people where the record is kept.
+	String() string
+}
+
+// StoreVersion tells one state of a [Store] from the next.
+type StoreVersion struct {
+	changed time.Time
+	size    int64
+	file    uint64 // its inode, or how often a keyring was written
+}
+
+var (
+	_ Store = (*FileStore)(nil)
+	_ Store = (*KeyringStore)(nil)
+)
+
+// asideFormat marks what was set aside with the time of that. It sorts, and no
+// file system minds it.
+const asideFormat = "20060102T150405.000Z"
+
+// FileStore keeps the record in a file of mode 0600.
+type FileStore struct{ path string }
+
+// NewFileStore returns the store that is the file at path.
+func NewFileStore(path string) *FileStore { return &FileStore{path} }
+
+// String returns the path.
+func (s *FileStore) String() string { return s.path }
+
+// Load implements [Store].
+func (s *FileStore) Load() (*Record, error) {
+	info, err := os.Stat(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", s.path, ErrNoIdentity)
+	}
+	if err != nil {
+		return nil, unreadable(s.path, err)
+	}
+	if perm := info.Mode().Perm(); perm&0o077 != 0 && !isWindows {
+		return nil, fmt.Errorf("%s: permissions %#o let others read the key; run: chmod 600 %s", s.path, perm, s.path)
+	}
+	if info.Size() > maxAuthBytes {
+		return parseStored(s.path, nil)
+	}
+	raw, err := os.ReadFile(s.path)
+	if err != nil {
+		return nil, unreadable(s.path, err)
+	}
+	return parseStored(s.path, raw)
+}
+
+func unreadable(path string, err error) error {
+	return fmt.Errorf("the agent identity cannot be read: %w; let the user who runs agentproxy read %s", err, path)
+}
+
+func parseStored(name string, raw []byte) (*Record, error) {
+	record, err := ParseRecord(raw)
+	if err != nil {
+		e := fileError(name, raw, err)
+		e.Remedy = "it is moved aside when a new identity is registered; run: agentproxy identity register"
+		return nil, e
+	}
+	return record, nil
+}
+
+// Version implements [Store].
+func (s *FileStore) Version() StoreVersion {
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return StoreVersion{}
+	}
+	return StoreVersion{info.ModTime(), info.Size(), inode(info)}
+}
+
+// Save implements [Store].
+func (s *FileStore) Save(record *Record) error {
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
+		return fmt.Errorf("keep the agent identity: %w", err)
+	}
+	if err := WriteFile(s.path, record.encode(), 0o600); err != nil {
+		return fmt.Errorf("keep the agent identity: %w", err)
+	}
+	return nil
+}
+
+// SetAside implements [Store].
+func (s *FileStore) SetAside(at time.Time) (string, error) {
+	stamped := s.path + "." + at.UTC().Format(asideFormat)
+	place := stamped
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(place); err != nil {
+			break
+		}
+		place = fmt.Sprintf("%s-%d", stamped, i) // nothing is ever lost
+	}
+	raw, err := os.ReadFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil {
+		err = WriteFile(place, raw, 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("set the agent identity aside: %w", err)
+	}
+	return place, nil
+}
+
+// Remove implements [Store].
+func (s *FileStore) Remove() error {
+	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the agent identity: %w", err)
+	}
+	return nil
+}
+
+// KeyringStore keeps the record in the system's keyring: the Secret Service on
+// Linux, the Keychain on macOS, the Credential Manager on Windows.
+type KeyringStore struct {
+	user   string
+	writes atomic.Uint64
+}
+
+// keyringService names the entries of agentproxy in a keyring.
+const keyringService = "agentproxy"
+
+// NewKeyringStore returns the store for the proxy whose state is in stateDir:
+// each such directory has an entry of its own.
+func NewKeyringStore(stateDir string) *KeyringStore {
+	return &KeyringStore{user: "identity|" + pathHash(stateDir)}
+}
+
+// String says which entry of the keyring it is.
+func (s *KeyringStore) String() string {
+	return fmt.Sprintf("the system's keyring (service %s, account %s)", keyringService, s.user)
+}
+
+// Load implements [Store].
+func (s *KeyringStore) Load() (*Record, error) {
+	raw, err := keyring.Get(keyringService, s.user)
+	if errors.Is(err, keyring.ErrNotFound) {
+		return nil, fmt.Errorf("%s: %w", s, ErrNoIdentity)
+	}
+	if err != nil {
+		return nil, s.failed(err)
+	}
+	return parseStored(s.String(), []byte(raw))
+}
+
+// Version implements [Store]. A keyring does not tell of changes that others
+// make, so that it is looked at from time to time.
+func (s *KeyringStore) Version() StoreVersion {
+	return StoreVersion{changed: time.Now().Truncate(keyringInterval), file: s.writes.Load()}
+}
+
+// Save implements [Store].
+func (s *KeyringStore) Save(record *Record) error {
+	defer s.writes.Add(1)
+	if err := keyring.Set(keyringService, s.user, string(record.encode())); err != nil {
+		return s.failed(err)
+	}
+	return nil
+}
+
+// SetAside implements [Store].
+func (s *KeyringStore) SetAside(at time.Time) (string, error) {
+	raw, err := keyring.Get(keyringService, s.user)
+	if errors.Is(err, keyring.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", s.failed(err)
+	}
+	stamped := s.user + "." + at.UTC().Format(asideFormat)
+	aside := stamped
+	for i := 2; ; i++ {
+		if _, err := keyring.Get(keyringService, aside); err != nil {
+			break
+		}
+		aside = fmt.Sprintf("%s-%d", stamped, i)
+	}
+	if err := keyring.Set(keyringService, aside, raw); err != nil {
+		return "", s.failed(err)
+	}
+	return fmt.Sprintf("account %s of the keyring", aside), nil
+}
+
+// Remove implements [Store].
+func (s *KeyringStore) Remove() error {
+	defer s.writes.Add(1)
+	if err := keyring.Delete(keyringService, s.user); err != nil && !errors.Is(err, keyring.ErrNotFound) {
+		return s.failed(err)
+	}
+	return nil
+}
+
+func (s *KeyringStore) failed(err error) error {
+	return fmt.Errorf("%s: %w; unlock it, or set identity.store to state", s, err)
+}

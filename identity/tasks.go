@@ -1,0 +1,273 @@
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	// maxTasks bounds the tasks that are remembered; beyond it the one that
+	// was not used for longest goes.
+	maxTasks = 1024
+	// maxTaskAge is when a task is replaced. The backend keeps one for about a
+	// day.
+	maxTaskAge = 20 * time.Hour
+)
+
+// tasks remembers the tasks of one agent, one a session label, in a file. It is
+// safe for concurrent use, and several processes may share the file.
+type tasks struct {
+	path string // "" keeps them in memory only
+	now  func() time.Time
+
+	mu        sync.Mutex
+	loaded    bool
+	runtimeID string
+	byLabel   map[string]*taskEntry
+	refused   map[Task]bool
+	changes   int
+
+	writing sync.Mutex // held while the file is written; taken before mu
+	written int        // the changes that the file holds
+}
+
+type taskEntry struct {
+	ID           string    `json:"task_id"`
+	RegisteredAt time.Time `json:"registered_at"`
+	UsedAt       time.Time `json:"used_at"`
+}
+
+// taskFile is the form of tasks.json.
+type taskFile struct {
+	AgentRuntimeID string                `json:"agent_runtime_id"`
+	Tasks          map[string]*taskEntry `json:"tasks"`
+}
+
+func newTasks(path string, now func() time.Time) *tasks {
+	return &tasks{path: path, now: now, refused: make(map[Task]bool)}
+}
+
+// get returns the task of an agent for a label.
+func (t *tasks) get(runtimeID, label string) (Task, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.load()
+	entry := t.byLabel[label]
+	now := t.now()
+	if t.runtimeID != runtimeID || entry == nil || !entry.fresh(now) {
+		return Task{}, false
+	}
+	entry.UsedAt = now
+	return Task{runtimeID, entry.ID}, true
+}
+
+// fresh reports whether the task is young enough. One from the future was
+// registered under another clock.
+func (e *taskEntry) fresh(now time.Time) bool {
+	age := now.Sub(e.RegisteredAt)
+	return age < maxTaskAge && age > -maxTaskAge
+}
+
+// put remembers a task for a label. All tasks of another agent are dropped.
+func (t *tasks) put(task Task, label string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.load()
+	if t.runtimeID != task.AgentRuntimeID {
+		t.runtimeID, t.byLabel = task.AgentRuntimeID, nil
+	}
+	if t.byLabel == nil {
+		t.byLabel = make(map[string]*taskEntry)
+	}
+	now := t.now()
+	t.byLabel[label] = &taskEntry{task.ID, now, now}
+	t.tidy()
+	t.changes++
+}
+
+// tidy drops what is too old or too much.
+func (t *tasks) tidy() {
+	now := t.now()
+	maps.DeleteFunc(t.byLabel, func(_ string, e *taskEntry) bool { return !e.fresh(now) })
+	for len(t.byLabel) > maxTasks {
+		t.dropOldest()
+	}
+}
+
+func (t *tasks) dropOldest() {
+	oldest, found := "", false
+	for label, entry := range t.byLabel {
+		if !found || entry.UsedAt.Before(t.byLabel[oldest].UsedAt) {
+			oldest, found = label, true
+		}
+	}
+	delete(t.byLabel, oldest)
+}
+
+// refuse forgets a task that the backend refused for a label, unless another
+// has taken its place.
+func (t *tasks) refuse(task Task, label string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.load()
+	if len(t.refused) >= maxTasks {
+		clear(t.refused)
+	}
+	t.refused[task] = true
+	if entry := t.byLabel[label]; entry != nil && t.runtimeID == task.AgentRuntimeID && entry.ID == task.ID {
+		delete(t.byLabel, label)
+	}
+	t.changes++
+}
+
+// isRefused reports whether the backend has refused a task since this process
+// started.
+func (t *tasks) isRefused(task Task) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refused[task]
+}
+
+// saveTimeout bounds the wait for another process that holds the file.
+const saveTimeout = 5 * time.Second
+
+// save writes the file, with what other processes have put there. Of many that
+// save at a time one does it for those who wait.
+func (t *tasks) save() error {
+	if t.path == "" {
+		return nil
+	}
+	t.mu.Lock()
+	changes := t.changes
+	t.mu.Unlock()
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if t.written >= changes {
+		return nil
+	}
+	if err := t.write(); err != nil {
+		return fmt.Errorf("keep the tasks: %w", err)
+	}
+	return nil
+}
+
+func (t *tasks) write() error {
+	if err := os.MkdirAll(filepath.Dir(t.path), 0o700); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	lock := flock.New(filepath.Join(filepath.Dir(t.path), "tasks.lock"), flock.SetPermissions(0o600))
+	unlock, err := takeLock(ctx, lock)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	t.mu.Lock()
+	t.merge("")
+	t.tidy()
+	changes := t.changes
+	raw, err := json.MarshalIndent(taskFile{t.runtimeID, t.byLabel}, "", "  ")
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := WriteFile(t.path, append(raw, '\n'), 0o600); err != nil {
+		return err
+	}
+	t.written = changes
+	return nil
+}
+
+// reload takes over what other processes have written for an agent.
+func (t *tasks) reload(runtimeID string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.merge(runtimeID)
+}
+
+// load reads the file once.
+func (t *tasks) load() {
+	if !t.loaded {
+		t.merge("")
+	}
+}
+
+// merge takes over what other processes have written for our agent, or for the
+// one that we come to be. Of two tasks for a label the one that was registered
+// later counts.
+func (t *tasks) merge(comingID string) {
+	file, err := readTaskFile(t.path)
+	first := !t.loaded
+	t.loaded = true
+	if err != nil {
+		return // nothing to take over; the next write replaces what cannot be read
+	}
+	if first || comingID != "" && comingID == file.AgentRuntimeID && comingID != t.runtimeID {
+		t.runtimeID, t.byLabel = file.AgentRuntimeID, nil
+	}
+	if file.AgentRuntimeID != t.runtimeID {
+		return
+	}
+	if t.byLabel == nil {
+		t.byLabel = make(map[string]*taskEntry)
+	}
+	for label, entry := range file.Tasks {
+		if t.refused[Task{t.runtimeID, entry.ID}] {
+			continue
+		}
+		if own := t.byLabel[label]; own == nil || own.RegisteredAt.Before(entry.RegisteredAt) {
+			t.byLabel[label] = entry
+		}
+	}
+}
+
+var errNoTasks = errors.New("no tasks are kept")
+
+func readTaskFile(path string) (taskFile, error) {
+	if path == "" {
+		return taskFile{}, errNoTasks
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return taskFile{}, errNoTasks
+	}
+	if err != nil {
+		return taskFile{}, err
+	}
+	if info.Size() > maxAuthBytes {
+		return taskFile{}, tooLarge(path)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return taskFile{}, err
+	}
+	return parseTaskFile(raw)
+}
+
+func parseTaskFile(raw []byte) (taskFile, error) {
+	var file taskFile
+	if err := json.Unmarshal(raw, &file); err != nil {
+		return taskFile{}, err
+	}
+	maps.DeleteFunc(file.Tasks, func(_ string, e *taskEntry) bool { return e == nil || e.ID == "" })
+	return file, nil
+}
+
+// clear forgets all tasks.
+func (t *tasks) clear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.loaded, t.runtimeID, t.byLabel = true, "", nil
+	t.changes++
+}

@@ -1,0 +1,270 @@
+package identity
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// taskTest is tasks.json and the clock of those who use it.
+type taskTest struct {
+	path string
+	at   time.Time
+}
+
+func newTaskTest(t *testing.T) *taskTest {
+	return &taskTest{filepath.Join(t.TempDir(), "state", "tasks.json"), time.Date(2026, 4, 15, 12, 0, 0, 0, time.UTC)}
+}
+
+func (tt *taskTest) open() *tasks { return newTasks(tt.path, func() time.Time { return tt.at }) }
+
+func put(t *testing.T, k *tasks, agent, label, id string) {
+	t.Helper()
+	k.put(Task{agent, id}, label)
+	if err := k.save(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func has(t *testing.T, k *tasks, agent, label, want string) {
+	t.Helper()
+	if task, ok := k.get(agent, label); task.ID != want || ok != (want != "") {
+		t.Fatalf("agent %q, label %q: task %q, %v; want %q", agent, label, task.ID, ok, want)
+	}
+}
+
+func TestTasksAreRestored(t *testing.T) {
+	tt := newTaskTest(t)
+	k := tt.open()
+	put(t, k, "a", "", "task-1")
+	put(t, k, "a", "x", "task-2")
+	k = tt.open()
+	has(t, k, "a", "", "task-1")
+	has(t, k, "a", "x", "task-2")
+	has(t, k, "a", "y", "")
+	has(t, k, "b", "", "")
+	put(t, k, "b", "", "task-3")
+	for _, k := range []*tasks{k, tt.open()} {
+		has(t, k, "b", "", "task-3")
+		has(t, k, "b", "x", "")
+		has(t, k, "a", "", "")
+	}
+	k.clear()
+	if err := k.save(); err != nil {
+		t.Fatal(err)
+	}
+	has(t, k, "b", "", "")
+	has(t, tt.open(), "b", "", "")
+}
+
+func TestTasksAge(t *testing.T) {
+	tt := newTaskTest(t)
+	k := tt.open()
+	put(t, k, "a", "", "task-1")
+	tt.at = tt.at.Add(maxTaskAge - time.Second)
+	has(t, tt.open(), "a", "", "task-1")
+	put(t, k, "a", "x", "task-2")
+	tt.at = tt.at.Add(2 * time.Second)
+	for _, k := range []*tasks{k, tt.open()} {
+		has(t, k, "a", "", "")
+		has(t, k, "a", "x", "task-2")
+	}
+	put(t, k, "a", "y", "task-3")
+	if len(k.byLabel) != 2 {
+		t.Errorf("%d tasks are remembered", len(k.byLabel))
+	}
+	// One from a time when the clock was ahead.
+	tt.at = tt.at.Add(-30 * 24 * time.Hour)
+	has(t, tt.open(), "a", "y", "")
+}
+
+func TestTasksAreBounded(t *testing.T) {
+	tt := newTaskTest(t)
+	k := tt.open()
+	for i := range maxTasks {
+		tt.at = tt.at.Add(time.Millisecond)
+		k.put(Task{"a", fmt.Sprint("task-", i)}, fmt.Sprint(i))
+	}
+	tt.at = tt.at.Add(time.Second)
+	has(t, k, "a", "0", "task-0") // used last
+	put(t, k, "a", "new", "task-new")
+	for _, k := range []*tasks{k, tt.open()} {
+		has(t, k, "a", "1", "")
+		has(t, k, "a", "0", "task-0")
+		has(t, k, "a", "2", "task-2")
+		has(t, k, "a", "new", "task-new")
+		if len(k.byLabel) != maxTasks {
+			t.Errorf("%d tasks", len(k.byLabel))
+		}
+	}
+	// Another process's do not make it more.
+	other := tt.open()
+	for i := range 10 {
+		put(t, other, "a", fmt.Sprint("other-", i), "task")
+	}
+	put(t, k, "a", "newer", "task-newer")
+	if len(k.byLabel) != maxTasks {
+		t.Errorf("%d tasks", len(k.byLabel))
+	}
+}
+
+func TestTasksOfTwoProcesses(t *testing.T) {
+	tt := newTaskTest(t)
+	one, two := tt.open(), tt.open()
+	has(t, two, "a", "x", "") // both have looked
+	put(t, one, "a", "x", "task-1")
+	tt.at = tt.at.Add(time.Second)
+	put(t, two, "a", "y", "task-2")
+	put(t, two, "a", "x", "task-3") // later
+	has(t, tt.open(), "a", "x", "task-3")
+	has(t, tt.open(), "a", "y", "task-2")
+	put(t, one, "a", "z", "task-4")
+	has(t, one, "a", "x", "task-3")
+	two.refuse(Task{"a", "task-3"}, "x")
+	if err := two.save(); err != nil {
+		t.Fatal(err)
+	}
+	has(t, two, "a", "x", "")
+	has(t, tt.open(), "a", "x", "")
+	has(t, two, "a", "z", "task-4")
+	// Another identity: who comes to it takes over what is there.
+	put(t, one, "b", "", "task-5")
+	has(t, two, "b", "", "")
+	two.reload("b")
+	has(t, two, "b", "", "task-5")
+	// Who has not come to it yet leaves it alone.
+	three := tt.open()
+	three.reload("a")
+	has(t, three, "b", "", "task-5")
+}
+
+func TestTasksConcurrently(t *testing.T) {
+	tt := newTaskTest(t)
+	processes := []*tasks{tt.open(), tt.open(), tt.open()}
+	var wg sync.WaitGroup
+	for i, k := range processes {
+		for j := range 30 {
+			wg.Go(func() {
+				label := fmt.Sprint(i, "-", j)
+				k.put(Task{"a", label}, label)
+				if err := k.save(); err != nil {
+					t.Error(err)
+				}
+				has(t, k, "a", label, label)
+			})
+		}
+	}
+	wg.Wait()
+	k := tt.open()
+	for i := range processes {
+		for j := range 30 {
+			label := fmt.Sprint(i, "-", j)
+			has(t, k, "a", label, label)
+		}
+	}
+}
+
+func TestTaskFileIsBroken(t *testing.T) {
+	for _, content := range []string{"", "{", "[]", `{"tasks":[]}`, `{"agent_runtime_id":"a","tasks":{"":null,"x":{}}}`, strings.Repeat(" ", maxAuthBytes+1)} {
+		tt := newTaskTest(t)
+		if err := os.MkdirAll(filepath.Dir(tt.path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(tt.path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k := tt.open()
+		has(t, k, "a", "", "")
+		has(t, k, "a", "x", "")
+		put(t, k, "a", "", "task-1")
+		has(t, tt.open(), "a", "", "task-1")
+		raw, err := os.ReadFile(tt.path)
+		if err != nil || !json.Valid(raw) {
+			t.Errorf("%q, %v", raw, err)
+		}
+		if info, err := os.Stat(tt.path); err != nil || info.Mode().Perm() != 0o600 && !isWindows {
+			t.Errorf("%v, %v", info, err)
+		}
+	}
+}
+
+func TestTasksInMemory(t *testing.T) {
+	for _, path := range []string{"", filepath.Join(os.DevNull, "state", "tasks.json")} {
+		k := newTasks(path, time.Now)
+		k.put(Task{"a", "task-1"}, "")
+		if err := k.save(); (err == nil) != (path == "") {
+			t.Errorf("%q: %v", path, err)
+		}
+		has(t, k, "a", "", "task-1")
+		k.refuse(Task{"a", "task-1"}, "")
+		has(t, k, "a", "", "")
+		if !k.isRefused(Task{"a", "task-1"}) {
+			t.Error("it is not known that it was refused")
+		}
+	}
+}
+
+func TestRefusedTasksAreBounded(t *testing.T) {
+	k := newTasks("", time.Now)
+	for i := range 3 * maxTasks {
+		k.refuse(Task{"a", fmt.Sprint(i)}, "")
+	}
+	if len(k.refused) > maxTasks {
+		t.Errorf("%d are remembered", len(k.refused))
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	failure := fmt.Errorf("it failed")
+	wait := backoffFirst
+	var b backoff
+	for range 30 {
+		if err := b.ready(now, "key"); err != nil {
+			t.Fatalf("it is not tried: %v", err)
+		}
+		b.done(now, "key", failure)
+		if err := b.ready(now.Add(wait/2-time.Nanosecond), "key"); err == nil || !strings.Contains(err.Error(), "it failed (next try in ") {
+			t.Fatalf("tried before half the wait of %s: %v", wait, err)
+		}
+		if b.waits(now.Add(wait*3/2), "key") {
+			t.Fatalf("not tried after one and a half times the wait of %s", wait)
+		}
+		now = now.Add(wait * 3 / 2)
+		wait = min(2*wait, backoffMost)
+	}
+	if err := b.ready(now, "key"); err != nil {
+		t.Fatal(err)
+	}
+	if b.ready(now, "key") == nil {
+		t.Error("two try at once after a failure")
+	}
+	if b.ready(now, "other") != nil {
+		t.Error("another thing has to wait")
+	}
+	if b.ready(now.Add(-time.Hour), "key") != nil {
+		t.Error("a clock that was set back makes it wait")
+	}
+	b.done(now, "key", nil)
+	if b.ready(now, "key") != nil {
+		t.Error("it has to wait after a success")
+	}
+}
+
+func TestLabelledIsBounded(t *testing.T) {
+	var l labelled[pacer]
+	for i := range 5 * maxTasks {
+		l.of(fmt.Sprint(i))
+	}
+	if len(l.byLabel) > maxTasks {
+		t.Errorf("%d are remembered", len(l.byLabel))
+	}
+	if first := l.of("x"); first != l.of("x") {
+		t.Error("one label has two")
+	}
+}

@@ -1,0 +1,389 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ErrLoginEnded is wrapped by errors that say that a log-in cannot be refreshed
+// any more. It is final until auth.json changes.
+var ErrLoginEnded = errors.New("the log-in has ended")
+
+// errRenewedTooOften keeps a backend that refuses every token from having one
+// refreshed for every request.
+var errRenewedTooOften = errors.New("what the backend refused was renewed a moment ago")
+
+// permanentCodes are the errors after which a refresh token is never good again.
+var permanentCodes = []string{"refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated"}
+
+const (
+	// refreshMargin is how long before its expiry a token is refreshed, at most
+	// the last fifth of its life.
+	refreshMargin = 5 * time.Minute
+	// refreshAge is when a token is refreshed that does not say when it
+	// expires, as in Codex.
+	refreshAge = 8 * 24 * time.Hour
+	// refreshPatience is how long a request waits for the refresh of a token
+	// that is good meanwhile.
+	refreshPatience = 3 * time.Second
+	// writeBackTimeout bounds the wait for Codex to finish writing auth.json.
+	writeBackTimeout = 2 * time.Second
+)
+
+// tokens keeps the access token of a log-in fresh. It is safe for concurrent use.
+type tokens struct {
+	home      *Home
+	workspace string
+	backend   *Backend // nil: nothing is refreshed
+	clock     *Clock
+	path      string // of the journal, "" keeps it in memory only
+	notify    func(Event)
+
+	flight     flight[*tokenView]
+	refreshing backoff
+	writing    backoff
+	pace       pacer
+
+	mu       sync.Mutex
+	journal  *journal
+	inMemory bool // the journal is newer than its file
+	loaded   bool
+	last     *tokenView
+	ended    *endedLogin
+	told     map[string]string // the last problem of each kind, which is told once
+}
+
+// tokenView is what is known of the access token of one version of auth.json.
+type tokenView struct {
+	file  *Auth // as it was read
+	auth  *Auth // with the tokens of the last refresh
+	token AccessToken
+	// due is when it is to be refreshed, expiry when it is no good any more;
+	// zero if that is not known.
+	due, expiry time.Time
+	// behind says that the file does not hold these tokens yet.
+	behind bool
+}
+
+// endedLogin remembers that a refresh token is refused for good.
+type endedLogin struct {
+	file    *Auth
+	refresh Secret
+	err     error
+}
+
+func (v *tokenView) isDue(now time.Time) bool   { return !v.due.IsZero() && !now.Before(v.due) }
+func (v *tokenView) expired(now time.Time) bool { return !v.expiry.IsZero() && !now.Before(v.expiry) }
+
+func (v *tokenView) errExpired() error {
+	return fmt.Errorf("%s: %w at %s; %s", authName(v.file.Path), ErrTokenExpired, v.expiry.UTC().Format(time.RFC3339), remedyLogin)
+}
+
+// natural reports whether time alone is the reason to renew the token. A token
+// that is due from the start is not renewed for that: so would the next one be.
+func (v *tokenView) natural(now time.Time) bool {
+	since := v.auth.LastRefresh
+	return v.expired(now) && v.expiry.After(since) || v.isDue(now) && v.due.After(since)
+}
+
+// current returns the access token, refreshed if its time has come.
+func (t *tokens) current(ctx context.Context) (*tokenView, error) {
+	view, err := t.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := t.clock.Backend()
+	due := view.isDue(now)
+	if !due && !view.behind {
+		return view, nil
+	}
+	expired := view.expired(now)
+	if !expired {
+		if due && t.refreshing.waits(now, view.auth.Tokens.RefreshToken) || !due && t.writing.waits(now, view.token.Value) {
+			return view, nil
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, refreshPatience)
+		defer cancel()
+	}
+	renewed, err := t.renew(ctx, view, false)
+	switch {
+	case err == nil:
+		return renewed, nil
+	case !expired:
+		return view, nil // still good, and tried again later
+	case errors.Is(err, errCannotRefresh):
+		return nil, view.errExpired()
+	}
+	return nil, fmt.Errorf("%w: %w", ErrTokenExpired, err)
+}
+
+// repair brings auth.json up to date if it holds tokens that are spent.
+func (t *tokens) repair(ctx context.Context) {
+	if view, err := t.view(ctx); err == nil && view.behind {
+		_, _ = t.current(ctx) // what goes wrong is told
+	}
+}
+
+// rejected returns the token to use after the backend has refused one: that of
+// the file if that is another by now, else a refreshed one.
+func (t *tokens) rejected(ctx context.Context, refused Secret) (*tokenView, error) {
+	view, err := t.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if view.token.Value != refused {
+		return t.current(ctx)
+	}
+	return t.renew(ctx, view, true)
+}
+
+// view returns what auth.json and the journal say, without asking anybody.
+func (t *tokens) view(ctx context.Context) (*tokenView, error) {
+	file, err := t.home.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	loaded := t.loaded
+	t.mu.Unlock()
+	if !loaded {
+		t.loadJournal()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last != nil && t.last.file == file {
+		return t.last, nil
+	}
+	view, err := t.makeView(file)
+	if err != nil {
+		return nil, err
+	}
+	t.last = view
+	return view, nil
+}
+
+// loadJournal takes over what other processes have noted.
+func (t *tokens) loadJournal() {
+	j, err := readJournal(t.path)
+	t.tell("the record of the last refresh is not used", err)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.loaded, t.last = true, nil
+	if j == nil || t.inMemory && !j.covers(Secret(t.journal.RefreshToken)) {
+		return
+	}
+	t.journal, t.inMemory = j, false
+}
+
+// tell tells of a problem once, until there is another or none.
+func (t *tokens) tell(message string, err error) {
+	t.mu.Lock()
+	if t.told == nil {
+		t.told = make(map[string]string)
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	known := t.told[message] == text
+	t.told[message] = text
+	t.mu.Unlock()
+	if err != nil && !known {
+		t.notify(Event{Message: message, Err: err})
+	}
+}
+
+func (t *tokens) makeView(file *Auth) (*tokenView, error) {
+	view := &tokenView{file: file, auth: file}
+	if t.journal.replaces(file) {
+		renewed, err := t.journal.apply(file)
+		if err != nil {
+			return nil, err
+		}
+		view.auth, view.behind = renewed, true
+	}
+	value, account, err := view.auth.Bearer(t.workspace)
+	if err != nil {
+		return nil, err
+	}
+	view.token = AccessToken{value, account}
+	if issued, expiry, ok := tokenTimes(value.Reveal()); ok {
+		margin := refreshMargin
+		if life := expiry.Sub(issued); !issued.IsZero() && life > 0 {
+			margin = min(margin, life/5)
+		}
+		view.expiry, view.due = expiry, expiry.Add(-margin)
+	} else if !view.auth.LastRefresh.IsZero() {
+		view.due = view.auth.LastRefresh.Add(refreshAge)
+	}
+	return view, nil
+}
+
+// errCannotRefresh says that there is nothing to refresh with.
+var errCannotRefresh = errors.New("the token cannot be refreshed")
+
+// renew refreshes the token of stale, because it is due or because the backend
+// has refused it. However many ask, it happens once.
+func (t *tokens) renew(ctx context.Context, stale *tokenView, refused bool) (*tokenView, error) {
+	if t.backend == nil || stale.auth.Tokens.RefreshToken == "" {
+		return nil, errCannotRefresh
+	}
+	key := fmt.Sprint(refused, tokenHash(stale.token.Value))
+	return t.flight.do(ctx, key, func(ctx context.Context) (*tokenView, error) {
+		unlock, err := t.home.Lock(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+		return t.renewLocked(ctx, stale, refused)
+	})
+}
+
+func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool) (*tokenView, error) {
+	t.loadJournal() // another process may have been here first
+	view, err := t.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if view.auth.Tokens.RefreshToken == "" {
+		return nil, errCannotRefresh
+	}
+	now := t.clock.Backend()
+	another := view.token != stale.token
+	if another && !view.expired(now) || !another && !refused && !view.isDue(now) {
+		if view.behind && t.writing.ready(now, view.token.Value) == nil {
+			t.writeBack(ctx)
+		}
+		return t.view(ctx)
+	}
+	refresh := view.auth.Tokens.RefreshToken
+	if err := t.hasEnded(view, refresh); err != nil {
+		return nil, err
+	}
+	// What is refused although it has just been renewed is paced, not a log-in
+	// that is new.
+	paced := !view.natural(now) && t.renewedBefore(refresh)
+	if paced && !t.pace.ready(now) {
+		return nil, errRenewedTooOften
+	}
+	if err := t.refreshing.ready(now, refresh); err != nil {
+		return nil, err
+	}
+	// From here on the token may be spent, and what came of that must not be lost
+	// because somebody closes the agent.
+	ctx = context.WithoutCancel(ctx)
+	answer, err := t.backend.refresh(ctx, refresh)
+	t.refreshing.done(t.clock.Backend(), refresh, err)
+	if err != nil {
+		return nil, t.refreshFailed(view, refresh, err)
+	}
+	if paced {
+		t.pace.count(now)
+	}
+	return t.keep(ctx, view, answer)
+}
+
+// renewedBefore reports whether a refresh token came from a refresh of ours.
+func (t *tokens) renewedBefore(refresh Secret) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.journal != nil && t.journal.RefreshToken == string(refresh)
+}
+
+func (t *tokens) hasEnded(view *tokenView, refresh Secret) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended != nil && t.ended.refresh == refresh && t.ended.file == view.file {
+		return t.ended.err
+	}
+	return nil
+}
+
+func (t *tokens) refreshFailed(view *tokenView, refresh Secret, err error) error {
+	answer, ok := errors.AsType[*AnswerError](err)
+	if !ok || !slices.Contains(permanentCodes, answer.Code) {
+		t.notify(Event{Message: "the access token was not refreshed", Err: err})
+		return err
+	}
+	return t.end(view, refresh, fmt.Errorf("%s: %w (%s); %s", authName(view.file.Path), ErrLoginEnded, answer.Code, remedyLogin))
+}
+
+// end remembers that a refresh token is of no more use.
+func (t *tokens) end(view *tokenView, refresh Secret, err error) error {
+	t.mu.Lock()
+	t.ended = &endedLogin{view.file, refresh, err}
+	t.mu.Unlock()
+	t.notify(Event{Message: "the access token cannot be refreshed", Err: err})
+	return err
+}
+
+// keep stores the answer to a refresh: first in the journal, then in auth.json.
+func (t *tokens) keep(ctx context.Context, view *tokenView, answer refreshed) (*tokenView, error) {
+	if err := sameUser(view, answer); err != nil {
+		return nil, t.end(view, view.auth.Tokens.RefreshToken, err)
+	}
+	at := t.clock.Backend().UTC().Format("2006-01-02T15:04:05.000000Z")
+	t.mu.Lock()
+	j := t.journal.next(view.token.Account, *view.auth.Tokens, answer, at)
+	t.journal, t.last, t.inMemory = j, nil, true
+	t.mu.Unlock()
+	// Who keeps the log-in in the keyring does not want it in a file.
+	if t.path != "" && !view.file.InKeyring {
+		err := j.write(t.path)
+		t.mu.Lock()
+		t.inMemory = err != nil
+		t.mu.Unlock()
+		t.tell("the refresh is remembered in memory only", err)
+	}
+	t.writeBack(ctx)
+	t.notify(Event{Message: "the access token was refreshed"})
+	return t.view(ctx)
+}
+
+// sameUser refuses the tokens of somebody else.
+func sameUser(view *tokenView, answer refreshed) error {
+	if answer.IDToken == "" {
+		return nil
+	}
+	claims, err := ParseClaims(answer.IDToken.Reveal())
+	if err != nil {
+		return err
+	}
+	was := view.auth.Tokens.Claims
+	for _, same := range []struct{ what, was, is string }{
+		{"user", was.UserID, claims.UserID}, {"workspace", was.AccountID, claims.AccountID},
+	} {
+		if same.was != "" && same.is != same.was {
+			return fmt.Errorf("refresh the access token: the answer is for %s %q, the log-in is of %q; %s",
+				same.what, same.is, same.was, remedyLogin)
+		}
+	}
+	return nil
+}
+
+// writeBack writes the journal's tokens into auth.json, if that still holds a
+// token that they have replaced. Where it cannot be written, the journal stands
+// in for it.
+func (t *tokens) writeBack(ctx context.Context) {
+	t.mu.Lock()
+	j := t.journal
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, writeBackTimeout)
+	defer cancel()
+	err := t.home.Update(ctx, func(raw []byte, auth *Auth) ([]byte, error) {
+		if !j.replaces(auth) {
+			return nil, nil // somebody has logged in anew
+		}
+		return withTokens(raw, j.tokens(), j.LastRefresh)
+	})
+	t.writing.done(t.clock.Backend(), Secret(j.AccessToken), err)
+	t.mu.Lock()
+	t.last = nil
+	t.mu.Unlock()
+	t.tell("the refreshed tokens are not in auth.json yet", err)
+}
