@@ -1,0 +1,106 @@
+package signer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+)
+
+// Sessions is where [AgentAssertion] finds the identity to sign as, and the
+// task that it has for a session label.
+type Sessions interface {
+	// Session returns the identity and the task for a label.
+	Session(ctx context.Context, label string) (identity.Session, error)
+	// RefuseTask is told that a task was refused, and reports whether Session
+	// may have another one now.
+	RefuseTask(label string, task identity.Task) bool
+	// ClockOffset is that of the sessions which are returned now.
+	ClockOffset() time.Duration
+}
+
+// AgentAssertion signs as a registered agent identity.
+//
+// An assertion's time stamp counts whole seconds, so all requests of a task
+// within one second carry the same header: it is made once.
+type AgentAssertion struct {
+	sessions Sessions
+	now      func() time.Time
+
+	mu     sync.RWMutex
+	recent map[identity.Task]*madeAssertion
+}
+
+var _ Renewer = (*AgentAssertion)(nil)
+
+type madeAssertion struct {
+	second int64
+	key    string // the public key it was made with
+	auth   *Authorization
+}
+
+// maxRecent bounds the assertions that are remembered. There is one a task,
+// and a proxy that serves more tasks than this within a second signs again.
+const maxRecent = 4096
+
+// NewAgentAssertion returns a signer for the identity and tasks of sessions.
+func NewAgentAssertion(sessions Sessions, now func() time.Time) *AgentAssertion {
+	return &AgentAssertion{sessions: sessions, now: now, recent: make(map[identity.Task]*madeAssertion)}
+}
+
+// Sign implements [Signer].
+func (s *AgentAssertion) Sign(ctx context.Context, r Request) (*Authorization, error) {
+	session, err := s.sessions.Session(ctx, r.Label)
+	if err != nil {
+		return nil, fromIdentity(err)
+	}
+	now := s.now().Add(session.ClockOffset)
+	second := now.Unix()
+
+	publicKey := session.Identity.Key.PublicKey()
+	current := func() *Authorization {
+		if made := s.recent[session.Task]; made != nil && made.second == second && made.key == publicKey {
+			return made.auth
+		}
+		return nil
+	}
+	s.mu.RLock()
+	auth := current()
+	s.mu.RUnlock()
+	if auth != nil {
+		return auth, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if auth := current(); auth != nil {
+		return auth, nil // another request was faster
+	}
+	assertion, err := session.Identity.Assert(session.Task, now)
+	if err != nil {
+		return nil, &Error{Code: BadIdentity, Message: err.Error(), Err: err}
+	}
+	auth = &Authorization{
+		Value:   identity.Secret(assertion.Header()),
+		Scheme:  SchemeAssertion,
+		FedRAMP: session.Identity.Account.FedRAMP,
+		TaskID:  session.Task.ID,
+		task:    session.Task,
+		offset:  session.ClockOffset,
+	}
+	if len(s.recent) >= maxRecent {
+		clear(s.recent)
+	}
+	s.recent[session.Task] = &madeAssertion{second: second, key: publicKey, auth: auth}
+	return auth, nil
+}
+
+// Renew implements [Renewer]. An assertion is refused because its time stamp is
+// too far from the server's clock, which the refusal itself has told by now, or
+// because the server does not know the task any more.
+func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
+	if refused.offset == s.sessions.ClockOffset() && !s.sessions.RefuseTask(r.Label, refused.task) {
+		return nil, errNotRenewable
+	}
+	return s.Sign(ctx, r)
+}

@@ -1,0 +1,144 @@
+package signer
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+)
+
+func mustRenew(t *testing.T, s Signer, r Request, refused *Authorization) *Authorization {
+	t.Helper()
+	auth, err := renew(t.Context(), s, r, refused)
+	if err != nil {
+		t.Fatalf("Renew: %v", err)
+	}
+	return auth
+}
+
+func wantNotRenewable(t *testing.T, s Signer, r Request, refused *Authorization) {
+	t.Helper()
+	if auth, err := renew(t.Context(), s, r, refused); !errors.Is(err, errNotRenewable) {
+		t.Errorf("Renew = %+v, %v, want %v", auth, err, errNotRenewable)
+	}
+}
+
+func TestRenewAssertion(t *testing.T) {
+	t.Parallel()
+	from := newSessions(t)
+	s := NewAgentAssertion(from, newClock().now)
+	refused := mustSign(t, s, Request{Label: "a"})
+
+	// The task is replaced, if it can be.
+	verify(t, mustRenew(t, s, Request{Label: "a"}, refused), from.identity, "task-a'", start)
+	from.set(func(f *sessions) { f.refuse = true })
+	refused = mustSign(t, s, Request{Label: "a"})
+	wantNotRenewable(t, s, Request{Label: "a"}, refused)
+
+	// If the server's clock was learnt meanwhile, the task may be good.
+	from.set(func(f *sessions) { f.offset = time.Hour })
+	verify(t, mustRenew(t, s, Request{Label: "a"}, refused), from.identity, "task-a'", start.Add(time.Hour))
+}
+
+func TestRenewBearer(t *testing.T) {
+	t.Parallel()
+	from := &tokens{token: identity.AccessToken{Value: "one"}}
+	s := NewBearer(from)
+	refused := mustSign(t, s, Request{})
+	from.renewed = from.token
+	wantNotRenewable(t, s, Request{}, refused)
+	if from.refused != "one" {
+		t.Errorf("%q was said to be refused, want the token alone", from.refused.Reveal())
+	}
+	from.renewed.Value = "two"
+	if auth := mustRenew(t, s, Request{}, refused); auth.Value != "Bearer two" {
+		t.Errorf("Renew = %q", auth.Value.Reveal())
+	}
+	from.err = identity.ErrNoLogin
+	if _, err := s.Renew(t.Context(), Request{}, refused); CodeOf(err) != NoLogin {
+		t.Errorf("Renew = %v, want code %s", err, NoLogin)
+	}
+}
+
+func TestRenewToken(t *testing.T) {
+	t.Parallel()
+	value := "one"
+	s := NewTokenFromEnv("T", func(string) (string, bool) { return value, true })
+	refused := mustSign(t, s, Request{})
+	wantNotRenewable(t, s, Request{}, refused)
+	value = "two"
+	if auth := mustRenew(t, s, Request{}, refused); auth.Value != "Bearer two" {
+		t.Errorf("Renew = %q", auth.Value.Reveal())
+	}
+	value = ""
+	if _, err := s.Renew(t.Context(), Request{}, refused); CodeOf(err) != TokenMissing {
+		t.Errorf("Renew = %v, want code %s", err, TokenMissing)
+	}
+}
+
+func TestRenewCommand(t *testing.T) {
+	t.Parallel()
+	p, clock := newPrinter(t, "one"), newClock()
+	s := NewCommand(p.argv(), clock.now)
+	refused := mustSign(t, s, Request{})
+	wantNotRenewable(t, s, Request{}, refused) // it has just been made
+	p.wantRuns(1)
+	clock.forward(commandMargin)
+	wantNotRenewable(t, s, Request{}, refused) // it is the same again
+	p.wantRuns(2)
+	p.print("two")
+	clock.forward(commandMargin)
+	refused = mustSign(t, s, Request{})
+	if auth := mustRenew(t, s, Request{}, refused); auth.Value != "Bearer two" {
+		t.Errorf("Renew = %q", auth.Value.Reveal())
+	}
+	p.wantRuns(3)
+}
+
+// renewing is a signer that answers the same when it renews.
+type renewing struct{ fixed }
+
+func (r renewing) Renew(ctx context.Context, req Request, _ *Authorization) (*Authorization, error) {
+	return r.Sign(ctx, req)
+}
+
+func TestRenewAuto(t *testing.T) {
+	t.Parallel()
+	first := renewing{fixed{auth: &Authorization{Value: "first", Scheme: SchemeAssertion}}}
+	second := renewing{fixed{auth: &Authorization{Value: "second", Scheme: SchemeBearer}}}
+	broken := renewing{fixed{err: Errorf(NoTask, "no task")}}
+
+	if auth := mustRenew(t, Auto{first, second}, Request{}, first.auth); auth.Value != "first" {
+		t.Errorf("a refused assertion was renewed to %q", auth.Value.Reveal())
+	}
+	if auth := mustRenew(t, Auto{first, second}, Request{}, second.auth); auth.Value != "second" {
+		t.Errorf("a refused token was renewed to %q", auth.Value.Reveal())
+	}
+	if auth := mustRenew(t, Auto{broken, second}, Request{}, first.auth); auth.Value != "second" {
+		t.Errorf("an assertion that cannot be renewed became %q", auth.Value.Reveal())
+	}
+	if _, err := renew(t.Context(), Auto{First: broken}, Request{}, first.auth); CodeOf(err) != NoTask {
+		t.Errorf("Renew = %v, want code %s", err, NoTask)
+	}
+	wantNotRenewable(t, Auto{First: first}, Request{}, second.auth)
+}
+
+func TestRenewGoesToWhomSigned(t *testing.T) {
+	t.Parallel()
+	next := renewing{fixed{auth: &Authorization{Value: "next"}}}
+	bearer := renewing{fixed{auth: &Authorization{Value: "bearer"}}}
+	bootstrap := Bootstrap{Bearer: bearer, Next: next}
+	rules := Rules{Rules: []Rule{{host: "chatgpt.com", signer: bootstrap}}, Default: named("default")}
+	biscuit := Request{Host: "chatgpt.com", Path: "/backend-api/authenticate_app_v2"}
+	if auth := mustRenew(t, rules, biscuit, bearer.auth); auth.Value != "bearer" {
+		t.Errorf("the biscuit's request was renewed with %q", auth.Value.Reveal())
+	}
+	if auth := mustRenew(t, rules, Request{Host: "chatgpt.com", Path: "/x"}, next.auth); auth.Value != "next" {
+		t.Errorf("Renew = %q, want next", auth.Value.Reveal())
+	}
+	wantNotRenewable(t, rules, Request{Host: "chatgpt.com", Path: "/v1/agent/register"}, keep)
+	wantNotRenewable(t, rules, Request{Host: "other", Path: "/x"}, next.auth) // not a Renewer
+	wantNotRenewable(t, None{}, Request{}, keep)
+}

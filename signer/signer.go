@@ -1,0 +1,99 @@
+// Package signer decides what authorises a request to ChatGPT.
+//
+// A [Signer] is asked once for every request that the proxy is about to send
+// and answers with an [Authorization], or with an [*Error] that says why there
+// is none and what to do about it. Nothing here knows of proxying: the same
+// signers serve a proxy, a command line and a gateway's authorisation endpoint.
+package signer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+)
+
+// Request is what a signer may know of the request that it authorises. It has
+// no header and no body: whoever signs must not be able to be talked into
+// something by the client.
+type Request struct {
+	Host  string // the authority's host, lower case, without port
+	Path  string // the path as it was sent, still percent-encoded, without query
+	Label string // the client's session label; "" is the proxy as a whole
+}
+
+// Scheme names the kind of credential of an [Authorization].
+type Scheme string
+
+// The schemes. They are what a log says of a request.
+const (
+	SchemeAssertion Scheme = "AgentAssertion"
+	SchemeBearer    Scheme = "Bearer"
+	SchemeOther     Scheme = "other" // a command's own header
+	SchemeNone      Scheme = "none"  // the request goes as it came
+)
+
+// Authorization is a signer's answer. It is shared between requests and must
+// not be changed by whoever receives it.
+type Authorization struct {
+	// Value is the value of the Authorization header. It is empty only when
+	// Keep is set.
+	Value identity.Secret
+	// Scheme is the kind of credential in Value.
+	Scheme Scheme
+	// AccountID is the value of ChatGPT-Account-ID, "" for none. It is never
+	// set together with SchemeAssertion, whose envelope implies the account.
+	AccountID string
+	// FedRAMP asks for X-OpenAI-Fedramp: true.
+	FedRAMP bool
+	// Keep leaves the client's own headers as they came.
+	Keep bool
+	// TaskID is the task that an assertion was made for.
+	TaskID string
+
+	task   identity.Task
+	offset time.Duration // of the clock that an assertion was made by
+}
+
+// Signer authorises requests. Implementations are safe for concurrent use and
+// return an [*Error] where a request cannot be authorised.
+type Signer interface {
+	Sign(ctx context.Context, r Request) (*Authorization, error)
+}
+
+// Renewer is a [Signer] that can do something about a credential which a server
+// has refused.
+type Renewer interface {
+	Signer
+	// Renew returns another authorisation for a request that was refused with
+	// 401 although it bore the given one. The error says why there is none.
+	Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error)
+}
+
+// renew renews with s, if it can.
+func renew(ctx context.Context, s Signer, r Request, refused *Authorization) (*Authorization, error) {
+	if renewer, ok := s.(Renewer); ok {
+		return renewer.Renew(ctx, r, refused)
+	}
+	return nil, errNotRenewable
+}
+
+var errNotRenewable = errors.New("the credential that was refused cannot be renewed")
+
+// IsPlaceholder reports whether the value of an Authorization header is a
+// placeholder of ours: what a client is given to hold instead of a credential.
+// No such value may ever be sent to a server.
+func IsPlaceholder(authorization string) bool {
+	return identity.IsPlaceholder(trimScheme(authorization))
+}
+
+// None is the signer that leaves requests as they came.
+type None struct{}
+
+var _ Signer = None{}
+
+// Sign implements [Signer].
+func (None) Sign(context.Context, Request) (*Authorization, error) { return keep, nil }
+
+var keep = &Authorization{Scheme: SchemeNone, Keep: true}

@@ -1,0 +1,132 @@
+package signer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"github.com/agentproxy/agentproxy/identity"
+)
+
+// Token signs with a fixed Bearer token, from a file or a variable. It is read
+// for every request, so that a new one counts at once.
+type Token struct {
+	source string // what holds the token, for errors
+	read   func() (string, error)
+	last   atomic.Pointer[Authorization]
+}
+
+var _ Renewer = (*Token)(nil)
+
+// maxTokenSize bounds what is read as a token, in bytes. ChatGPT's access
+// tokens have about 2 kB.
+const maxTokenSize = 64 << 10
+
+// NewTokenFromEnv returns a signer for the token in the environment variable
+// name, as lookup gives it.
+func NewTokenFromEnv(name string, lookup func(string) (string, bool)) *Token {
+	source := "environment variable " + name
+	return &Token{source: source, read: func() (string, error) {
+		value, ok := lookup(name)
+		if !ok || strings.TrimSpace(value) == "" {
+			return "", fmt.Errorf("%s is not set; set it to the token, or name another with signer.token_env", source)
+		}
+		if len(value) > maxTokenSize {
+			return "", fmt.Errorf("%s: more than %d bytes; it must be one token and nothing else", source, maxTokenSize)
+		}
+		return value, nil
+	}}
+}
+
+// NewTokenFromFile returns a signer for the token in the file at path.
+func NewTokenFromFile(path string) *Token {
+	return &Token{source: path, read: func() (string, error) { return readTokenFile(path) }}
+}
+
+func readTokenFile(path string) (string, error) {
+	raw, err := readAtMost(path, maxTokenSize+1)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%s: there is no such file; write the token there, or change signer.token_file", path)
+	case err != nil:
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err // the path is in front already
+		}
+		return "", fmt.Errorf("%s: %w; make it a file that agentproxy can read, or change signer.token_file", path, err)
+	case len(raw) > maxTokenSize:
+		return "", fmt.Errorf("%s: more than %d bytes; a token file holds one token and nothing else", path, maxTokenSize)
+	case strings.TrimSpace(string(raw)) == "":
+		return "", fmt.Errorf("%s: the file is empty; write the token there", path)
+	}
+	return string(raw), nil
+}
+
+func readAtMost(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+// Sign implements [Signer].
+func (t *Token) Sign(context.Context, Request) (*Authorization, error) {
+	raw, err := t.read()
+	if err != nil {
+		return nil, &Error{Code: TokenMissing, Message: err.Error(), Err: err}
+	}
+	token := strings.TrimSpace(raw)
+	if last := t.last.Load(); last != nil && last.Value == bearerValue(identity.Secret(token)) {
+		return last, nil
+	}
+	auth, err := authorizationForToken(token)
+	if err != nil {
+		return nil, Errorf(TokenMissing, "%s: %w", t.source, err)
+	}
+	t.last.Store(auth)
+	return auth, nil
+}
+
+// authorizationForToken makes an answer of a Bearer token that came from
+// outside.
+func authorizationForToken(token string) (*Authorization, error) {
+	if strings.ContainsAny(token, " \t") {
+		return nil, errors.New("it has spaces; it must be a token alone, without Bearer before it")
+	}
+	return authorizationFor("Bearer " + token)
+}
+
+// Renew implements [Renewer]: by the token that is configured meanwhile.
+func (t *Token) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
+	auth, err := t.Sign(ctx, r)
+	if err == nil && auth.Value == refused.Value {
+		return nil, errNotRenewable
+	}
+	return auth, err
+}
+
+// authorizationFor makes an answer of a header's value that came from outside.
+// A ChatGPT access token says itself which account it is for.
+func authorizationFor(value string) (*Authorization, error) {
+	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return nil, errors.New("it has characters that a header may not have; it must be one line of ASCII")
+	}
+	if IsPlaceholder(value) {
+		return nil, errors.New("it is agentproxy's own placeholder; a credential is needed")
+	}
+	auth := &Authorization{Value: identity.Secret(value), Scheme: SchemeOther}
+	if scheme, _, ok := strings.Cut(value, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		auth.Scheme = SchemeBearer
+		if claims, err := identity.ParseClaims(trimScheme(value)); err == nil {
+			auth.AccountID = claims.AccountID
+			auth.FedRAMP = claims.FedRAMP
+		}
+	}
+	return auth, nil
+}

@@ -1,0 +1,128 @@
+package signer
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+)
+
+// badTokens are what must not be sent as a token, with what is said of it.
+func badTokens(t *testing.T) map[string]struct{ token, want string } {
+	return map[string]struct{ token, want string }{
+		"placeholder":     {placeholderToken(t), "it is agentproxy's own placeholder; a credential is needed"},
+		"mark":            {"agentproxy-placeholder", "it is agentproxy's own placeholder"},
+		"two lines":       {"sekret-1\nsekret-2", "it must be one line of ASCII"},
+		"header":          {"sekret-1\r\nX-Evil: 1", "it has spaces; it must be a token alone"},
+		"carriage":        {"sekret-1\rsekret-2", "it must be one line of ASCII"},
+		"control":         {"sekret-1\x00", "it must be one line of ASCII"},
+		"binary":          {"sekret-1\xff\xfe", "it must be one line of ASCII"},
+		"not ASCII":       {"sekret-1é", "it must be one line of ASCII"},
+		"scheme in front": {"Bearer sekret-1", "without Bearer before it"},
+		"oversized":       {strings.Repeat("sekret-1", maxTokenSize/8) + "x", "more than 65536 bytes"},
+	}
+}
+
+func TestTokenFromEnv(t *testing.T) {
+	t.Parallel()
+	value, set := "sekret-1\n", true
+	s := NewTokenFromEnv("MY_TOKEN", func(name string) (string, bool) {
+		if name != "MY_TOKEN" {
+			t.Errorf("%s was looked up", name)
+		}
+		return value, set
+	})
+	first := mustSign(t, s, Request{})
+	if want := (Authorization{Value: "Bearer sekret-1", Scheme: SchemeBearer}); *first != want {
+		t.Errorf("Sign = %+v, want %+v", first, want)
+	}
+	if again := mustSign(t, s, Request{}); again != first {
+		t.Error("the header of the same token was made twice")
+	}
+	const unset = "environment variable MY_TOKEN is not set; set it to the token, or name another with signer.token_env"
+	value = " \n"
+	wantRefusal(t, s, TokenMissing, unset)
+	value, set = "", false
+	wantRefusal(t, s, TokenMissing, unset)
+	set = true
+	for name, bad := range badTokens(t) {
+		t.Run(name, func(t *testing.T) {
+			value = bad.token
+			wantRefusal(t, s, TokenMissing, bad.want, "sekret", bad.token)
+			wantRefusal(t, s, TokenMissing, "environment variable MY_TOKEN: ")
+		})
+	}
+}
+
+func TestTokenFromFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "token")
+	s := NewTokenFromFile(path)
+	wantRefusal(t, s, TokenMissing, path+": there is no such file; write the token there, or change signer.token_file")
+
+	write(t, path, "sekret-1\n")
+	first := mustSign(t, s, Request{})
+	if first.Value != "Bearer sekret-1" {
+		t.Errorf("Sign = %q", first.Value.Reveal())
+	}
+	if again := mustSign(t, s, Request{}); again != first {
+		t.Error("the header of the same token was made twice")
+	}
+
+	// A change counts at once, even one that size and time do not show.
+	write(t, path, "sekret-2\n")
+	if err := os.Chtimes(path, start, start); err != nil {
+		t.Fatal(err)
+	}
+	if next := mustSign(t, s, Request{}); next.Value != "Bearer sekret-2" {
+		t.Errorf("Sign = %q after the file changed", next.Value.Reveal())
+	}
+	write(t, path, "sekret-3\n")
+	if err := os.Chtimes(path, start, start); err != nil {
+		t.Fatal(err)
+	}
+	if next := mustSign(t, s, Request{}); next.Value != "Bearer sekret-3" {
+		t.Errorf("Sign = %q after a change that keeps size and time", next.Value.Reveal())
+	}
+
+	write(t, path, " \n")
+	wantRefusal(t, s, TokenMissing, path+": the file is empty; write the token there")
+	for name, bad := range badTokens(t) {
+		t.Run(name, func(t *testing.T) {
+			write(t, path, bad.token)
+			wantRefusal(t, s, TokenMissing, bad.want, "sekret", bad.token)
+			wantRefusal(t, s, TokenMissing, path+": ")
+		})
+	}
+	write(t, path, "sekret-4")
+	if next := mustSign(t, s, Request{}); next.Value != "Bearer sekret-4" {
+		t.Errorf("Sign = %q after the file was put right", next.Value.Reveal())
+	}
+
+	directory := NewTokenFromFile(filepath.Dir(path))
+	wantRefusal(t, directory, TokenMissing, filepath.Dir(path)+": is a directory; make it a file that agentproxy can read")
+}
+
+// An access token of ChatGPT says itself which account it is for.
+func TestTokenNamesItsAccount(t *testing.T) {
+	t.Parallel()
+	token := jwt(t, map[string]any{
+		"exp":                         start.Add(time.Hour).Unix(),
+		"https://api.openai.com/auth": map[string]any{"chatgpt_account_id": "ws-9", "chatgpt_account_is_fedramp": true},
+	})
+	s := NewTokenFromEnv("T", func(string) (string, bool) { return token, true })
+	want := Authorization{Value: identity.Secret("Bearer " + token), Scheme: SchemeBearer, AccountID: "ws-9", FedRAMP: true}
+	if got := mustSign(t, s, Request{}); *got != want {
+		t.Errorf("Sign = %+v, want %+v", got, want)
+	}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
