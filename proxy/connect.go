@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+
+	"github.com/elazarl/goproxy"
+)
+
+// OtherHosts says what becomes of the hosts that are not intercepted: all of
+// them are tunnelled, or those that match Only, or none.
+type OtherHosts struct {
+	// Refuse refuses every host that Only does not match.
+	Refuse bool
+	// Only lists the hosts that may be tunnelled when Refuse is set.
+	Only HostPatterns
+}
+
+func (o OtherHosts) check(t target) *refusal {
+	if !o.Refuse || o.Only.Match(t.host, t.port) {
+		return nil
+	}
+	return refuse(http.StatusForbidden, "host_refused", "http_request_denied",
+		"%s is not a host that this proxy forwards to; to allow it, list it in other_hosts", t.authority())
+}
+
+// newConnects returns what dispatches CONNECT: goproxy with one handler, which
+// decides in every case, for where none does goproxy opens a tunnel to
+// anywhere. Tunnels and interception are taken over by hijacking. goproxy's own
+// tunnels run in goroutines that nobody can wait for, and its own interception
+// goes by the Host of the inner request.
+func (p *Proxy) newConnects() *goproxy.ProxyHttpServer {
+	connects := goproxy.NewProxyHttpServer()
+	connects.Logger = log.New(debugWriter{p.config.Log}, "", 0)
+	// Nothing may be sent in another way than through p.transport: the
+	// defaults do not verify certificates, and read the environment.
+	connects.Tr = &http.Transport{
+		TLSClientConfig: p.transport.TLSClientConfig,
+		DialContext:     p.dialer.dial,
+	}
+	connects.ConnectDial = func(_, address string) (net.Conn, error) {
+		return nil, fmt.Errorf("%s: %w", address, errors.ErrUnsupported)
+	}
+	connects.OnRequest().HandleConnectFunc(p.connect)
+	return connects
+}
+
+// connect decides what becomes of a CONNECT.
+func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
+	x := exchangeOf(ctx.Req.Context())
+	// The request line alone counts: net/http also fills in a Host header.
+	t, err := parseTarget(ctx.Req.RequestURI)
+	if err != nil {
+		return p.reject(ctx, x, refuseTarget(err))
+	}
+	x.target = t
+	if p.config.Intercept.Match(t.host, t.port) {
+		return hijack(func(client net.Conn) { p.intercept(client, x) }), t.authority()
+	}
+	if p.interceptsHost(t.host) {
+		return p.reject(ctx, x, refuse(http.StatusForbidden, "host_refused", "http_request_denied",
+			"port %s of %s is not among chatgpt.hosts", t.port, t.host))
+	}
+	if refused := p.config.OtherHosts.check(t); refused != nil {
+		return p.reject(ctx, x, refused)
+	}
+	// Not the request's context: that ends with what the client sends, and a
+	// client may have sent all that it has to say together with its CONNECT.
+	return hijack(func(client net.Conn) { p.tunnel(p.ctx, client, x) }), t.authority()
+}
+
+func (p *Proxy) reject(ctx *goproxy.ProxyCtx, x *exchange, refused *refusal) (*goproxy.ConnectAction, string) {
+	x.refused = refused
+	x.status = refused.status
+	ctx.Resp = refused.response(ctx.Req)
+	return goproxy.RejectConnect, ctx.Req.RequestURI
+}
+
+func hijack(serve func(client net.Conn)) *goproxy.ConnectAction {
+	return &goproxy.ConnectAction{
+		Action: goproxy.ConnectHijack,
+		Hijack: func(_ *http.Request, client net.Conn, _ *goproxy.ProxyCtx) { serve(client) },
+	}
+}

@@ -1,0 +1,246 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// UpstreamConfig says how servers are reached.
+type UpstreamConfig struct {
+	// ConnectTo maps host:port to the host:port that is dialled in its place,
+	// as curl --connect-to does. The server must still prove to be the former.
+	// A host may be a pattern such as "*.chatgpt.com"; the exact name wins.
+	ConnectTo map[string]string
+	// RootCAs verify servers. nil: the system's.
+	RootCAs *x509.CertPool
+	// Proxy returns the proxy that a URL is reached through, nil for none. It
+	// has the form of http.Transport's. nil: no proxy.
+	Proxy func(*url.URL) (*url.URL, error)
+	// AllowPrivate lists addresses that may be dialled although they are not
+	// on the public Internet.
+	AllowPrivate []netip.Prefix
+}
+
+// CheckConnectTo reports a mistake in ConnectTo.
+func (c UpstreamConfig) CheckConnectTo() error {
+	for from, to := range c.ConnectTo {
+		pattern, err := ParseHostPattern(from)
+		if err != nil {
+			return err
+		}
+		if pattern.port == "" {
+			return fmt.Errorf("%q has no port; write it as %s", from, net.JoinHostPort(from, "443"))
+		}
+		if _, err := parseTarget(to); err != nil {
+			return fmt.Errorf("%s: %w", from, err)
+		}
+	}
+	return nil
+}
+
+// connectTo returns what is dialled in place of address.
+func (c UpstreamConfig) connectTo(address string) (string, bool) {
+	if to, ok := c.ConnectTo[address]; ok {
+		return to, true
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", false
+	}
+	// The longest pattern wins: "*.a.example" over "*.example".
+	var best, found string
+	for from, to := range c.ConnectTo {
+		if pattern, err := ParseHostPattern(from); err == nil && len(from) > len(best) && pattern.Match(host, port) {
+			best, found = from, to
+		}
+	}
+	return found, best != ""
+}
+
+// Route returns what is dialled for requests to u in place of its host: the
+// address of connect_to or of the upstream proxy.
+func (c UpstreamConfig) Route(u *url.URL) (address string, ok bool) {
+	if to, ok := c.connectTo(hostPort(u)); ok {
+		return to, true
+	}
+	if c.Proxy == nil {
+		return "", false
+	}
+	via, err := c.Proxy(u)
+	if err != nil || via == nil {
+		return "", false
+	}
+	return hostPort(via), true
+}
+
+// dialTimeout bounds the way to a connected socket, name resolution included.
+const dialTimeout = 10 * time.Second
+
+// dialer makes the connections to servers, for tunnels and intercepted
+// requests alike, so that both are under the same rules.
+type dialer struct {
+	config UpstreamConfig
+	// guarded refuses private addresses, after name resolution: whatever a name
+	// resolves to is checked on the very address that is then connected to, so
+	// that a second answer of the name server cannot differ.
+	guarded net.Dialer
+	// trusted dials what the configuration itself names.
+	trusted net.Dialer
+	// proxies holds the addresses of upstream proxies that were chosen, for
+	// http.Transport dials them by address alone.
+	proxies sync.Map
+}
+
+func newDialer(config UpstreamConfig) *dialer {
+	d := &dialer{config: config}
+	d.trusted = net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
+	}}
+	d.guarded = d.trusted
+	d.guarded.Control = func(_, address string, _ syscall.RawConn) error {
+		addr, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("address %q: %w", address, err)
+		}
+		if isPrivate(addr.Addr()) && !containsAddr(config.AllowPrivate, addr.Addr().Unmap()) {
+			return &privateAddressError{addr.Addr().Unmap()}
+		}
+		return nil
+	}
+	return d
+}
+
+// dial connects to address (host:port), or to what stands for it.
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if to, ok := d.config.connectTo(address); ok {
+		return d.trusted.DialContext(ctx, network, to)
+	}
+	return d.guarded.DialContext(ctx, network, address)
+}
+
+// proxyFor returns the upstream proxy for requests to u.
+func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
+	if d.config.Proxy == nil {
+		return nil, nil
+	}
+	if _, ok := d.config.connectTo(hostPort(u)); ok {
+		return nil, nil
+	}
+	via, err := d.config.Proxy(u)
+	if via != nil {
+		d.proxies.Store(hostPort(via), struct{}{})
+	}
+	return via, err
+}
+
+// dialTransport is dial for an http.Transport, which also dials the upstream
+// proxy with it.
+func (d *dialer) dialTransport(ctx context.Context, network, address string) (net.Conn, error) {
+	if _, ok := d.proxies.Load(address); ok {
+		return d.trusted.DialContext(ctx, network, address)
+	}
+	return d.dial(ctx, network, address)
+}
+
+// dialTunnel connects to t for a tunnel, through the upstream proxy if there
+// is one.
+func (d *dialer) dialTunnel(ctx context.Context, t target) (net.Conn, error) {
+	via, err := d.proxyFor(&url.URL{Scheme: "https", Host: t.authority()})
+	if err != nil {
+		return nil, err
+	}
+	if via == nil {
+		return d.dial(ctx, "tcp", t.authority())
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := d.dialProxy(ctx, via)
+	if err != nil {
+		return nil, fmt.Errorf("upstream proxy %s: %w", via.Redacted(), err)
+	}
+	tunnel, err := connectThrough(ctx, conn, via, t)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("upstream proxy %s: %w", via.Redacted(), err)
+	}
+	return tunnel, nil
+}
+
+func (d *dialer) dialProxy(ctx context.Context, via *url.URL) (net.Conn, error) {
+	conn, err := d.trusted.DialContext(ctx, "tcp", hostPort(via))
+	if err != nil || via.Scheme == "http" {
+		return conn, err
+	}
+	secured := tls.Client(conn, &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		RootCAs:    d.config.RootCAs,
+		ServerName: via.Hostname(),
+	})
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// connectThrough asks the proxy at the other end of conn for a tunnel to t.
+// What the server says first may arrive together with the proxy's answer (an
+// SSH server speaks unasked), so what was read too far is replayed.
+func connectThrough(ctx context.Context, conn net.Conn, via *url.URL, t target) (net.Conn, error) {
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	request := &http.Request{
+		Method: http.MethodConnect,
+		URL:    &url.URL{Opaque: t.authority()},
+		Host:   t.authority(),
+		Header: http.Header{},
+	}
+	request.Header["User-Agent"] = nil
+	if user := via.User; user != nil {
+		password, _ := user.Password()
+		request.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
+	}
+	if err := request.Write(conn); err != nil {
+		return nil, err
+	}
+	buffered := bufio.NewReader(conn)
+	response, err := http.ReadResponse(buffered, request)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it refused CONNECT %s with %q", t.authority(), response.Status)
+	}
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
+	return withReplay(conn, buffered), nil
+}
+
+// errIsPrivate returns the refusal inside err, if that is what it is.
+func errIsPrivate(err error) (*privateAddressError, bool) {
+	return errors.AsType[*privateAddressError](err)
+}

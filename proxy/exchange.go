@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// exchange is one request and its answer, or one tunnel: what the access log
+// says of it, and what the parts of the data path tell each other.
+type exchange struct {
+	http.ResponseWriter // counts what is sent to the client
+
+	target target
+	label  string
+	auth   *signer.Authorization
+	// upgraded is the connection to the server of an upgraded exchange.
+	upgraded net.Conn
+
+	started  time.Time
+	method   string
+	path     string
+	kind     string // one of the kinds in front.go
+	status   int
+	sent     atomic.Int64 // to the client
+	received atomic.Int64 // from the client
+	refused  *refusal
+	retried  bool   // it was sent again after a 401
+	failure  string // why an exchange that had begun was cut
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// refuse answers with r and notes it for the log.
+func (x *exchange) refuse(r *refusal) {
+	x.refused = r
+	r.serve(x)
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (x *exchange) WriteHeader(status int) {
+	if status == http.StatusContinue {
+		return // net/http says it when the body is first read
+	}
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		x.status = status
+		if h := x.Header(); h["Content-Type"] == nil {
+			h["Content-Type"] = nil // or net/http guesses one
+		}
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	n, err := x.ResponseWriter.Write(p)
+	x.sent.Add(int64(n))
+	return n, err
+}
+
+// Unwrap is for [http.ResponseController].
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// Hijack implements [http.Hijacker] and loses nothing: net/http returns what its
+// server had already read in a separate reader, which those who hijack a
+// connection tend to drop, goproxy and httputil.ReverseProxy among them. A
+// client that sends its ClientHello together with its CONNECT would wait for
+// ever.
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	conn = withReplay(conn, rw.Reader)
+	if x.kind != kindTunnel { // whose bytes are counted by whoever copies them
+		conn = countingConn{conn, x}
+	}
+	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
+}
+
+// countingConn counts the bytes of an upgraded exchange.
+type countingConn struct {
+	net.Conn
+	x *exchange
+}
+
+func (c countingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.x.received.Add(int64(n))
+	return n, err
+}
+
+func (c countingConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.x.sent.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite implements [halfCloser].
+func (c countingConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// countingBody counts the bytes of a request's body.
+type countingBody struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b countingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.x.received.Add(int64(n))
+	return n, err
+}
+
+// log writes the exchange's line in the access log. No line ever holds a
+// header, a query or a body.
+func (x *exchange) log(l *zerolog.Logger) {
+	event := l.Info()
+	switch {
+	case x.refused != nil:
+		event = l.Warn()
+	case x.kind == kindConnect: // each request inside has a line of its own
+		event = l.Debug()
+	}
+	if !event.Enabled() {
+		event.Discard()
+		return
+	}
+	event.Str("kind", x.kind)
+	if x.label != "" {
+		event.Str("client", x.label)
+	}
+	if x.target != (target{}) {
+		event.Str("host", x.target.authority())
+	}
+	event.Str("method", x.method)
+	if x.path != "" {
+		event.Str("path", x.path)
+	}
+	if x.auth != nil {
+		event.Str("signed", string(x.auth.Scheme))
+	}
+	if x.retried {
+		event.Bool("retried", true)
+	}
+	event.Int("status", x.status).
+		Int64("received", x.received.Load()).
+		Int64("sent", x.sent.Load()).
+		Dur("duration", time.Since(x.started))
+	if x.refused != nil {
+		event.Str("refused", x.refused.code).Str("reason", x.refused.message)
+	}
+	if x.failure != "" {
+		event.Str("failure", x.failure)
+	}
+	event.Msg("exchange")
+}

@@ -1,0 +1,207 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// newForwarder returns the handler that sends a request on to its exchange's
+// target, authorised as the exchange says, and streams the answer back. It
+// serves intercepted and plain requests alike.
+func newForwarder(transport http.RoundTripper, errorLog *log.Logger) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:   rewrite,
+		Transport: transport,
+		// Every write is flushed as it comes, whatever its type: agents stream
+		// over server-sent events, NDJSON and plain chunks.
+		FlushInterval:  -1,
+		BufferPool:     &bufferPool{},
+		ModifyResponse: prepareAnswer,
+		ErrorHandler:   forwardFailed,
+		ErrorLog:       errorLog,
+	}
+}
+
+// rewrite makes the outgoing request of the incoming one. What it does not name
+// goes as it came.
+func rewrite(r *httputil.ProxyRequest) {
+	x := exchangeOf(r.In.Context())
+	r.Out.URL = outgoingURL(r.In, x)
+	r.Out.Host = r.In.Host
+	keepForwarded(r.Out.Header, r.In.Header)
+	forwardTrailers(r.Out, r.In)
+	if x.auth != nil {
+		authorize(r.Out.Header, x.auth)
+	}
+	if r.Out.Header.Get("Upgrade") != "" {
+		traceUpgrade(r.Out, x)
+	}
+}
+
+// outgoingURL is the URL of the outgoing request: the target's authority, and
+// the path and query byte for byte as they came. url.URL writes some characters
+// in another way than it read them, and only an opaque URL is never rewritten.
+func outgoingURL(in *http.Request, x *exchange) *url.URL {
+	out := &url.URL{
+		Scheme:     "https",
+		Host:       x.target.authority(),
+		Path:       in.URL.Path,
+		RawPath:    in.URL.RawPath,
+		RawQuery:   in.URL.RawQuery,
+		ForceQuery: in.URL.ForceQuery,
+	}
+	if x.kind == kindPlain {
+		out.Scheme = "http"
+	}
+	if out.EscapedPath() != x.path && !strings.HasPrefix(x.path, "//") {
+		out.Opaque = x.path
+	}
+	return out
+}
+
+// forwardTrailers lets the trailers that the client announced follow the body.
+// Unannounced ones, and any that would be a credential, are dropped.
+func forwardTrailers(out, in *http.Request) {
+	if len(in.Trailer) == 0 || out.Body == nil {
+		out.Trailer = nil
+		return
+	}
+	out.Trailer = make(http.Header, len(in.Trailer))
+	for name := range in.Trailer {
+		switch name {
+		case headerAuthorization, headerAccountID, headerFedRAMP, "Proxy-Authorization":
+		default:
+			if httpguts.ValidTrailerHeader(name) {
+				out.Trailer[name] = nil
+			}
+		}
+	}
+	out.Body = &trailerBody{out.Body, in, out.Trailer}
+}
+
+// trailerBody fills in the trailers when the body has been read to its end.
+type trailerBody struct {
+	io.ReadCloser
+	in  *http.Request
+	out http.Header
+}
+
+func (b *trailerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		for name := range b.out {
+			b.out[name] = b.in.Trailer[name]
+		}
+	}
+	return n, err
+}
+
+// traceUpgrade notes the connection that an upgrade is made on, for what
+// http.Transport returns of it cannot be half closed.
+func traceUpgrade(out *http.Request, x *exchange) {
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }}
+	*out = *out.WithContext(httptrace.WithClientTrace(out.Context(), trace))
+}
+
+// prepareAnswer readies the server's answer for its way to the client.
+func prepareAnswer(res *http.Response) error {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return prepareUpgrade(res)
+	}
+	if len(res.Trailer) > 0 && res.Request.ProtoMajor == 1 {
+		// HTTP/2 knows bodies with both a length and trailers.
+		res.Header.Del("Content-Length")
+	}
+	res.Body = &answerBody{ReadCloser: res.Body}
+	return nil
+}
+
+// answerBody is the body of an answer. Closing it after its end does nothing:
+// nothing is left to be released, and over HTTP/2 it would wait for the end of
+// the request's body, whose sender may be waiting for the end of the answer.
+type answerBody struct {
+	io.ReadCloser
+	ended bool
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.ended = b.ended || err == io.EOF
+	return n, err
+}
+
+func (b *answerBody) Close() error {
+	if b.ended {
+		return nil
+	}
+	return b.ReadCloser.Close()
+}
+
+// prepareUpgrade gives the body of an upgraded exchange the connection's own
+// CloseWrite, so that a client that has said all can still be answered. A
+// server that switches to what was not asked for is refused, and its connection
+// closed, which ReverseProxy leaves open.
+func prepareUpgrade(res *http.Response) error {
+	asked, got := res.Request.Header.Get("Upgrade"), res.Header.Get("Upgrade")
+	if asked == "" || !strings.EqualFold(asked, got) {
+		return fmt.Errorf("the server switched to protocol %q, asked for was %q", got, asked)
+	}
+	x := exchangeOf(res.Request.Context())
+	x.status = res.StatusCode // ReverseProxy writes it to the connection itself
+	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
+		res.Body = upgradedBody{body, x.upgraded}
+	}
+	return nil
+}
+
+type upgradedBody struct {
+	io.ReadWriteCloser
+	conn net.Conn
+}
+
+// CloseWrite implements [halfCloser].
+func (b upgradedBody) CloseWrite() error { return closeWrite(b.conn) }
+
+// forwardFailed answers a request whose server could not be reached or did not
+// answer.
+func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r.Context())
+	if r.Context().Err() != nil {
+		// Nobody is there to read an answer, or the proxy is being stopped.
+		x.failure = "cancelled"
+		if cause := context.Cause(r.Context()); !errors.Is(cause, context.Canceled) {
+			x.failure = cause.Error()
+		}
+		panic(http.ErrAbortHandler)
+	}
+	x.refuse(refuseUpstream(x.target.authority(), err))
+}
+
+// bufferPool lends the buffers that bodies are copied through.
+type bufferPool struct{ pool sync.Pool }
+
+// bufferSize is that of io.Copy, and holds two TLS records.
+const bufferSize = 32 << 10
+
+// Get implements [httputil.BufferPool].
+func (p *bufferPool) Get() []byte {
+	if b, ok := p.pool.Get().(*[bufferSize]byte); ok {
+		return b[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put implements [httputil.BufferPool].
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[bufferSize]byte)(b)) }

@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// The kinds of exchange.
+const (
+	kindRequest = "request" // inside an intercepted tunnel
+	kindPlain   = "plain"   // http:// through the proxy
+	kindTunnel  = "tunnel"  // CONNECT, not intercepted
+	kindConnect = "connect" // CONNECT, intercepted: the requests inside follow
+)
+
+// serveFront answers whatever is sent to the proxy's own port.
+func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
+	kind := kindPlain
+	if r.Method == http.MethodConnect {
+		kind = kindTunnel
+	}
+	x := p.begin(w, r, kind)
+	defer p.end(x)
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+
+	label, refused := p.clients.admit(r)
+	if refused != nil {
+		x.refuse(refused)
+		return
+	}
+	x.label = label
+	if r.Method == http.MethodConnect {
+		p.connects.ServeHTTP(x, r)
+		return
+	}
+	p.servePlain(x, r)
+}
+
+// servePlain forwards a request for an http:// URL. goproxy could do that too,
+// but buffers what is not an event stream, hides a truncated answer and adds a
+// User-Agent; the forwarder of intercepted requests does none of it.
+func (p *Proxy) servePlain(x *exchange, r *http.Request) {
+	t, refused := plainTarget(r)
+	if refused != nil {
+		x.refuse(refused)
+		return
+	}
+	x.target, x.path = t, rawPath(r)
+	if p.interceptsHost(t.host) {
+		x.refuse(refuse(http.StatusForbidden, "plain_http_refused", "http_request_denied",
+			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.host))
+		return
+	}
+	if refused := p.config.OtherHosts.check(t); refused != nil {
+		x.refuse(refused)
+		return
+	}
+	p.forward(x, r)
+}
+
+// interceptsHost reports whether requests to host are signed on any port.
+func (p *Proxy) interceptsHost(host string) bool {
+	for _, pattern := range p.config.Intercept {
+		pattern.port = ""
+		if pattern.Match(host, "") {
+			return true
+		}
+	}
+	return false
+}
+
+func plainTarget(r *http.Request) (target, *refusal) {
+	switch {
+	case !r.URL.IsAbs():
+		return target{}, refuse(http.StatusBadRequest, "not_a_proxy_request", "http_request_error",
+			"this is a proxy, not a web server: set HTTPS_PROXY to this address")
+	case r.URL.Scheme == "https":
+		return target{}, refuse(http.StatusBadRequest, "https_without_connect", "http_request_error",
+			"https:// goes through the proxy by CONNECT, so that it is encrypted on the way")
+	case r.URL.Scheme != "http":
+		return target{}, refuse(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", r.URL.Scheme)
+	case r.URL.User != nil:
+		return target{}, refuse(http.StatusBadRequest, "bad_target", "http_request_error", "a URL with a user name is not forwarded")
+	}
+	authority := r.URL.Host
+	if r.URL.Port() == "" && !strings.HasSuffix(authority, ":") {
+		authority += ":80"
+	}
+	t, err := parseTarget(authority)
+	if err != nil {
+		return target{}, refuseTarget(err)
+	}
+	return t, nil
+}
+
+func refuseTarget(err error) *refusal {
+	return refuse(http.StatusBadRequest, "bad_target", "http_request_error", "%s", err)
+}
+
+// forward sends the exchange's request on.
+func (p *Proxy) forward(x *exchange, r *http.Request) {
+	// A copy, for net/http goes by the type of its own request's body when it
+	// ends the exchange.
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = countingBody{r.Body, x}
+	}
+	p.forwarder.ServeHTTP(x, r)
+}
+
+// rawPath is the path of a request byte for byte as it was sent.
+func rawPath(r *http.Request) string {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if r.URL.IsAbs() {
+		_, path, _ = strings.Cut(path, "://")
+		i := strings.IndexByte(path, '/')
+		if i < 0 {
+			return "/"
+		}
+		path = path[i:]
+	}
+	return path
+}
+
+func signRequest(x *exchange) signer.Request {
+	return signer.Request{Host: x.target.host, Path: x.path, Label: x.label}
+}

@@ -1,0 +1,179 @@
+package proxy
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// placeholder is the token that a client behind the proxy is given to hold.
+func placeholder(t testing.TB) string {
+	t.Helper()
+	file, err := identity.Placeholder(identity.Account{WorkspaceID: account}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var auth struct {
+		Tokens struct {
+			AccessToken string `json:"access_token"`
+		}
+	}
+	if err := json.Unmarshal(file, &auth); err != nil || auth.Tokens.AccessToken == "" {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return auth.Tokens.AccessToken
+}
+
+// TestCredentialHeaders says what becomes of the headers that carry or belong
+// to a credential.
+func TestCredentialHeaders(t *testing.T) {
+	t.Parallel()
+	const mine, assertion = "Bearer the-client's-own", "AgentAssertion envelope"
+	type header = map[string][]string
+	asserted := &signer.Authorization{Value: assertion, Scheme: signer.SchemeAssertion}
+	keep := &signer.Authorization{Scheme: signer.SchemeNone, Keep: true}
+	ours := header{"Authorization": {"Bearer " + accessToken}, "Chatgpt-Account-Id": {account}}
+	for _, test := range []struct {
+		name string
+		auth *signer.Authorization
+		sent header
+		want header
+	}{
+		{"nothing sent", bearer(), nil, ours},
+		{
+			"all replaced", bearer(),
+			header{"Authorization": {mine}, "ChatGPT-Account-ID": {"other"}, "X-OpenAI-Fedramp": {"true"}},
+			ours,
+		},
+		{
+			"in any case", bearer(),
+			header{"authorization": {mine}, "CHATGPT-ACCOUNT-ID": {"other"}, "x-openai-fedramp": {"true"}},
+			ours,
+		},
+		{
+			"repeated", bearer(),
+			header{"Authorization": {mine, mine}, "ChatGPT-Account-ID": {"a", "b"}, "X-OpenAI-Fedramp": {"true", "1"}},
+			ours,
+		},
+		{
+			"an assertion has no account", asserted,
+			header{"Authorization": {mine}, "ChatGPT-Account-ID": {"other"}},
+			header{"Authorization": {assertion}},
+		},
+		{
+			"an assertion has none even if the signer says so",
+			&signer.Authorization{Value: assertion, Scheme: signer.SchemeAssertion, AccountID: account},
+			nil,
+			header{"Authorization": {assertion}},
+		},
+		{
+			"FedRAMP and an assertion",
+			&signer.Authorization{Value: assertion, Scheme: signer.SchemeAssertion, FedRAMP: true},
+			header{"X-OpenAI-Fedramp": {"false"}},
+			header{"Authorization": {assertion}, "X-Openai-Fedramp": {"true"}},
+		},
+		{
+			"FedRAMP and a token",
+			&signer.Authorization{Value: "Bearer t", Scheme: signer.SchemeBearer, AccountID: account, FedRAMP: true},
+			nil,
+			header{"Authorization": {"Bearer t"}, "Chatgpt-Account-Id": {account}, "X-Openai-Fedramp": {"true"}},
+		},
+		{
+			"another scheme", &signer.Authorization{Value: "Custom x", Scheme: signer.SchemeOther},
+			header{"ChatGPT-Account-ID": {"other"}},
+			header{"Authorization": {"Custom x"}},
+		},
+		{
+			"kept", keep,
+			header{"Authorization": {mine}, "ChatGPT-Account-ID": {"other"}, "X-OpenAI-Fedramp": {"true"}},
+			header{"Authorization": {mine}, "Chatgpt-Account-Id": {"other"}, "X-Openai-Fedramp": {"true"}},
+		},
+		{
+			"kept, but for a placeholder", keep,
+			header{"Authorization": {"Bearer " + placeholder(t)}, "ChatGPT-Account-ID": {account}},
+			header{"Chatgpt-Account-Id": {account}},
+		},
+		{
+			"a placeholder among others", keep,
+			header{"Authorization": {mine, "bearer  " + placeholder(t)}},
+			nil,
+		},
+		{
+			"the proxy's own credential inside the tunnel", bearer(),
+			header{"Proxy-Authorization": {"Basic c2VjcmV0"}},
+			ours,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			eachWay(t, func(t *testing.T, client, server string) {
+				arrived := make(chan http.Header, 1)
+				backend := newBackend(t, server, func(_ http.ResponseWriter, r *http.Request) { arrived <- r.Header })
+				p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = fixedSigner{auth: test.auth} })
+				r := newRequest(t, http.MethodGet, origin+"/", nil)
+				for name, values := range test.sent {
+					r.Header[name] = values
+				}
+				do(t, p.client(t, client), r)
+				got := <-arrived
+				for _, name := range []string{"Authorization", "Chatgpt-Account-Id", "X-Openai-Fedramp", "Proxy-Authorization"} {
+					if !slices.Equal(got[name], test.want[name]) {
+						t.Errorf("%s: %q, want %q", name, got[name], test.want[name])
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestConnectionStripsNothingOfOurs names our headers as those of one hop.
+func TestConnectionStripsNothingOfOurs(t *testing.T) {
+	t.Parallel()
+	address, heads := newRecorder(t)
+	p := startProxy(t, address, func(c *Config) {
+		auth := bearer()
+		auth.FedRAMP = true
+		c.Signer = fixedSigner{auth: auth}
+	})
+	c := p.intercepted(t)
+	for _, connection := range []string{
+		"Authorization", "authorization, ChatGPT-Account-ID, X-OpenAI-Fedramp", "close, Authorization",
+	} {
+		c.send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: %s\r\nAuthorization: mine\r\n\r\n", connection)
+		if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusNoContent {
+			t.Fatal(res.Status)
+		}
+		head := <-heads
+		for _, want := range []string{"Authorization: Bearer " + accessToken, "Chatgpt-Account-Id: " + account, "X-Openai-Fedramp: true"} {
+			if !slices.Contains(head, want) {
+				t.Errorf("Connection: %s: no %s in %q", connection, want, head)
+			}
+		}
+	}
+}
+
+// TestSignerIsAsked for the host, the path and the label of every request.
+func TestSignerIsAsked(t *testing.T) {
+	t.Parallel()
+	eachProto(t, func(t *testing.T, proto string) {
+		address, _ := countingBackend(t)
+		asked := make(chan signer.Request, 1)
+		p := startProxy(t, address, func(c *Config) {
+			c.ClientToken = "token"
+			c.Signer = signerFunc(func(r signer.Request) (*signer.Authorization, error) {
+				asked <- r
+				return bearer(), nil
+			})
+		})
+		label := "build-" + proto
+		get(t, p.clientAs(t, proto, userPassword(label, "token")), "https://ab.chatgpt.com/a%2Fb//c?secret=1")
+		if got, want := <-asked, (signer.Request{Host: "ab.chatgpt.com", Path: "/a%2Fb//c", Label: label}); got != want {
+			t.Errorf("asked for %+v, want %+v", got, want)
+		}
+	})
+}

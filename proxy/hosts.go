@@ -1,0 +1,94 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// HostPattern is a host name, or "*." and a name for every name below it, with
+// an optional port. Without a port it matches every port.
+type HostPattern struct {
+	suffix string // ".chatgpt.com" for "*.chatgpt.com"
+	name   string
+	port   string
+}
+
+// ParseHostPattern reads a pattern such as "chatgpt.com", "*.chatgpt.com" or
+// "github.com:22".
+func ParseHostPattern(s string) (HostPattern, error) {
+	var p HostPattern
+	host := strings.ToLower(s)
+	if h, port, err := net.SplitHostPort(host); err == nil {
+		if err := checkPort(port); err != nil {
+			return p, fmt.Errorf("host pattern %q: %w", s, err)
+		}
+		host, p.port = h, port
+	}
+	if below, ok := strings.CutPrefix(host, "*."); ok {
+		p.suffix, host = "."+below, below
+	} else {
+		p.name = host
+	}
+	if err := checkHost(host); err != nil {
+		return HostPattern{}, fmt.Errorf("host pattern %q: %w; a pattern is a name such as \"example.com\", or \"*.example.com\" for all names below it", s, err)
+	}
+	return p, nil
+}
+
+// Match reports whether the pattern covers host and port.
+func (p HostPattern) Match(host, port string) bool {
+	if p.port != "" && p.port != port {
+		return false
+	}
+	if p.suffix != "" {
+		return len(host) > len(p.suffix) && strings.HasSuffix(host, p.suffix)
+	}
+	return p.name == host
+}
+
+// String returns the pattern as it is written.
+func (p HostPattern) String() string {
+	host := p.name
+	if p.suffix != "" {
+		host = "*" + p.suffix
+	}
+	if p.port != "" {
+		return net.JoinHostPort(host, p.port)
+	}
+	return host
+}
+
+// HostPatterns is a list of patterns.
+type HostPatterns []HostPattern
+
+// ParseHostPatterns reads every pattern of list.
+func ParseHostPatterns(list []string) (HostPatterns, error) {
+	patterns := make(HostPatterns, 0, len(list))
+	for _, s := range list {
+		p, err := ParseHostPattern(s)
+		if err != nil {
+			return nil, err
+		}
+		patterns = append(patterns, p)
+	}
+	return patterns, nil
+}
+
+// Match reports whether any pattern covers host and port.
+func (ps HostPatterns) Match(host, port string) bool {
+	for _, p := range ps {
+		if p.Match(host, port) {
+			return true
+		}
+	}
+	return false
+}
+
+func checkPort(s string) error {
+	if n, err := strconv.ParseUint(s, 10, 16); err != nil || n == 0 || s[0] == '0' {
+		return fmt.Errorf("port %q is not a number from 1 to 65535", s)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// interceptedConn is a client's connection after CONNECT to an intercepted
+// host, before TLS.
+type interceptedConn struct {
+	net.Conn
+	target target
+	label  string
+}
+
+// CloseWrite implements [halfCloser].
+func (c *interceptedConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// interceptListener hands intercepted connections to an http.Server.
+type interceptListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	close sync.Once
+}
+
+func newInterceptListener() *interceptListener {
+	return &interceptListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// Accept implements [net.Listener].
+func (l *interceptListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// deliver hands c over, or reports that the listener is closed.
+func (l *interceptListener) deliver(c net.Conn) bool {
+	select {
+	case l.conns <- c:
+		return true
+	case <-l.done:
+		return false
+	}
+}
+
+// Close implements [net.Listener].
+func (l *interceptListener) Close() error {
+	l.close.Do(func() { close(l.done) })
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (l *interceptListener) Addr() net.Addr { return interceptAddr{} }
+
+type interceptAddr struct{}
+
+func (interceptAddr) Network() string { return "connect" }
+func (interceptAddr) String() string  { return "intercepted" }
+
+// newInterceptServer returns the server that speaks TLS and HTTP on
+// intercepted connections, in the name of the host that CONNECT named.
+func (p *Proxy) newInterceptServer() *http.Server {
+	server := p.newServer(http.HandlerFunc(p.serveIntercepted))
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, interceptedKey{}, c.(*tls.Conn).NetConn())
+	}
+	server.TLSConfig = &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			// Never the server name of the hello: the client chose it.
+			return p.config.Leaves.Leaf(hello.Conn.(*interceptedConn).target.host)
+		},
+	}
+	return server
+}
+
+type interceptedKey struct{}
+
+// serveIntercepted answers one request inside an intercepted tunnel.
+func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
+	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
+	x := p.begin(w, r, kindRequest)
+	x.target, x.label = conn.target, conn.label
+	x.path = rawPath(r)
+	defer p.end(x)
+
+	if refused := checkAuthority(x.target, r); refused != nil {
+		x.refuse(refused)
+		return
+	}
+	auth, err := p.config.Signer.Sign(r.Context(), signRequest(x))
+	if err != nil {
+		if r.Context().Err() != nil {
+			x.failure = "cancelled"
+			panic(http.ErrAbortHandler)
+		}
+		x.refuse(refuseUnsigned(err))
+		return
+	}
+	x.auth = auth
+	p.forward(x, r)
+}
+
+// intercept serves an intercepted connection. It returns when the connection
+// is in the hands of the server.
+func (p *Proxy) intercept(client net.Conn, x *exchange) {
+	x.kind, x.status = kindConnect, http.StatusOK
+	_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
+	if _, err := client.Write([]byte(connectEstablished)); err != nil {
+		x.failure = "the client is gone"
+		client.Close()
+		return
+	}
+	_ = client.SetWriteDeadline(time.Time{})
+	conn := &interceptedConn{Conn: client, target: x.target, label: x.label}
+	if !p.intercepted.deliver(conn) {
+		x.failure = "the proxy is being stopped"
+		conn.Close()
+	}
+}

@@ -1,0 +1,242 @@
+// Package proxy is a forward HTTP proxy that puts credentials on requests to
+// chosen hosts.
+//
+// A CONNECT to an intercepted host is answered with TLS of our own, and every
+// request inside it is sent on with the Authorization that a [signer.Signer]
+// gives for it. The client never holds that credential. Everything else is
+// tunnelled without being looked at, or refused.
+//
+// The path of a request through the package:
+//
+//	front      who may enter, and what kind of request it is      front.go
+//	connect    what becomes of a CONNECT                          connect.go
+//	tunnel     bytes both ways                                    tunnel.go
+//	intercept  TLS towards the client                             intercept.go
+//	authority  the request is for where the tunnel leads          authority.go
+//	forward    the outgoing request and the answer's way back     forward.go
+//	transport  connections to servers                             transport.go, dialer.go
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"time"
+
+	"github.com/elazarl/goproxy"
+	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// Leaves issues the certificates that intercepted hosts are impersonated with.
+type Leaves interface {
+	Leaf(host string) (*tls.Certificate, error)
+}
+
+// Config says what a [Proxy] does. Signer, Leaves and Intercept are needed.
+type Config struct {
+	// Intercept lists the hosts whose requests are signed.
+	Intercept HostPatterns
+	// OtherHosts says what becomes of all other hosts.
+	OtherHosts OtherHosts
+	// Signer authorises the requests to intercepted hosts.
+	Signer signer.Signer
+	// Leaves issues a certificate for every intercepted host.
+	Leaves Leaves
+	// ClientToken is the password that clients must show. "" asks for none,
+	// which is for listeners that nobody else can reach.
+	ClientToken string
+	// Upstream says how servers are reached.
+	Upstream UpstreamConfig
+	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that
+	// a request whose credential was refused can be sent again. 0:
+	// [DefaultRetryBodyLimit]; negative: only requests without a body are.
+	RetryBodyLimit int64
+	// ObserveDate, if set, is told the Date header of every answer from an
+	// intercepted host.
+	ObserveDate func(date string)
+	// Log gets a line for every exchange.
+	Log zerolog.Logger
+}
+
+// Limits on what a client may make the proxy wait for or hold. None of them
+// ends an exchange that moves.
+const (
+	headerTimeout  = 30 * time.Second // for a request's header, and a TLS handshake
+	idleTimeout    = 5 * time.Minute  // of a kept connection between requests
+	refusalTimeout = 5 * time.Second  // to take the proxy's own short answer
+	maxHeaderBytes = 256 << 10
+)
+
+// Proxy is a forward proxy. It implements no http.Handler: it is served with
+// [Proxy.Serve], for it owns connections and not only requests.
+type Proxy struct {
+	config    Config
+	clients   clients
+	dialer    *dialer
+	transport *transports
+	forwarder *httputil.ReverseProxy
+
+	front             *http.Server // what clients connect to
+	connects          *goproxy.ProxyHttpServer
+	intercepted       *interceptListener
+	interceptedServer *http.Server
+
+	// ctx ends when running exchanges are to be cut.
+	ctx context.Context
+	cut context.CancelCauseFunc
+
+	mu       sync.Mutex
+	draining bool
+	serving  sync.WaitGroup // Serve calls and the intercepted server
+	running  *gauge         // exchanges and tunnels
+}
+
+// New returns a proxy for config, which must have a Signer and Leaves. It
+// serves intercepted connections from now on; [Proxy.Shutdown] must be called
+// to release it.
+func New(config Config) *Proxy {
+	p := &Proxy{config: config, clients: newClients(config.ClientToken), intercepted: newInterceptListener(), running: newGauge()}
+	p.ctx, p.cut = context.WithCancelCause(context.Background())
+	p.dialer = newDialer(config.Upstream)
+	p.transport = newTransports(p.dialer)
+	// net/http reports here what clients do wrong, with their addresses and
+	// words in it. That is for debugging.
+	errorLog := log.New(debugWriter{config.Log}, "", 0)
+	p.forwarder = newForwarder(p.newRecovering(), errorLog)
+	p.connects = p.newConnects()
+	p.front = p.newServer(http.HandlerFunc(p.serveFront))
+	p.interceptedServer = p.newInterceptServer()
+	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
+
+	p.serving.Go(func() { _ = p.interceptedServer.ServeTLS(p.intercepted, "", "") })
+	return p
+}
+
+func (p *Proxy) newRecovering() *recovering {
+	t := &recovering{next: p.transport, limit: p.config.RetryBodyLimit, observe: p.config.ObserveDate}
+	if t.limit == 0 {
+		t.limit = DefaultRetryBodyLimit
+	}
+	t.renewer, _ = p.config.Signer.(signer.Renewer)
+	return t
+}
+
+func (p *Proxy) newServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		// net/http would answer OPTIONS * itself.
+		DisableGeneralOptionsHandler: true,
+		MaxHeaderBytes:               maxHeaderBytes,
+		BaseContext:                  func(net.Listener) context.Context { return p.ctx },
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 250,
+			// A client that is gone without a word is found out.
+			SendPingTimeout: 60 * time.Second,
+			PingTimeout:     15 * time.Second,
+		},
+	}
+}
+
+// Serve serves clients that connect to l until [Proxy.Shutdown] is called,
+// when it returns nil. It may be called for several listeners.
+func (p *Proxy) Serve(l net.Listener) error {
+	p.mu.Lock()
+	if p.draining {
+		p.mu.Unlock()
+		_ = l.Close()
+		return http.ErrServerClosed
+	}
+	p.serving.Add(1)
+	p.mu.Unlock()
+	defer p.serving.Done()
+	if err := p.front.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// errCut is the cause of exchanges that outlived the drain.
+var errCut = errors.New("cut because the proxy is being stopped")
+
+// Shutdown stops the proxy: no new connection is accepted, and it waits for the
+// running exchanges, streams, WebSockets and tunnels among them. Those that
+// have not ended when ctx does are cut, and ctx's error is returned. Nothing of
+// the proxy is left running when Shutdown returns.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	p.mu.Lock()
+	p.draining = true
+	p.mu.Unlock()
+
+	// In the order in which requests pass: what the one lets through the next
+	// still serves.
+	err := p.front.Shutdown(ctx)
+	if err == nil {
+		err = p.interceptedServer.Shutdown(ctx)
+	}
+	if err == nil {
+		err = p.running.wait(ctx)
+	}
+	p.cut(errCut)
+	_ = p.front.Close()
+	_ = p.interceptedServer.Close()
+	_ = p.intercepted.Close()
+	_ = p.running.wait(context.Background())
+	p.serving.Wait()
+	p.transport.CloseIdleConnections()
+	return err
+}
+
+// begin notes the beginning of an exchange. Every exchange must be ended.
+func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exchange {
+	p.running.add(1)
+	// Over HTTP/1 an answer would wait for the request's body to end, which is
+	// for ever where the client waits for the answer.
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	return &exchange{ResponseWriter: w, kind: kind, method: r.Method, started: time.Now()}
+}
+
+// end is deferred by whoever has begun x. A panic passes through it to
+// net/http, which closes the connection or the stream.
+func (p *Proxy) end(x *exchange) {
+	v := recover()
+	upgraded := x.status == http.StatusSwitchingProtocols // ends without a panic
+	switch {
+	case x.failure != "":
+	case p.ctx.Err() != nil && (v != nil || upgraded):
+		x.failure = context.Cause(p.ctx).Error()
+	case v == nil:
+	case v == http.ErrAbortHandler:
+		x.failure = "cut"
+	default:
+		x.failure = "internal error"
+	}
+	x.log(&p.config.Log)
+	p.running.add(-1)
+	if v != nil {
+		panic(v)
+	}
+}
+
+// debugWriter writes net/http's own log.
+type debugWriter struct{ log zerolog.Logger }
+
+func (w debugWriter) Write(line []byte) (int, error) {
+	w.log.Debug().Str("from", "net/http").Msg(string(trimNewline(line)))
+	return len(line), nil
+}
+
+func trimNewline(line []byte) []byte {
+	if n := len(line); n > 0 && line[n-1] == '\n' {
+		return line[:n-1]
+	}
+	return line
+}

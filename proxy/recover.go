@@ -1,0 +1,171 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// DefaultRetryBodyLimit is how much of a request's body is held in memory, in
+// bytes, so that it can be sent again.
+const DefaultRetryBodyLimit = 1 << 20
+
+const (
+	// maxRefusalBody is what is kept of a server's 401, to be passed on if the
+	// request cannot be sent again after all.
+	maxRefusalBody = 64 << 10
+	// bodyReleaseTimeout bounds the wait for a transport to let go of a body.
+	bodyReleaseTimeout = 5 * time.Second
+)
+
+// recovering is a transport that sends a signed request a second time, signed
+// anew, when the server has refused its credential. Whatever comes of that goes
+// to the client.
+type recovering struct {
+	next    http.RoundTripper
+	renewer signer.Renewer // nil: nothing is sent again
+	limit   int64          // of bodies that are sent again
+	// observe is told the Date of every server's answer.
+	observe func(date string)
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *recovering) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := exchangeOf(r.Context())
+	if x == nil || x.kind != kindRequest {
+		return t.next.RoundTrip(r)
+	}
+	if t.renewer == nil || x.auth.Keep {
+		return t.observed(t.next.RoundTrip(r))
+	}
+	body := t.holdBody(r)
+	response, err := t.observed(t.next.RoundTrip(r))
+	if err != nil || response.StatusCode != http.StatusUnauthorized || body.spilled() {
+		return response, err
+	}
+	auth, err := t.renewer.Renew(r.Context(), signRequest(x), x.auth)
+	if err != nil {
+		return response, nil // as it came
+	}
+	again, ok := t.again(r, response, body)
+	if !ok {
+		return response, nil
+	}
+	x.auth, x.retried = auth, true
+	authorize(again.Header, auth)
+	return t.observed(t.next.RoundTrip(again))
+}
+
+func (t *recovering) observed(response *http.Response, err error) (*http.Response, error) {
+	if err == nil && t.observe != nil {
+		t.observe(response.Header.Get("Date"))
+	}
+	return response, err
+}
+
+// again returns the request that repeats r. The refused response is closed; its
+// body is kept in case that r cannot be repeated.
+func (t *recovering) again(r *http.Request, refused *http.Response, body *heldBody) (*http.Request, bool) {
+	kept, err := io.ReadAll(io.LimitReader(refused.Body, maxRefusalBody+1))
+	if err != nil || len(kept) > maxRefusalBody {
+		refused.Body = &partReadBody{io.MultiReader(bytes.NewReader(kept), refused.Body), refused.Body}
+		return nil, false
+	}
+	refused.Body.Close()
+	refused.Body = io.NopCloser(bytes.NewReader(kept))
+	rest, ok := body.reuse(r.Context())
+	if !ok {
+		return nil, false
+	}
+	again := r.Clone(r.Context())
+	again.Trailer = r.Trailer // filled in when the body ends
+	again.Body = rest
+	return again, true
+}
+
+// partReadBody is a body of which the beginning was read already.
+type partReadBody struct {
+	io.Reader
+	io.Closer
+}
+
+// holdBody has the body of r kept in memory while it is sent, if it may be small
+// enough.
+func (t *recovering) holdBody(r *http.Request) *heldBody {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	held := &heldBody{body: r.Body, limit: t.limit, released: make(chan struct{})}
+	held.spill = r.ContentLength > t.limit
+	r.Body = held
+	return held
+}
+
+// heldBody is a request's body that remembers what was read of it.
+type heldBody struct {
+	body     io.ReadCloser
+	limit    int64
+	released chan struct{} // closed when the transport is done with the body
+	once     sync.Once
+
+	mu    sync.Mutex
+	read  []byte
+	spill bool // there was too much to remember
+}
+
+// Read implements [io.Reader].
+func (b *heldBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.spill && int64(len(b.read)+n) > b.limit {
+		b.spill, b.read = true, nil
+	}
+	if !b.spill {
+		b.read = append(b.read, p[:n]...)
+	}
+	return n, err
+}
+
+// Close notes that the transport is done. The body itself is closed by whoever
+// serves the client: it may yet be read for the second try.
+func (b *heldBody) Close() error {
+	b.once.Do(func() { close(b.released) })
+	return nil
+}
+
+// spilled reports whether the body cannot be sent again. A nil body can.
+func (b *heldBody) spilled() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.spill
+}
+
+// reuse returns the body from its beginning, as soon as the transport has let go
+// of it.
+func (b *heldBody) reuse(ctx context.Context) (io.ReadCloser, bool) {
+	if b == nil {
+		return http.NoBody, true
+	}
+	timeout := time.NewTimer(bodyReleaseTimeout)
+	defer timeout.Stop()
+	select {
+	case <-b.released:
+	case <-ctx.Done():
+		return nil, false
+	case <-timeout.C:
+		return nil, false
+	}
+	if b.spilled() {
+		return nil, false
+	}
+	return &partReadBody{io.MultiReader(bytes.NewReader(b.read), b.body), b.body}, true
+}

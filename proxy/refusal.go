@@ -1,0 +1,134 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// refusal is the proxy's own answer to a request that it does not forward: why,
+// and what to do about it. It is sent as JSON and, for programs, in a
+// Proxy-Status header (RFC 9209).
+type refusal struct {
+	status  int
+	code    string // stable; documented for users
+	message string
+	// proxyError is a proxy error type of RFC 9209, 2.3.
+	proxyError string
+}
+
+func (r *refusal) Error() string { return r.message }
+
+func refuse(status int, code, proxyError, format string, args ...any) *refusal {
+	return &refusal{status, code, fmt.Sprintf(format, args...), proxyError}
+}
+
+func (r *refusal) header() http.Header {
+	h := http.Header{
+		"Content-Type":           {"application/json"},
+		"Cache-Control":          {"no-store"},
+		"X-Content-Type-Options": {"nosniff"},
+		"Proxy-Status":           {"agentproxy; error=" + r.proxyError + "; details=" + strconv.Quote(r.code)},
+	}
+	if r.status == http.StatusProxyAuthRequired {
+		h.Set("Proxy-Authenticate", `Basic realm="agentproxy", charset="UTF-8"`)
+	}
+	if r.status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "5")
+	}
+	return h
+}
+
+func (r *refusal) body() []byte {
+	type detail struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	// A struct of strings cannot fail to encode.
+	_ = enc.Encode(struct {
+		Error detail `json:"error"`
+	}{detail{r.code, r.message}})
+	return b.Bytes()
+}
+
+// serve answers a request with the refusal.
+func (r *refusal) serve(w http.ResponseWriter) {
+	body := r.body()
+	h := w.Header()
+	clear(h)
+	for name, values := range r.header() {
+		h[name] = values
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(r.status)
+	_, _ = w.Write(body)
+}
+
+// response is the refusal of a CONNECT. The connection is closed after it.
+func (r *refusal) response(req *http.Request) *http.Response {
+	body := r.body()
+	return &http.Response{
+		StatusCode: r.status, ProtoMajor: 1, ProtoMinor: 1,
+		Header: r.header(), Request: req, Close: true,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}
+}
+
+// refuseUnsigned is the refusal of a request that no signer authorised.
+func refuseUnsigned(err error) *refusal {
+	code := string(signer.CodeOf(err))
+	if code == "" {
+		code = "signing_failed"
+	}
+	return refuse(http.StatusServiceUnavailable, code, "proxy_configuration_error", "the request was not sent, because it cannot be signed: %s", err)
+}
+
+// refuseUpstream is the refusal that says why a server was not reached, or did
+// not answer.
+func refuseUpstream(host string, err error) *refusal {
+	if private, ok := errIsPrivate(err); ok {
+		return refuse(http.StatusForbidden, "private_address", "destination_ip_prohibited", "%s: %s", host, private)
+	}
+	var (
+		dns     *net.DNSError
+		cert    *tls.CertificateVerificationError
+		unknown x509.UnknownAuthorityError
+		record  tls.RecordHeaderError
+		alert   tls.AlertError
+		timeout interface{ Timeout() bool }
+	)
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return refuse(http.StatusBadGateway, "dns_not_found", "dns_error", "%s: no such host; check the name and this machine's name resolution", host)
+	case errors.As(err, &dns):
+		return refuse(http.StatusBadGateway, "dns_failed", "dns_error", "%s: the name cannot be resolved: %s", host, dns.Err)
+	case errors.As(err, &cert), errors.As(err, &unknown):
+		return refuse(http.StatusBadGateway, "upstream_certificate", "tls_certificate_error", "%s: the server's certificate is not trusted: %s; if it is a staging server of yours, name its CA in upstream.ca_file", host, err)
+	case errors.As(err, &record), errors.As(err, &alert):
+		return refuse(http.StatusBadGateway, "upstream_tls", "tls_protocol_error", "%s: TLS failed: %s", host, err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return refuse(http.StatusBadGateway, "upstream_refused", "connection_refused", "%s: connection refused", host)
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return refuse(http.StatusBadGateway, "upstream_timeout", "connection_timeout", "%s: no answer in time: %s", host, err)
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return refuse(http.StatusBadGateway, "upstream_unreachable", "destination_ip_unroutable", "%s: the network is unreachable", host)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return refuse(http.StatusBadGateway, "upstream_closed", "connection_terminated", "%s: the server closed the connection before it answered", host)
+	default:
+		return refuse(http.StatusBadGateway, "upstream_failed", "destination_unavailable", "%s: %s", host, err)
+	}
+}

@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+const connectEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"
+
+// tunnel connects client to the exchange's target and carries bytes both ways
+// until both have said all, one of them fails, or ctx ends. It returns when
+// nothing of it is left running.
+func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
+	defer client.Close()
+	server, err := p.dialer.dialTunnel(ctx, x.target)
+	if err != nil {
+		x.refused = refuseUpstream(x.target.authority(), err)
+		x.status = x.refused.status
+		_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
+		_ = x.refused.response(nil).Write(client)
+		return
+	}
+	defer server.Close()
+	if _, err := io.WriteString(client, connectEstablished); err != nil {
+		x.failure = "the client is gone"
+		return
+	}
+	x.status = http.StatusOK
+	stop := context.AfterFunc(ctx, func() {
+		client.Close()
+		server.Close()
+	})
+	defer stop()
+
+	up := make(chan error, 1)
+	go func() {
+		n, err := pipe(server, client)
+		x.received.Add(n)
+		up <- err
+	}()
+	n, err := pipe(client, server)
+	x.sent.Add(n)
+	if upErr := <-up; err == nil {
+		err = upErr
+	}
+	switch {
+	case ctx.Err() != nil:
+		x.failure = context.Cause(ctx).Error()
+	case err != nil:
+		x.failure = "cut"
+	}
+}
+
+// pipe copies from src to dst to the end and hands the end on. Neither side is
+// wrapped, so that between two sockets the kernel does the copying (splice(2)).
+func pipe(dst, src net.Conn) (int64, error) {
+	n, err := io.Copy(dst, src)
+	if err != nil {
+		// The other direction must not wait for a side that is gone.
+		dst.Close()
+		src.Close()
+		return n, err
+	}
+	return n, closeWrite(dst)
+}

@@ -1,0 +1,207 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+// TestWebSocket carries messages of all sizes, compressed, over a server that
+// would rather speak HTTP/2.
+func TestWebSocket(t *testing.T) {
+	t.Parallel()
+	for _, server := range []string{h1, h2} {
+		t.Run(server, func(t *testing.T) {
+			t.Parallel()
+			auth := make(chan string, 1)
+			backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+				auth <- r.Header.Get("Authorization")
+				echoWebSocket(t, w, r)
+			})
+			p := startProxy(t, backend.Listener.Addr().String())
+			c := p.client(t, h1)
+			c.Timeout = 0
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			conn, res, err := websocket.Dial(ctx, "wss://"+host+"/", &websocket.DialOptions{
+				HTTPClient: c, CompressionMode: websocket.CompressionContextTakeover,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.CloseNow()
+			if got := res.Header.Get("Sec-Websocket-Extensions"); !strings.Contains(got, "permessage-deflate") {
+				t.Errorf("extensions %q", got)
+			}
+			if got := <-auth; got != "Bearer "+accessToken {
+				t.Errorf("Authorization %q", got)
+			}
+			conn.SetReadLimit(-1)
+			for _, size := range []int{0, 1, 70_000, 1 << 20} {
+				said := strings.Repeat("w", size)
+				if err := conn.Write(ctx, websocket.MessageText, []byte(said)); err != nil {
+					t.Fatal(err)
+				}
+				if _, heard, err := conn.Read(ctx); err != nil || string(heard) != said {
+					t.Fatalf("%d bytes: %d, %v", size, len(heard), err)
+				}
+			}
+			if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {
+				t.Error(err)
+			}
+			p.logged(t, `"status":101`)
+		})
+	}
+}
+
+// echoWebSocket sends every message back.
+func echoWebSocket(t *testing.T, w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(-1)
+	for {
+		kind, message, err := conn.Read(context.Background())
+		if err != nil {
+			return
+		}
+		_ = conn.Write(context.Background(), kind, message)
+	}
+}
+
+// switchTo answers an upgrade and hands the connection to serve.
+func switchTo(t *testing.T, protocol string, serve func(c *bufio.ReadWriter, closeWrite func())) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\n\r\n")
+		_ = rw.Flush()
+		serve(rw, func() { closeWriteOf(t, conn) })
+	}
+}
+
+const upgradeRequest = "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n"
+
+// TestUpgradeHalfClose has either side of an upgraded connection say all before
+// the other one answers. The protocol is no WebSocket, and the client's first
+// bytes come together with its request.
+func TestUpgradeHalfClose(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("0123456789abcdef", 16<<10)
+	for _, server := range []string{h1, h2} {
+		t.Run(server, func(t *testing.T) {
+			t.Parallel()
+			t.Run("client first", func(t *testing.T) {
+				t.Parallel()
+				backend := newBackend(t, server, switchTo(t, "tcp", func(c *bufio.ReadWriter, _ func()) {
+					said, _ := io.ReadAll(c)
+					_, _ = c.Write(said)
+					_ = c.Flush()
+				}))
+				c := startProxy(t, backend.Listener.Addr().String()).intercepted(t)
+				c.send(t, upgradeRequest+"first %s", "tcp", large)
+				if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Upgrade") != "tcp" {
+					t.Fatal(res.Status)
+				}
+				c.send(t, " last")
+				closeWriteOf(t, c.Conn)
+				c.expect(t, "first "+large+" last")
+				c.expectEOF(t)
+			})
+			t.Run("server first", func(t *testing.T) {
+				t.Parallel()
+				heard := make(chan string, 1)
+				backend := newBackend(t, server, switchTo(t, "tcp", func(c *bufio.ReadWriter, closeWrite func()) {
+					_, _ = io.WriteString(c, large)
+					_ = c.Flush()
+					closeWrite()
+					said, _ := io.ReadAll(c)
+					heard <- string(said)
+				}))
+				c := startProxy(t, backend.Listener.Addr().String()).intercepted(t)
+				c.send(t, upgradeRequest, "tcp")
+				if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+					t.Fatal(res.Status)
+				}
+				c.expect(t, large)
+				c.expectEOF(t)
+				c.send(t, "%s", large)
+				closeWriteOf(t, c.Conn)
+				if got := <-heard; got != large {
+					t.Errorf("the server heard %d bytes", len(got))
+				}
+			})
+		})
+	}
+}
+
+// TestUpgradeRefused passes on what a server answers in place of 101.
+func TestUpgradeRefused(t *testing.T) {
+	t.Parallel()
+	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "websocket" {
+			t.Errorf("Upgrade: %q", r.Header.Get("Upgrade"))
+		}
+		w.WriteHeader(http.StatusUpgradeRequired)
+		_, _ = io.WriteString(w, "speak HTTP")
+	})
+	c := startProxy(t, backend.Listener.Addr().String()).intercepted(t)
+	for range 2 { // on one connection
+		c.send(t, upgradeRequest, "websocket")
+		res := c.response(t, http.MethodGet)
+		if body := readAll(t, res.Body); res.StatusCode != http.StatusUpgradeRequired || body != "speak HTTP" {
+			t.Errorf("%s, %q", res.Status, body)
+		}
+	}
+}
+
+// TestWrongUpgrade has a server switch to what nobody asked for.
+func TestWrongUpgrade(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{}, 2)
+	backend := newBackend(t, h1, switchTo(t, "other", func(c *bufio.ReadWriter, _ func()) {
+		_, _ = io.ReadAll(c)
+		closed <- struct{}{}
+	}))
+	c := startProxy(t, backend.Listener.Addr().String()).intercepted(t)
+	for _, request := range []string{
+		strings.ReplaceAll(upgradeRequest, "%s", "websocket"),
+		"GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n",
+	} {
+		c.send(t, "%s", request)
+		wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+		wait(t, "the server's connection is closed", closed)
+	}
+}
+
+// TestUpgradeClientGone has the client's connection break without a word.
+func TestUpgradeClientGone(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{}, 1)
+	backend := newBackend(t, h1, switchTo(t, "websocket", func(c *bufio.ReadWriter, _ func()) {
+		_, _ = io.ReadAll(c)
+		closed <- struct{}{}
+	}))
+	p := startProxy(t, backend.Listener.Addr().String())
+	c := p.intercepted(t)
+	c.send(t, upgradeRequest, "websocket")
+	if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(res.Status)
+	}
+	c.Conn.(*tls.Conn).NetConn().Close()
+	wait(t, "the server's connection is closed", closed)
+	p.logged(t, `"status":101`)
+}
