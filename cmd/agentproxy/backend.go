@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+)
+
+func newBackendCommand(c *command) *cobra.Command {
+	var address, dir string
+	cmd := &cobra.Command{
+		Use:   "backend",
+		Short: "Run the stand-in ChatGPT backend by itself, for local tests",
+		Long: `Run a stand-in for the ChatGPT backend. It checks assertions and tokens as the
+real one does and answers what Codex asks for. Into --dir it writes a log-in
+that it knows, its CA, and the configuration of an agentproxy that uses them.
+It forgets all it knew when it ends.`,
+		Example: `  agentproxy backend --dir /tmp/standin &
+  agentproxy run --config /tmp/standin/agentproxy.yaml -- codex exec "say hi"`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.backend(cmd.Context(), address, dir)
+		},
+	}
+	cmd.Flags().StringVar(&address, "listen", "127.0.0.1:8443", "`address` to listen on")
+	cmd.Flags().StringVar(&dir, "dir", "", "`directory` for its log-in, CA and configuration; made if need be (default: ./agentproxy-backend)")
+	return cmd
+}
+
+func (c *command) backend(ctx context.Context, address, dir string) error {
+	if network, _, err := listenAddress(address); err != nil {
+		return &usageError{fmt.Errorf("--listen %w", err)}
+	} else if network != "tcp" {
+		return &usageError{fmt.Errorf("--listen %s: the backend listens on host:port only", address)}
+	}
+	if dir == "" {
+		dir = "agentproxy-backend"
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	server, err := chatgpttest.NewServerWith(chatgpttest.Config{
+		Addr: address,
+		Logf: func(format string, args ...any) { fmt.Fprintf(c.stderr, "backend: "+format+"\n", args...) },
+	})
+	if err != nil {
+		return listenError(address, err, "choose another address with --listen")
+	}
+	defer server.Close()
+	config, err := writeBackendHome(dir, server)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stderr, "agentproxy: stand-in backend on %s; use it with --config %s\n", server.Addr(), config)
+	<-ctx.Done()
+	return nil
+}
+
+// writeBackendHome writes what a proxy needs to use server, and returns the
+// path of the configuration.
+func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
+	home := filepath.Join(dir, "codex-home")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, causeOf(err))
+	}
+	login := server.Login(chatgpttest.Account{})
+	config := filepath.Join(dir, "agentproxy.yaml")
+	for path, file := range map[string]struct {
+		content []byte
+		mode    os.FileMode
+	}{
+		filepath.Join(dir, "backend-ca.pem"): {server.CertPEM(), 0o644},
+		filepath.Join(home, "auth.json"):     {login.AuthJSON(), 0o600},
+		config:                               {backendConfig(dir, home, server.Addr()), 0o644},
+	} {
+		if err := renameio.WriteFile(path, file.content, file.mode); err != nil {
+			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", path, causeOf(err))
+		}
+	}
+	return config, nil
+}
+
+// backendConfig is the configuration of a proxy whose ChatGPT is at address.
+func backendConfig(dir, home, address string) []byte {
+	return fmt.Appendf(nil, `# An agentproxy whose ChatGPT is the stand-in backend at %[3]s.
+listen: 127.0.0.1:8080
+state_dir: %[1]q
+identity:
+  codex_home: %[2]q
+upstream:
+  connect_to:
+    "chatgpt.com:443": %[3]q
+    "*.chatgpt.com:443": %[3]q
+    "chat.openai.com:443": %[3]q
+    "auth.openai.com:443": %[3]q
+  ca_file: %[4]q
+other_hosts: refuse
+`, filepath.Join(dir, "state"), home, address, filepath.Join(dir, "backend-ca.pem"))
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// The outcomes of a check.
+const (
+	checkOK      = "ok"
+	checkWarning = "warning"
+	checkFailed  = "failed"
+)
+
+// finding is what one check found.
+type finding struct {
+	Check   string `json:"check"`
+	Status  string `json:"status"`
+	Message string `json:"message"`
+	// Remedy says what to do, where anything is to be done and Message does
+	// not say it.
+	Remedy string `json:"remedy,omitempty"`
+}
+
+func newCheckCommand(c *command) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Say what works and what does not, each with its remedy",
+		Long: `Look at everything that a signed request needs, from the configuration to the
+backend's answer, and say of each whether it is in order. An identity and a task
+are registered on the way if the configuration allows that.
+
+The exit code is 1 if anything failed.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			findings := c.check(cmd.Context())
+			if asJSON {
+				enc := json.NewEncoder(c.stdout)
+				enc.SetEscapeHTML(false)
+				enc.SetIndent("", "  ")
+				if err := enc.Encode(findings); err != nil {
+					return err
+				}
+			} else {
+				for _, f := range findings {
+					c.printFinding(f)
+				}
+			}
+			for _, f := range findings {
+				if f.Status == checkFailed {
+					return exitError(exitFailed)
+				}
+			}
+			return nil
+		},
+	}
+	c.configFlag(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array in place of lines")
+	return cmd
+}
+
+func (c *command) printFinding(f finding) {
+	line := fmt.Sprintf("%-8s %-15s %s", f.Status, f.Check, f.Message)
+	if f.Remedy != "" {
+		line += "; " + f.Remedy
+	}
+	fmt.Fprintln(c.stdout, line)
+}
+
+// checker collects findings.
+type checker struct {
+	app      *app
+	env      environment
+	findings []finding
+}
+
+func (k *checker) ok(check, format string, args ...any) {
+	k.findings = append(k.findings, finding{Check: check, Status: checkOK, Message: fmt.Sprintf(format, args...)})
+}
+
+func (k *checker) warn(check, remedy, format string, args ...any) {
+	k.findings = append(k.findings, finding{check, checkWarning, fmt.Sprintf(format, args...), remedy})
+}
+
+func (k *checker) fail(check, remedy, format string, args ...any) {
+	k.findings = append(k.findings, finding{check, checkFailed, fmt.Sprintf(format, args...), remedy})
+}
+
+// check makes all checks, in the order in which a request depends on them.
+func (c *command) check(ctx context.Context) []finding {
+	k := &checker{env: c.env}
+	a, err := c.load()
+	if err != nil {
+		k.fail("configuration", "", "%s", err)
+		return k.findings
+	}
+	defer a.close()
+	k.app = a
+	name := c.configPath
+	if name == "" {
+		name = "none is named; the defaults hold"
+	}
+	k.ok("configuration", "%s", name)
+	k.checkCA()
+	k.checkLogin(ctx)
+	reachable := k.checkResolution(ctx) && k.checkTLS(ctx)
+	k.checkIdentity(ctx, reachable)
+	k.checkClock(reachable)
+	if reachable {
+		k.checkSignedRequest(ctx)
+	} else {
+		k.fail("signed request", "", "not tried, for the backend cannot be reached")
+	}
+	return k.findings
+}

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// checkTimeout bounds each check that asks the network.
+const checkTimeout = 15 * time.Second
+
+// caExpiryWarning is how long before its end the CA is warned of.
+const caExpiryWarning = 30 * 24 * time.Hour
+
+func (k *checker) checkCA() {
+	ca, err := certs.Load(k.app.caConfig())
+	if errors.Is(err, fs.ErrNotExist) {
+		k.warn("CA", "run agentproxy serve or run, which make one", "there is none in %s yet", k.app.caConfig().Dir)
+		return
+	}
+	if err != nil {
+		k.fail("CA", "", "%s", err)
+		return
+	}
+	end := ca.Certificate().NotAfter
+	if end.Sub(k.app.now()) < caExpiryWarning {
+		k.warn("CA", "run agentproxy ca rotate", "%s expires at %s", ca.Path(), end.UTC().Format(time.RFC3339))
+	} else {
+		k.ok("CA", "%s, good until %s", ca.Path(), end.UTC().Format(time.DateOnly))
+	}
+	k.checkTrust(ca)
+}
+
+// checkTrust says which programs started from this shell would trust the CA.
+func (k *checker) checkTrust(ca *certs.Authority) {
+	const remedy = `start programs with agentproxy run, or in a shell after eval "$(agentproxy env)"`
+	if system, err := x509.SystemCertPool(); err == nil {
+		if _, err := ca.Certificate().Verify(x509.VerifyOptions{Roots: system}); err == nil && k.env.get("SSL_CERT_FILE") == "" {
+			k.ok("CA trust", "the system's store holds the CA")
+			return
+		}
+	}
+	var trusting, ignorant []string
+	for _, name := range append(append([]string{}, bundleVariables...), extraCAVariables...) {
+		file := k.env.get(name)
+		if file == "" {
+			continue
+		}
+		if holdsCA(file, ca) {
+			trusting = append(trusting, name)
+		} else {
+			ignorant = append(ignorant, name)
+		}
+	}
+	switch {
+	case len(ignorant) > 0:
+		k.warn("CA trust", remedy, "in this shell %s name files without the CA", strings.Join(ignorant, ", "))
+	case len(trusting) == 0:
+		k.warn("CA trust", remedy, "in this shell no program is told to trust the CA")
+	default:
+		k.ok("CA trust", "in this shell by way of %s", strings.Join(trusting, ", "))
+	}
+}
+
+func holdsCA(file string, ca *certs.Authority) bool {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(raw)
+	_, err = ca.Certificate().Verify(x509.VerifyOptions{Roots: pool})
+	return err == nil
+}
+
+// needsLogin reports whether the configured signer lives on the log-in.
+func (k *checker) needsLogin() bool {
+	switch k.app.config.Signer.Default.Use {
+	case useToken, useCommand:
+		return false
+	}
+	return true
+}
+
+func (k *checker) checkLogin(ctx context.Context) {
+	if !k.needsLogin() {
+		k.ok("log-in", "signer.use is %s, which needs none", k.app.config.Signer.Default.Use)
+		return
+	}
+	account, err := k.app.agent.Account(ctx)
+	if err != nil {
+		k.fail("log-in", "", "%s", err)
+		return
+	}
+	who := account.Email
+	if who == "" {
+		who = account.UserID
+	}
+	k.ok("log-in", "%s in workspace %s", who, account.WorkspaceID)
+
+	expiry, err := k.app.agent.TokenExpiry(ctx)
+	switch {
+	case errors.Is(err, identity.ErrNoLogin):
+		k.warn("token", "run codex login if requests are to be signed with a token", "there is none")
+	case err != nil:
+		k.warn("token", "", "%s", err)
+	case expiry.IsZero():
+		k.ok("token", "it does not say when it expires")
+	case !k.app.now().Before(expiry):
+		k.warn("token", "it is refreshed when it is needed", "it expired at %s", expiry.UTC().Format(time.RFC3339))
+	default:
+		k.ok("token", "good until %s", expiry.UTC().Format(time.RFC3339))
+	}
+}
+
+func (k *checker) baseURL() *url.URL {
+	base, err := url.Parse(k.app.config.ChatGPT.BaseURL)
+	if err != nil {
+		panic(err) // it was checked when the configuration was loaded
+	}
+	return base
+}
+
+func (k *checker) checkResolution(ctx context.Context) bool {
+	host := k.baseURL().Hostname()
+	if address, ok := k.app.config.upstream.Route(k.baseURL()); ok {
+		k.ok("names", "%s is reached through %s", host, address)
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		k.fail("names", "check this machine's name servers, or name a proxy in upstream.proxy", "%s", err)
+		return false
+	}
+	k.ok("names", "%s is %s", host, strings.Join(addresses, ", "))
+	return true
+}
+
+func (k *checker) checkTLS(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	answer, err := k.get(ctx, k.baseURL().String()+"/", nil)
+	if err != nil {
+		k.fail("TLS", "check the network, upstream.ca_file and upstream.proxy", "%s", err)
+		return false
+	}
+	if answer.TLS == nil {
+		k.ok("TLS", "none, for %s is not https", k.baseURL())
+		return true
+	}
+	k.ok("TLS", "%s proved to be %s (%s)", k.baseURL().Host, answer.TLS.PeerCertificates[0].Subject, answer.Proto)
+	return true
+}
+
+// get asks for a URL and drops the answer's body.
+func (k *checker) get(ctx context.Context, target string, header http.Header) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	if header != nil {
+		request.Header = header
+	}
+	response, err := k.app.transport.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
+	k.app.clock.Observe(response.Header.Get("Date"))
+	return response, nil
+}
+
+func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
+	use := k.app.config.Signer.Default.Use
+	if use != useAuto && use != useAssertion {
+		k.ok("identity", "signer.use is %s, which needs none", use)
+		return
+	}
+	if reachable && k.app.config.Identity.Register {
+		ctx, cancel := context.WithTimeout(ctx, 3*checkTimeout)
+		defer cancel()
+		session, err := k.app.agent.Session(ctx, "")
+		if err != nil {
+			k.identityMissing(err)
+			return
+		}
+		k.ok("identity", "agent %s", session.Identity.AgentRuntimeID)
+		k.ok("task", "%s", session.Task.ID)
+		return
+	}
+	id, err := k.app.agent.Identity(ctx)
+	if err != nil {
+		k.identityMissing(err)
+		return
+	}
+	k.ok("identity", "agent %s", id.AgentRuntimeID)
+	if task, ok := k.app.agent.Task(ctx, ""); ok {
+		k.ok("task", "%s", task.ID)
+	} else {
+		k.warn("task", "set identity.register, or import an identity that has one", "there is none")
+	}
+}
+
+// identityMissing is a failure only where nothing else can sign.
+func (k *checker) identityMissing(err error) {
+	if k.app.config.Signer.Default.Use == useAuto && k.app.config.Signer.Default.OnFailure != "refuse" {
+		k.warn("identity", "requests are signed with the log-in's token meanwhile", "%s", err)
+		return
+	}
+	k.fail("identity", "", "%s", err)
+}
+
+func (k *checker) checkClock(reachable bool) {
+	offset := k.app.clock.Offset()
+	switch {
+	case !reachable:
+		k.warn("clock", "", "not compared, for the backend cannot be reached")
+	case offset == 0:
+		k.ok("clock", "agrees with the backend's")
+	default:
+		k.warn("clock", "time stamps are corrected, but set this machine's clock", "the backend's is %s ahead", offset)
+	}
+}
+
+func (k *checker) checkSignedRequest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 3*checkTimeout)
+	defer cancel()
+	target := k.baseURL().JoinPath("codex", "models")
+	request := signer.Request{Host: target.Hostname(), Path: target.EscapedPath()}
+	target.RawQuery = "client_version=0.0.0"
+	auth, err := k.app.signer.Sign(ctx, request)
+	if err != nil {
+		k.fail("signed request", "", "it cannot be signed: %s", err)
+		return
+	}
+	answer, err := k.get(ctx, target.String(), headerOf(auth))
+	if renewer, ok := k.app.signer.(signer.Renewer); ok && err == nil && answer.StatusCode == http.StatusUnauthorized {
+		// As the proxy does.
+		if renewed, renewErr := renewer.Renew(ctx, request, auth); renewErr == nil {
+			auth = renewed
+			answer, err = k.get(ctx, target.String(), headerOf(auth))
+		}
+	}
+	switch {
+	case err != nil:
+		k.fail("signed request", "", "%s", err)
+	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
+		k.fail("signed request", "run codex login, or agentproxy identity register --another", "the backend refused the %s with %s", auth.Scheme, answer.Status)
+	default:
+		k.ok("signed request", "the backend took the %s (%s)", auth.Scheme, answer.Status)
+	}
+}
+
+func headerOf(auth *signer.Authorization) http.Header {
+	header := http.Header{}
+	for _, h := range authorizationHeaders(auth) {
+		header.Set(h.name, h.value)
+	}
+	return header
+}
+
+// authorizationHeaders are the headers that an authorisation puts on a request.
+func authorizationHeaders(auth *signer.Authorization) []variable {
+	if auth.Keep {
+		return nil
+	}
+	headers := []variable{{"Authorization", auth.Value.Reveal()}}
+	if auth.AccountID != "" {
+		headers = append(headers, variable{"ChatGPT-Account-ID", auth.AccountID})
+	}
+	if auth.FedRAMP {
+		headers = append(headers, variable{"X-OpenAI-Fedramp", "true"})
+	}
+	return headers
+}

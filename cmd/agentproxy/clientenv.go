@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/proxy"
+)
+
+// The variables that point programs at a proxy and have them trust its CA. This
+// table is the one source of what env prints and run sets.
+var (
+	// proxyVariables name the proxy. Both cases, for some programs read only
+	// one, and an inherited value in the other would win.
+	proxyVariables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"}
+	// noProxyVariables name the hosts that are reached directly.
+	noProxyVariables = []string{"NO_PROXY", "no_proxy"}
+	// bundleVariables replace a program's roots, so they name a bundle of the
+	// system's roots and the CA.
+	bundleVariables = []string{
+		"CODEX_CA_CERTIFICATE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT",
+		"AWS_CA_BUNDLE", "CARGO_HTTP_CAINFO", "DENO_CERT", "BUNDLE_SSL_CA_CERT", "NPM_CONFIG_CAFILE", "NIX_SSL_CERT_FILE",
+	}
+	// extraCAVariables add to a program's roots, so they name the CA alone.
+	extraCAVariables = []string{"NODE_EXTRA_CA_CERTS"}
+)
+
+// variable is one variable of a client's environment.
+type variable struct{ name, value string }
+
+// clientEnv says how a client reaches the proxy.
+type clientEnv struct {
+	proxyURL string
+	bundle   string // file with the system's roots and the CA
+	ca       string // file with the CA
+	noProxy  string
+}
+
+func (e clientEnv) variables() []variable {
+	var vars []variable
+	set := func(names []string, value string) {
+		for _, name := range names {
+			vars = append(vars, variable{name, value})
+		}
+	}
+	set(proxyVariables, e.proxyURL)
+	set(noProxyVariables, e.noProxy)
+	set([]string{"NODE_USE_ENV_PROXY"}, "1")
+	set(bundleVariables, e.bundle)
+	set(extraCAVariables, e.ca)
+	return vars
+}
+
+// apply returns environ with the variables in place of what it had.
+func (e clientEnv) apply(environ []string) []string {
+	vars := e.variables()
+	kept := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.ContainsFunc(vars, func(v variable) bool { return v.name == name })
+	})
+	for _, v := range vars {
+		kept = append(kept, v.name+"="+v.value)
+	}
+	return kept
+}
+
+// proxyURL is what a client finds the listener under.
+func proxyURL(address, label, token string) (string, error) {
+	network, _, err := listenAddress(address)
+	host, port, splitErr := net.SplitHostPort(address)
+	if err != nil || splitErr != nil || network != "tcp" || port == "0" {
+		return "", fmt.Errorf("listen is %q: programs find a proxy by a host and a fixed port only; choose such an address, as in 127.0.0.1:8080", address)
+	}
+	if host == "" || net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}
+	if token != "" {
+		u.User = url.UserPassword(label, token)
+	}
+	return u.String(), nil
+}
+
+// noProxy is the list of hosts to be reached directly: this machine, and what
+// was there before, but for entries that would lead a request for an
+// intercepted host past the proxy. Those are returned as dropped.
+func noProxy(env environment, intercepted proxy.HostPatterns) (list string, dropped []string) {
+	entries := []string{"localhost", "127.0.0.1", "::1"}
+	for _, name := range noProxyVariables {
+		for entry := range strings.SplitSeq(env.get(name), ",") {
+			entry = strings.TrimSpace(entry)
+			switch {
+			case entry == "" || slices.Contains(entries, entry) || slices.Contains(dropped, entry):
+			case bypasses(entry, intercepted):
+				dropped = append(dropped, entry)
+			default:
+				entries = append(entries, entry)
+			}
+		}
+	}
+	return strings.Join(entries, ","), dropped
+}
+
+// bypasses reports whether a NO_PROXY entry covers an intercepted host, by the
+// widest reading that programs give it: a name also stands for all below it.
+func bypasses(entry string, intercepted proxy.HostPatterns) bool {
+	name := strings.ToLower(entry)
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		name = host
+	}
+	name = strings.Trim(name, "*.")
+	if name == "" {
+		return true
+	}
+	for _, pattern := range intercepted {
+		host := strings.TrimPrefix(pattern.String(), "*.")
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if host == name || strings.HasSuffix(host, "."+name) || strings.HasSuffix(name, "."+host) {
+			return true
+		}
+	}
+	return false
+}
+
+// writeBundle writes the bundle of the system's roots and the CA into dir.
+func writeBundle(dir string, ca *certs.Authority, env environment) (string, error) {
+	roots, _, err := certs.SystemRoots(env.get)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "bundle.pem")
+	bundle := ca.Bundle(roots)
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(bundle) {
+		return path, nil
+	}
+	if err := renameio.WriteFile(path, bundle, 0o644); err != nil {
+		return "", fmt.Errorf("write the CA bundle %s: %w; make the directory writable, or set state_dir to one that is", path, causeOf(err))
+	}
+	return path, nil
+}

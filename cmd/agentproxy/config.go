@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/agentproxy/agentproxy/proxy"
+)
+
+// config is the configuration file. config.example.yaml explains every key.
+type config struct {
+	Listen     string         `yaml:"listen"`
+	Admin      string         `yaml:"admin"`
+	StateDir   string         `yaml:"state_dir"`
+	ChatGPT    chatgptConfig  `yaml:"chatgpt"`
+	Identity   identityConfig `yaml:"identity"`
+	Signer     signerConfig   `yaml:"signer"`
+	Clients    clientsConfig  `yaml:"clients"`
+	Upstream   upstreamConfig `yaml:"upstream"`
+	OtherHosts otherHosts     `yaml:"other_hosts"`
+	Log        logConfig      `yaml:"log"`
+
+	RetryBodyLimit int64 `yaml:"retry_body_limit"`
+
+	// What validate makes of the above.
+	intercept  proxy.HostPatterns
+	other      proxy.OtherHosts
+	clientAuth string
+	upstream   proxy.UpstreamConfig
+}
+
+type chatgptConfig struct {
+	BaseURL string   `yaml:"base_url"`
+	Hosts   []string `yaml:"hosts"`
+}
+
+type identityConfig struct {
+	CodexHome   string `yaml:"codex_home"`
+	Store       string `yaml:"store"`
+	WorkspaceID string `yaml:"workspace_id"`
+	Register    bool   `yaml:"register"`
+}
+
+// The values of identity.store.
+const (
+	storeState   = "state"
+	storeKeyring = "keyring"
+)
+
+type clientsConfig struct {
+	Token     string `yaml:"token"`
+	TokenFile string `yaml:"token_file"`
+}
+
+type upstreamConfig struct {
+	ConnectTo    map[string]string `yaml:"connect_to"`
+	CAFile       string            `yaml:"ca_file"`
+	Proxy        string            `yaml:"proxy"`
+	AllowPrivate []string          `yaml:"allow_private"`
+}
+
+type logConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// otherHosts is a word or a list of host patterns.
+type otherHosts struct {
+	word string
+	list []string
+}
+
+// UnmarshalYAML implements yaml.InterfaceUnmarshaler.
+func (o *otherHosts) UnmarshalYAML(unmarshal func(any) error) error {
+	*o = otherHosts{}
+	if unmarshal(&o.list) == nil {
+		return nil
+	}
+	o.list = nil
+	return unmarshal(&o.word)
+}
+
+func defaultConfig() *config {
+	return &config{
+		Listen: "127.0.0.1:8080",
+		Admin:  "127.0.0.1:9080",
+		ChatGPT: chatgptConfig{
+			BaseURL: "https://chatgpt.com/backend-api",
+			Hosts:   []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com"},
+		},
+		Identity:   identityConfig{Store: storeState, Register: true},
+		Signer:     signerConfig{Default: signerRule{Use: useAuto, OnFailure: "bearer"}},
+		OtherHosts: otherHosts{word: "tunnel"},
+		Log:        logConfig{Level: "info", Format: "auto"},
+
+		RetryBodyLimit: proxy.DefaultRetryBodyLimit,
+	}
+}
+
+// configError is a mistake in the configuration: where it is, what it is and
+// what is wanted. The program ends with exit code 2.
+type configError struct {
+	where string // the file, with a line where one is known
+	err   error
+}
+
+func (e *configError) Error() string { return e.where + ": " + e.err.Error() }
+func (e *configError) Unwrap() error { return e.err }
+
+// loadConfig reads the configuration from path, or the defaults where path is
+// "", lets the environment override the top-level scalars, and checks all.
+func loadConfig(path string, env environment) (*config, error) {
+	c := defaultConfig()
+	source := &configSource{name: "configuration", from: make(map[string]string)}
+	if path != "" {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil, &configError{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", causeOf(err))}
+		}
+		source.name = path
+		if err := source.decode(raw, c); err != nil {
+			return nil, err
+		}
+	}
+	for _, override := range []struct {
+		key, name string
+		set       func(string)
+	}{
+		{"listen", "AGENTPROXY_LISTEN", func(s string) { c.Listen = s }},
+		{"admin", "AGENTPROXY_ADMIN", func(s string) { c.Admin = s }},
+		{"state_dir", "AGENTPROXY_STATE_DIR", func(s string) { c.StateDir = s }},
+		{"other_hosts", "AGENTPROXY_OTHER_HOSTS", func(s string) { c.OtherHosts = otherHosts{word: s} }},
+	} {
+		if value, ok := env.lookup(override.name); ok {
+			override.set(value)
+			source.from[override.key] = override.name
+		}
+	}
+	if key, err := c.validate(env); err != nil {
+		return nil, source.errorAt(key, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// testEnvironment is an environment of these variables, and a home.
+func testEnvironment(variables map[string]string) environment {
+	return environment{
+		lookup: func(name string) (string, bool) {
+			if value, ok := variables[name]; ok {
+				return value, true
+			}
+			if name == "HOME" {
+				return "/home/somebody", true
+			}
+			return "", false
+		},
+		environ: func() []string {
+			list := []string{"HOME=/home/somebody"}
+			for name, value := range variables {
+				list = append(list, name+"="+value)
+			}
+			slices.Sort(list)
+			return list
+		},
+	}
+}
+
+// writeConfig writes a configuration, with $DIR for the directory that it is in,
+// and returns its path.
+func writeConfig(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	content = strings.ReplaceAll(content, "$DIR", filepath.Dir(path))
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const seeExample = "; see config.example.yaml for the keys and their values"
+
+// Every mistake is named on one line: where it is, what it is, what to do.
+var configMistakes = []struct{ name, config, want string }{
+	{"unknown key", "lissten: 127.0.0.1:8080", ":1: there is no key lissten" + seeExample},
+	{"unknown key below", "chatgpt:\n  hots: []", ":2: there is no key chatgpt.hots" + seeExample},
+	{"unknown key of the signer", "signer:\n  using: auto", ":2: there is no key signer.using" + seeExample},
+	{"unknown key of a rule", "signer:\n  rules:\n    - use: none\n      hoost: x", ":4: there is no key signer.rules[0].hoost" + seeExample},
+	{"number as key", "1: x", ":1: there is no key 1" + seeExample},
+	{"list for text", "listen:\n  - a", ":2: listen: it is a list, but must be text" + seeExample},
+	{"mapping for text", "listen:\n  a: b", ":2: listen: it is a mapping, but must be text" + seeExample},
+	{"text for list", "chatgpt: {hosts: chatgpt.com}", ":1: chatgpt.hosts: it is text, but must be a list" + seeExample},
+	{"text for mapping", "log: info", ":1: log: it is text, but must be a mapping" + seeExample},
+	{"list for mapping", "upstream:\n  connect_to: [a]", ":2: upstream.connect_to: it is a list, but must be a mapping" + seeExample},
+	{"mapping in list", "chatgpt:\n  hosts:\n    - a: b", ":3: chatgpt.hosts[0]: it is a mapping, but must be text" + seeExample},
+	{"a list at the top", "- a", ":1: configuration: it is a list, but must be a mapping" + seeExample},
+	{"text at the top", "hello", ":1: configuration: it is text, but must be a mapping" + seeExample},
+	{"secret of a wrong type", "clients: {token: [sekret]}", ":1: clients.token: it is a list, but must be text" + seeExample},
+	{"text that is an octal number", "clients:\n  token: 0123", ":2: clients.token: YAML takes this for a number and would change it; put it in quotes"},
+	{"text that is a float", "clients:\n  token: 1.50", ":2: clients.token: YAML takes this for a number and would change it; put it in quotes"},
+	{"duplicate key", "listen: 127.0.0.1:1\n\nlisten: 127.0.0.1:2", `:3: key "listen" already defined at [1:1]; keep one of them`},
+	{"two documents", "listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2", ":3: a second document begins here; a configuration is one document, so remove the line ---"},
+	{"not YAML", "a: b: c", ":1: not YAML: mapping value is not allowed in this context" + seeExample},
+	{"unended text", "listen: \"127.0.0.1:1\n", ":1: not YAML: could not find end character of double-quoted text" + seeExample},
+	{"unknown alias", "listen: *x", `:1: not YAML: could not find alias "x"` + seeExample},
+	{"binary", "\x00\x01", ": not a text file; name a configuration in YAML with --config"},
+	{"not UTF-8", "listen: \xff", ": not a text file; name a configuration in YAML with --config"},
+
+	{"listen without port", "listen: 127.0.0.1", `:1: listen: "127.0.0.1" is not host:port, as in 127.0.0.1:8080, nor unix:/path`},
+	{"listen on a bad port", "listen: 127.0.0.1:80800", `:1: listen: "127.0.0.1:80800": "80800" is not a port from 0 to 65535`},
+	{"listen on a relative socket", "listen: unix:sock", `:1: listen: "unix:sock": a socket is written as unix:/absolute/path`},
+	{"listen for others", "admin: \"\"\nlisten: :8080", ":2: listen: :8080 can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1"},
+	{"admin for others", "clients: {token: t}\nadmin: 0.0.0.0:9080", ":2: admin: 0.0.0.0:9080 can be reached from other machines; use a loopback address, or unix:/path"},
+	{"admin", "admin: 9080", `:1: admin: "9080" is not host:port, as in 127.0.0.1:8080, nor unix:/path`},
+	{"base URL", "chatgpt:\n  base_url: ftp://x", `:2: chatgpt.base_url: base URL "ftp://x": scheme "ftp"; use https`},
+	{"no hosts", "chatgpt:\n  hosts: []", ":2: chatgpt.hosts: no host would be signed for; leave the key out for ChatGPT's"},
+	{"host pattern", "chatgpt:\n  hosts:\n    - chatgpt.com\n    - chat*.com", `:4: chatgpt.hosts[1]: host pattern "chat*.com": host "chat*.com" is not a DNS name: it has '*'; a pattern is a name such as "example.com", or "*.example.com" for all names below it`},
+	{"identity.store", "identity: {store: disk}", `:1: identity.store: "disk" is neither state nor keyring`},
+	{"identity.register", "identity: {register: 7}", ":1: identity.register: it is a number, but must be true or false" + seeExample},
+	{"retry_body_limit", "retry_body_limit: -1", ":1: retry_body_limit: -1 is not a number of bytes; 0 keeps no body"},
+	{"retry_body_limit of a wrong type", "retry_body_limit: lots", ":1: retry_body_limit: it is text, but must be a number" + seeExample},
+
+	{"signer.use", "signer:\n  use: magic", `:2: signer.use: "magic" is none of auto, agent-assertion, bearer, command, token`},
+	{"signer.use none", "signer: {use: none}", ":1: signer.use: none is for rules: a proxy that signs nothing is of no use; name auto, agent-assertion, bearer, command or token"},
+	{"signer.on_failure", "signer:\n  on_failure: maybe", `:2: signer.on_failure: "maybe" is neither bearer nor refuse`},
+	{"token from nowhere", "signer:\n  use: token", ":2: signer.use: token needs either token_env or token_file, to say where the token is"},
+	{"token from two places", "signer: {use: token, token_env: A, token_file: b}", ":1: signer.use: token needs either token_env or token_file, to say where the token is"},
+	{"token_env for another", "signer:\n  token_env: A", ":2: signer.token_env: it is only used by use: token, but use is auto"},
+	{"token_file for another", "signer:\n  use: bearer\n  token_file: a", ":3: signer.token_file: it is only used by use: token, but use is bearer"},
+	{"no command", "signer:\n  use: command", ":2: signer.command: a command is needed: a program and its arguments, as in [pass, show, chatgpt]"},
+	{"command for another", "signer:\n  command: [x]", ":2: signer.command: it is only used by use: command, but use is auto"},
+	{"missing program", "signer:\n  use: command\n  command: [no-such-program]", ":3: signer.command: no-such-program: executable file not found in $PATH; name a program that is installed, or its path"},
+	{"missing program file", "signer: {use: command, command: [/no/such/program]}", ":1: signer.command: /no/such/program: no such file or directory; name a program that is installed, or its path"},
+	{"rule without use", "signer:\n  rules:\n    - host: chatgpt.com", ":3: signer.rules[0]: use is missing; name a signer, or none"},
+	{"rule for everything", "signer: {rules: [{use: none}]}", ":1: signer.rules[0]: it matches everything; give it a host or a path, or change signer.use"},
+	{"rule's host", "signer: {rules: [{use: none, host: 'a*'}]}", `:1: signer.rules[0]: host pattern "a*": only a leading "*." may stand for names below a host`},
+	{"rule's path", "signer: {rules: [{use: none, path: a}]}", `:1: signer.rules[0]: path pattern "a": must begin with "/" or "**"`},
+	{"rule's use", "signer:\n  rules:\n    - {use: none, path: /a}\n    - use: magic\n      path: /b", `:4: signer.rules[1].use: "magic" is none of auto, agent-assertion, bearer, command, token`},
+	{"rule's on_failure", "signer: {rules: [{use: bearer, path: /a, on_failure: refuse}]}", ":1: signer.rules[0].on_failure: it is only used by use: auto, but use is bearer"},
+
+	{"two client tokens", "clients:\n  token: a\n  token_file: b", ":3: clients.token_file: clients.token is set too; keep one of them"},
+	{"missing token file", "clients:\n  token_file: $DIR/nope", ":2: clients.token_file: $DIR/nope: no such file or directory; write a token there, such as the output of: openssl rand -hex 32"},
+	{"empty token file", "clients:\n  token_file: /dev/null", ":2: clients.token_file: /dev/null is empty; write a token there, such as the output of: openssl rand -hex 32"},
+	{"token file of more", "clients:\n  token_file: $DIR/config.yaml", ":2: clients.token_file: a token is one word of printable ASCII, as it has to stand in a URL"},
+	{"client token", "clients:\n  token: two words", ":2: clients.token: a token is one word of printable ASCII, as it has to stand in a URL"},
+
+	{"connect_to without port", "upstream:\n  connect_to:\n    chatgpt.com: 127.0.0.1:1", `:3: upstream.connect_to: "chatgpt.com" has no port; write it as chatgpt.com:443`},
+	{"ca_file", "upstream:\n  ca_file: $DIR/nope.pem", ":2: upstream.ca_file: $DIR/nope.pem: no such file or directory; name a file of certificates in PEM form"},
+	{"ca_file without one", "upstream:\n  ca_file: /dev/null", ":2: upstream.ca_file: /dev/null has no certificate; name a file of certificates in PEM form"},
+	{"upstream.proxy", "upstream:\n  proxy: socks5://u:sekret@x", ":2: upstream.proxy: it is neither a URL such as http://proxy.example:3128, nor env"},
+	{"CIDR", "upstream:\n  allow_private:\n    - 10.0.0.0/8\n    - 10.0.0.1", `:4: upstream.allow_private[1]: "10.0.0.1" is not a CIDR such as 10.0.0.0/8 or 192.168.1.5/32`},
+	{"other_hosts", "other_hosts: deny", `:1: other_hosts: "deny" is neither tunnel, nor refuse, nor a list of hosts`},
+	{"other_hosts' pattern", "other_hosts:\n  - a.example\n  - a b", `:3: other_hosts[1]: host pattern "a b": host "a b" is not a DNS name: it has ' '; a pattern is a name such as "example.com", or "*.example.com" for all names below it`},
+	{"log.level", "log: {level: trace}", `:1: log.level: "trace" is none of debug, info, warn, error, disabled`},
+	{"log.format", "log: {format: xml}", `:1: log.format: "xml" is none of auto, console, json`},
+}
+
+func TestConfigMistakes(t *testing.T) {
+	t.Parallel()
+	for _, test := range configMistakes {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			path := writeConfig(t, test.config)
+			var stdout, stderr strings.Builder
+			code := run([]string{"sign", "--config", path}, testEnvironment(nil), strings.NewReader(""), &stdout, &stderr)
+			want := "agentproxy: " + path + strings.ReplaceAll(test.want, "$DIR", filepath.Dir(path)) + "\n"
+			if diff := cmp.Diff(want, stderr.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if code != exitUsage || stdout.Len() > 0 {
+				t.Errorf("exit code %d, standard output %q", code, stdout.String())
+			}
+			if strings.Contains(stderr.String(), "sekret") {
+				t.Error("the message shows a secret")
+			}
+		})
+	}
+}
+
+func TestConfigFromEnvironment(t *testing.T) {
+	t.Parallel()
+	path := writeConfig(t, "listen: nonsense\nadmin: nonsense\nother_hosts: nonsense\nstate_dir: nonsense\n")
+	c, err := loadConfig(path, testEnvironment(map[string]string{
+		"AGENTPROXY_LISTEN": "127.0.0.1:1", "AGENTPROXY_ADMIN": "", "AGENTPROXY_STATE_DIR": "/s", "AGENTPROXY_OTHER_HOSTS": "refuse",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:1" || c.Admin != "" || c.StateDir != "/s" || !c.other.Refuse {
+		t.Errorf("listen %q, admin %q, state_dir %q, other hosts %+v", c.Listen, c.Admin, c.StateDir, c.other)
+	}
+	for name, test := range map[string]struct{ value, want string }{
+		"AGENTPROXY_LISTEN":      {"0.0.0.0:1", "0.0.0.0:1 can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1"},
+		"AGENTPROXY_ADMIN":       {"x", `"x" is not host:port, as in 127.0.0.1:8080, nor unix:/path`},
+		"AGENTPROXY_OTHER_HOSTS": {"deny", `"deny" is neither tunnel, nor refuse, nor a list of hosts`},
+	} {
+		_, err := loadConfig("", testEnvironment(map[string]string{name: test.value}))
+		if want := name + ": " + test.want; err == nil || err.Error() != want {
+			t.Errorf("%s=%s: %v, want %s", name, test.value, err, want)
+		}
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string]string{
+		"empty":         "",
+		"comment":       "# nothing",
+		"marker":        "---\n",
+		"null":          "null",
+		"null sections": "log:\nsigner:\nchatgpt:\n  hosts:\nother_hosts: tunnel\n",
+	} {
+		c, err := loadConfig(writeConfig(t, content), testEnvironment(nil))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := defaultConfig()
+		if c.Listen != want.Listen || !slices.Equal(c.ChatGPT.Hosts, want.ChatGPT.Hosts) || c.Signer.Default.Use != want.Signer.Default.Use ||
+			c.Log != want.Log || !c.Identity.Register {
+			t.Errorf("%s: %+v, want the defaults", name, c)
+		}
+		if c.StateDir != "/home/somebody/.local/state/agentproxy" || c.Identity.CodexHome != "/home/somebody/.codex" {
+			t.Errorf("%s: state_dir %s, codex_home %s", name, c.StateDir, c.Identity.CodexHome)
+		}
+	}
+}
+
+func TestConfigValues(t *testing.T) {
+	t.Parallel()
+	c, err := loadConfig(writeConfig(t, `
+listen: unix:/run/agentproxy.sock
+clients: {token: 123}
+signer:
+  use: agent-assertion
+  rules:
+    - {host: chatgpt.com, use: command, command: [echo, 1, true]}
+other_hosts: []
+`), testEnvironment(map[string]string{"XDG_STATE_HOME": "/state"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.clientAuth != "123" {
+		t.Errorf("the token 123 became %s", c.clientAuth)
+	}
+	if got := c.Signer.Rules[0].Signer.Command; !slices.Equal(got, []string{"echo", "1", "true"}) {
+		t.Errorf("command = %q", got)
+	}
+	if c.Signer.Default.Use != useAssertion || c.Signer.Default.OnFailure != "bearer" {
+		t.Errorf("signer = %+v", c.Signer.Default)
+	}
+	if !c.other.Refuse || c.other.Only.Match("example.com", "443") {
+		t.Errorf("an empty list of other hosts allows some: %+v", c.other)
+	}
+	if c.StateDir != "/state/agentproxy" {
+		t.Errorf("state_dir = %s", c.StateDir)
+	}
+}
+
+func TestConfigWithoutHome(t *testing.T) {
+	t.Parallel()
+	nothing := environment{lookup: func(string) (string, bool) { return "", false }}
+	const want = "configuration: state_dir: neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir"
+	if _, err := loadConfig("", nothing); err == nil || err.Error() != want {
+		t.Errorf("error = %v, want %s", err, want)
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+)
+
+func newDemoCommand(c *command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "The whole story on this machine alone: backend, proxy, a signed request",
+		Long: `Start a stand-in for the ChatGPT backend and a proxy in front of it, send a
+request without any credential through the proxy, and show what the backend
+made of it. Nothing outside this machine is used, and nothing is left behind.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+			defer cancel()
+			return c.demo(ctx)
+		},
+	}
+}
+
+func (c *command) demo(ctx context.Context) (err error) {
+	say := func(format string, args ...any) { fmt.Fprintf(c.stdout, format+"\n", args...) }
+
+	dir, err := os.MkdirTemp("", "agentproxy-demo-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	backend, err := chatgpttest.NewServerWith(chatgpttest.Config{})
+	if err != nil {
+		return err
+	}
+	defer backend.Close()
+	configPath, err := writeBackendHome(dir, backend)
+	if err != nil {
+		return err
+	}
+	say("backend   a stand-in for chatgpt.com listens on %s and knows one account", backend.Addr())
+
+	config, err := loadConfig(configPath, environment{lookup: noVariable})
+	if err != nil {
+		return err
+	}
+	a, err := newApp(config, environment{lookup: noVariable}, zerolog.Nop())
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	ca, err := certs.Open(a.caConfig())
+	if err != nil {
+		return err
+	}
+	say("CA        made, SHA-256 %s;\n          it can vouch for ChatGPT's hosts and nothing else", ca.Fingerprint())
+	session, err := a.agent.Session(ctx, "")
+	if err != nil {
+		return err
+	}
+	id := session.Identity
+	say("identity  a key was made and registered: agent %s of workspace %s", id.AgentRuntimeID, id.Account.WorkspaceID)
+	say("          public key %s", id.Key.PublicKey())
+	say("          task %s", session.Task.ID)
+
+	listener, err := listen("127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	p := a.newProxy(ca, "", zerolog.Nop())
+	serving := make(chan error, 1)
+	go func() { serving <- p.Serve(listener) }()
+	defer func() { err = errors.Join(err, shutdown(p, canceled()), <-serving) }()
+	say("proxy     listening on %s", listener.Addr())
+
+	if err := demoRequest(ctx, say, listener.Addr().String(), ca); err != nil {
+		return err
+	}
+	requests := backend.Requests()
+	last := requests[len(requests)-1]
+	if last.Auth.Scheme != chatgpttest.SchemeAgentAssertion || !last.Auth.OK {
+		return fmt.Errorf("the backend did not verify an assertion for %s %s: %s", last.Method, last.Path, last.Auth.Reason)
+	}
+	say("backend   verified the assertion of agent %s, task %s", last.Auth.AgentRuntimeID, last.Auth.TaskID)
+	say("\nThe client held no credential. Try your own: agentproxy run -- codex")
+	return nil
+}
+
+// demoRequest sends a request as a client would that knows of no credential.
+func demoRequest(ctx context.Context, say func(string, ...any), proxyAddress string, ca *certs.Authority) error {
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.Certificate())
+	transport := &http.Transport{
+		Proxy:             http.ProxyURL(&url.URL{Scheme: "http", Host: proxyAddress}),
+		ForceAttemptHTTP2: true,
+	}
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	defer transport.CloseIdleConnections()
+
+	const target = "https://chatgpt.com/backend-api/codex/models?client_version=demo"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return err
+	}
+	say("client    GET %s, without a credential", target)
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return err
+	}
+	say("client    got %s over %s, %d bytes", response.Status, response.Proto, len(body))
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the demo's request failed: %s", body)
+	}
+	return nil
+}
+
+// noVariable is an environment without variables.
+func noVariable(string) (string, bool) { return "", false }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/certs"
+)
+
+func newEnvCommand(c *command) *cobra.Command {
+	var shell, label string
+	cmd := &cobra.Command{
+		Use:   "env",
+		Short: "Print the variables that point a program at the proxy",
+		Long: `Print the variables that point a program at a proxy that agentproxy serve runs
+with the same configuration, and that have it trust the proxy's CA.`,
+		Example: `  eval "$(agentproxy env)"
+  agentproxy env --shell fish | source
+  agentproxy env --shell powershell | Out-String | Invoke-Expression`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			format, ok := shells[shell]
+			if !ok {
+				return &usageError{fmt.Errorf("--shell %s: it is none of sh, fish, powershell", shell)}
+			}
+			a, err := c.load()
+			if err != nil {
+				return err
+			}
+			defer a.close()
+			ca, err := certs.Open(a.caConfig())
+			if err != nil {
+				return err
+			}
+			e, err := c.clientEnv(a, ca, filepath.Dir(ca.Path()), a.config.Listen, label, a.config.clientAuth)
+			if err != nil {
+				return err
+			}
+			for _, v := range e.variables() {
+				fmt.Fprintln(c.stdout, format(v))
+			}
+			return nil
+		},
+	}
+	c.configFlag(cmd)
+	cmd.Flags().StringVar(&shell, "shell", "sh", "`syntax` to print: sh, fish or powershell")
+	cmd.Flags().StringVar(&label, "label", "agentproxy", "session `label` to put into the proxy's URL, where it has a token")
+	_ = cmd.RegisterFlagCompletionFunc("shell", cobra.FixedCompletions([]string{"sh", "fish", "powershell"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// clientEnv prepares the environment of a client: its bundle goes into dir.
+func (c *command) clientEnv(a *app, ca *certs.Authority, dir, address, label, token string) (clientEnv, error) {
+	e := clientEnv{ca: ca.Path()}
+	var err error
+	if e.proxyURL, err = proxyURL(address, label, token); err != nil {
+		return e, err
+	}
+	var dropped []string
+	e.noProxy, dropped = noProxy(c.env, a.config.intercept)
+	if len(dropped) > 0 {
+		fmt.Fprintf(c.stderr, "agentproxy: left out of NO_PROXY, for it would lead requests past the proxy: %s\n", strings.Join(dropped, ","))
+	}
+	e.bundle, err = writeBundle(dir, ca, c.env)
+	return e, err
+}
+
+// shells writes a variable in the syntax of a shell.
+var shells = map[string]func(variable) string{
+	"sh": func(v variable) string {
+		return "export " + v.name + "='" + strings.ReplaceAll(v.value, "'", `'\''`) + "'"
+	},
+	"fish": func(v variable) string {
+		return "set -gx " + v.name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(v.value) + "'"
+	},
+	"powershell": func(v variable) string {
+		return "$env:" + v.name + " = '" + strings.ReplaceAll(v.value, "'", "''") + "'"
+	},
+}

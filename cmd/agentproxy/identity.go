@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/identity"
+)
+
+func newIdentityCommand(c *command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "identity",
+		Short: "The account and the agent identity that the proxy signs for",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return &usageError{fmt.Errorf("name one of register, show, import, export, remove, placeholder; see %s --help", cmd.CommandPath())}
+		},
+	}
+	cmd.AddCommand(
+		newIdentityRegisterCommand(c), newIdentityShowCommand(c), newIdentityImportCommand(c),
+		newIdentityExportCommand(c), newIdentityRemoveCommand(c), newIdentityPlaceholderCommand(c),
+	)
+	return cmd
+}
+
+func newIdentityShowCommand(c *command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Say as whom the proxy signs, without a secret",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := c.load()
+			if err != nil {
+				return err
+			}
+			defer a.close()
+			ctx := cmd.Context()
+			account, err := a.agent.Account(ctx)
+			if err != nil {
+				return err
+			}
+			c.row("Workspace", account.WorkspaceID)
+			c.row("User", account.UserID)
+			c.row("Email", account.Email)
+			c.row("Plan", account.PlanType)
+			if account.FedRAMP {
+				c.row("FedRAMP", "yes")
+			}
+			id, err := a.agent.Identity(ctx)
+			switch {
+			case errors.Is(err, identity.ErrNoIdentity) && a.config.Identity.Register:
+				c.row("Agent", "none yet; one is registered when it is needed")
+			case errors.Is(err, identity.ErrNoIdentity):
+				c.row("Agent", "none, and identity.register is off")
+			case err != nil:
+				c.row("Agent", "not used: "+err.Error())
+			default:
+				c.showIdentity(id)
+				task, _ := a.agent.Task(ctx, "")
+				c.row("Task", task.ID)
+			}
+			c.showToken(a.agent.TokenExpiry(ctx))
+			return nil
+		},
+	}
+	c.configFlag(cmd)
+	return cmd
+}
+
+// row prints a line of a description, unless there is nothing to say.
+func (c *command) row(name, value string) {
+	if value != "" {
+		fmt.Fprintf(c.stdout, "%-12s %s\n", name, value)
+	}
+}
+
+func (c *command) showIdentity(id *identity.Identity) {
+	c.row("Agent", id.AgentRuntimeID)
+	c.row("Public key", id.Key.PublicKey())
+	c.row("Registered", id.RegisteredAt)
+}
+
+func (c *command) showToken(expiry time.Time, err error) {
+	switch {
+	case errors.Is(err, identity.ErrNoLogin):
+		c.row("Token", "none")
+	case err != nil:
+		c.row("Token", "not used: "+err.Error())
+	case !expiry.IsZero():
+		c.row("Token", "expires "+expiry.UTC().Format(time.RFC3339))
+	}
+}
+
+func newIdentityRegisterCommand(c *command) *cobra.Command {
+	var another bool
+	cmd := &cobra.Command{
+		Use:   "register",
+		Short: "Register an agent identity for the account that is logged in",
+		Long: `Register an agent identity for the account that is logged in, unless there is
+one. The private key is made here and goes nowhere else.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := c.load()
+			if err != nil {
+				return err
+			}
+			defer a.close()
+			id, err := a.agent.Identity(cmd.Context())
+			if err == nil && !another {
+				fmt.Fprintln(c.stderr, "agentproxy: there is an identity already; --another registers one in its place")
+				c.showIdentity(id)
+				return nil
+			}
+			if id, err = a.agent.Register(cmd.Context()); err != nil {
+				return err
+			}
+			c.showIdentity(id)
+			c.row("Kept in", a.store.String())
+			return nil
+		},
+	}
+	c.configFlag(cmd)
+	cmd.Flags().BoolVar(&another, "another", false, "register a new identity although there is one, which is set aside")
+	return cmd
+}

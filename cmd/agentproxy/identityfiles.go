@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/identity"
+)
+
+// maxIdentityInput bounds what import reads, in bytes.
+const maxIdentityInput = 1 << 20
+
+func newIdentityImportCommand(c *command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Take over an agent identity: a JWT, a JSON record or an auth.json",
+		Long: `Take over an agent identity from a file, or from standard input where FILE is
+"-": a JWT, a JSON record, or an auth.json that holds one. A JWT is verified with
+the backend's keys. The identity that was there before is set aside.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			raw, err := c.readInput(args[0])
+			if err != nil {
+				return err
+			}
+			record, err := parseImport(args[0], raw)
+			if err != nil {
+				return err
+			}
+			a, err := c.load()
+			if err != nil {
+				return err
+			}
+			defer a.close()
+			id, err := a.importRecord(cmd.Context(), args[0], record)
+			if err != nil {
+				return err
+			}
+			c.showIdentity(id)
+			c.row("Kept in", a.store.String())
+			return nil
+		},
+	}
+	c.configFlag(cmd)
+	return cmd
+}
+
+func (c *command) readInput(name string) ([]byte, error) {
+	from := c.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, causeOf(err))
+		}
+		defer f.Close()
+		from = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(from, maxIdentityInput+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, causeOf(err))
+	}
+	if len(raw) > maxIdentityInput {
+		return nil, fmt.Errorf("%s: larger than %d bytes, not an agent identity", name, maxIdentityInput)
+	}
+	return raw, nil
+}
+
+// parseImport reads a record by itself, or the one in an auth.json.
+func parseImport(name string, raw []byte) (*identity.Record, error) {
+	record, err := identity.ParseRecord(raw)
+	if err == nil {
+		return record, nil
+	}
+	auth, authErr := identity.ParseAuth(raw)
+	if authErr != nil || auth.Record == nil && auth.RecordErr == nil && auth.Tokens == nil {
+		return nil, fmt.Errorf("%s: neither a JWT, nor a record of an agent identity, nor an auth.json: %w", name, err)
+	}
+	if auth.RecordErr != nil {
+		return nil, fmt.Errorf("%s: %w", name, auth.RecordErr)
+	}
+	if auth.Record == nil {
+		return nil, fmt.Errorf("%s: this auth.json holds no agent identity", name)
+	}
+	return auth.Record, nil
+}
+
+// importRecord keeps record if it may be used by whoever is logged in.
+func (a *app) importRecord(ctx context.Context, name string, record *identity.Record) (*identity.Identity, error) {
+	account, err := a.agent.Account(ctx)
+	if errors.Is(err, identity.ErrNoLogin) {
+		account = identity.Account{WorkspaceID: record.WorkspaceID, UserID: record.UserID}
+	} else if err != nil {
+		return nil, err
+	}
+	id, err := record.Bind(account)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := a.backend.VerifyJWT(ctx, record); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return id, a.agent.Keep(record)
+}
+
+func newIdentityExportCommand(c *command) *cobra.Command {
+	var codex bool
+	var output string
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write the agent identity, private key included, as JSON",
+		Long: `Write the agent identity as JSON, in the form that every version of Codex reads.
+It holds the private key: whoever has it can sign as the agent.
+
+With --codex it is written into Codex's auth.json, of which nothing else changes.`,
+		Example: `  agentproxy identity export --output identity.json
+  agentproxy identity export --codex`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if codex && output != "" {
+				return &usageError{errors.New("--codex and --output name two places; keep one of them")}
+			}
+			a, err := c.load()
+			if err != nil {
+				return err
+			}
+			defer a.close()
+			raw, err := a.agent.Export(cmd.Context())
+			if err != nil {
+				return err
+			}
+			switch {
+			case codex:
+				return a.agent.WriteCodex(cmd.Context(), raw)
+			case output != "":
+				if err := identity.WriteFile(output, raw, 0o600); err != nil {
+					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, causeOf(err))
+				}
+				return nil
+			}
+			_, err = c.stdout.Write(raw)
+			return err
+		},
+	}
+	c.configFlag(cmd)
+	cmd.Flags().BoolVar(&codex, "codex", false, "write it into Codex's auth.json")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to this `file`, with mode 0600, in place of standard output")
+	return cmd
+}
+
+func newIdentityRemoveCommand(c *command) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "remove",
+		Short: "Delete the agent identity that agentproxy keeps",
+		Long: `Delete the agent identity that agentproxy keeps, and its tasks. The backend is not
+told. What Codex's auth.json holds stays. It asks first.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := c.load()
+			if err != nil {
+				return err
+			}
+			defer a.close()
+			record, err := a.store.Load()
+			if errors.Is(err, identity.ErrNoIdentity) {
+				return fmt.Errorf("%w: there is nothing to remove", err)
+			}
+			name := "the identity that cannot be read"
+			if err == nil {
+				name = "agent " + record.AgentRuntimeID + " of workspace " + record.WorkspaceID
+			}
+			if !yes && !c.confirm(fmt.Sprintf("Delete %s from %s?", name, a.store)) {
+				return errors.New("nothing was removed; answer y, or give --yes")
+			}
+			return a.agent.Forget()
+		},
+	}
+	c.configFlag(cmd)
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+// confirm asks a question on standard error and reads the answer.
+func (c *command) confirm(question string) bool {
+	fmt.Fprintf(c.stderr, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(c.stdin).ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(c.stderr) // nobody has ended the line
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,147 @@
+// Agentproxy is a forward proxy that signs what coding agents send to ChatGPT,
+// so that the agents hold no credential.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], osEnvironment(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// The exit codes. run passes on the code of its child instead.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong usage or configuration
+)
+
+// exitError ends the program with a code of its own, without a message.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// run is main without the process around it.
+func run(args []string, env environment, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &command{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+	root := newRootCommand(c)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	c.notes.flush(err)
+	if err == nil {
+		return exitOK
+	}
+	if code, ok := errors.AsType[exitError](err); ok {
+		return int(code)
+	}
+	// Joined errors have a line each, and so may the names of files.
+	fmt.Fprintf(stderr, "agentproxy: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	if _, ok := errors.AsType[*configError](err); ok {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// command is what the commands share.
+type command struct {
+	env            environment
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	configPath     string
+	notes          notes
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func newRootCommand(c *command) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "agentproxy",
+		Short: "Sign what coding agents send to ChatGPT, and keep the credential from them",
+		Long: `agentproxy is a forward proxy. Point HTTPS_PROXY at it, and every request to
+ChatGPT leaves signed as your agent; the program that made the request never
+holds a credential.
+
+Start with: agentproxy demo
+Then:       agentproxy run -- codex`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return &usageError{errors.New("name a command, such as serve or run; agentproxy help lists them")}
+		},
+	}
+	root.SetIn(c.stdin)
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
+	root.AddCommand(
+		newServeCommand(c), newRunCommand(c), newDemoCommand(c), newBackendCommand(c),
+		newIdentityCommand(c), newSignCommand(c), newCACommand(c), newEnvCommand(c),
+		newCheckCommand(c), newVersionCommand(c),
+	)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Args = knownCommand
+		case "completion":
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+				return &usageError{fmt.Errorf("name one of bash, fish, powershell, zsh; see %s --help", cmd.CommandPath())}
+			}
+		}
+	}
+	wrapArgs(root)
+	return root
+}
+
+// knownCommand checks that args name a command that there is help for.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	_, rest, err := cmd.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("there is no command %q", strings.Join(args, " "))
+	}
+	return err
+}
+
+// wrapArgs makes wrong arguments of any command a usageError.
+func wrapArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+// configFlag gives cmd the flag --config.
+func (c *command) configFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&c.configPath, "config", "c", "", "configuration `file`; without one the defaults hold")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+// makeRunDir makes a directory for what a run needs on disk. It is below the
+// state directory, for Codex refuses a home in the system's temporary one. A
+// lock tells the directories of running runs from those of killed ones, which
+// are removed here.
+func makeRunDir(stateDir string) (dir string, release func() error, err error) {
+	parent := filepath.Join(stateDir, "run")
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return "", nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", parent, causeOf(err))
+	}
+	removeDeadRuns(parent)
+	dir, err = os.MkdirTemp(parent, "")
+	if err != nil {
+		return "", nil, fmt.Errorf("make a directory in %s: %w; make state_dir one that can be written", parent, causeOf(err))
+	}
+	lock := flock.New(dir + ".lock")
+	if _, err := lock.TryLock(); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("lock the directory of the run: %w", err), os.RemoveAll(dir))
+	}
+	return dir, func() error {
+		err := errors.Join(os.RemoveAll(dir), os.Remove(lock.Path()))
+		return errors.Join(err, lock.Unlock())
+	}, nil
+}
+
+// removeDeadRuns removes what killed runs have left. Directories whose lock is
+// not there yet are just being made.
+func removeDeadRuns(parent string) {
+	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
+	for _, path := range locks {
+		lock := flock.New(path)
+		if locked, err := lock.TryLock(); err != nil || !locked {
+			continue
+		}
+		_ = os.RemoveAll(path[:len(path)-len(".lock")])
+		_ = os.Remove(path)
+		_ = lock.Unlock()
+	}
+}

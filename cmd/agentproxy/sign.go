@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+func newSignCommand(c *command) *cobra.Command {
+	var request signer.Request
+	cmd := &cobra.Command{
+		Use:   "sign",
+		Short: "Print the Authorization header that a request would get",
+		Long: `Print the header lines that the proxy would put on a request, one a line. They
+hold a credential: an assertion is good for minutes, a token for days.`,
+		Example: `  agentproxy sign | curl -H @- https://chatgpt.com/backend-api/codex/models`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := c.load()
+			if err != nil {
+				return err
+			}
+			defer a.close()
+			request.Host = strings.ToLower(request.Host)
+			if !a.config.intercept.Match(request.Host, "443") {
+				return &usageError{fmt.Errorf("%s is not signed for; chatgpt.hosts lists the hosts that are", request.Host)}
+			}
+			auth, err := a.signer.Sign(cmd.Context(), request)
+			if err != nil {
+				return err
+			}
+			if auth.Keep {
+				return fmt.Errorf("requests for %s%s are left as they come", request.Host, request.Path)
+			}
+			for _, h := range authorizationHeaders(auth) {
+				fmt.Fprintf(c.stdout, "%s: %s\n", h.name, h.value)
+			}
+			return nil
+		},
+	}
+	c.configFlag(cmd)
+	cmd.Flags().StringVar(&request.Host, "host", "chatgpt.com", "`host` that the request is for")
+	cmd.Flags().StringVar(&request.Path, "path", "/backend-api/codex/responses", "`path` that the request is for")
+	cmd.Flags().StringVar(&request.Label, "label", "", "session `label` of the client")
+	return cmd
+}

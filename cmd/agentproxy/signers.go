@@ -1,0 +1,174 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// The values of signer.use.
+const (
+	useAuto      = "auto"
+	useAssertion = "agent-assertion"
+	useBearer    = "bearer"
+	useCommand   = "command"
+	useToken     = "token"
+	useNone      = "none" // in rules only
+)
+
+// signerRule names a signer and its settings.
+type signerRule struct {
+	Use       string   `yaml:"use"`
+	OnFailure string   `yaml:"on_failure"`
+	Command   []string `yaml:"command"`
+	TokenEnv  string   `yaml:"token_env"`
+	TokenFile string   `yaml:"token_file"`
+}
+
+type signerConfig struct {
+	Default signerRule `yaml:",inline"`
+	Rules   []pathRule `yaml:"rules"`
+}
+
+// pathRule has the requests for a host and path signed by a signer of its own.
+type pathRule struct {
+	Host   string     `yaml:"host"`
+	Path   string     `yaml:"path"`
+	Signer signerRule `yaml:",inline"`
+}
+
+func (c *config) validateSigner(environment) (string, error) {
+	if c.Signer.Default.Use == useNone {
+		return "signer.use", errors.New("none is for rules: a proxy that signs nothing is of no use; name auto, agent-assertion, bearer, command or token")
+	}
+	if key, err := c.Signer.Default.validate(); err != nil {
+		return "signer." + key, err
+	}
+	for i, rule := range c.Signer.Rules {
+		at := fmt.Sprintf("signer.rules[%d].", i)
+		if rule.Signer.Use == "" {
+			return at[:len(at)-1], errors.New("use is missing; name a signer, or none")
+		}
+		if rule.Host == "" && rule.Path == "" {
+			return at[:len(at)-1], errors.New("it matches everything; give it a host or a path, or change signer.use")
+		}
+		if _, err := signer.NewRule(rule.Host, rule.Path, signer.None{}); err != nil {
+			return at[:len(at)-1], err
+		}
+		if key, err := rule.Signer.validate(); err != nil {
+			return at + key, err
+		}
+		if rule.Signer.OnFailure != "" && rule.Signer.Use != useAuto {
+			return at + "on_failure", fmt.Errorf("it is only used by use: auto, but use is %s", rule.Signer.Use)
+		}
+	}
+	return "", nil
+}
+
+// validate checks that what the signer needs is there, and nothing that it
+// would ignore.
+func (r signerRule) validate() (key string, err error) {
+	switch r.Use {
+	case useAuto, useAssertion, useBearer, useNone:
+	case useCommand:
+		if len(r.Command) == 0 || r.Command[0] == "" {
+			return "command", errors.New("a command is needed: a program and its arguments, as in [pass, show, chatgpt]")
+		}
+		if _, err := exec.LookPath(r.Command[0]); err != nil {
+			return "command", lookPathError(r.Command[0], err)
+		}
+	case useToken:
+		if (r.TokenEnv == "") == (r.TokenFile == "") {
+			return "use", errors.New("token needs either token_env or token_file, to say where the token is")
+		}
+	default:
+		return "use", fmt.Errorf("%q is none of auto, agent-assertion, bearer, command, token", r.Use)
+	}
+	if r.Use != useCommand && len(r.Command) > 0 {
+		return "command", fmt.Errorf("it is only used by use: command, but use is %s", r.Use)
+	}
+	for key, value := range map[string]string{"token_env": r.TokenEnv, "token_file": r.TokenFile} {
+		if r.Use != useToken && value != "" {
+			return key, fmt.Errorf("it is only used by use: token, but use is %s", r.Use)
+		}
+	}
+	switch r.OnFailure {
+	case "", "bearer", "refuse":
+	default:
+		return "on_failure", fmt.Errorf("%q is neither bearer nor refuse", r.OnFailure)
+	}
+	return "", nil
+}
+
+// lookPathError says why a program that the user named cannot be run.
+func lookPathError(program string, err error) error {
+	return fmt.Errorf("%s: %w; name a program that is installed, or its path", program, causeOf(errors.Unwrap(err)))
+}
+
+// newSigner returns the signer of the configuration, for agent.
+func (c *config) newSigner(agent *identity.Agent, env environment, now func() time.Time) (signer.Signer, error) {
+	build := signerBuilder{
+		bearer:    signer.NewBearer(agent),
+		assertion: signer.NewAgentAssertion(agent, now),
+		onFailure: c.Signer.Default.OnFailure,
+		env:       env,
+		now:       now,
+	}
+	rules := signer.Rules{Default: build.signer(c.Signer.Default)}
+	for _, r := range c.Signer.Rules {
+		rule, err := signer.NewRule(r.Host, r.Path, build.signer(r.Signer))
+		if err != nil {
+			return nil, err
+		}
+		rules.Rules = append(rules.Rules, rule)
+	}
+	if len(rules.Rules) == 0 {
+		return rules.Default, nil
+	}
+	return rules, nil
+}
+
+type signerBuilder struct {
+	bearer, assertion signer.Signer
+	onFailure         string
+	env               environment
+	now               func() time.Time
+}
+
+func (b signerBuilder) signer(r signerRule) signer.Signer {
+	onFailure := r.OnFailure
+	if onFailure == "" {
+		onFailure = b.onFailure
+	}
+	var s signer.Signer
+	bearer := b.bearer
+	switch r.Use {
+	case useNone:
+		return signer.None{}
+	case useBearer:
+		s = b.bearer
+	case useAssertion:
+		s = b.assertion
+	case useCommand:
+		s = signer.NewCommand(r.Command, b.now)
+		bearer = s
+	case useToken:
+		if r.TokenEnv != "" {
+			s = signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup)
+		} else {
+			s = signer.NewTokenFromFile(r.TokenFile)
+		}
+		bearer = s
+	default:
+		auto := signer.Auto{First: b.assertion}
+		if onFailure == "bearer" {
+			auto.Fallback = b.bearer
+		}
+		s = auto
+	}
+	return signer.Bootstrap{Bearer: bearer, Next: s}
+}

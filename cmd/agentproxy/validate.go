@@ -1,0 +1,206 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpproxy"
+
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy"
+)
+
+// validate checks the configuration and prepares what comes of it. It returns
+// the key that is wrong.
+func (c *config) validate(env environment) (key string, err error) {
+	if c.StateDir == "" {
+		if c.StateDir, err = defaultStateDir(env); err != nil {
+			return "state_dir", err
+		}
+	}
+	// What is made there is named to programs that run in other directories.
+	if c.StateDir, err = filepath.Abs(c.StateDir); err != nil {
+		return "state_dir", err
+	}
+	if c.Identity.CodexHome == "" {
+		if c.Identity.CodexHome, err = identity.DefaultHome(env.get); err != nil {
+			return "identity.codex_home", err
+		}
+	}
+	if c.Identity.Store != storeState && c.Identity.Store != storeKeyring {
+		return "identity.store", fmt.Errorf("%q is neither state nor keyring", c.Identity.Store)
+	}
+	if c.RetryBodyLimit < 0 {
+		return "retry_body_limit", fmt.Errorf("%d is not a number of bytes; 0 keeps no body", c.RetryBodyLimit)
+	}
+	c.ChatGPT.BaseURL = identity.NormalizeBaseURL(c.ChatGPT.BaseURL)
+	if err := identity.CheckBaseURL(c.ChatGPT.BaseURL); err != nil {
+		return "chatgpt.base_url", err
+	}
+	if len(c.ChatGPT.Hosts) == 0 {
+		return "chatgpt.hosts", errors.New("no host would be signed for; leave the key out for ChatGPT's")
+	}
+	if c.intercept, key, err = parseHostPatterns("chatgpt.hosts", c.ChatGPT.Hosts); err != nil {
+		return key, err
+	}
+	for _, check := range []func(environment) (string, error){
+		c.validateClients, c.validateOtherHosts, c.validateUpstream, c.validateSigner, c.validateLog,
+	} {
+		if key, err := check(env); err != nil {
+			return key, err
+		}
+	}
+	return "", nil
+}
+
+func defaultStateDir(env environment) (string, error) {
+	if dir := env.get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "agentproxy"), nil
+	}
+	if home := env.get("HOME"); home != "" {
+		return filepath.Join(home, ".local", "state", "agentproxy"), nil
+	}
+	if dir := env.get("LOCALAPPDATA"); dir != "" {
+		return filepath.Join(dir, "agentproxy"), nil
+	}
+	return "", errors.New("neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir")
+}
+
+func (c *config) validateClients(environment) (string, error) {
+	if c.Clients.Token != "" && c.Clients.TokenFile != "" {
+		return "clients.token_file", errors.New("clients.token is set too; keep one of them")
+	}
+	c.clientAuth = c.Clients.Token
+	key := "clients.token"
+	if file := c.Clients.TokenFile; file != "" {
+		key = "clients.token_file"
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, causeOf(err))
+		}
+		c.clientAuth = strings.TrimSpace(string(raw))
+		if c.clientAuth == "" {
+			return key, fmt.Errorf("%s is empty; write a token there, such as the output of: openssl rand -hex 32", file)
+		}
+	}
+	if strings.ContainsFunc(c.clientAuth, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
+		return key, errors.New("a token is one word of printable ASCII, as it has to stand in a URL")
+	}
+	network, address, err := listenAddress(c.Listen)
+	if err != nil {
+		return "listen", err
+	}
+	if network == "tcp" && c.clientAuth == "" && !isLoopback(address) {
+		return "listen", fmt.Errorf("%s can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1", c.Listen)
+	}
+	if c.Admin != "" {
+		network, address, err := listenAddress(c.Admin)
+		if err != nil {
+			return "admin", err
+		}
+		if network == "tcp" && !isLoopback(address) {
+			return "admin", fmt.Errorf("%s can be reached from other machines; use a loopback address, or unix:/path", c.Admin)
+		}
+	}
+	return "", nil
+}
+
+// parseHostPatterns reads the list at key. It returns the key of what is wrong.
+func parseHostPatterns(key string, list []string) (proxy.HostPatterns, string, error) {
+	patterns := make(proxy.HostPatterns, len(list))
+	for i, s := range list {
+		var err error
+		if patterns[i], err = proxy.ParseHostPattern(s); err != nil {
+			return nil, fmt.Sprintf("%s[%d]", key, i), err
+		}
+	}
+	return patterns, "", nil
+}
+
+func (c *config) validateOtherHosts(environment) (string, error) {
+	switch {
+	case c.OtherHosts.list != nil:
+		only, key, err := parseHostPatterns("other_hosts", c.OtherHosts.list)
+		if err != nil {
+			return key, err
+		}
+		c.other = proxy.OtherHosts{Refuse: true, Only: only}
+	case c.OtherHosts.word == "tunnel":
+		c.other = proxy.OtherHosts{}
+	case c.OtherHosts.word == "refuse":
+		c.other = proxy.OtherHosts{Refuse: true}
+	default:
+		return "other_hosts", fmt.Errorf("%q is neither tunnel, nor refuse, nor a list of hosts", c.OtherHosts.word)
+	}
+	return "", nil
+}
+
+func (c *config) validateUpstream(env environment) (string, error) {
+	u := proxy.UpstreamConfig{ConnectTo: c.Upstream.ConnectTo}
+	for _, from := range slices.Sorted(maps.Keys(c.Upstream.ConnectTo)) {
+		one := proxy.UpstreamConfig{ConnectTo: map[string]string{from: c.Upstream.ConnectTo[from]}}
+		if err := one.CheckConnectTo(); err != nil {
+			return "upstream.connect_to", err
+		}
+	}
+	for i, s := range c.Upstream.AllowPrivate {
+		prefix, err := netip.ParsePrefix(s)
+		if err != nil {
+			return fmt.Sprintf("upstream.allow_private[%d]", i), fmt.Errorf("%q is not a CIDR such as 10.0.0.0/8 or 192.168.1.5/32", s)
+		}
+		u.AllowPrivate = append(u.AllowPrivate, prefix)
+	}
+	if file := c.Upstream.CAFile; file != "" {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			return "upstream.ca_file", fmt.Errorf("the system's roots cannot be read: %w; set SSL_CERT_FILE to a file that holds them", err)
+		}
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return "upstream.ca_file", fmt.Errorf("%s: %w; name a file of certificates in PEM form", file, causeOf(err))
+		}
+		if !pool.AppendCertsFromPEM(raw) {
+			return "upstream.ca_file", fmt.Errorf("%s has no certificate; name a file of certificates in PEM form", file)
+		}
+		u.RootCAs = pool
+	}
+	switch via := c.Upstream.Proxy; via {
+	case "":
+	case "env":
+		fromEnv := httpproxy.Config{
+			HTTPProxy:  env.first("HTTP_PROXY", "http_proxy"),
+			HTTPSProxy: env.first("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
+			NoProxy:    env.first("NO_PROXY", "no_proxy"),
+		}
+		u.Proxy = fromEnv.ProxyFunc()
+	default:
+		parsed, err := url.Parse(via)
+		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
+			return "upstream.proxy", errors.New("it is neither a URL such as http://proxy.example:3128, nor env")
+		}
+		u.Proxy = func(*url.URL) (*url.URL, error) { return parsed, nil }
+	}
+	c.upstream = u
+	return "", nil
+}
+
+func (c *config) validateLog(environment) (string, error) {
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error", "disabled":
+	default:
+		return "log.level", fmt.Errorf("%q is none of debug, info, warn, error, disabled", c.Log.Level)
+	}
+	switch c.Log.Format {
+	case "auto", "console", "json":
+		return "", nil
+	}
+	return "log.format", fmt.Errorf("%q is none of auto, console, json", c.Log.Format)
+}

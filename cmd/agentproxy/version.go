@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when a release is built (-ldflags -X main.version=…).
+var version = ""
+
+func newVersionCommand(c *command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		Run: func(*cobra.Command, []string) {
+			fmt.Fprintf(c.stdout, "agentproxy %s %s %s/%s\n", versionName(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		},
+	}
+}
+
+// versionName is the release, or what the build says of the source.
+func versionName() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	name := info.Main.Version
+	if name == "" || name == "(devel)" {
+		name = "devel"
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				name += "-" + s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return name
+}
