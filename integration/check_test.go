@@ -1,0 +1,105 @@
+//go:build linux
+
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+)
+
+// checkSigned fails the test unless every request of a client that reached the
+// backend came with a credential of the given scheme, and the backend was content
+// with it. It returns these requests.
+func (f *fixture) checkSigned(t *testing.T, scheme string) []chatgpttest.Request {
+	t.Helper()
+	var requests []chatgpttest.Request
+	eventually(t, "the end of all exchanges", func() bool {
+		requests = f.backend.Requests()
+		return !slices.ContainsFunc(requests, func(r chatgpttest.Request) bool { return !r.Done })
+	})
+	requests = slices.DeleteFunc(requests, func(r chatgpttest.Request) bool { return isRegistration(r) && r.Auth.OK })
+	if len(requests) == 0 {
+		t.Error("no request reached the backend")
+	}
+	for _, r := range requests {
+		what := r.Method + " " + r.Host + r.Path
+		if !r.Auth.OK {
+			t.Errorf("%s: the backend refused the credential: %s", what, r.Auth.Reason)
+		}
+		// The backend looks at no credential outside of backend-api.
+		if r.Auth.Scheme != scheme && (r.Auth.Scheme != "" || strings.HasPrefix(r.Path, "/backend-api/")) {
+			t.Errorf("%s: verified as %q, want %s", what, r.Auth.Scheme, scheme)
+		}
+		authorization := r.Header["Authorization"]
+		if len(authorization) != 1 || !strings.HasPrefix(authorization[0], scheme+" ") {
+			t.Errorf("%s: Authorization is %.40q, want one %s", what, authorization, scheme)
+		}
+		var accounts []string
+		if scheme == chatgpttest.SchemeBearer {
+			accounts = []string{f.login.WorkspaceID}
+		}
+		if got := r.Header["Chatgpt-Account-Id"]; !slices.Equal(got, accounts) {
+			t.Errorf("%s: ChatGPT-Account-ID is %q, want %q", what, got, accounts)
+		}
+	}
+	return requests
+}
+
+// isRegistration reports whether r is a request by which the proxy itself gets a
+// task for a session. No client of these tests makes any.
+func isRegistration(r chatgpttest.Request) bool {
+	return strings.HasSuffix(r.Path, "/authenticate_app_v2") || strings.HasSuffix(r.Path, "/task/register")
+}
+
+// placeholderTokens returns the tokens in a placeholder auth.json.
+func placeholderTokens(t *testing.T, authJSON []byte) []string {
+	t.Helper()
+	var auth struct {
+		Tokens map[string]string `json:"tokens"`
+	}
+	if err := json.Unmarshal(authJSON, &auth); err != nil {
+		t.Fatal(err)
+	}
+	var tokens []string
+	for _, name := range []string{"id_token", "access_token", "refresh_token"} {
+		if token := auth.Tokens[name]; token != "" {
+			tokens = append(tokens, token)
+		}
+	}
+	if len(tokens) == 0 {
+		t.Fatalf("no token in the placeholder: %s", authJSON)
+	}
+	return tokens
+}
+
+// checkNowhere fails the test if any part of a request holds one of the strings.
+func checkNowhere(t *testing.T, requests []chatgpttest.Request, needles []string) {
+	t.Helper()
+	for _, r := range requests {
+		parts := append([][]byte{[]byte(r.RequestURI), r.Body}, r.Messages...)
+		for name, values := range r.Header {
+			parts = append(parts, []byte(name+": "+strings.Join(values, "\n")))
+		}
+		for _, part := range parts {
+			for _, needle := range needles {
+				if bytes.Contains(part, []byte(needle)) {
+					t.Errorf("%s %s: the placeholder token reached the backend", r.Method, r.Path)
+				}
+			}
+		}
+	}
+}
+
+// logRequests tells what reached the backend.
+func logRequests(t *testing.T, backend *chatgpttest.Server) {
+	t.Helper()
+	for _, r := range backend.Requests() {
+		t.Logf("backend: %s %s %s%s: %q %s, status %d, done %t",
+			r.Proto, r.Method, r.Host, r.RequestURI, r.Auth.Scheme, r.Auth.Reason, r.Status, r.Done)
+	}
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks, from Debian's packages.
+set -euo pipefail
+
+# command=package
+needed=(curl=curl openssl=openssl python3=python3 git=git gcc=gcc npm=npm)
+
+missing=()
+for entry in "${needed[@]}"; do
+  command -v "${entry%%=*}" >/dev/null || missing+=("${entry#*=}")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+  echo "the tests need these programs: ${missing[*]}; install them, or run make clients as root on Debian" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+[[ " ${missing[*]} " == *" gcc "* ]] && missing+=(libc6-dev)
+apt-get install -y -qq --no-install-recommends "${missing[@]}"

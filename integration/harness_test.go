@@ -1,0 +1,280 @@
+//go:build linux
+
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+)
+
+// signingKey signs the JWTs of all stand-ins, for making one takes time.
+var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// upstream is what a proxy takes for ChatGPT.
+type upstream interface {
+	Addr() string
+	CertPEM() []byte
+}
+
+var _ upstream = (*chatgpttest.Server)(nil)
+
+// fixtureConfig says how a fixture differs from the usual.
+type fixtureConfig struct {
+	backend  chatgpttest.Config
+	yaml     string   // lines that the proxy's configuration has besides
+	upstream upstream // by default the backend
+}
+
+// fixture is a backend, a log-in that it knows, and the configuration of a proxy
+// that signs for it.
+type fixture struct {
+	backend   *chatgpttest.Server
+	login     *chatgpttest.Login
+	config    string // the configuration's path
+	stateDir  string
+	codexHome string // the user's own, with the secrets
+}
+
+func newFixture(t *testing.T, c fixtureConfig) *fixture {
+	t.Helper()
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
+	c.backend.SigningKey = signingKey()
+	backend, err := chatgpttest.NewServerWith(c.backend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(backend.Close)
+	t.Cleanup(func() {
+		if t.Failed() {
+			logRequests(t, backend)
+		}
+	})
+	if c.upstream == nil {
+		c.upstream = backend
+	}
+	dir := t.TempDir()
+	f := &fixture{
+		backend:   backend,
+		login:     backend.Login(chatgpttest.Account{}),
+		config:    filepath.Join(dir, "agentproxy.yaml"),
+		stateDir:  filepath.Join(dir, "state"),
+		codexHome: filepath.Join(dir, "users-codex-home"),
+	}
+	if err := os.Mkdir(f.codexHome, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	caFile := filepath.Join(dir, "upstream-ca.pem")
+	writeFile(t, caFile, c.upstream.CertPEM())
+	writeFile(t, filepath.Join(f.codexHome, "auth.json"), f.login.AuthJSONWithIdentity("C"))
+	writeFile(t, f.config, fmt.Appendf(nil, `listen: 127.0.0.1:0
+admin: ""
+state_dir: %q
+identity: {codex_home: %q}
+upstream:
+  connect_to:
+    "chatgpt.com:443": %[3]q
+    "*.chatgpt.com:443": %[3]q
+    "chat.openai.com:443": %[3]q
+    "auth.openai.com:443": %[3]q
+  ca_file: %[4]q
+other_hosts: refuse
+log: {level: debug, format: json}
+%[5]s
+`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.yaml))
+	return f
+}
+
+// secrets are what no client, no log and no answer may ever hold.
+func (f *fixture) secrets() map[string]string {
+	current := f.login.Current()
+	return map[string]string{
+		"the id token":      current.IDToken,
+		"the access token":  current.AccessToken,
+		"the refresh token": current.RefreshToken,
+		"the agent's key":   f.login.Identity().PrivateKeyPKCS8,
+	}
+}
+
+// checkNoSecret fails the test if text holds a secret of the log-in.
+func (f *fixture) checkNoSecret(t *testing.T, where, text string) {
+	t.Helper()
+	for name, secret := range f.secrets() {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s holds %s", where, name)
+		}
+	}
+}
+
+// proxy is a running agentproxy serve.
+type proxy struct {
+	fixture *fixture
+	addr    string
+	ca      string // the path of its CA
+	env     []string
+}
+
+var listening = regexp.MustCompile(`^agentproxy: listening on (\S+), signing as .*, CA (.+)$`)
+
+// serve starts the proxy. When the test ends it is told to end as well, and must
+// do so at once, with exit code 0 and without a secret in its log.
+func (f *fixture) serve(t *testing.T) *proxy {
+	t.Helper()
+	cmd := exec.Command(agentproxy, "serve", "--config", f.config)
+	cmd.Env = baseEnv(t)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer // read once ended is closed
+	ready, ended := make(chan []string, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		lines := bufio.NewReader(stderr)
+		for {
+			line, err := lines.ReadString('\n')
+			log.WriteString(line)
+			if m := listening.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
+				ready <- m
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		hung := time.AfterFunc(20*time.Second, func() {
+			t.Error("agentproxy serve was still running 20 seconds after SIGTERM")
+			_ = cmd.Process.Signal(syscall.SIGQUIT) // says where it hangs
+		})
+		defer hung.Stop()
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Errorf("agentproxy serve: %v", err)
+		}
+		<-ended
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("agentproxy serve: %v", err)
+		}
+		f.checkNoSecret(t, "the log of agentproxy serve", log.String())
+		if t.Failed() {
+			t.Logf("agentproxy serve:\n%s", log.String())
+		}
+	})
+	select {
+	case m := <-ready:
+		p := &proxy{fixture: f, addr: m[1], ca: m[2]}
+		p.env = p.clientEnv(t)
+		return p
+	case <-ended:
+		t.Fatal("agentproxy serve did not start")
+	case <-time.After(20 * time.Second):
+		t.Fatal("agentproxy serve does not say that it listens")
+	}
+	return nil
+}
+
+// baseEnv is an environment with nothing in it that leads to a proxy or a CA.
+func baseEnv(t *testing.T) []string {
+	t.Helper()
+	return []string{"PATH=" + systemPath, "HOME=" + t.TempDir(), "TERM=dumb"}
+}
+
+// clientEnv returns the environment of the proxy's clients: what agentproxy env
+// prints, and nothing besides baseEnv.
+func (p *proxy) clientEnv(t *testing.T) []string {
+	t.Helper()
+	// The configuration leaves the port to the system.
+	environ := append(baseEnv(t), "AGENTPROXY_LISTEN="+p.addr)
+	env := baseEnv(t)
+	for line := range strings.Lines(mustRun(t, environ, agentproxy, "env", "--config", p.fixture.config)) {
+		name, value, err := parseExport(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		env = append(env, name+"="+value)
+	}
+	return env
+}
+
+var export = regexp.MustCompile(`^export ([A-Za-z_][A-Za-z0-9_]*)='((?:[^']|'\\'')*)'$`)
+
+func parseExport(line string) (name, value string, err error) {
+	m := export.FindStringSubmatch(line)
+	if m == nil {
+		return "", "", fmt.Errorf("agentproxy env printed %q", line)
+	}
+	return m[1], strings.ReplaceAll(m[2], `'\''`, "'"), nil
+}
+
+// getenv returns a variable of the clients' environment.
+func (p *proxy) getenv(t *testing.T, name string) string {
+	t.Helper()
+	for _, entry := range p.env {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	t.Fatalf("agentproxy env does not set %s", name)
+	return ""
+}
+
+// url returns the proxy's URL, as its clients are told it.
+func (p *proxy) url(t *testing.T) *url.URL {
+	t.Helper()
+	u, err := url.Parse(p.getenv(t, "HTTPS_PROXY"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// serveUsual starts a proxy of the usual kind.
+func serveUsual(t *testing.T) *proxy {
+	t.Helper()
+	return newFixture(t, fixtureConfig{}).serve(t)
+}
+
+func writeFile(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}

@@ -1,0 +1,102 @@
+//go:build linux
+
+package integration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// clientTimeout bounds how long one client may run.
+const clientTimeout = 60 * time.Second
+
+// result is what became of a client.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// command prepares a program as the leader of a process group of its own, so
+// that what it starts can be ended with it. The group is killed when the test
+// ends or the time is over.
+func command(t *testing.T, environ []string, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = environ
+	cmd.Dir = t.TempDir()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return killGroup(cmd) }
+	cmd.WaitDelay = 5 * time.Second
+	t.Cleanup(func() {
+		cancel()
+		if cmd.Process == nil {
+			return
+		}
+		_ = killGroup(cmd)
+		if cmd.ProcessState == nil {
+			_ = cmd.Wait()
+		}
+	})
+	return cmd
+}
+
+func killGroup(cmd *exec.Cmd) error {
+	return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+}
+
+// groupIsGone reports whether no process is left of the group that cmd led.
+func groupIsGone(cmd *exec.Cmd) bool {
+	return errors.Is(syscall.Kill(-cmd.Process.Pid, 0), syscall.ESRCH)
+}
+
+// run runs a program to its end. Its standard input is empty.
+func run(t *testing.T, environ []string, program string, args ...string) result {
+	t.Helper()
+	return runCommand(t, command(t, environ, program, args...))
+}
+
+// runCommand runs cmd to its end.
+func runCommand(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		t.Fatalf("%s: %v\n%s%s", cmd, err, stdout.String(), stderr.String())
+	}
+	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// mustRun is run for a program that is expected to succeed. It returns what the
+// program wrote to standard output.
+func mustRun(t *testing.T, environ []string, program string, args ...string) string {
+	t.Helper()
+	r := run(t, environ, program, args...)
+	if r.code != 0 {
+		t.Fatalf("%s %s: exit code %d\n%s%s", program, strings.Join(args, " "), r.code, r.stdout, r.stderr)
+	}
+	return r.stdout
+}
+
+// eventually waits until the condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
