@@ -2,7 +2,8 @@
 // the leaf certificates that it issues for them.
 //
 // The authority is a pair of PEM files in a directory of its own: ca.pem, which
-// clients are told to trust, and ca-key.pem, which never leaves the machine. It
+// clients are told to trust, and ca-key.pem, which never leaves the machine. A
+// second pair, next.pem and next-key.pem, is there while a rotation is prepared. It
 // carries critical name constraints (RFC 5280, section 4.2.1.10), so that even
 // who steals the key can impersonate nothing but those hosts.
 //
@@ -62,7 +63,8 @@ type Authority struct {
 	path    string
 	cert    *x509.Certificate
 	key     *ecdsa.PrivateKey
-	domains []string // of the name constraints, lower case
+	next    *x509.Certificate // of the prepared CA, nil if there is none
+	domains []string          // of the name constraints, lower case
 	now     func() time.Time
 
 	leafKey *ecdsa.PrivateKey // shared by all leaves
@@ -100,10 +102,18 @@ func Open(cfg Config) (*Authority, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return a, err // another process was faster
 	}
+	// Whoever was killed while activating a prepared CA has left that alone, and
+	// clients trust it already.
+	switch preparedCert, preparedKey, err := s.readPrepared(cfg); {
+	case err == nil:
+		certPEM, keyPEM = preparedCert, preparedKey
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w, or %s", err, discardIt)
+	}
 	if err := s.write(certPEM, keyPEM); err != nil {
 		return nil, err
 	}
-	return Load(cfg)
+	return s.discardAndLoad(cfg)
 }
 
 // Load is Open for those who only look: it writes nothing. Where there is no CA
@@ -135,6 +145,10 @@ func Load(cfg Config) (*Authority, error) {
 	if err := checkAuthority(cert, cfg.time(), domains); err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.cert(), err)
 	}
+	next, err := s.prepared(cert)
+	if err != nil {
+		return nil, err
+	}
 	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a key for leaf certificates: %w", err)
@@ -143,6 +157,7 @@ func Load(cfg Config) (*Authority, error) {
 		path:    s.cert(),
 		cert:    cert,
 		key:     key,
+		next:    next,
 		domains: permitted(cert),
 		now:     cfg.time,
 		leafKey: leafKey,
@@ -150,8 +165,9 @@ func Load(cfg Config) (*Authority, error) {
 	}, nil
 }
 
-// Rotate puts a new CA for cfg.Hosts in the place of the one in cfg.Dir, which
-// may be broken or missing. The former certificate is kept beside it as
+// Rotate puts the CA that [Prepare] made in the place of the one in cfg.Dir, or
+// a new one for cfg.Hosts if none was prepared. The one that is replaced may be
+// broken or missing. The former certificate is kept beside it as
 // ca-<time>.pem, for whoever must trust both for a while; the former private
 // key is deleted, being of no more use to anybody but a thief.
 //
@@ -170,6 +186,14 @@ func Rotate(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	defer unlock()
+	switch preparedCert, preparedKey, err := s.readPrepared(cfg); {
+	case err == nil && s.hasCert(preparedCert):
+		return s.discardAndLoad(cfg) // killed when only this was left to do
+	case err == nil:
+		certPEM, keyPEM = preparedCert, preparedKey
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w, or %s", err, discardIt)
+	}
 	retired, err := s.retire(cfg.time())
 	if err != nil {
 		return nil, err
@@ -180,7 +204,7 @@ func Rotate(cfg Config) (*Authority, error) {
 		}
 		return nil, err
 	}
-	return Load(cfg)
+	return s.discardAndLoad(cfg)
 }
 
 // Certificate returns the CA's certificate, which must not be changed.
@@ -189,17 +213,25 @@ func (a *Authority) Certificate() *x509.Certificate { return a.cert }
 // Path returns the path of ca.pem.
 func (a *Authority) Path() string { return a.path }
 
-// PEM returns the CA's certificate, for clients to trust. It never contains a
-// key, and no former CA: one that was rotated away because its key was stolen
-// must not be trusted any longer.
+// PEM returns the CA's certificate, for clients to trust, and that of the
+// prepared one if there is one. It never contains a key, and no former CA: one
+// that was rotated away because its key was stolen must not be trusted any
+// longer.
 func (a *Authority) PEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+	certs := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+	if a.next != nil {
+		certs = append(certs, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.next.Raw})...)
+	}
+	return certs
 }
 
 // Fingerprint returns the SHA-256 of the CA's certificate for people to
 // compare, as openssl x509 -fingerprint -sha256 prints it: "3A:5F:…".
-func (a *Authority) Fingerprint() string {
-	return strings.ReplaceAll(fmt.Sprintf("% X", sha256.Sum256(a.cert.Raw)), " ", ":")
+func (a *Authority) Fingerprint() string { return Fingerprint(a.cert) }
+
+// Fingerprint is [Authority.Fingerprint] for any certificate.
+func Fingerprint(cert *x509.Certificate) string {
+	return strings.ReplaceAll(fmt.Sprintf("% X", sha256.Sum256(cert.Raw)), " ", ":")
 }
 
 // time is the time by cfg's clock.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,8 @@ const (
 // Only a certificate and its key together are a CA. Every writer holds the
 // lock and keeps this order: move a former certificate away, replace the key,
 // add the certificate. So while a certificate is there its key does not change,
-// and whoever is killed in between leaves no certificate, that is no CA.
+// and whoever is killed in between leaves no certificate, that is no CA, or the
+// prepared one, which is then put in its place.
 type store struct{ dir string }
 
 func newStore(dir string) (store, error) {
@@ -101,7 +103,8 @@ func (s store) sweep() {
 	entries, _ := os.ReadDir(s.dir)
 	for _, entry := range entries {
 		name := entry.Name()
-		if strings.HasPrefix(name, ".ca.pem") || strings.HasPrefix(name, ".ca-key.pem") {
+		if slices.ContainsFunc([]string{".ca.pem", ".ca-key.pem", ".next.pem", ".next-key.pem"},
+			func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
 			os.Remove(filepath.Join(s.dir, name))
 		}
 	}

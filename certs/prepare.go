@@ -1,0 +1,170 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The remedies for a prepared CA that is of no use.
+const (
+	prepareAgain = "run: agentproxy ca rotate --prepare"
+	discardIt    = "run: agentproxy ca rotate --discard"
+)
+
+// Prepare makes the CA that the next [Rotate] puts in place, and returns the
+// present one, whose PEM and Bundle hold both certificates from now on. Clients
+// that are given these go on working when the CA is rotated. A prepared CA that
+// can vouch for cfg.Hosts is kept, for clients may trust it already.
+//
+// It lies in next.pem and next-key.pem. A thief of the directory has its key
+// too: then [Discard] comes before Rotate.
+func Prepare(cfg Config) (*Authority, error) {
+	certPEM, keyPEM, err := generate(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(s.cert()); errors.Is(err, fs.ErrNotExist) {
+		return Load(cfg) // says that there is nothing to rotate
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if certPEM, _, err := s.readPrepared(cfg); err == nil && !s.hasCert(certPEM) {
+		return Load(cfg)
+	}
+	// In the order of write, and for its reason.
+	if err := s.discard(); err != nil {
+		return nil, err
+	}
+	s.sweep()
+	if err := writeFile(s.nextKey(), keyPEM, 0o600); err != nil {
+		return nil, fmt.Errorf("write %s: %w; %s", s.nextKey(), err, writable)
+	}
+	if err := writeFile(s.nextCert(), certPEM, 0o644); err != nil {
+		return nil, fmt.Errorf("write %s: %w; %s", s.nextCert(), err, writable)
+	}
+	return Load(cfg)
+}
+
+// Discard removes a CA that [Prepare] has made.
+func Discard(cfg Config) error {
+	s, err := newStore(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.discard()
+}
+
+// Next returns the certificate of the prepared CA, nil if there is none.
+func (a *Authority) Next() *x509.Certificate { return a.next }
+
+func (s store) nextCert() string { return filepath.Join(s.dir, "next.pem") }
+func (s store) nextKey() string  { return filepath.Join(s.dir, "next-key.pem") }
+
+// prepared returns the certificate that is to follow current, or nil.
+func (s store) prepared(current *x509.Certificate) (*x509.Certificate, error) {
+	if _, err := os.Stat(s.nextCert()); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	data, err := readFile(s.nextCert(), 0o022, "644")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // activated just now
+	}
+	if err != nil {
+		return nil, err
+	}
+	cert, err := parseCertificate(data)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w; %s", s.nextCert(), err, prepareAgain)
+	}
+	if cert.Equal(current) {
+		return nil, nil
+	}
+	return cert, nil
+}
+
+// readPrepared returns the files of the prepared CA, which can vouch for
+// cfg.Hosts. Where none is prepared the error satisfies
+// errors.Is(err, fs.ErrNotExist).
+func (s store) readPrepared(cfg Config) (certPEM, keyPEM []byte, err error) {
+	if _, err := os.Lstat(s.nextCert()); err != nil {
+		return nil, nil, unreadable(s.nextCert(), err)
+	}
+	if certPEM, err = readFile(s.nextCert(), 0o022, "644"); err != nil {
+		return nil, nil, err
+	}
+	if _, err := os.Lstat(s.nextKey()); errors.Is(err, fs.ErrNotExist) {
+		// Not ErrNotExist: the certificate may be trusted somewhere.
+		return nil, nil, fmt.Errorf("read %s: no such file, though %s is there; %s", s.nextKey(), s.nextCert(), prepareAgain)
+	}
+	if keyPEM, err = readFile(s.nextKey(), 0o077, "600"); err != nil {
+		return nil, nil, err
+	}
+	if err := checkPair(cfg, certPEM, keyPEM); err != nil {
+		message := strings.TrimSuffix(err.Error(), "; "+rotate)
+		return nil, nil, fmt.Errorf("read %s: %s; %s", s.nextCert(), message, prepareAgain)
+	}
+	return certPEM, keyPEM, nil
+}
+
+// checkPair reports why two files are not a CA for cfg.Hosts.
+func checkPair(cfg Config, certPEM, keyPEM []byte) error {
+	domains, err := baseDomains(cfg.Hosts)
+	if err != nil {
+		return err
+	}
+	cert, err := parseCertificate(certPEM)
+	if err != nil {
+		return err
+	}
+	key, err := parseKey(keyPEM)
+	if err != nil {
+		return err
+	}
+	if !key.PublicKey.Equal(cert.PublicKey) {
+		return errors.New("the key beside it is another's")
+	}
+	return checkAuthority(cert, cfg.time(), domains)
+}
+
+// hasCert reports whether the certificate in place is certPEM.
+func (s store) hasCert(certPEM []byte) bool {
+	data, err := os.ReadFile(s.cert())
+	return err == nil && bytes.Equal(data, certPEM)
+}
+
+// discard removes the prepared CA. The caller holds the lock.
+func (s store) discard() error {
+	// The certificate first: without it the key counts for nothing.
+	for _, path := range []string{s.nextCert(), s.nextKey()} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w; %s", err, writable)
+		}
+	}
+	return nil
+}
+
+// discardAndLoad ends a rotation: what was prepared is in place.
+func (s store) discardAndLoad(cfg Config) (*Authority, error) {
+	if err := s.discard(); err != nil {
+		return nil, err
+	}
+	return Load(cfg)
+}
