@@ -38,6 +38,9 @@ func (k BootstrapKind) String() string {
 // backslashes or parameters), is BootstrapRegistration whatever it says: no
 // credential of ours goes there.
 func IsBootstrapPath(path string) BootstrapKind {
+	if !maybeBootstrap(path) {
+		return BootstrapNone
+	}
 	if kind := bootstrapKind(joinSegments(path)); kind != BootstrapNone {
 		return kind
 	}
@@ -49,6 +52,19 @@ func IsBootstrapPath(path string) BootstrapKind {
 		}
 	}
 	return BootstrapNone
+}
+
+// maybeBootstrap tells, at no cost, the paths that every request has from those
+// that want a closer look: what is neither disguised nor holds the name of an
+// ending cannot end in one.
+func maybeBootstrap(path string) bool {
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c <= ' ', c >= 0x7f, 'A' <= c && c <= 'Z', c == '%', c == ';', c == '?', c == '#', c == '\\':
+			return true
+		}
+	}
+	return strings.Contains(path, "register") || strings.Contains(path, "authenticate_app_v2")
 }
 
 // bootstrapKind wants a path without doubled or trailing slashes. An id that was

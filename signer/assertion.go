@@ -36,7 +36,7 @@ var _ Renewer = (*AgentAssertion)(nil)
 
 type madeAssertion struct {
 	second int64
-	key    string // the public key it was made with
+	key    *identity.Key // that it was made with
 	auth   *Authorization
 }
 
@@ -58,9 +58,9 @@ func (s *AgentAssertion) Sign(ctx context.Context, r Request) (*Authorization, e
 	now := s.now().Add(session.ClockOffset)
 	second := now.Unix()
 
-	publicKey := session.Identity.Key.PublicKey()
+	key := session.Identity.Key
 	current := func() *Authorization {
-		if made := s.recent[session.Task]; made != nil && made.second == second && made.key == publicKey {
+		if made := s.recent[session.Task]; made != nil && made.second == second && made.key == key {
 			return made.auth
 		}
 		return nil
@@ -85,13 +85,14 @@ func (s *AgentAssertion) Sign(ctx context.Context, r Request) (*Authorization, e
 		Scheme:  SchemeAssertion,
 		FedRAMP: session.Identity.Account.FedRAMP,
 		TaskID:  session.Task.ID,
+		Signer:  "agent-assertion",
 		task:    session.Task,
 		offset:  session.ClockOffset,
 	}
 	if len(s.recent) >= maxRecent {
 		clear(s.recent)
 	}
-	s.recent[session.Task] = &madeAssertion{second: second, key: publicKey, auth: auth}
+	s.recent[session.Task] = &madeAssertion{second: second, key: key, auth: auth}
 	return auth, nil
 }
 

@@ -63,6 +63,7 @@ func (b *Bearer) authorize(token identity.AccessToken) *Authorization {
 		Scheme:    SchemeBearer,
 		AccountID: token.Account.WorkspaceID,
 		FedRAMP:   token.Account.FedRAMP,
+		Signer:    "bearer",
 	}
 	b.last.Store(&bearerAnswer{token, auth})
 	return auth

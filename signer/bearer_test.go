@@ -27,7 +27,7 @@ func TestBearer(t *testing.T) {
 	from := &tokens{token: identity.AccessToken{Value: "one", Account: identity.Account{WorkspaceID: "ws-1"}}}
 	s := NewBearer(from)
 	first := mustSign(t, s, Request{})
-	if want := (Authorization{Value: "Bearer one", Scheme: SchemeBearer, AccountID: "ws-1"}); *first != want {
+	if want := (Authorization{Value: "Bearer one", Scheme: SchemeBearer, AccountID: "ws-1", Signer: "bearer"}); *first != want {
 		t.Errorf("Sign = %+v, want %+v", first, want)
 	}
 	if again := mustSign(t, s, Request{Label: "other", Path: "/x"}); again != first {

@@ -124,6 +124,7 @@ func (c *Command) run(ctx context.Context) (*Authorization, error) {
 	if err != nil {
 		return nil, err
 	}
+	auth.Signer = "command"
 	now := c.now()
 	if !expires.IsZero() && !now.Before(expires) {
 		return nil, fmt.Errorf("printed a credential that expired at %s", expires.Format(time.RFC3339))

@@ -51,6 +51,9 @@ type Authorization struct {
 	Keep bool
 	// TaskID is the task that an assertion was made for.
 	TaskID string
+	// Signer names the signer that has answered, in the words of the
+	// configuration: agent-assertion, bearer, command, token or none.
+	Signer string
 
 	task   identity.Task
 	offset time.Duration // of the clock that an assertion was made by
@@ -96,4 +99,4 @@ var _ Signer = None{}
 // Sign implements [Signer].
 func (None) Sign(context.Context, Request) (*Authorization, error) { return keep, nil }
 
-var keep = &Authorization{Scheme: SchemeNone, Keep: true}
+var keep = &Authorization{Scheme: SchemeNone, Keep: true, Signer: "none"}

@@ -89,6 +89,7 @@ func (t *Token) Sign(context.Context, Request) (*Authorization, error) {
 	if err != nil {
 		return nil, Errorf(TokenMissing, "%s: %w", t.source, err)
 	}
+	auth.Signer = "token"
 	t.last.Store(auth)
 	return auth, nil
 }

@@ -36,7 +36,7 @@ func TestTokenFromEnv(t *testing.T) {
 		return value, set
 	})
 	first := mustSign(t, s, Request{})
-	if want := (Authorization{Value: "Bearer sekret-1", Scheme: SchemeBearer}); *first != want {
+	if want := (Authorization{Value: "Bearer sekret-1", Scheme: SchemeBearer, Signer: "token"}); *first != want {
 		t.Errorf("Sign = %+v, want %+v", first, want)
 	}
 	if again := mustSign(t, s, Request{}); again != first {
@@ -114,7 +114,7 @@ func TestTokenNamesItsAccount(t *testing.T) {
 		"https://api.openai.com/auth": map[string]any{"chatgpt_account_id": "ws-9", "chatgpt_account_is_fedramp": true},
 	})
 	s := NewTokenFromEnv("T", func(string) (string, bool) { return token, true })
-	want := Authorization{Value: identity.Secret("Bearer " + token), Scheme: SchemeBearer, AccountID: "ws-9", FedRAMP: true}
+	want := Authorization{Value: identity.Secret("Bearer " + token), Scheme: SchemeBearer, AccountID: "ws-9", FedRAMP: true, Signer: "token"}
 	if got := mustSign(t, s, Request{}); *got != want {
 		t.Errorf("Sign = %+v, want %+v", got, want)
 	}
