@@ -4,44 +4,82 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/rs/zerolog"
 )
 
 // clients says who may use the proxy.
 type clients struct {
-	// tokenHash is the SHA-256 of the token that clients must show; nil lets
-	// everyone in. Hashing makes the comparison take the same time for every
-	// length of a guess.
+	// tokens, or else tokenHash, is what clients must show. Hashing makes the
+	// comparison take the same time for every length of a guess.
+	tokens    *TokenFile
 	tokenHash *[sha256.Size]byte
+	// users are those who need not show anything, and nobody else may; nil lets
+	// everyone in.
+	users Users
+	log   zerolog.Logger
 }
 
-func newClients(token string) clients {
-	if token == "" {
-		return clients{}
+func newClients(config Config) clients {
+	c := clients{tokens: config.ClientTokens, users: config.ClientUsers, log: config.Log}
+	if config.ClientToken != "" {
+		hash := sha256.Sum256([]byte(config.ClientToken))
+		c.tokenHash = &hash
 	}
-	hash := sha256.Sum256([]byte(token))
-	return clients{&hash}
+	return c
 }
 
 // admit returns the session label of the client that sent r: the user name in
 // its proxy URL.
 func (c clients) admit(r *http.Request) (label string, refused *refusal) {
-	label, password, ok := proxyCredentials(r.Header)
-	if !ok && c.tokenHash == nil {
-		return "", nil
+	if len(r.Header["Proxy-Authorization"]) > 1 {
+		return "", refuse(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
+			"Proxy-Authorization came more than once, so it is not clear who asks; send it once")
 	}
-	if c.tokenHash != nil {
+	label, password, shown := proxyCredentials(r.Header)
+	switch {
+	case c.tokens != nil:
+		label, refused = c.admitByFile(r, label, password)
+	case c.tokenHash != nil:
 		hash := sha256.Sum256([]byte(password))
 		if subtle.ConstantTimeCompare(hash[:], c.tokenHash[:]) != 1 {
-			return "", refuse(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
-				"the proxy wants its token: put it as the password into the proxy URL, as in http://LABEL:TOKEN@HOST:PORT")
+			refused = refuseToken()
 		}
+	case c.users != nil:
+		if err := c.users.Check(r.Context()); err != nil {
+			refused = refuse(http.StatusForbidden, "foreign_user", "http_request_denied",
+				"%s, and without a token the proxy serves its own user only; list the user in clients.allow_uids, or set clients.token", err)
+		}
+	}
+	if refused != nil || !shown {
+		return "", refused
 	}
 	if err := checkLabel(label); err != "" {
 		return "", refuse(http.StatusProxyAuthRequired, "bad_label", "http_request_denied", "the user name in the proxy URL %s", err)
 	}
 	return label, nil
+}
+
+func (c clients) admitByFile(r *http.Request, user, token string) (label string, refused *refusal) {
+	c.tokens.look(&c.log)
+	label, err := c.tokens.admit(r.Context(), user, token)
+	if errors.Is(err, errBusy) {
+		return "", refuse(http.StatusServiceUnavailable, "auth_busy", "http_request_denied",
+			"%s at the moment; try again, or write the token into clients.tokens_file as it is, which takes no time to check", err)
+	}
+	if err != nil {
+		return "", refuseToken()
+	}
+	return label, nil
+}
+
+// refuseToken is the same whatever is wrong with the token.
+func refuseToken() *refusal {
+	return refuse(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
+		"the proxy wants its token: put it as the password into the proxy URL, as in http://LABEL:TOKEN@HOST:PORT")
 }
 
 // proxyCredentials reads Proxy-Authorization: Basic (RFC 7617).

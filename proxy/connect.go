@@ -17,14 +17,34 @@ type OtherHosts struct {
 	Refuse bool
 	// Only lists the hosts that may be tunnelled when Refuse is set.
 	Only HostPatterns
+	// Ports are the ports that may be reached. nil: [DefaultPorts]. A host in
+	// Only with a port of its own may be reached on that one besides.
+	Ports PortRanges
 }
 
 func (o OtherHosts) check(t target) *refusal {
-	if !o.Refuse || o.Only.Match(t.host, t.port) {
+	if o.Refuse && !o.Only.Match(t.host, t.port) {
+		return refuse(http.StatusForbidden, "host_refused", "http_request_denied",
+			"%s is not a host that this proxy forwards to; to allow it, list it in other_hosts", t.authority())
+	}
+	ports := o.Ports
+	if ports == nil {
+		ports = DefaultPorts()
+	}
+	if ports.contain(t.port) || o.Only.namePort(t.host, t.port) {
 		return nil
 	}
-	return refuse(http.StatusForbidden, "host_refused", "http_request_denied",
-		"%s is not a host that this proxy forwards to; to allow it, list it in other_hosts", t.authority())
+	return refuse(http.StatusForbidden, "port_refused", "http_request_denied",
+		"port %s of %s is not one that this proxy forwards to; to allow it, list it in other_ports, or %s in other_hosts", t.port, t.host, t.authority())
+}
+
+// checkOther refuses a target that is not intercepted and may not be reached.
+func (p *Proxy) checkOther(t target) *refusal {
+	if drawn := skeleton(t.host); drawn != "" && p.interceptsHost(drawn) {
+		return refuse(http.StatusForbidden, "lookalike_host", "http_request_denied",
+			"%s is drawn like %s, but is another host; use the real name", t.host, drawn)
+	}
+	return p.config.OtherHosts.check(t)
 }
 
 // newConnects returns what dispatches CONNECT: goproxy with one handler, which
@@ -64,7 +84,10 @@ func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 		return p.reject(ctx, x, refuse(http.StatusForbidden, "host_refused", "http_request_denied",
 			"port %s of %s is not among chatgpt.hosts", t.port, t.host))
 	}
-	if refused := p.config.OtherHosts.check(t); refused != nil {
+	if refused := p.checkOther(t); refused != nil {
+		return p.reject(ctx, x, refused)
+	}
+	if refused := x.decide(VerdictTunnel, nil); refused != nil {
 		return p.reject(ctx, x, refused)
 	}
 	// Not the request's context: that ends with what the client sends, and a
@@ -73,7 +96,7 @@ func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 }
 
 func (p *Proxy) reject(ctx *goproxy.ProxyCtx, x *exchange, refused *refusal) (*goproxy.ConnectAction, string) {
-	x.refused = refused
+	x.refuseWith(refused)
 	x.status = refused.status
 	ctx.Resp = refused.response(ctx.Req)
 	return goproxy.RejectConnect, ctx.Req.RequestURI

@@ -98,6 +98,8 @@ type dialer struct {
 	guarded net.Dialer
 	// trusted dials what the configuration itself names.
 	trusted net.Dialer
+	// own is refused even where the configuration names it.
+	own ownListeners
 	// proxies holds the addresses of upstream proxies that were chosen, for
 	// http.Transport dials them by address alone.
 	proxies sync.Map
@@ -109,17 +111,28 @@ func newDialer(config UpstreamConfig) *dialer {
 		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
 	}}
 	d.guarded = d.trusted
-	d.guarded.Control = func(_, address string, _ syscall.RawConn) error {
+	d.trusted.Control = func(_, address string, _ syscall.RawConn) error {
 		addr, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return fmt.Errorf("address %q: %w", address, err)
 		}
-		if isPrivate(addr.Addr()) && !containsAddr(config.AllowPrivate, addr.Addr().Unmap()) {
-			return &privateAddressError{addr.Addr().Unmap()}
+		return d.own.check(addr)
+	}
+	d.guarded.Control = func(network, address string, c syscall.RawConn) error {
+		if err := d.trusted.Control(network, address, c); err != nil {
+			return err
 		}
-		return nil
+		return d.checkPublic(netip.MustParseAddrPort(address).Addr())
 	}
 	return d
+}
+
+// checkPublic refuses an address that is neither public nor allowed.
+func (d *dialer) checkPublic(addr netip.Addr) error {
+	if isPrivate(addr) && !containsAddr(d.config.AllowPrivate, addr.Unmap()) {
+		return &privateAddressError{addr.Unmap()}
+	}
+	return nil
 }
 
 // dial connects to address (host:port), or to what stands for it.
@@ -139,10 +152,18 @@ func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
 		return nil, nil
 	}
 	via, err := d.config.Proxy(u)
-	if via != nil {
-		d.proxies.Store(hostPort(via), struct{}{})
+	if via == nil || err != nil {
+		return via, err
 	}
-	return via, err
+	// Names are resolved by that proxy, but an address is one already, and the
+	// proxy may be on this machine.
+	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
+		if err := d.checkPublic(addr); err != nil {
+			return nil, err
+		}
+	}
+	d.proxies.Store(hostPort(via), struct{}{})
+	return via, nil
 }
 
 // dialTransport is dial for an http.Transport, which also dials the upstream

@@ -21,9 +21,14 @@ type exchange struct {
 
 	target target
 	label  string
+	peer   string // the client's address
 	auth   *signer.Authorization
+	former *signer.Authorization // what was refused with 401 before auth
 	// upgraded is the connection to the server of an upgraded exchange.
 	upgraded net.Conn
+	stall    *stall
+	auditor  Auditor // nil: nobody is told
+	warnings *zerolog.Logger
 
 	started  time.Time
 	method   string
@@ -46,7 +51,7 @@ func exchangeOf(ctx context.Context) *exchange {
 
 // refuse answers with r and notes it for the log.
 func (x *exchange) refuse(r *refusal) {
-	x.refused = r
+	x.refuseWith(r)
 	r.serve(x)
 }
 
@@ -61,6 +66,9 @@ func (x *exchange) WriteHeader(status int) {
 			h["Content-Type"] = nil // or net/http guesses one
 		}
 	}
+	if status < 200 {
+		x.redact(x.Header()) // nobody else sees the headers before the answer's
+	}
 	x.ResponseWriter.WriteHeader(status)
 }
 
@@ -69,9 +77,18 @@ func (x *exchange) Write(p []byte) (int, error) {
 	if x.status == 0 {
 		x.status = http.StatusOK
 	}
+	x.stall.begin()
 	n, err := x.ResponseWriter.Write(p)
+	x.stall.end()
 	x.sent.Add(int64(n))
 	return n, err
+}
+
+// FlushError is what [http.ResponseController.Flush] calls.
+func (x *exchange) FlushError() error {
+	x.stall.begin()
+	defer x.stall.end()
+	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
 // Unwrap is for [http.ResponseController].

@@ -117,6 +117,9 @@ func traceUpgrade(out *http.Request, x *exchange) {
 
 // prepareAnswer readies the server's answer for its way to the client.
 func prepareAnswer(res *http.Response) error {
+	x := exchangeOf(res.Request.Context())
+	x.redact(res.Header)
+	x.redact(res.Trailer) // whose names are announced
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return prepareUpgrade(res)
 	}
@@ -124,7 +127,7 @@ func prepareAnswer(res *http.Response) error {
 		// HTTP/2 knows bodies with both a length and trailers.
 		res.Header.Del("Content-Length")
 	}
-	res.Body = &answerBody{ReadCloser: res.Body}
+	res.Body = &answerBody{ReadCloser: res.Body, x: x, res: res}
 	return nil
 }
 
@@ -133,12 +136,20 @@ func prepareAnswer(res *http.Response) error {
 // the request's body, whose sender may be waiting for the end of the answer.
 type answerBody struct {
 	io.ReadCloser
+	x     *exchange
+	res   *http.Response
 	ended bool
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.ended = b.ended || err == io.EOF
+	switch {
+	case err == io.EOF:
+		b.ended = true
+		b.x.redact(b.res.Trailer) // it is there now
+	case err != nil:
+		err = b.x.redactError(err) // ReverseProxy logs it
+	}
 	return n, err
 }
 
@@ -159,7 +170,8 @@ func prepareUpgrade(res *http.Response) error {
 		return fmt.Errorf("the server switched to protocol %q, asked for was %q", got, asked)
 	}
 	x := exchangeOf(res.Request.Context())
-	x.status = res.StatusCode // ReverseProxy writes it to the connection itself
+	x.status = res.StatusCode // ReverseProxy writes it to the connection itself,
+	res.Status = x.redactText(res.Status)
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
 		res.Body = upgradedBody{body, x.upgraded}
 	}
@@ -186,7 +198,9 @@ func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		panic(http.ErrAbortHandler)
 	}
-	x.refuse(refuseUpstream(x.target.authority(), err))
+	refused := refuseUpstream(x.target.authority(), err)
+	refused.message = x.redactText(refused.message) // it may quote the server
+	x.refuse(refused)
 }
 
 // bufferPool lends the buffers that bodies are copied through.

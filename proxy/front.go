@@ -26,12 +26,24 @@ func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
 	defer p.end(x)
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 
+	if refused := refuseOriginForm(r); refused != nil {
+		x.refuse(refused)
+		return
+	}
+	if refused := p.config.Limits.checkFields(r.Header); refused != nil {
+		x.refuse(refused)
+		return
+	}
 	label, refused := p.clients.admit(r)
 	if refused != nil {
 		x.refuse(refused)
 		return
 	}
 	x.label = label
+	if refused := p.admitLabel(r.Context(), label); refused != nil {
+		x.refuse(refused)
+		return
+	}
 	if r.Method == http.MethodConnect {
 		p.connects.ServeHTTP(x, r)
 		return
@@ -54,7 +66,11 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.host))
 		return
 	}
-	if refused := p.config.OtherHosts.check(t); refused != nil {
+	if refused := p.checkOther(t); refused != nil {
+		x.refuse(refused)
+		return
+	}
+	if refused := x.decide(VerdictPlain, nil); refused != nil {
 		x.refuse(refused)
 		return
 	}
@@ -74,9 +90,6 @@ func (p *Proxy) interceptsHost(host string) bool {
 
 func plainTarget(r *http.Request) (target, *refusal) {
 	switch {
-	case !r.URL.IsAbs():
-		return target{}, refuse(http.StatusBadRequest, "not_a_proxy_request", "http_request_error",
-			"this is a proxy, not a web server: set HTTPS_PROXY to this address")
 	case r.URL.Scheme == "https":
 		return target{}, refuse(http.StatusBadRequest, "https_without_connect", "http_request_error",
 			"https:// goes through the proxy by CONNECT, so that it is encrypted on the way")

@@ -79,7 +79,7 @@ func FuzzProxyCredentials(f *testing.F) {
 		if u, _, ok := proxyCredentials(h); strings.Contains(u, ":") || !ok && strings.HasPrefix(header, "Basic Og==") && len(header) == 10 {
 			t.Errorf("%q: user %q, %v", header, u, ok)
 		}
-		if _, refused := newClients("the right one").admit(&http.Request{Header: h}); refused == nil {
+		if _, refused := newClients(Config{ClientToken: "the right one"}).admit(&http.Request{Header: h}); refused == nil {
 			if _, p, _ := proxyCredentials(h); p != "the right one" {
 				t.Errorf("%q is let in", header)
 			}

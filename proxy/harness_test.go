@@ -202,8 +202,10 @@ func newProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 	log := new(lockedBuffer)
 	config := Config{
 		Intercept: patterns(t, host+":443", "*."+host+":443", "chatgpt-staging.com:443"),
-		Signer:    fixedSigner{auth: bearer()},
-		Leaves:    clientCA,
+		// What tests connect to has whatever port was free.
+		OtherHosts: OtherHosts{Ports: PortRanges{{1, 65535}}},
+		Signer:     fixedSigner{auth: bearer()},
+		Leaves:     clientCA,
 		Upstream: UpstreamConfig{
 			ConnectTo: map[string]string{},
 			RootCAs:   pool(serverCA),

@@ -86,6 +86,16 @@ func (ps HostPatterns) Match(host, port string) bool {
 	return false
 }
 
+// namePort reports whether any pattern with a port covers host and port.
+func (ps HostPatterns) namePort(host, port string) bool {
+	for _, p := range ps {
+		if p.port != "" && p.Match(host, port) {
+			return true
+		}
+	}
+	return false
+}
+
 func checkPort(s string) error {
 	if n, err := strconv.ParseUint(s, 10, 16); err != nil || n == 0 || s[0] == '0' {
 		return fmt.Errorf("port %q is not a number from 1 to 65535", s)

@@ -93,6 +93,14 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	x.path = rawPath(r)
 	defer p.end(x)
 
+	if refused := p.config.Limits.checkFields(r.Header); refused != nil {
+		x.refuse(refused)
+		return
+	}
+	if refused := checkWellFormed(r); refused != nil {
+		x.refuse(refused)
+		return
+	}
 	if refused := checkAuthority(x.target, r); refused != nil {
 		x.refuse(refused)
 		return
@@ -104,6 +112,10 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 		x.refuse(refuseUnsigned(err))
+		return
+	}
+	if refused := x.decide(verdictOn(auth), auth); refused != nil {
+		x.refuse(refused)
 		return
 	}
 	x.auth = auth

@@ -27,14 +27,16 @@ func peerUID(conn net.Conn) (uid uint32, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask the kernel who is at %s: %w", remote, err)
 	}
-	return parseSockDiag(answer)
+	return parseSockDiag(answer, remote.Port(), local.Port())
 }
 
 // Sizes and offsets of linux/netlink.h, linux/sock_diag.h and
 // linux/inet_diag.h.
 const (
 	sockDiagRequestSize = unix.SizeofNlMsghdr + 56
+	sockDiagPortsOffset = unix.SizeofNlMsghdr + 4
 	sockDiagUIDOffset   = unix.SizeofNlMsghdr + 64
+	sockDiagInodeOffset = unix.SizeofNlMsghdr + 68
 	sockDiagAnswerSize  = unix.SizeofNlMsghdr + 72
 	sockDiagTimeout     = time.Second
 )
@@ -86,19 +88,35 @@ func askSockDiag(request []byte) ([]byte, error) {
 	return answer[:n], nil
 }
 
-var errNoSuchSocket = errors.New("the kernel knows no such connection")
+var (
+	errNoSuchSocket = errors.New("the kernel knows no such connection")
+	errNoOwner      = errors.New("no process has the connection any more")
+)
 
-// parseSockDiag returns the user in the kernel's answer.
-func parseSockDiag(answer []byte) (uint32, error) {
+// parseSockDiag returns the user in the kernel's answer, which must be about
+// the socket with these ports.
+func parseSockDiag(answer []byte, src, dst uint16) (uint32, error) {
+	native := binary.NativeEndian
 	if len(answer) < unix.SizeofNlMsghdr+4 {
 		return 0, errNoSuchSocket
 	}
-	if binary.NativeEndian.Uint16(answer[4:]) == unix.NLMSG_ERROR {
-		errno := -int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:]))
+	if native.Uint16(answer[4:]) == unix.NLMSG_ERROR {
+		errno := -int32(native.Uint32(answer[unix.SizeofNlMsghdr:]))
 		return 0, fmt.Errorf("%w: %w", errNoSuchSocket, unix.Errno(errno))
 	}
 	if len(answer) < sockDiagAnswerSize {
 		return 0, errNoSuchSocket
 	}
-	return binary.NativeEndian.Uint32(answer[sockDiagUIDOffset:]), nil
+	// Where there is no such connection, the kernel answers with a listener on
+	// the port, which may be anybody's.
+	ports := answer[sockDiagPortsOffset:]
+	if binary.BigEndian.Uint16(ports) != src || binary.BigEndian.Uint16(ports[2:]) != dst {
+		return 0, errNoSuchSocket
+	}
+	// A socket that its process has closed has no inode, and its user reads as
+	// root whoever that was.
+	if native.Uint32(answer[sockDiagInodeOffset:]) == 0 {
+		return 0, errNoOwner
+	}
+	return native.Uint32(answer[sockDiagUIDOffset:]), nil
 }

@@ -66,3 +66,51 @@ func TestPeerUIDOfAnother(t *testing.T) {
 	server.Close()
 	_ = cmd.Wait()
 }
+
+// TestPeerUIDOfClosed asks about a client that has sent its request and closed
+// its socket. The kernel gives such a socket to root.
+func TestPeerUIDOfClosed(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if err := client.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if uid, err := peerUID(server); err != nil || int(uid) != os.Getuid() {
+		t.Errorf("half closed: user %d, %v; want %d", uid, err, os.Getuid())
+	}
+	client.Close()
+	if uid, err := peerUID(server); err == nil {
+		t.Errorf("closed: user %d, want an error", uid)
+	}
+	server.Close() // the client's side is in TIME_WAIT now
+	if uid, err := peerUID(server); err == nil {
+		t.Errorf("closed on both sides: user %d, want an error", uid)
+	}
+}
+
+// TestPeerUIDOfListener asks about a connection that there is not, from a port
+// that somebody listens on.
+func TestPeerUIDOfListener(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if uid, err := peerUID(fakeConn{local: "127.0.0.1:1", remote: l.Addr().String()}); err == nil {
+		t.Errorf("user %d, want an error", uid)
+	}
+}

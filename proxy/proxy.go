@@ -52,8 +52,17 @@ type Config struct {
 	// ClientToken is the password that clients must show. "" asks for none,
 	// which is for listeners that nobody else can reach.
 	ClientToken string
+	// ClientTokens, if not nil, has the tokens that clients must show in place of
+	// ClientToken.
+	ClientTokens *TokenFile
+	// ClientUsers are the users whose processes are served where no token is
+	// asked for. nil serves all. It needs Linux: elsewhere none is served unless
+	// it is nil.
+	ClientUsers Users
 	// Upstream says how servers are reached.
 	Upstream UpstreamConfig
+	// Limits bound what clients may hold of the proxy.
+	Limits Limits
 	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that
 	// a request whose credential was refused can be sent again. 0:
 	// [DefaultRetryBodyLimit]; negative: only requests without a body are.
@@ -61,18 +70,17 @@ type Config struct {
 	// ObserveDate, if set, is told the Date header of every answer from an
 	// intercepted host.
 	ObserveDate func(date string)
+	// Audit, if set, is told of every decision before it is carried out.
+	Audit Auditor
 	// Log gets a line for every exchange.
 	Log zerolog.Logger
 }
 
-// Limits on what a client may make the proxy wait for or hold. None of them
-// ends an exchange that moves.
-const (
-	headerTimeout  = 30 * time.Second // for a request's header, and a TLS handshake
-	idleTimeout    = 5 * time.Minute  // of a kept connection between requests
-	refusalTimeout = 5 * time.Second  // to take the proxy's own short answer
-	maxHeaderBytes = 256 << 10
-)
+// refusalTimeout is for a client to take the proxy's own short answer.
+const refusalTimeout = 5 * time.Second
+
+// maxStreams bounds the requests that run on one HTTP/2 connection.
+const maxStreams = 250
 
 // Proxy is a forward proxy. It implements no http.Handler: it is served with
 // [Proxy.Serve], for it owns connections and not only requests.
@@ -88,12 +96,18 @@ type Proxy struct {
 	intercepted       *interceptListener
 	interceptedServer *http.Server
 
+	places     *slots // of connections, all under one name
+	labels     *slots // of connections, by session label
+	turnedAway *slots // of connections that are told there is no place
+
 	// ctx ends when running exchanges are to be cut.
 	ctx context.Context
 	cut context.CancelCauseFunc
 
 	mu       sync.Mutex
 	draining bool
+	born     time.Time
+	wake     wakeWatch
 	serving  sync.WaitGroup // Serve calls and the intercepted server
 	running  *gauge         // exchanges and tunnels
 }
@@ -102,8 +116,11 @@ type Proxy struct {
 // serves intercepted connections from now on; [Proxy.Shutdown] must be called
 // to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{config: config, clients: newClients(config.ClientToken), intercepted: newInterceptListener(), running: newGauge()}
+	p := &Proxy{config: config, clients: newClients(config), intercepted: newInterceptListener(), running: newGauge(), born: time.Now()}
 	p.ctx, p.cut = context.WithCancelCause(context.Background())
+	limits := config.Limits.orDefaults()
+	p.config.Limits = limits
+	p.places, p.labels, p.turnedAway = newSlots(limits.Connections), newSlots(limits.ConnectionsPerLabel), newSlots(maxTurnedAway)
 	p.dialer = newDialer(config.Upstream)
 	p.transport = newTransports(p.dialer)
 	// net/http reports here what clients do wrong, with their addresses and
@@ -112,6 +129,9 @@ func New(config Config) *Proxy {
 	p.forwarder = newForwarder(p.newRecovering(), errorLog)
 	p.connects = p.newConnects()
 	p.front = p.newServer(http.HandlerFunc(p.serveFront))
+	p.front.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return withClientConn(config.ClientUsers.ConnContext(ctx, c), c)
+	}
 	p.interceptedServer = p.newInterceptServer()
 	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
 
@@ -131,14 +151,14 @@ func (p *Proxy) newRecovering() *recovering {
 func (p *Proxy) newServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: p.config.Limits.HandshakeTimeout,
+		IdleTimeout:       p.config.Limits.IdleTimeout,
 		// net/http would answer OPTIONS * itself.
 		DisableGeneralOptionsHandler: true,
-		MaxHeaderBytes:               maxHeaderBytes,
+		MaxHeaderBytes:               p.config.Limits.HeaderBytes,
 		BaseContext:                  func(net.Listener) context.Context { return p.ctx },
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 250,
+			MaxConcurrentStreams: maxStreams,
 			// A client that is gone without a word is found out.
 			SendPingTimeout: 60 * time.Second,
 			PingTimeout:     15 * time.Second,
@@ -153,16 +173,21 @@ func (p *Proxy) Serve(l net.Listener) error {
 	if p.draining {
 		p.mu.Unlock()
 		_ = l.Close()
-		return http.ErrServerClosed
+		return nil
 	}
 	p.serving.Add(1)
 	p.mu.Unlock()
 	defer p.serving.Done()
-	if err := p.front.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	defer p.dialer.own.add(l.Addr())()
+	if err := p.front.Serve(clientListener{l, p}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
+
+// NeverDial has the proxy refuse to connect to an address that the program
+// listens on besides those that it serves on: that of an admin port.
+func (p *Proxy) NeverDial(addr net.Addr) { p.dialer.own.add(addr) }
 
 // errCut is the cause of exchanges that outlived the drain.
 var errCut = errors.New("cut because the proxy is being stopped")
@@ -201,7 +226,15 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 	// Over HTTP/1 an answer would wait for the request's body to end, which is
 	// for ever where the client waits for the answer.
 	_ = http.NewResponseController(w).EnableFullDuplex()
-	return &exchange{ResponseWriter: w, kind: kind, method: r.Method, started: time.Now()}
+	now := time.Now()
+	if p.wake.woke(now.Round(0), now.Sub(p.born)) {
+		p.transport.CloseIdleConnections()
+	}
+	return &exchange{
+		ResponseWriter: w, kind: kind, method: r.Method, started: now,
+		stall: streamStall(w, r, p.config.Limits.IdleTimeout),
+		peer:  r.RemoteAddr, auditor: p.config.Audit, warnings: &p.config.Log,
+	}
 }
 
 // end is deferred by whoever has begun x. A panic passes through it to

@@ -56,13 +56,17 @@ func (t *recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok {
 		return response, nil
 	}
-	x.auth, x.retried = auth, true
+	if x.decide(VerdictResend, auth) != nil {
+		return response, nil
+	}
+	x.former, x.auth, x.retried = x.auth, auth, true
 	authorize(again.Header, auth)
 	return t.observed(t.next.RoundTrip(again))
 }
 
 func (t *recovering) observed(response *http.Response, err error) (*http.Response, error) {
-	if err == nil && t.observe != nil {
+	// A cached answer (RFC 9111, 5.1) tells what time it once was.
+	if err == nil && t.observe != nil && response.Header.Get("Age") == "" {
 		t.observe(response.Header.Get("Date"))
 	}
 	return response, err

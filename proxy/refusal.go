@@ -24,9 +24,13 @@ type refusal struct {
 	status  int
 	code    string // stable; documented for users
 	message string
-	// proxyError is a proxy error type of RFC 9209, 2.3.
+	// proxyError is a proxy error type of RFC 9209, 2.3. "" where the request was
+	// none to a proxy; the connection is closed after such a refusal.
 	proxyError string
 }
+
+// limitReached is the proxy error of a client that has too much of something.
+const limitReached = "connection_limit_reached"
 
 func (r *refusal) Error() string { return r.message }
 
@@ -39,7 +43,14 @@ func (r *refusal) header() http.Header {
 		"Content-Type":           {"application/json"},
 		"Cache-Control":          {"no-store"},
 		"X-Content-Type-Options": {"nosniff"},
-		"Proxy-Status":           {"agentproxy; error=" + r.proxyError + "; details=" + strconv.Quote(r.code)},
+	}
+	if r.proxyError == limitReached {
+		h.Set("Connection", "close") // or it would hold a place all the same
+	}
+	if r.proxyError != "" {
+		h.Set("Proxy-Status", "agentproxy; error="+r.proxyError+"; details="+strconv.Quote(r.code))
+	} else {
+		h.Set("Connection", "close")
 	}
 	if r.status == http.StatusProxyAuthRequired {
 		h.Set("Proxy-Authenticate", `Basic realm="agentproxy", charset="UTF-8"`)
@@ -100,6 +111,9 @@ func refuseUnsigned(err error) *refusal {
 // refuseUpstream is the refusal that says why a server was not reached, or did
 // not answer.
 func refuseUpstream(host string, err error) *refusal {
+	if own, ok := errors.AsType[*ownListenerError](err); ok {
+		return refuse(http.StatusForbidden, "own_listener", "proxy_loop_detected", "%s: %s", host, own)
+	}
 	if private, ok := errIsPrivate(err); ok {
 		return refuse(http.StatusForbidden, "private_address", "destination_ip_prohibited", "%s: %s", host, private)
 	}

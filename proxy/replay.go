@@ -43,6 +43,9 @@ func (c *replayConn) WriteTo(w io.Writer) (int64, error) {
 	return int64(n) + rest, err
 }
 
+// ReadFrom leaves the copying to the connection itself, too.
+func (c *replayConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
+
 // CloseWrite implements [halfCloser].
 func (c *replayConn) CloseWrite() error { return closeWrite(c.Conn) }
 

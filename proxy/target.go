@@ -47,6 +47,9 @@ func checkHost(host string) error {
 		if addr.Zone() != "" {
 			return fmt.Errorf("address %q has a zone", host)
 		}
+		if usual := addr.String(); usual != host {
+			return fmt.Errorf("address %q is not in its usual form; write it as %s", host, usual)
+		}
 		return nil
 	}
 	if host == "" {

@@ -31,6 +31,8 @@ func newTransport(d *dialer) *http.Transport {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 1 << 20,
 		HTTP2: &http.HTTP2Config{
+			// What is held of an answer whose client does not read.
+			MaxReceiveBufferPerStream: 1 << 20,
 			// A connection that a laptop's sleep or a NAT box has killed is
 			// found out by a ping, not by requests that wait for ever.
 			SendPingTimeout: 15 * time.Second,

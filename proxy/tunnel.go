@@ -17,7 +17,7 @@ func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	defer client.Close()
 	server, err := p.dialer.dialTunnel(ctx, x.target)
 	if err != nil {
-		x.refused = refuseUpstream(x.target.authority(), err)
+		x.refuseWith(refuseUpstream(x.target.authority(), err))
 		x.status = x.refused.status
 		_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
 		_ = x.refused.response(nil).Write(client)

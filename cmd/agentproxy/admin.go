@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/agentproxy/agentproxy/signer"
@@ -18,6 +17,7 @@ func serveAdmin(ctx context.Context, l net.Listener, a *app) error {
 		Handler:           adminHandler(a),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
+		ConnContext:       a.config.adminEntrance.users.ConnContext,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
@@ -43,29 +43,15 @@ func adminHandler(a *app) http.Handler {
 			})
 			return
 		}
-		writeStatus(w, http.StatusOK, map[string]string{"status": "ready", "signs": string(auth.Scheme)})
-	})
-	return localOnly(mux)
-}
-
-// localOnly refuses requests for another host than this machine: a web page
-// whose name resolves to 127.0.0.1 (DNS rebinding) must not read anything here.
-func localOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		addr, err := netip.ParseAddr(host)
-		_, overSocket := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
-		if host != "localhost" && (err != nil || !addr.IsLoopback()) && !overSocket {
-			writeStatus(w, http.StatusMisdirectedRequest, map[string]string{
-				"status": "refused", "message": "this is the admin port of agentproxy; ask for it by a loopback address",
+		if err := a.auditable(); err != nil {
+			writeStatus(w, http.StatusServiceUnavailable, map[string]string{
+				"status": "not ready", "code": "audit_failed", "message": err.Error(),
 			})
 			return
 		}
-		next.ServeHTTP(w, r)
+		writeStatus(w, http.StatusOK, map[string]string{"status": "ready", "signs": string(auth.Scheme)})
 	})
+	return newAdminGuard(a.config.adminEntrance, mux)
 }
 
 func writeStatus(w http.ResponseWriter, status int, body map[string]string) {

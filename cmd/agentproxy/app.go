@@ -31,6 +31,7 @@ type app struct {
 	clock     *identity.Clock
 	agent     *identity.Agent
 	signer    signer.Signer
+	audit     *proxy.AuditFile // nil: off, or not opened yet
 	now       func() time.Time
 }
 
@@ -109,21 +110,28 @@ func (a *app) caConfig() certs.Config {
 	return certs.Config{Dir: filepath.Join(a.config.StateDir, "ca"), Hosts: a.config.ChatGPT.Hosts, Now: a.now}
 }
 
-// newProxy returns the proxy of the configuration. token is what its clients
-// must show.
-func (a *app) newProxy(ca *certs.Authority, token string, log zerolog.Logger) *proxy.Proxy {
-	return proxy.New(proxy.Config{
+// newProxy returns the proxy of the configuration, for those whom who lets in.
+func (a *app) newProxy(ca *certs.Authority, who entrance, log zerolog.Logger) *proxy.Proxy {
+	config := proxy.Config{
 		Intercept:   a.config.intercept,
 		OtherHosts:  a.config.other,
+		Limits:      a.config.limits,
 		Signer:      a.signer,
 		Leaves:      ca,
-		ClientToken: token,
 		Upstream:    a.config.upstream,
 		ObserveDate: a.clock.Observe,
 		Log:         log,
 
+		ClientToken:  who.token,
+		ClientTokens: who.tokens,
+		ClientUsers:  who.users,
+
 		RetryBodyLimit: cmp.Or(a.config.RetryBodyLimit, -1),
-	})
+	}
+	if a.audit != nil {
+		config.Audit = a.audit
+	}
+	return proxy.New(config)
 }
 
 // atLeastWarn returns c without what is not a warning.

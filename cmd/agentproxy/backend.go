@@ -6,9 +6,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
@@ -80,7 +80,7 @@ func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 		filepath.Join(home, "auth.json"):     {login.AuthJSON(), 0o600},
 		config:                               {backendConfig(dir, home, server.Addr()), 0o644},
 	} {
-		if err := renameio.WriteFile(path, file.content, file.mode); err != nil {
+		if err := identity.WriteFile(path, file.content, file.mode); err != nil {
 			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", path, causeOf(err))
 		}
 	}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -53,6 +56,9 @@ func (c *command) describeCA(ca *certs.Authority) {
 	fmt.Fprintf(c.stdout, "SHA-256      %s\n", ca.Fingerprint())
 	fmt.Fprintf(c.stdout, "Valid        %s to %s\n", cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))
 	fmt.Fprintf(c.stdout, "May sign     %s, names below them, and nothing else\n", strings.Join(cert.PermittedDNSDomains, ", "))
+	if next := ca.Next(); next != nil {
+		fmt.Fprintf(c.stdout, "Next         %s, SHA-256 %s\n", next.Subject.CommonName, certs.Fingerprint(next))
+	}
 }
 
 func newCAExportCommand(c *command) *cobra.Command {
@@ -60,7 +66,7 @@ func newCAExportCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Print the CA's certificate, in PEM",
-		Long: `Print the CA's certificate, in PEM. Its key never leaves the state directory.
+		Long: `Print the CA's certificate, in PEM, and that of a prepared one. Its key never leaves the state directory.
 
 Variables such as SSL_CERT_FILE replace a program's roots: they need --bundle,
 which adds the system's.`,
@@ -93,27 +99,61 @@ which adds the system's.`,
 }
 
 func newCARotateCommand(c *command) *cobra.Command {
+	var prepare, discard bool
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Replace the CA by a new one, for the configured hosts",
 		Long: `Replace the CA by a new one, for the configured hosts. A running proxy keeps
-the old one until it is restarted, and clients have to be given the new one.`,
+the old one until it is restarted, and clients have to be given the new one.
+
+So that no client notices, prepare it: rotate --prepare makes the next CA, and
+from then on export, env and run hand out both certificates while the proxy goes
+on signing with the old one. When the last client has them, rotate puts the
+prepared CA in place.
+
+If somebody may have copied the keys, that of the prepared CA is among them:
+rotate --discard replaces both at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if prepare && discard {
+				return &usageError{errors.New("--prepare and --discard: the one keeps a prepared CA, the other does not; choose one")}
+			}
 			a, err := c.load()
 			if err != nil {
 				return err
 			}
 			defer a.close()
-			ca, err := certs.Rotate(a.caConfig())
-			if err != nil {
-				return err
-			}
-			c.describeCA(ca)
-			fmt.Fprintln(c.stderr, "agentproxy: restart the proxy, and its clients with the new CA")
-			return nil
+			return c.rotateCA(a, prepare, discard)
 		},
 	}
 	c.configFlag(cmd)
+	cmd.Flags().BoolVar(&prepare, "prepare", false, "make the next CA, and have clients trust both")
+	cmd.Flags().BoolVar(&discard, "discard", false, "discard a prepared CA and make another")
 	return cmd
+}
+
+func (c *command) rotateCA(a *app, prepare, discard bool) error {
+	rotate, next := certs.Rotate, "restart the proxy, and its clients with the new CA"
+	if prepare {
+		rotate, next = certs.Prepare, "give both certificates to all clients (agentproxy ca export), then run agentproxy ca rotate"
+	}
+	if discard {
+		if err := certs.Discard(a.caConfig()); err != nil {
+			return err
+		}
+	}
+	ca, err := rotate(a.caConfig())
+	if err != nil {
+		return err
+	}
+	// Programs that were started by what env printed find their roots there.
+	dir := filepath.Dir(ca.Path())
+	if _, err := os.Stat(bundlePath(dir)); err == nil {
+		if _, err := writeBundle(dir, ca, c.env); err != nil {
+			return err
+		}
+	}
+	c.describeCA(ca)
+	fmt.Fprintf(c.stderr, "agentproxy: %s\n", next)
+	return nil
 }

@@ -9,9 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -138,13 +137,29 @@ func writeBundle(dir string, ca *certs.Authority, env environment) (string, erro
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "bundle.pem")
-	bundle := ca.Bundle(roots)
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(bundle) {
-		return path, nil
+	path := bundlePath(dir)
+	return path, writeCertificates(path, ca.Bundle(roots))
+}
+
+func bundlePath(dir string) string { return filepath.Join(dir, "bundle.pem") }
+
+// extraCA returns a file with the CA and, while a rotation is prepared, the next
+// one.
+func extraCA(dir string, ca *certs.Authority) (string, error) {
+	if ca.Next() == nil {
+		return ca.Path(), nil
 	}
-	if err := renameio.WriteFile(path, bundle, 0o644); err != nil {
-		return "", fmt.Errorf("write the CA bundle %s: %w; make the directory writable, or set state_dir to one that is", path, causeOf(err))
+	path := filepath.Join(dir, "both.pem")
+	return path, writeCertificates(path, ca.PEM())
+}
+
+// writeCertificates writes a file that everybody may read, unless it is there.
+func writeCertificates(path string, content []byte) error {
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(content) {
+		return nil
 	}
-	return path, nil
+	if err := identity.WriteFile(path, content, 0o644); err != nil {
+		return fmt.Errorf("write the CA bundle %s: %w; make the directory writable, or set state_dir to one that is", path, causeOf(err))
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 type config struct {
 	Listen     string         `yaml:"listen"`
 	Admin      string         `yaml:"admin"`
+	AdminToken string         `yaml:"admin_token"`
 	StateDir   string         `yaml:"state_dir"`
 	ChatGPT    chatgptConfig  `yaml:"chatgpt"`
 	Identity   identityConfig `yaml:"identity"`
@@ -18,15 +19,22 @@ type config struct {
 	Clients    clientsConfig  `yaml:"clients"`
 	Upstream   upstreamConfig `yaml:"upstream"`
 	OtherHosts otherHosts     `yaml:"other_hosts"`
+	OtherPorts []string       `yaml:"other_ports"`
+	Limits     limitsConfig   `yaml:"limits"`
 	Log        logConfig      `yaml:"log"`
+	Audit      auditConfig    `yaml:"audit"`
+
+	AdminTokenFile string `yaml:"admin_token_file"`
 
 	RetryBodyLimit int64 `yaml:"retry_body_limit"`
 
 	// What validate makes of the above.
-	intercept  proxy.HostPatterns
-	other      proxy.OtherHosts
-	clientAuth string
-	upstream   proxy.UpstreamConfig
+	intercept     proxy.HostPatterns
+	other         proxy.OtherHosts
+	limits        proxy.Limits
+	entrance      entrance // of clients
+	adminEntrance entrance
+	upstream      proxy.UpstreamConfig
 }
 
 type chatgptConfig struct {
@@ -48,8 +56,10 @@ const (
 )
 
 type clientsConfig struct {
-	Token     string `yaml:"token"`
-	TokenFile string `yaml:"token_file"`
+	Token      string  `yaml:"token"`
+	TokenFile  string  `yaml:"token_file"`
+	TokensFile string  `yaml:"tokens_file"`
+	AllowUIDs  []int64 `yaml:"allow_uids"`
 }
 
 type upstreamConfig struct {
@@ -59,10 +69,31 @@ type upstreamConfig struct {
 	AllowPrivate []string          `yaml:"allow_private"`
 }
 
+type limitsConfig struct {
+	Connections         int    `yaml:"connections"`
+	ConnectionsPerLabel int    `yaml:"connections_per_label"`
+	HeaderBytes         int    `yaml:"header_bytes"`
+	HeaderFields        int    `yaml:"header_fields"`
+	HandshakeTimeout    string `yaml:"handshake_timeout"`
+	IdleTimeout         string `yaml:"idle_timeout"`
+}
+
 type logConfig struct {
 	Level  string `yaml:"level"`
 	Format string `yaml:"format"`
 }
+
+type auditConfig struct {
+	File      string `yaml:"file"`
+	Fsync     bool   `yaml:"fsync"`
+	OnFailure string `yaml:"on_failure"`
+}
+
+// The values of audit.on_failure.
+const (
+	auditRefuse   = "refuse"
+	auditContinue = "continue"
+)
 
 // otherHosts is a word or a list of host patterns.
 type otherHosts struct {
@@ -91,9 +122,24 @@ func defaultConfig() *config {
 		Identity:   identityConfig{Store: storeState, Register: true},
 		Signer:     signerConfig{Default: signerRule{Use: useAuto, OnFailure: "bearer"}},
 		OtherHosts: otherHosts{word: "tunnel"},
+		OtherPorts: []string{"80", "443"},
+		Limits:     defaultLimits(),
 		Log:        logConfig{Level: "info", Format: "auto"},
+		Audit:      auditConfig{OnFailure: auditRefuse},
 
 		RetryBodyLimit: proxy.DefaultRetryBodyLimit,
+	}
+}
+
+func defaultLimits() limitsConfig {
+	l := proxy.DefaultLimits()
+	return limitsConfig{
+		Connections:         l.Connections,
+		ConnectionsPerLabel: l.ConnectionsPerLabel,
+		HeaderBytes:         l.HeaderBytes,
+		HeaderFields:        l.HeaderFields,
+		HandshakeTimeout:    "30s",
+		IdleTimeout:         "5m",
 	}
 }
 

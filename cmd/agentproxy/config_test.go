@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/agentproxy/agentproxy/proxy"
 )
 
 // testEnvironment is an environment of these variables, and a home.
@@ -77,7 +79,7 @@ var configMistakes = []struct{ name, config, want string }{
 	{"listen on a bad port", "listen: 127.0.0.1:80800", `:1: listen: "127.0.0.1:80800": "80800" is not a port from 0 to 65535`},
 	{"listen on a relative socket", "listen: unix:sock", `:1: listen: "unix:sock": a socket is written as unix:/absolute/path`},
 	{"listen for others", "admin: \"\"\nlisten: :8080", ":2: listen: :8080 can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1"},
-	{"admin for others", "clients: {token: t}\nadmin: 0.0.0.0:9080", ":2: admin: 0.0.0.0:9080 can be reached from other machines; use a loopback address, or unix:/path"},
+	{"admin for others", "clients: {token: t}\nadmin: 0.0.0.0:9080", ":2: admin: 0.0.0.0:9080 can be reached from other machines; set admin_token, or use a loopback address or unix:/path"},
 	{"admin", "admin: 9080", `:1: admin: "9080" is not host:port, as in 127.0.0.1:8080, nor unix:/path`},
 	{"base URL", "chatgpt:\n  base_url: ftp://x", `:2: chatgpt.base_url: base URL "ftp://x": scheme "ftp"; use https`},
 	{"no hosts", "chatgpt:\n  hosts: []", ":2: chatgpt.hosts: no host would be signed for; leave the key out for ChatGPT's"},
@@ -111,6 +113,18 @@ var configMistakes = []struct{ name, config, want string }{
 	{"token file of more", "clients:\n  token_file: $DIR/config.yaml", ":2: clients.token_file: a token is one word of printable ASCII, as it has to stand in a URL"},
 	{"client token", "clients:\n  token: two words", ":2: clients.token: a token is one word of printable ASCII, as it has to stand in a URL"},
 
+	{"tokens besides a token", "clients:\n  token: a\n  tokens_file: b", ":3: clients.tokens_file: clients.token is set too; keep one of them"},
+	{"tokens besides a token file", "clients:\n  tokens_file: a\n  token_file: b", ":2: clients.tokens_file: clients.token_file is set too; keep one of them"},
+	{"missing tokens file", "clients:\n  tokens_file: $DIR/nope", ":2: clients.tokens_file: $DIR/nope: no such file or directory; write a line LABEL:TOKEN there, with a token such as the output of: openssl rand -hex 32"},
+	{"tokens file with a mistake", "clients:\n  tokens_file: $DIR/config.yaml", ":2: clients.tokens_file: $DIR/config.yaml:1: there is no token behind the colon; write one there, such as the output of: openssl rand -hex 32"},
+	{"allow_uids", "clients:\n  allow_uids:\n    - 0\n    - -1", ":4: clients.allow_uids[1]: -1 is not the number of a user; id -u NAME prints it"},
+	{"allow_uids of names", "clients: {allow_uids: [nobody]}", ":1: clients.allow_uids[0]: it is text, but must be a number" + seeExample},
+	{"allow_uids with a token", "clients:\n  token: a\n  allow_uids: [1]", ":3: clients.allow_uids: it is only used where clients connect over loopback without a token, on Linux; leave it out"},
+	{"allow_uids on a socket", "listen: unix:/s\nclients: {allow_uids: [1]}", ":2: clients.allow_uids: it is only used where clients connect over loopback without a token, on Linux; leave it out"},
+	{"two admin tokens", "admin_token: a\nadmin_token_file: b", ":2: admin_token_file: admin_token is set too; keep one of them"},
+	{"missing admin token file", "admin_token_file: $DIR/nope", ":1: admin_token_file: $DIR/nope: no such file or directory; write a token there, such as the output of: openssl rand -hex 32"},
+	{"admin token", "admin_token: two words of sekret", ":1: admin_token: a token is one word of printable ASCII, as it has to stand in a header"},
+
 	{"connect_to without port", "upstream:\n  connect_to:\n    chatgpt.com: 127.0.0.1:1", `:3: upstream.connect_to: "chatgpt.com" has no port; write it as chatgpt.com:443`},
 	{"ca_file", "upstream:\n  ca_file: $DIR/nope.pem", ":2: upstream.ca_file: $DIR/nope.pem: no such file or directory; name a file of certificates in PEM form"},
 	{"ca_file without one", "upstream:\n  ca_file: /dev/null", ":2: upstream.ca_file: /dev/null has no certificate; name a file of certificates in PEM form"},
@@ -118,8 +132,24 @@ var configMistakes = []struct{ name, config, want string }{
 	{"CIDR", "upstream:\n  allow_private:\n    - 10.0.0.0/8\n    - 10.0.0.1", `:4: upstream.allow_private[1]: "10.0.0.1" is not a CIDR such as 10.0.0.0/8 or 192.168.1.5/32`},
 	{"other_hosts", "other_hosts: deny", `:1: other_hosts: "deny" is neither tunnel, nor refuse, nor a list of hosts`},
 	{"other_hosts' pattern", "other_hosts:\n  - a.example\n  - a b", `:3: other_hosts[1]: host pattern "a b": host "a b" is not a DNS name: it has ' '; a pattern is a name such as "example.com", or "*.example.com" for all names below it`},
+	{"port", "other_ports: [80, 443, 70000]", `:1: other_ports[2]: "70000" is neither a port nor a range such as 8000-8999: port "70000" is not a number from 1 to 65535`},
+	{"range of ports", "other_ports:\n  - 8000-x", `:2: other_ports[0]: "8000-x" is neither a port nor a range such as 8000-8999: port "x" is not a number from 1 to 65535`},
+	{"range of ports, backwards", "other_ports:\n  - 9-8", `:2: other_ports[0]: range "9-8" ends before it begins; write it as 8-9`},
+	{"no connections", "limits:\n  connections: 0", ":2: limits.connections: 0 is too few for any client; give at least 1"},
+	{"negative limit", "limits: {connections_per_label: -1}", ":1: limits.connections_per_label: -1 is too few for any client; give at least 1"},
+	{"more of a label than of all", "limits:\n  connections: 10\n  connections_per_label: 11", ":3: limits.connections_per_label: 11 is more than limits.connections allows in all, which is 10; lower the one or raise the other"},
+	{"header_bytes", "limits: {header_bytes: 1}", ":1: limits.header_bytes: 1 is too few for any client; give at least 4096"},
+	{"header_fields", "limits: {header_fields: 1}", ":1: limits.header_fields: 1 is too few for any client; give at least 20"},
+	{"handshake_timeout", "limits: {handshake_timeout: 0s}", ":1: limits.handshake_timeout: 0s is too short for any client; give at least 1s"},
+	{"idle_timeout", "limits: {idle_timeout: -5m}", ":1: limits.idle_timeout: -5m0s is too short for any client; give at least 1s"},
+	{"no time", "limits: {idle_timeout: soon}", ":1: limits.idle_timeout: \"soon\" is not a time such as 30s or 5m"},
+	{"time without a unit", "limits: {idle_timeout: 30}", ":1: limits.idle_timeout: \"30\" is not a time such as 30s or 5m"},
 	{"log.level", "log: {level: trace}", `:1: log.level: "trace" is none of debug, info, warn, error, disabled`},
 	{"log.format", "log: {format: xml}", `:1: log.format: "xml" is none of auto, console, json`},
+	{"audit.on_failure", "audit:\n  file: a\n  on_failure: ignore", `:3: audit.on_failure: "ignore" is neither refuse nor continue`},
+	{"audit.fsync", "audit: {fsync: often}", ":1: audit.fsync: it is text, but must be true or false" + seeExample},
+	{"audit", "audit: /var/log/audit", ":1: audit: it is text, but must be a mapping" + seeExample},
+	{"unknown key of the audit", "audit:\n  path: x", ":2: there is no key audit.path" + seeExample},
 }
 
 func TestConfigMistakes(t *testing.T) {
@@ -184,7 +214,7 @@ func TestConfigDefaults(t *testing.T) {
 		}
 		want := defaultConfig()
 		if c.Listen != want.Listen || !slices.Equal(c.ChatGPT.Hosts, want.ChatGPT.Hosts) || c.Signer.Default.Use != want.Signer.Default.Use ||
-			c.Log != want.Log || !c.Identity.Register {
+			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, proxy.DefaultPorts()) || !c.Identity.Register {
 			t.Errorf("%s: %+v, want the defaults", name, c)
 		}
 		if c.StateDir != "/home/somebody/.local/state/agentproxy" || c.Identity.CodexHome != "/home/somebody/.codex" {
@@ -207,8 +237,8 @@ other_hosts: []
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.clientAuth != "123" {
-		t.Errorf("the token 123 became %s", c.clientAuth)
+	if c.entrance.token != "123" {
+		t.Errorf("the token 123 became %s", c.entrance.token)
 	}
 	if got := c.Signer.Rules[0].Signer.Command; !slices.Equal(got, []string{"echo", "1", "true"}) {
 		t.Errorf("command = %q", got)
@@ -230,5 +260,45 @@ func TestConfigWithoutHome(t *testing.T) {
 	const want = "configuration: state_dir: neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir"
 	if _, err := loadConfig("", nothing); err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
+	}
+}
+
+// TestConfigEntrance has who is let in at which listener.
+func TestConfigEntrance(t *testing.T) {
+	t.Parallel()
+	own := ownUser()
+	for _, test := range []struct {
+		config         string
+		clients, admin proxy.Users
+	}{
+		{"", own, own},
+		{"listen: '[::1]:8080'\nadmin: localhost:9080", own, own},
+		{"clients: {token: a}", nil, own},
+		{"admin_token: a", own, nil},
+		{"{listen: 0.0.0.0:8080, clients: {token: a}, admin: 0.0.0.0:9080, admin_token: b}", nil, nil},
+		{"{listen: 'unix:/a', admin: 'unix:/b'}", nil, nil},
+		{"admin: ''", own, nil},
+	} {
+		c, err := loadConfig(writeConfig(t, test.config), testEnvironment(nil))
+		if err != nil {
+			t.Errorf("%s: %v", test.config, err)
+			continue
+		}
+		if !slices.Equal(c.entrance.users, test.clients) || !slices.Equal(c.adminEntrance.users, test.admin) {
+			t.Errorf("%s: users %v and %v, want %v and %v", test.config, c.entrance.users, c.adminEntrance.users, test.clients, test.admin)
+		}
+		if (c.entrance.users == nil) != (test.clients == nil) {
+			t.Errorf("%s: everyone is let in: %v", test.config, c.entrance.users == nil)
+		}
+	}
+	if own == nil { // not on Linux
+		return
+	}
+	c, err := loadConfig(writeConfig(t, "clients: {allow_uids: [0, 4294967294]}"), testEnvironment(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := append(own, 0, 4294967294); !slices.Equal(c.entrance.users, want) || !slices.Equal(c.adminEntrance.users, own) {
+		t.Errorf("users %v and %v, want %v and %v", c.entrance.users, c.adminEntrance.users, want, own)
 	}
 }

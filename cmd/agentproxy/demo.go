@@ -82,13 +82,14 @@ func (c *command) demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p := a.newProxy(ca, "", zerolog.Nop())
+	token := newToken()
+	p := a.newProxy(ca, entrance{token: token}, zerolog.Nop())
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
 	defer func() { err = errors.Join(err, shutdown(p, canceled()), <-serving) }()
 	say("proxy     listening on %s", listener.Addr())
 
-	if err := demoRequest(ctx, say, listener.Addr().String(), ca); err != nil {
+	if err := demoRequest(ctx, say, &url.URL{Scheme: "http", Host: listener.Addr().String(), User: url.UserPassword("demo", token)}, ca); err != nil {
 		return err
 	}
 	requests := backend.Requests()
@@ -102,11 +103,11 @@ func (c *command) demo(ctx context.Context) (err error) {
 }
 
 // demoRequest sends a request as a client would that knows of no credential.
-func demoRequest(ctx context.Context, say func(string, ...any), proxyAddress string, ca *certs.Authority) error {
+func demoRequest(ctx context.Context, say func(string, ...any), proxyURL *url.URL, ca *certs.Authority) error {
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.Certificate())
 	transport := &http.Transport{
-		Proxy:             http.ProxyURL(&url.URL{Scheme: "http", Host: proxyAddress}),
+		Proxy:             http.ProxyURL(proxyURL),
 		ForceAttemptHTTP2: true,
 	}
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}

@@ -35,7 +35,11 @@ with the same configuration, and that have it trust the proxy's CA.`,
 			if err != nil {
 				return err
 			}
-			e, err := c.clientEnv(a, ca, filepath.Dir(ca.Path()), a.config.Listen, label, a.config.clientAuth)
+			token, err := a.config.entrance.tokenFor(label)
+			if err != nil {
+				return err
+			}
+			e, err := c.clientEnv(a, ca, filepath.Dir(ca.Path()), a.config.Listen, label, token)
 			if err != nil {
 				return err
 			}
@@ -54,9 +58,12 @@ with the same configuration, and that have it trust the proxy's CA.`,
 
 // clientEnv prepares the environment of a client: its bundle goes into dir.
 func (c *command) clientEnv(a *app, ca *certs.Authority, dir, address, label, token string) (clientEnv, error) {
-	e := clientEnv{ca: ca.Path()}
+	var e clientEnv
 	var err error
 	if e.proxyURL, err = proxyURL(address, label, token); err != nil {
+		return e, err
+	}
+	if e.ca, err = extraCA(dir, ca); err != nil {
 		return e, err
 	}
 	var dropped []string

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -76,7 +77,7 @@ func listenUnix(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("listen on %s: the stale socket there cannot be removed: %w; choose another path", path, causeOf(err))
 		}
 	}
-	l, err := net.Listen("unix", path)
+	l, err := bindPrivate(path)
 	if err != nil {
 		return nil, listenError(path, err, "choose a path in a directory that can be written")
 	}
@@ -85,6 +86,12 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: the socket cannot be made private: %w; choose a path in another directory", path, causeOf(err))
 	}
 	return l, nil
+}
+
+// bindPrivate has the socket's file be private from the moment that it is there.
+func bindPrivate(path string) (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return c.Control(makePrivate) }}
+	return config.Listen(context.Background(), "unix", path)
 }
 
 func listenName(l net.Listener) string {

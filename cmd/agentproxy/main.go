@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"strings"
@@ -16,6 +17,11 @@ import (
 )
 
 func main() {
+	// Whatever the command, it may come to hold a credential.
+	hideMemory()
+	// net/http logs there, word for word, what a server sends unasked on an idle
+	// connection: its own credential, perhaps.
+	log.SetOutput(io.Discard)
 	os.Exit(run(os.Args[1:], osEnvironment(), os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -50,6 +50,11 @@ Warnings go to standard error; --log names a file for everything.`,
 				return err
 			}
 			defer a.close()
+			if err := a.openAudit(log); err != nil {
+				return err
+			}
+			defer a.closeAudit()
+			defer onHangup(log, a.hangup)()
 			return c.runThrough(cmd.Context(), a, log, args, keepHome)
 		},
 	}
@@ -108,7 +113,7 @@ func (c *command) runThrough(ctx context.Context, a *app, log zerolog.Logger, ar
 		environ = setVariable(environ, "CODEX_HOME", home)
 	}
 
-	p := a.newProxy(ca, token, log)
+	p := a.newProxy(ca, entrance{token: token}, log)
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
 	preparing := make(chan struct{})

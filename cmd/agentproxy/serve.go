@@ -20,9 +20,11 @@ func newServeCommand(c *command) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the proxy",
 		Long: `Run the proxy until SIGINT or SIGTERM. Then no new connection is accepted, and
-what is running has 30 seconds to end; a second signal cuts it.`,
+what is running has 30 seconds to end; a second signal cuts it. SIGHUP opens the
+audit log anew.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			disableCoreDumps()
 			config, err := loadConfig(c.configPath, c.env)
 			if err != nil {
 				return err
@@ -33,6 +35,10 @@ what is running has 30 seconds to end; a second signal cuts it.`,
 				return err
 			}
 			defer a.close()
+			if err := a.openAudit(log); err != nil {
+				return err
+			}
+			defer a.closeAudit()
 			return c.serve(cmd.Context(), a, log)
 		},
 	}
@@ -42,6 +48,7 @@ what is running has 30 seconds to end; a second signal cuts it.`,
 
 // serve runs the proxy until ctx ends, then drains it.
 func (c *command) serve(ctx context.Context, a *app, log zerolog.Logger) error {
+	defer onHangup(log, a.hangup)()
 	ca, err := certs.Open(a.caConfig())
 	if err != nil {
 		return err
@@ -51,7 +58,7 @@ func (c *command) serve(ctx context.Context, a *app, log zerolog.Logger) error {
 		return err
 	}
 	defer listener.Close()
-	p := a.newProxy(ca, a.config.clientAuth, log)
+	p := a.newProxy(ca, a.config.entrance, log)
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Serve(listener) })
@@ -60,6 +67,7 @@ func (c *command) serve(ctx context.Context, a *app, log zerolog.Logger) error {
 		if err != nil {
 			return errors.Join(err, shutdown(p, canceled()))
 		}
+		p.NeverDial(admin.Addr())
 		group.Go(func() error { return serveAdmin(groupCtx, admin, a) })
 	}
 	fmt.Fprintf(c.stderr, "agentproxy: listening on %s, signing as %s, CA %s\n",

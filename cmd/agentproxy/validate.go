@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpproxy"
 
@@ -52,7 +52,7 @@ func (c *config) validate(env environment) (key string, err error) {
 		return key, err
 	}
 	for _, check := range []func(environment) (string, error){
-		c.validateClients, c.validateOtherHosts, c.validateUpstream, c.validateSigner, c.validateLog,
+		c.validateClients, c.validateAdmin, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateLog, c.validateAudit,
 	} {
 		if key, err := check(env); err != nil {
 			return key, err
@@ -72,45 +72,6 @@ func defaultStateDir(env environment) (string, error) {
 		return filepath.Join(dir, "agentproxy"), nil
 	}
 	return "", errors.New("neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir")
-}
-
-func (c *config) validateClients(environment) (string, error) {
-	if c.Clients.Token != "" && c.Clients.TokenFile != "" {
-		return "clients.token_file", errors.New("clients.token is set too; keep one of them")
-	}
-	c.clientAuth = c.Clients.Token
-	key := "clients.token"
-	if file := c.Clients.TokenFile; file != "" {
-		key = "clients.token_file"
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			return key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, causeOf(err))
-		}
-		c.clientAuth = strings.TrimSpace(string(raw))
-		if c.clientAuth == "" {
-			return key, fmt.Errorf("%s is empty; write a token there, such as the output of: openssl rand -hex 32", file)
-		}
-	}
-	if strings.ContainsFunc(c.clientAuth, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
-		return key, errors.New("a token is one word of printable ASCII, as it has to stand in a URL")
-	}
-	network, address, err := listenAddress(c.Listen)
-	if err != nil {
-		return "listen", err
-	}
-	if network == "tcp" && c.clientAuth == "" && !isLoopback(address) {
-		return "listen", fmt.Errorf("%s can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1", c.Listen)
-	}
-	if c.Admin != "" {
-		network, address, err := listenAddress(c.Admin)
-		if err != nil {
-			return "admin", err
-		}
-		if network == "tcp" && !isLoopback(address) {
-			return "admin", fmt.Errorf("%s can be reached from other machines; use a loopback address, or unix:/path", c.Admin)
-		}
-	}
-	return "", nil
 }
 
 // parseHostPatterns reads the list at key. It returns the key of what is wrong.
@@ -141,6 +102,41 @@ func (c *config) validateOtherHosts(environment) (string, error) {
 		return "other_hosts", fmt.Errorf("%q is neither tunnel, nor refuse, nor a list of hosts", c.OtherHosts.word)
 	}
 	return "", nil
+}
+
+func (c *config) validateOtherPorts(environment) (string, error) {
+	c.other.Ports = proxy.PortRanges{} // not nil, which would be the default
+	for i, s := range c.OtherPorts {
+		ports, err := proxy.ParsePortRange(s)
+		if err != nil {
+			return fmt.Sprintf("other_ports[%d]", i), err
+		}
+		c.other.Ports = append(c.other.Ports, ports)
+	}
+	return "", nil
+}
+
+func (c *config) validateLimits(environment) (string, error) {
+	c.limits = proxy.Limits{
+		Connections:         c.Limits.Connections,
+		ConnectionsPerLabel: c.Limits.ConnectionsPerLabel,
+		HeaderBytes:         c.Limits.HeaderBytes,
+		HeaderFields:        c.Limits.HeaderFields,
+	}
+	for _, limit := range []struct {
+		key, value string
+		to         *time.Duration
+	}{
+		{"limits.handshake_timeout", c.Limits.HandshakeTimeout, &c.limits.HandshakeTimeout},
+		{"limits.idle_timeout", c.Limits.IdleTimeout, &c.limits.IdleTimeout},
+	} {
+		var err error
+		if *limit.to, err = time.ParseDuration(limit.value); err != nil {
+			return limit.key, fmt.Errorf("%q is not a time such as 30s or 5m", limit.value)
+		}
+	}
+	key, err := c.limits.Validate()
+	return "limits." + key, err
 }
 
 func (c *config) validateUpstream(env environment) (string, error) {
@@ -203,4 +199,11 @@ func (c *config) validateLog(environment) (string, error) {
 		return "", nil
 	}
 	return "log.format", fmt.Errorf("%q is none of auto, console, json", c.Log.Format)
+}
+
+func (c *config) validateAudit(environment) (string, error) {
+	if c.Audit.OnFailure != auditRefuse && c.Audit.OnFailure != auditContinue {
+		return "audit.on_failure", fmt.Errorf("%q is neither refuse nor continue", c.Audit.OnFailure)
+	}
+	return "", nil
 }

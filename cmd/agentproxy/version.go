@@ -8,8 +8,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set when a release is built (-ldflags -X main.version=…).
-var version = ""
+// What make build sets (-ldflags -X main.version=…): the release, if it is one,
+// and the commit of the source.
+var version, commit string
 
 func newVersionCommand(c *command) *cobra.Command {
 	return &cobra.Command{
@@ -17,7 +18,7 @@ func newVersionCommand(c *command) *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		Run: func(*cobra.Command, []string) {
-			fmt.Fprintf(c.stdout, "agentproxy %s %s %s/%s\n", versionName(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprintf(c.stdout, "agentproxy %s%s %s %s/%s\n", versionName(), releaseCommit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		},
 	}
 }
@@ -26,6 +27,9 @@ func newVersionCommand(c *command) *cobra.Command {
 func versionName() string {
 	if version != "" {
 		return version
+	}
+	if commit != "" {
+		return "devel-" + commit
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -41,4 +45,12 @@ func versionName() string {
 		}
 	}
 	return name
+}
+
+// releaseCommit is the commit of a release, whose name does not say it.
+func releaseCommit() string {
+	if version == "" || commit == "" {
+		return ""
+	}
+	return " (" + commit + ")"
 }

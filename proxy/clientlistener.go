@@ -1,0 +1,81 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// maxTurnedAway bounds the connections that are told at the same time that there
+// is no place for them. Further ones are closed without a word.
+const maxTurnedAway = 64
+
+// maxUnread is what is read of a client's request that is not served, so that
+// the answer is not lost to a reset.
+const maxUnread = 64 << 10
+
+// clientListener accepts clients while there are places for them.
+type clientListener struct {
+	net.Listener
+	p *Proxy
+}
+
+// Accept implements [net.Listener].
+func (l clientListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if giveBack := l.p.places.take(""); giveBack != nil {
+			return &clientConn{Conn: c, giveBack: giveBack, stall: l.p.config.Limits.IdleTimeout}, nil
+		}
+		l.p.turnAway(c)
+	}
+}
+
+// turnAway answers a client for whom there is no place, and waits for nobody.
+func (p *Proxy) turnAway(c net.Conn) {
+	giveBack := p.turnedAway.take("")
+	if giveBack == nil {
+		c.Close()
+		return
+	}
+	p.serving.Go(func() {
+		defer giveBack()
+		defer c.Close()
+		defer context.AfterFunc(p.ctx, func() { c.Close() })()
+		_ = c.SetDeadline(time.Now().Add(refusalTimeout))
+		// Not before the client has begun to speak: an answer to nothing is lost
+		// on many.
+		if n, _ := c.Read(make([]byte, 512)); n == 0 {
+			return
+		}
+		refused := refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
+			"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", p.config.Limits.Connections)
+		p.config.Log.Warn().Str("refused", refused.code).Str("reason", refused.message).Msg("connection")
+		if refused.response(nil).Write(c) == nil && closeWrite(c) == nil {
+			_, _ = io.CopyN(io.Discard, c, maxUnread)
+		}
+	})
+}
+
+type clientConnKey struct{}
+
+// withClientConn has the requests on c know it.
+func withClientConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, clientConnKey{}, c)
+}
+
+// admitLabel counts the connection that a request came on, ctx being the
+// request's context, among those of its session label.
+func (p *Proxy) admitLabel(ctx context.Context, label string) *refusal {
+	if ctx.Value(clientConnKey{}).(*clientConn).join(p.labels, label) {
+		return nil
+	}
+	return refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
+		"clients of the label %q have as many connections as limits.connections_per_label allows, which is %d; close some, or raise it",
+		label, p.config.Limits.ConnectionsPerLabel)
+}

@@ -1,0 +1,211 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// endless writes to w until that fails, and counts what it took.
+func endless(w io.Writer, written *atomic.Int64) {
+	chunk := make([]byte, 16<<10)
+	for {
+		n, err := w.Write(chunk)
+		written.Add(int64(n))
+		if err != nil {
+			return
+		}
+	}
+}
+
+// TestUnreadAnswer has clients that take no byte of what is sent to them. They
+// are cut, while a stream that has nothing to send for as long is not.
+func TestUnreadAnswer(t *testing.T) {
+	t.Parallel()
+	eachProto(t, func(t *testing.T, server string) {
+		cut := make(chan struct{}, 10)
+		next := make(chan struct{})
+		var written atomic.Int64
+		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Header.Get("Upgrade") != "":
+				conn, rw, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+				_ = rw.Flush()
+				endless(conn, &written)
+				cut <- struct{}{}
+			case r.URL.Path == "/endless":
+				endless(w, &written)
+				cut <- struct{}{}
+			default:
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-next:
+					_, _ = io.WriteString(w, "at last")
+				case <-r.Context().Done():
+				}
+			}
+		})
+		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
+			c.Limits = Limits{IdleTimeout: 500 * time.Millisecond}
+		})
+		quiet := map[string]*http.Response{}
+		for _, proto := range []string{h1, h2} {
+			quiet[proto] = get(t, p.client(t, proto), origin+"/")
+		}
+		// One client of HTTP/2 reads what comes, but opens no window for the
+		// stream; that is all it loses.
+		c := p.h2(t)
+		_ = c.framer.WriteWindowUpdate(0, 1<<20)
+		c.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/endless")
+		c.request(t, 3, ask...)
+		for {
+			frame, err := c.framer.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if frame.Header().StreamID == 1 && frame.Header().Type == http2.FrameRSTStream {
+				break
+			}
+		}
+		wait(t, "the stream without a window is cut", cut)
+
+		for name, request := range map[string]string{
+			"h1":      "GET /endless HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n",
+			"upgrade": "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		} {
+			p.intercepted(t).send(t, "%s", request)
+			wait(t, name+" is cut", cut)
+		}
+		unread := p.h2(t)
+		_ = unread.framer.WriteWindowUpdate(0, 1<<30)
+		_ = unread.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+		unread.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/endless")
+		wait(t, "the connection that is not read is cut", cut)
+
+		close(next)
+		for proto, res := range quiet {
+			if body := readAll(t, res.Body); body != "at last" {
+				t.Errorf("%s: %q", proto, body)
+			}
+		}
+		for {
+			frame, err := c.framer.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, ok := frame.(*http2.DataFrame); ok && data.StreamID == 3 {
+				if string(data.Data()) != "at last" {
+					t.Errorf("%q", data.Data())
+				}
+				break
+			}
+		}
+	})
+}
+
+// TestUnreadAnswersAreBounded measures how much of endless answers the proxy
+// takes from the server while no client reads them.
+func TestUnreadAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	const streams, most = 20, 3 << 20
+	var written [streams]atomic.Int64
+	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+		var i int
+		if _, err := fmt.Sscanf(r.URL.Path, "/%d", &i); err == nil {
+			endless(w, &written[i])
+		}
+	})
+	p := startProxy(t, backend.Listener.Addr().String())
+	c := p.h2(t)
+	for i := range streams {
+		c.request(t, uint32(2*i+1), ":method", "GET", ":scheme", "https", ":authority", host, ":path", fmt.Sprint("/", i))
+	}
+	eventually(t, func() error {
+		for i := range written {
+			if n := written[i].Load(); n < 1<<20 {
+				return fmt.Errorf("stream %d: %d bytes", i, n)
+			}
+		}
+		return nil
+	})
+	other := p.client(t, h2)
+	for range 50 {
+		if res := get(t, other, origin+"/"); res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status)
+		}
+	}
+	for i := range written {
+		if n := written[i].Load(); n > most {
+			t.Errorf("stream %d: the proxy took %d bytes that nobody read", i, n)
+		}
+	}
+}
+
+// slowConn is a connection that takes one byte at a time, and not before the
+// deadline has passed, except that it takes none of some.
+type slowConn struct {
+	net.Conn
+	takes     []int
+	took      strings.Builder
+	deadlines []time.Time
+}
+
+func (c *slowConn) SetWriteDeadline(t time.Time) error {
+	c.deadlines = append(c.deadlines, t)
+	return nil
+}
+
+func (c *slowConn) Write(p []byte) (int, error) {
+	if len(c.takes) == 0 {
+		return c.took.Write(p)
+	}
+	n := c.takes[0]
+	c.takes = c.takes[1:]
+	c.took.Write(p[:n])
+	return n, os.ErrDeadlineExceeded
+}
+
+// TestSlowReaderIsNotCut has a client that takes a byte now and then.
+func TestSlowReaderIsNotCut(t *testing.T) {
+	t.Parallel()
+	slow := &slowConn{takes: []int{1, 1, 1}}
+	c := &clientConn{Conn: slow, stall: time.Hour, giveBack: func() {}}
+	if n, err := c.Write([]byte("abcdef")); n != 6 || err != nil || slow.took.String() != "abcdef" {
+		t.Errorf("%d, %v; took %q", n, err, slow.took.String())
+	}
+	slow.takes = []int{2, 0}
+	if n, err := c.Write([]byte("abcdef")); n != 2 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d, %v", n, err)
+	}
+	// The deadline of whoever owns the connection holds whatever is taken.
+	past := time.Unix(1, 0)
+	_ = c.SetWriteDeadline(past)
+	slow.takes, slow.deadlines = []int{1, 1}, nil
+	if n, err := c.Write([]byte("abcdef")); n != 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d, %v", n, err)
+	}
+	if !slow.deadlines[0].Equal(past) {
+		t.Errorf("the deadline became %v", slow.deadlines[0])
+	}
+	_ = c.SetWriteDeadline(time.Time{})
+	_, _ = c.Write([]byte("x"))
+	_, _ = c.ReadFrom(strings.NewReader("x"))
+	if last := slow.deadlines[len(slow.deadlines)-1]; !last.IsZero() {
+		t.Errorf("a tunnel has the deadline %v", last)
+	}
+}
