@@ -55,6 +55,7 @@ type fixture struct {
 	config    string // the configuration's path
 	stateDir  string
 	codexHome string // the user's own, with the secrets
+	log       string // what the proxies that have ended wrote
 }
 
 func newFixture(t *testing.T, c fixtureConfig) *fixture {
@@ -135,6 +136,7 @@ type proxy struct {
 	addr    string
 	ca      string // the path of its CA
 	env     []string
+	process *os.Process
 }
 
 var listening = regexp.MustCompile(`^agentproxy: listening on (\S+), signing as .*, CA (.+)$`)
@@ -149,6 +151,7 @@ func (f *fixture) serve(t *testing.T) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd.Stdout = cmd.Stderr // it has nothing to say there
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -181,6 +184,7 @@ func (f *fixture) serve(t *testing.T) *proxy {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("agentproxy serve: %v", err)
 		}
+		f.log += log.String()
 		f.checkNoSecret(t, "the log of agentproxy serve", log.String())
 		if t.Failed() {
 			t.Logf("agentproxy serve:\n%s", log.String())
@@ -188,8 +192,10 @@ func (f *fixture) serve(t *testing.T) *proxy {
 	})
 	select {
 	case m := <-ready:
-		p := &proxy{fixture: f, addr: m[1], ca: m[2]}
-		p.env = p.clientEnv(t)
+		p := &proxy{fixture: f, addr: m[1], ca: m[2], process: cmd.Process}
+		if !strings.HasPrefix(p.addr, "unix:") { // which no client's variable can name
+			p.env = p.clientEnv(t)
+		}
 		return p
 	case <-ended:
 		t.Fatal("agentproxy serve did not start")
