@@ -1,0 +1,167 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// scenario is a kind of work that programs are compared in.
+type scenario struct {
+	id       string
+	title    string
+	programs []string
+	columns  []column
+	// prepare readies an instance for the rounds that follow.
+	prepare func(ctx context.Context, b *bench, i *instance) (*session, error)
+	// once says that one round is enough: more would say the same.
+	once bool
+}
+
+// session is a scenario with one program, between its rounds.
+type session struct {
+	round func(ctx context.Context) (metrics, error)
+	close func()
+}
+
+// The keys of the figures.
+const (
+	keyDone    = "done" // requests, events, or megabytes
+	keyRate    = "per_second"
+	keyP50     = "p50_us"
+	keyP99     = "p99_us"
+	keyCPU     = "cpu_us"
+	keyRSS     = "rss_mb"
+	keyResumed = "resumed_percent"
+
+	keyMBRate = "mb_per_second"
+	keyMBCPU  = "cpu_us_per_mb"
+
+	keyFirstP50 = "first_event_p50_us"
+	keyFirstP99 = "first_event_p99_us"
+
+	keyEach    = "kb_each"
+	keyWall    = "wall_ms"
+	keyFresh   = "fresh_us"
+	keyCached  = "cached_us"
+	keyAllocs  = "cached_allocs"
+	keyPeakRSS = "peak_rss_mb"
+)
+
+var (
+	requestColumns = []column{
+		{keyRate, "requests/s"}, {keyP50, "p50 µs"}, {keyP99, "p99 µs"}, {keyCPU, "CPU µs/request"}, {keyRSS, "RSS MB"},
+	}
+	connectColumns = []column{
+		{keyRate, "connections/s"}, {keyP50, "p50 µs"}, {keyP99, "p99 µs"}, {keyCPU, "CPU µs/connection"},
+		{keyResumed, "resumed %"}, {keyRSS, "RSS MB"},
+	}
+	moveColumns  = []column{{keyMBRate, "MB/s"}, {keyMBCPU, "CPU µs/MB"}, {keyRSS, "RSS MB"}}
+	eventColumns = []column{
+		{keyFirstP50, "first event p50 µs"}, {keyFirstP99, "p99 µs"}, {keyP50, "event delay p50 µs"}, {keyP99, "p99 µs"},
+		{keyCPU, "CPU µs/event"}, {keyRSS, "RSS MB"},
+	}
+	echoColumns    = []column{{keyRate, "echoes/s"}, {keyP50, "p50 µs"}, {keyP99, "p99 µs"}, {keyCPU, "CPU µs/echo"}, {keyRSS, "RSS MB"}}
+	idleColumns    = []column{{keyEach, "kB each"}, {keyRSS, "RSS MB"}}
+	startUpColumns = []column{{keyWall, "ms"}, {keyPeakRSS, "peak RSS MB"}}
+	signColumns    = []column{{keyFresh, "µs, a new second"}, {keyCached, "µs, the same second"}, {keyAllocs, "allocations, the same second"}}
+
+	everyone = []string{direct, nginx, agentproxy, squid, goproxy, mitmproxy}
+)
+
+// The ids that the reach table names.
+const (
+	idH1, idH1Many             = "h1-16", "h1-256"
+	idH2, idH2Many             = "h2-16", "h2-256"
+	idFull, idResumed          = "connect-full", "connect-resumed"
+	idDownload, idUpload       = "download", "upload"
+	idEvents, idEcho, idTunnel = "sse", "websocket", "tunnel"
+	idIdle, idStartUp, idSign  = "idle", "start-up", "sign"
+)
+
+// scenarios are measured in this order. Those with hundreds of connections leave
+// out the programs that need seconds to accept them.
+var scenarios = []*scenario{
+	{id: idH1, title: "Keep-alive GET, HTTP/1.1, 16 connections", programs: everyone, columns: requestColumns, prepare: keepAliveH1(16)},
+	{id: idH1Many, title: "Keep-alive GET, HTTP/1.1, 256 connections", programs: []string{direct, nginx, agentproxy, squid}, columns: requestColumns, prepare: keepAliveH1(256)},
+	{id: idH2, title: "Keep-alive GET, HTTP/2, 16 connections", programs: []string{direct, nginx, agentproxy, mitmproxy}, columns: requestColumns, prepare: keepAliveH2(16)},
+	{id: idH2Many, title: "Keep-alive GET, HTTP/2, 256 connections", programs: []string{direct, nginx, agentproxy}, columns: requestColumns, prepare: keepAliveH2(256)},
+	{id: idFull, title: "A new connection for each request, full handshakes", programs: everyone, columns: connectColumns, prepare: newConnections(false)},
+	{id: idResumed, title: "A new connection for each request, resumed handshakes", programs: everyone, columns: connectColumns, prepare: newConnections(true)},
+	{id: idDownload, title: "Downloads of 20 MB, one after another", programs: everyone, columns: moveColumns, prepare: download},
+	{id: idUpload, title: "Uploads of 20 MB, one after another", programs: everyone, columns: moveColumns, prepare: upload},
+	{id: idEvents, title: "Server-sent events, 1,000 streams, an event each 50 ms", programs: []string{direct, nginx, agentproxy, squid}, columns: eventColumns, prepare: events},
+	{id: idEcho, title: "WebSocket echo, 1,000 sockets", programs: []string{direct, nginx, agentproxy}, columns: echoColumns, prepare: echo},
+	{id: idTunnel, title: "A tunnel to another host", programs: []string{agentproxy, copying}, columns: moveColumns, prepare: tunnelled},
+	{id: idIdle, title: "Idle connections, intercepted, after one request", programs: []string{nginx, agentproxy}, columns: idleColumns, prepare: idle, once: true},
+	{id: idStartUp, title: "Start-up: run -- true, and env /bin/true (direct)", programs: []string{direct, agentproxy}, columns: startUpColumns, prepare: startUp, once: true},
+	{id: idSign, title: "Signing alone", programs: []string{agentproxy}, columns: signColumns, prepare: signing},
+}
+
+// measure runs the scenarios. A program that fails in one has no figures there.
+func (b *bench) measure(ctx context.Context, selected []*scenario) (*report, error) {
+	r := newReport(b)
+	for _, s := range selected {
+		began := time.Now()
+		table := b.measureScenario(ctx, s)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		r.tables = append(r.tables, table)
+		b.logf("%s: %.1f s", s.id, time.Since(began).Seconds())
+	}
+	return r, nil
+}
+
+func (b *bench) measureScenario(ctx context.Context, s *scenario) *table {
+	t := &table{scenario: s}
+	sessions := make(map[*row]*session)
+	defer func() {
+		for _, open := range sessions {
+			open.close()
+		}
+	}()
+	for _, p := range b.programs {
+		if !slices.Contains(s.programs, p.name) {
+			continue
+		}
+		row := &row{program: p.name, missing: p.missing, rounds: make(map[string][]float64)}
+		t.rows = append(t.rows, row)
+		if p.missing != "" {
+			continue
+		}
+		open, err := s.prepare(ctx, b, p.instance)
+		if err != nil {
+			row.fail(err)
+			continue
+		}
+		sessions[row] = open
+	}
+	rounds := b.plan.rounds
+	if s.once {
+		rounds = 1
+	}
+	for range rounds {
+		for _, row := range t.rows {
+			open := sessions[row]
+			if open == nil || row.failure != "" || ctx.Err() != nil {
+				continue
+			}
+			m, err := open.round(ctx)
+			if err != nil {
+				row.fail(err)
+				continue
+			}
+			row.add(m)
+		}
+	}
+	for _, row := range t.rows {
+		if row.failure != "" && ctx.Err() == nil {
+			b.logf("%s: %s", s.id, fmt.Sprintf("%s: %s", row.program, row.failure))
+		}
+	}
+	return t
+}
