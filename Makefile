@@ -3,23 +3,37 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CYCLONEDX   := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+# The validated module that make fips builds with.
+FIPS_MODULE := v1.0.0
+# What make build says the binary is, without a release's tag the commit alone.
+VERSION     ?= $(shell git describe --tags --exact-match 2>/dev/null)
+COMMIT      ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)
+# The same source gives the same bytes: nothing in them is of the directory, the
+# machine or the time.
+BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 CLIENTS     := integration/clients/node_modules/.package-lock.json
 
-.PHONY: build demo test lint unit clients bench-go clean
+.PHONY: build fips demo test lint unit test-fips bench vuln sbom clients clean
 
-## build: the binary, in bin/
+## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/agentproxy ./cmd/agentproxy
+	$(BUILD) -o bin/agentproxy ./cmd/agentproxy
+
+## fips: bin/agentproxy-fips, which runs in FIPS 140-3 mode
+fips:
+	GOFIPS140=$(FIPS_MODULE) $(BUILD) -o bin/agentproxy-fips ./cmd/agentproxy
 
 ## demo: the whole story on this machine alone
 demo:
 	@CGO_ENABLED=0 $(GO) run -trimpath ./cmd/agentproxy demo
 
 ## test: everything: formatting, vet, staticcheck, and all tests with real clients
-test: lint unit
+test: lint unit test-fips
 
 lint:
-	@echo "gofmt"; out=$$(gofmt -l certs cmd identity integration/*.go integration/chatgpttest proxy signer); \
+	@echo "gofmt"; out=$$(gofmt -l $$(git ls-files '*.go')); \
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(GO) vet ./...
@@ -30,6 +44,23 @@ unit: clients
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 10m ./... 2>&1 | tee "$$log"; \
 	if ! grep -q '^ok ' "$$log"; then echo "no test ran"; exit 1; fi
+
+# What does cryptography, in FIPS 140-3 mode.
+test-fips:
+	GODEBUG=fips140=on $(GO) test -count=1 -timeout 10m ./certs ./identity ./signer
+
+## bench: agentproxy beside nginx, squid, mitmproxy and goproxy; BENCH=quick takes a minute in place of five
+bench:
+	$(GO) run ./integration/bench
+
+## vuln: known vulnerabilities in what is called of the dependencies; asks vuln.go.dev
+vuln:
+	$(GO) run $(GOVULNCHECK) ./...
+
+## sbom: what the binary is made of, as CycloneDX, in bin/
+sbom:
+	@mkdir -p bin
+	$(GO) run $(CYCLONEDX) app -json -licenses -noserial -main cmd/agentproxy -output bin/agentproxy.cdx.json .
 
 ## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex
 clients: $(CLIENTS)
