@@ -61,7 +61,7 @@ func TestUnreadAnswer(t *testing.T) {
 			}
 		})
 		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-			c.Limits = Limits{IdleTimeout: 500 * time.Millisecond}
+			c.Limits = Limits{IdleTimeout: time.Second}
 		})
 		quiet := map[string]*http.Response{}
 		for _, proto := range []string{h1, h2} {
