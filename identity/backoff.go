@@ -9,7 +9,7 @@ import (
 
 const (
 	backoffFirst = time.Second
-	backoffMost  = 5 * time.Minute
+	backoffMost  = 30 * time.Second
 )
 
 // backoff keeps something that fails from being tried all the time: after each

@@ -9,11 +9,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -165,6 +167,7 @@ func TestFaults(t *testing.T) {
 	defer stop()
 	var whole, failed atomic.Int64
 	var group sync.WaitGroup
+	reasons := newTally()
 	for i := range 300 {
 		client := p.client(t, fmt.Sprintf("label-%d", i%20))
 		group.Go(func() {
@@ -179,6 +182,7 @@ func TestFaults(t *testing.T) {
 					return
 				default:
 					failed.Add(1)
+					reasons.add(err)
 					select { // as a client that is told to come back later
 					case <-time.After(100 * time.Millisecond):
 					case <-ctx.Done():
@@ -190,6 +194,7 @@ func TestFaults(t *testing.T) {
 	group.Go(func() { p.misfortunes(t, ctx, r, fill) })
 	group.Wait()
 	t.Logf("%d streams were whole, %d ended with an error", whole.Load(), failed.Load())
+	reasons.log(t)
 	if whole.Load() == 0 || failed.Load() == 0 {
 		t.Error("want some of both")
 	}
@@ -200,6 +205,31 @@ func TestFaults(t *testing.T) {
 	})
 	f.checkLabels(t)
 	p.checkHolds(t, before)
+}
+
+// tally counts errors by their beginning.
+type tally struct {
+	mu    sync.Mutex
+	count map[string]int
+}
+
+func newTally() *tally { return &tally{count: make(map[string]int)} }
+
+func (c *tally) add(err error) {
+	const most = 90
+	text := err.Error()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count[text[:min(most, len(text))]]++
+}
+
+// log names the most frequent errors.
+func (c *tally) log(t *testing.T) {
+	t.Helper()
+	names := slices.SortedFunc(maps.Keys(c.count), func(a, b string) int { return c.count[b] - c.count[a] })
+	for _, name := range names[:min(8, len(names))] {
+		t.Logf("%7d %s", c.count[name], strings.ReplaceAll(name, "\n", " "))
+	}
 }
 
 // errShort says that an answer ended as if it were whole.
@@ -243,8 +273,8 @@ func readStream(ctx context.Context, client *http.Client, label string, n int, e
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		_, err := io.Copy(io.Discard, response.Body)
-		return errors.Join(err, fmt.Errorf("status %s", response.Status))
+		body, err := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+		return errors.Join(err, fmt.Errorf("status %s: %s", response.Status, body))
 	}
 	events := 0
 	lines := bufio.NewScanner(response.Body)
