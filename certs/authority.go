@@ -89,11 +89,7 @@ func Open(cfg Config) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newStore(cfg.Dir)
-	if err != nil {
-		return nil, err
-	}
-	unlock, err := s.lock()
+	s, unlock, err := lockStore(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -177,11 +173,7 @@ func Rotate(cfg Config) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newStore(cfg.Dir)
-	if err != nil {
-		return nil, err
-	}
-	unlock, err := s.lock()
+	s, unlock, err := lockStore(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}

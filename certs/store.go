@@ -37,6 +37,16 @@ func newStore(dir string) (store, error) {
 	return store{dir}, nil
 }
 
+// lockStore returns the store in dir, which it makes, once nobody else writes
+// there.
+func lockStore(dir string) (s store, unlock func() error, err error) {
+	if s, err = newStore(dir); err != nil {
+		return s, nil, err
+	}
+	unlock, err = s.lock()
+	return s, unlock, err
+}
+
 func (s store) cert() string { return filepath.Join(s.dir, "ca.pem") }
 func (s store) key() string  { return filepath.Join(s.dir, "ca-key.pem") }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/agentproxy/agentproxy/certs"
@@ -50,6 +51,19 @@ func (c *command) load() (*app, error) {
 	log := atLeastWarn(config.Log)
 	log.Format = "json"
 	return newApp(config, c.env, newLogger(log, &c.notes))
+}
+
+// withApp returns a command that does its work with the app of the configuration
+// that the command line names.
+func (c *command) withApp(work func(ctx context.Context, a *app) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		a, err := c.load()
+		if err != nil {
+			return err
+		}
+		defer a.close()
+		return work(cmd.Context(), a)
+	}
 }
 
 // newApp puts the parts together. What the agent does on its own is told to log.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -31,19 +32,14 @@ func newCAShowCommand(c *command) *cobra.Command {
 		Use:   "show",
 		Short: "Say what the CA is and what it may vouch for",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			a, err := c.load()
-			if err != nil {
-				return err
-			}
-			defer a.close()
+		RunE: c.withApp(func(_ context.Context, a *app) error {
 			ca, err := certs.Load(a.caConfig())
 			if err != nil {
 				return err
 			}
 			c.describeCA(ca)
 			return nil
-		},
+		}),
 	}
 	c.configFlag(cmd)
 	return cmd
@@ -71,12 +67,7 @@ func newCAExportCommand(c *command) *cobra.Command {
 Variables such as SSL_CERT_FILE replace a program's roots: they need --bundle,
 which adds the system's.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			a, err := c.load()
-			if err != nil {
-				return err
-			}
-			defer a.close()
+		RunE: c.withApp(func(_ context.Context, a *app) error {
 			ca, err := certs.Open(a.caConfig())
 			if err != nil {
 				return err
@@ -91,7 +82,7 @@ which adds the system's.`,
 			}
 			_, err = c.stdout.Write(pem)
 			return err
-		},
+		}),
 	}
 	c.configFlag(cmd)
 	cmd.Flags().BoolVar(&bundle, "bundle", false, "add the system's root certificates")

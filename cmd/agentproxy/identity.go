@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -31,13 +32,7 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 		Use:   "show",
 		Short: "Say as whom the proxy signs, without a secret",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := c.load()
-			if err != nil {
-				return err
-			}
-			defer a.close()
-			ctx := cmd.Context()
+		RunE: c.withApp(func(ctx context.Context, a *app) error {
 			account, err := a.agent.Account(ctx)
 			if err != nil {
 				return err
@@ -64,7 +59,7 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 			}
 			c.showToken(a.agent.TokenExpiry(ctx))
 			return nil
-		},
+		}),
 	}
 	c.configFlag(cmd)
 	return cmd
@@ -102,25 +97,20 @@ func newIdentityRegisterCommand(c *command) *cobra.Command {
 		Long: `Register an agent identity for the account that is logged in, unless there is
 one. The private key is made here and goes nowhere else.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := c.load()
-			if err != nil {
-				return err
-			}
-			defer a.close()
-			id, err := a.agent.Identity(cmd.Context())
+		RunE: c.withApp(func(ctx context.Context, a *app) error {
+			id, err := a.agent.Identity(ctx)
 			if err == nil && !another {
 				fmt.Fprintln(c.stderr, "agentproxy: there is an identity already; --another registers one in its place")
 				c.showIdentity(id)
 				return nil
 			}
-			if id, err = a.agent.Register(cmd.Context()); err != nil {
+			if id, err = a.agent.Register(ctx); err != nil {
 				return err
 			}
 			c.showIdentity(id)
 			c.row("Kept in", a.store.String())
 			return nil
-		},
+		}),
 	}
 	c.configFlag(cmd)
 	cmd.Flags().BoolVar(&another, "another", false, "register a new identity although there is one, which is set aside")

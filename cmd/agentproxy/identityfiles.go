@@ -162,12 +162,7 @@ func newIdentityRemoveCommand(c *command) *cobra.Command {
 		Long: `Delete the agent identity that agentproxy keeps, and its tasks. The backend is not
 told. What Codex's auth.json holds stays. It asks first.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := c.load()
-			if err != nil {
-				return err
-			}
-			defer a.close()
+		RunE: c.withApp(func(_ context.Context, a *app) error {
 			record, err := a.store.Load()
 			if errors.Is(err, identity.ErrNoIdentity) {
 				return fmt.Errorf("%w: there is nothing to remove", err)
@@ -180,7 +175,7 @@ told. What Codex's auth.json holds stays. It asks first.`,
 				return errors.New("nothing was removed; answer y, or give --yes")
 			}
 			return a.agent.Forget()
-		},
+		}),
 	}
 	c.configFlag(cmd)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

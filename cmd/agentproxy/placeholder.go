@@ -21,13 +21,8 @@ starts with it, in a container or elsewhere; what it sends is signed by the
 proxy.`,
 		Example: `  agentproxy identity placeholder --output /agent/.codex/auth.json`,
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := c.load()
-			if err != nil {
-				return err
-			}
-			defer a.close()
-			placeholder, err := a.placeholder(cmd.Context())
+		RunE: c.withApp(func(ctx context.Context, a *app) error {
+			placeholder, err := a.placeholder(ctx)
 			if err != nil {
 				return err
 			}
@@ -42,7 +37,7 @@ proxy.`,
 				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, causeOf(err))
 			}
 			return nil
-		},
+		}),
 	}
 	c.configFlag(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this `file` in place of standard output")

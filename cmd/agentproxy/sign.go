@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -18,17 +19,12 @@ func newSignCommand(c *command) *cobra.Command {
 hold a credential: an assertion is good for minutes, a token for days.`,
 		Example: `  agentproxy sign | curl -H @- https://chatgpt.com/backend-api/codex/models`,
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := c.load()
-			if err != nil {
-				return err
-			}
-			defer a.close()
+		RunE: c.withApp(func(ctx context.Context, a *app) error {
 			request.Host = strings.ToLower(request.Host)
 			if !a.config.intercept.Match(request.Host, "443") {
 				return &usageError{fmt.Errorf("%s is not signed for; chatgpt.hosts lists the hosts that are", request.Host)}
 			}
-			auth, err := a.signer.Sign(cmd.Context(), request)
+			auth, err := a.signer.Sign(ctx, request)
 			if err != nil {
 				return err
 			}
@@ -39,7 +35,7 @@ hold a credential: an assertion is good for minutes, a token for days.`,
 				fmt.Fprintf(c.stdout, "%s: %s\n", h.name, h.value)
 			}
 			return nil
-		},
+		}),
 	}
 	c.configFlag(cmd)
 	cmd.Flags().StringVar(&request.Host, "host", "chatgpt.com", "`host` that the request is for")
