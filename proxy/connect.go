@@ -81,8 +81,7 @@ func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 		return hijack(func(client net.Conn) { p.intercept(client, x) }), t.authority()
 	}
 	if p.interceptsHost(t.host) {
-		return p.reject(ctx, x, refuse(http.StatusForbidden, "host_refused", "http_request_denied",
-			"port %s of %s is not among chatgpt.hosts", t.port, t.host))
+		return p.reject(ctx, x, refuseNotIntercepted(t))
 	}
 	if refused := p.checkOther(t); refused != nil {
 		return p.reject(ctx, x, refused)

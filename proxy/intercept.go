@@ -105,20 +105,14 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
-	auth, err := p.config.Signer.Sign(r.Context(), signRequest(x))
-	if err != nil {
+	if refused := p.grant(r.Context(), x); refused != nil {
 		if r.Context().Err() != nil {
 			x.failure = "cancelled"
 			panic(http.ErrAbortHandler)
 		}
-		x.refuse(refuseUnsigned(err))
-		return
-	}
-	if refused := x.decide(verdictOn(auth), auth); refused != nil {
 		x.refuse(refused)
 		return
 	}
-	x.auth = auth
 	p.forward(x, r)
 }
 

@@ -13,6 +13,7 @@
 //	tunnel     bytes both ways                                    tunnel.go
 //	intercept  TLS towards the client                             intercept.go
 //	authority  the request is for where the tunnel leads          authority.go
+//	grant      what is put on the request, or why nothing is      grant.go
 //	forward    the outgoing request and the answer's way back     forward.go
 //	transport  connections to servers                             transport.go, dialer.go
 package proxy
