@@ -36,7 +36,7 @@ func TestBcryptOnce(t *testing.T) {
 		var group sync.WaitGroup
 		for range maxWaitingChecks {
 			group.Go(func() {
-				if _, err := f.admit(t.Context(), "a", "token"); err != nil {
+				if _, err := labelOf(t, f, "a", "token"); err != nil {
 					t.Error(err)
 				}
 			})
@@ -60,7 +60,7 @@ func TestSameWorkForEveryWrongToken(t *testing.T) {
 		{"unknown", "token"}, {"one", "2"}, {"one", long}, {"unknown", long},
 	} {
 		n.Store(0)
-		if _, err := f.admit(t.Context(), test[0], test[1]); !errors.Is(err, errWrongToken) {
+		if _, err := labelOf(t, f, test[0], test[1]); !errors.Is(err, errWrongToken) {
 			t.Errorf("%q: %v", test, err)
 		}
 		if n.Load() != 3 {
@@ -69,7 +69,7 @@ func TestSameWorkForEveryWrongToken(t *testing.T) {
 	}
 	// Nothing at all is asked of who shows no token.
 	n.Store(0)
-	if _, err := f.admit(t.Context(), "one", ""); !errors.Is(err, errWrongToken) || n.Load() != 0 {
+	if _, err := labelOf(t, f, "one", ""); !errors.Is(err, errWrongToken) || n.Load() != 0 {
 		t.Errorf("%v after %d comparisons", err, n.Load())
 	}
 }
@@ -80,7 +80,7 @@ func TestSameWorkForEveryWrongToken(t *testing.T) {
 func TestBcryptBounded(t *testing.T) {
 	t.Parallel()
 	f := openTokens(t, "plain:plain", "known:"+bcryptOf(t, "known"), "new:"+bcryptOf(t, "new"))
-	if _, err := f.admit(t.Context(), "known", "known"); err != nil {
+	if _, err := labelOf(t, f, "known", "known"); err != nil {
 		t.Fatal(err)
 	}
 	var running, most atomic.Int64
@@ -98,7 +98,7 @@ func TestBcryptBounded(t *testing.T) {
 
 	var flood sync.WaitGroup
 	for i := range cap(f.checks.slots) + maxWaitingChecks {
-		flood.Go(func() { _, _ = f.admit(t.Context(), "new", fmt.Sprint("wrong", i)) })
+		flood.Go(func() { _, _ = labelOf(t, f, "new", fmt.Sprint("wrong", i)) })
 	}
 	eventually(t, func() error {
 		if n := f.checks.waiting.Load(); n != maxWaitingChecks {

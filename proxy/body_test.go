@@ -149,7 +149,7 @@ func TestContinue(t *testing.T) {
 				_, _ = io.Copy(w, r.Body) // sends 100
 			})
 			p := newProxy(t, backend.Listener.Addr().String())
-			p.transport.ExpectContinueTimeout = patience // no matter how slow the machine is
+			p.current().upstream.ExpectContinueTimeout = patience // no matter how slow the machine is
 			p.serve(t)
 			for path, status := range map[string]int{"/": 200, "/413": 413, "/417": 417} {
 				c := p.intercepted(t)

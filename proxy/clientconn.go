@@ -37,15 +37,15 @@ func (c *clientConn) Close() error {
 	return err
 }
 
-// join gives the connection a place among those of label, in exchange for the one
-// that it had. It reports whether there was one.
-func (c *clientConn) join(labels *slots, label string) bool {
+// join gives the connection a place among the most that label has, in exchange for
+// the one that it had. It reports whether there was one.
+func (c *clientConn) join(labels *slots, label string, most int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.leave != nil && c.label == label {
 		return true
 	}
-	leave := labels.take(label)
+	leave := labels.take(label, most)
 	if leave == nil {
 		return false
 	}

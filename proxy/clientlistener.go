@@ -29,8 +29,9 @@ func (l clientListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if giveBack := l.p.places.take(""); giveBack != nil {
-			return &clientConn{Conn: c, giveBack: giveBack, stall: l.p.config.Limits.IdleTimeout}, nil
+		limits := l.p.current().Limits
+		if giveBack := l.p.places.take("", limits.Connections); giveBack != nil {
+			return &clientConn{Conn: c, giveBack: giveBack, stall: limits.IdleTimeout}, nil
 		}
 		l.p.turnAway(c)
 	}
@@ -38,7 +39,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 
 // turnAway answers a client for whom there is no place, and waits for nobody.
 func (p *Proxy) turnAway(c net.Conn) {
-	giveBack := p.turnedAway.take("")
+	giveBack := p.turnedAway.take("", maxTurnedAway)
 	if giveBack == nil {
 		c.Close()
 		return
@@ -54,8 +55,8 @@ func (p *Proxy) turnAway(c net.Conn) {
 			return
 		}
 		refused := refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
-			"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", p.config.Limits.Connections)
-		p.config.Log.Warn().Str("refused", refused.code).Str("reason", refused.message).Msg("connection")
+			"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", p.current().Limits.Connections)
+		p.current().Log.Warn().Str("refused", refused.code).Str("reason", refused.message).Msg("connection")
 		if refused.response(nil).Write(c) == nil && closeWrite(c) == nil {
 			_, _ = io.CopyN(io.Discard, c, maxUnread)
 		}
@@ -69,13 +70,14 @@ func withClientConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, clientConnKey{}, c)
 }
 
-// admitLabel counts the connection that a request came on, ctx being the
-// request's context, among those of its session label.
-func (p *Proxy) admitLabel(ctx context.Context, label string) *refusal {
-	if ctx.Value(clientConnKey{}).(*clientConn).join(p.labels, label) {
+// admitLabel counts the connection that the exchange's request came on, ctx being
+// the request's context, among those of its session label.
+func (p *Proxy) admitLabel(ctx context.Context, x *exchange) *refusal {
+	most := x.policy.Limits.ConnectionsPerLabel
+	if ctx.Value(clientConnKey{}).(*clientConn).join(p.labels, x.label, most) {
 		return nil
 	}
 	return refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
 		"clients of the label %q have as many connections as limits.connections_per_label allows, which is %d; close some, or raise it",
-		label, p.config.Limits.ConnectionsPerLabel)
+		x.label, most)
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -23,8 +24,8 @@ type clients struct {
 	log   zerolog.Logger
 }
 
-func newClients(config Config) clients {
-	c := clients{tokens: config.ClientTokens, users: config.ClientUsers, log: config.Log}
+func newClients(config Config) *clients {
+	c := &clients{tokens: config.ClientTokens, users: config.ClientUsers, log: config.Log}
 	if config.ClientToken != "" {
 		hash := sha256.Sum256([]byte(config.ClientToken))
 		c.tokenHash = &hash
@@ -32,48 +33,47 @@ func newClients(config Config) clients {
 	return c
 }
 
-// admit returns the session label of the client that sent r: the user name in
+// admit lets the client in that sent r. Its session label is the user name in
 // its proxy URL.
-func (c clients) admit(r *http.Request) (label string, refused *refusal) {
+func (c *clients) admit(r *http.Request) (*admission, *refusal) {
 	if len(r.Header["Proxy-Authorization"]) > 1 {
-		return "", refuse(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
+		return nil, refuse(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
 			"Proxy-Authorization came more than once, so it is not clear who asks; send it once")
 	}
-	label, password, shown := proxyCredentials(r.Header)
+	user, token, shown := proxyCredentials(r.Header)
+	a := &admission{label: user, user: user, digest: sha256.Sum256([]byte(token)), owner: ownerOf(r.Context())}
 	switch {
 	case c.tokens != nil:
-		label, refused = c.admitByFile(r, label, password)
+		if refused := c.admitByFile(r.Context(), a, token); refused != nil {
+			return nil, refused
+		}
 	case c.tokenHash != nil:
-		hash := sha256.Sum256([]byte(password))
-		if subtle.ConstantTimeCompare(hash[:], c.tokenHash[:]) != 1 {
-			refused = refuseToken()
+		if subtle.ConstantTimeCompare(a.digest[:], c.tokenHash[:]) != 1 {
+			return nil, refuseToken()
 		}
 	case c.users != nil:
-		if err := c.users.Check(r.Context()); err != nil {
-			refused = refuse(http.StatusForbidden, "foreign_user", "http_request_denied",
+		if err := a.owner.check(c.users); err != nil {
+			return nil, refuse(http.StatusForbidden, "foreign_user", "http_request_denied",
 				"%s, and without a token the proxy serves its own user only; list the user in clients.allow_uids, or set clients.token", err)
 		}
 	}
-	if refused != nil || !shown {
-		return "", refused
+	if err := checkLabel(a.label); shown && err != "" {
+		return nil, refuse(http.StatusProxyAuthRequired, "bad_label", "http_request_denied", "the user name in the proxy URL %s", err)
 	}
-	if err := checkLabel(label); err != "" {
-		return "", refuse(http.StatusProxyAuthRequired, "bad_label", "http_request_denied", "the user name in the proxy URL %s", err)
-	}
-	return label, nil
+	return a, nil
 }
 
-func (c clients) admitByFile(r *http.Request, user, token string) (label string, refused *refusal) {
+func (c *clients) admitByFile(ctx context.Context, a *admission, token string) *refusal {
 	c.tokens.look(&c.log)
-	label, err := c.tokens.admit(r.Context(), user, token)
+	err := c.tokens.admit(ctx, a, token)
 	if errors.Is(err, errBusy) {
-		return "", refuse(http.StatusServiceUnavailable, "auth_busy", "http_request_denied",
+		return refuse(http.StatusServiceUnavailable, "auth_busy", "http_request_denied",
 			"%s at the moment; try again, or write the token into clients.tokens_file as it is, which takes no time to check", err)
 	}
 	if err != nil {
-		return "", refuseToken()
+		return refuseToken()
 	}
-	return label, nil
+	return nil
 }
 
 // refuseToken is the same whatever is wrong with the token.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -39,12 +40,12 @@ func (o OtherHosts) check(t target) *refusal {
 }
 
 // checkOther refuses a target that is not intercepted and may not be reached.
-func (p *Proxy) checkOther(t target) *refusal {
-	if drawn := skeleton(t.host); drawn != "" && p.interceptsHost(drawn) {
+func (pol *policy) checkOther(t target) *refusal {
+	if drawn := skeleton(t.host); drawn != "" && pol.interceptsHost(drawn) {
 		return refuse(http.StatusForbidden, "lookalike_host", "http_request_denied",
 			"%s is drawn like %s, but is another host; use the real name", t.host, drawn)
 	}
-	return p.config.OtherHosts.check(t)
+	return pol.OtherHosts.check(t)
 }
 
 // newConnects returns what dispatches CONNECT: goproxy with one handler, which
@@ -52,21 +53,20 @@ func (p *Proxy) checkOther(t target) *refusal {
 // anywhere. Tunnels and interception are taken over by hijacking. goproxy's own
 // tunnels run in goroutines that nobody can wait for, and its own interception
 // goes by the Host of the inner request.
-func (p *Proxy) newConnects() *goproxy.ProxyHttpServer {
+func newConnects(connect goproxy.FuncHttpsHandler, errorLog *log.Logger) *goproxy.ProxyHttpServer {
 	connects := goproxy.NewProxyHttpServer()
-	connects.Logger = log.New(debugWriter{p.config.Log}, "", 0)
-	// Nothing may be sent in another way than through p.transport: the
-	// defaults do not verify certificates, and read the environment.
-	connects.Tr = &http.Transport{
-		TLSClientConfig: p.transport.TLSClientConfig,
-		DialContext:     p.dialer.dial,
-	}
-	connects.ConnectDial = func(_, address string) (net.Conn, error) {
-		return nil, fmt.Errorf("%s: %w", address, errors.ErrUnsupported)
-	}
-	connects.OnRequest().HandleConnectFunc(p.connect)
+	connects.Logger = errorLog
+	// goproxy itself may connect to nothing: its defaults do not verify
+	// certificates, and read the environment.
+	connects.Tr = &http.Transport{DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+		return nil, errNotHere(address)
+	}}
+	connects.ConnectDial = func(_, address string) (net.Conn, error) { return nil, errNotHere(address) }
+	connects.OnRequest().HandleConnectFunc(connect)
 	return connects
 }
+
+func errNotHere(address string) error { return fmt.Errorf("%s: %w", address, errors.ErrUnsupported) }
 
 // connect decides what becomes of a CONNECT.
 func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
@@ -77,13 +77,13 @@ func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 		return p.reject(ctx, x, refuseTarget(err))
 	}
 	x.target = t
-	if p.config.Intercept.Match(t.host, t.port) {
+	if x.policy.Intercept.Match(t.host, t.port) {
 		return hijack(func(client net.Conn) { p.intercept(client, x) }), t.authority()
 	}
-	if p.interceptsHost(t.host) {
+	if x.policy.interceptsHost(t.host) {
 		return p.reject(ctx, x, refuseNotIntercepted(t))
 	}
-	if refused := p.checkOther(t); refused != nil {
+	if refused := x.policy.checkOther(t); refused != nil {
 		return p.reject(ctx, x, refused)
 	}
 	if refused := x.decide(VerdictTunnel, nil); refused != nil {

@@ -8,13 +8,17 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/http/httpproxy"
 )
 
 // UpstreamConfig says how servers are reached.
@@ -25,9 +29,11 @@ type UpstreamConfig struct {
 	ConnectTo map[string]string
 	// RootCAs verify servers. nil: the system's.
 	RootCAs *x509.CertPool
-	// Proxy returns the proxy that a URL is reached through, nil for none. It
-	// has the form of http.Transport's. nil: no proxy.
-	Proxy func(*url.URL) (*url.URL, error)
+	// Proxy is the proxy that servers are reached through. nil: none, or what
+	// ProxyByURL says.
+	Proxy *url.URL
+	// ProxyByURL chooses the proxy as the variables HTTPS_PROXY and NO_PROXY do.
+	ProxyByURL httpproxy.Config
 	// AllowPrivate lists addresses that may be dialled although they are not
 	// on the public Internet.
 	AllowPrivate []netip.Prefix
@@ -75,14 +81,26 @@ func (c UpstreamConfig) Route(u *url.URL) (address string, ok bool) {
 	if to, ok := c.connectTo(hostPort(u)); ok {
 		return to, true
 	}
-	if c.Proxy == nil {
-		return "", false
-	}
-	via, err := c.Proxy(u)
+	via, err := c.proxyFunc()(u)
 	if err != nil || via == nil {
 		return "", false
 	}
 	return hostPort(via), true
+}
+
+// proxyFunc returns what chooses the proxy for a URL, nil for none.
+func (c UpstreamConfig) proxyFunc() func(*url.URL) (*url.URL, error) {
+	if c.Proxy != nil {
+		return func(*url.URL) (*url.URL, error) { return c.Proxy, nil }
+	}
+	return c.ProxyByURL.ProxyFunc()
+}
+
+// equal reports whether servers are reached in the same way.
+func (c UpstreamConfig) equal(other UpstreamConfig) bool {
+	sameProxy := c.Proxy == other.Proxy || c.Proxy != nil && other.Proxy != nil && c.Proxy.String() == other.Proxy.String()
+	return sameProxy && c.ProxyByURL == other.ProxyByURL && c.RootCAs.Equal(other.RootCAs) &&
+		maps.Equal(c.ConnectTo, other.ConnectTo) && slices.Equal(c.AllowPrivate, other.AllowPrivate)
 }
 
 // dialTimeout bounds the way to a connected socket, name resolution included.
@@ -92,6 +110,7 @@ const dialTimeout = 10 * time.Second
 // requests alike, so that both are under the same rules.
 type dialer struct {
 	config UpstreamConfig
+	proxy  func(*url.URL) (*url.URL, error)
 	// guarded refuses private addresses, after name resolution: whatever a name
 	// resolves to is checked on the very address that is then connected to, so
 	// that a second answer of the name server cannot differ.
@@ -99,14 +118,14 @@ type dialer struct {
 	// trusted dials what the configuration itself names.
 	trusted net.Dialer
 	// own is refused even where the configuration names it.
-	own ownListeners
+	own *ownListeners
 	// proxies holds the addresses of upstream proxies that were chosen, for
 	// http.Transport dials them by address alone.
 	proxies sync.Map
 }
 
-func newDialer(config UpstreamConfig) *dialer {
-	d := &dialer{config: config}
+func newDialer(config UpstreamConfig, own *ownListeners) *dialer {
+	d := &dialer{config: config, own: own, proxy: config.proxyFunc()}
 	d.trusted = net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
 	}}
@@ -145,13 +164,10 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 
 // proxyFor returns the upstream proxy for requests to u.
 func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
-	if d.config.Proxy == nil {
-		return nil, nil
-	}
 	if _, ok := d.config.connectTo(hostPort(u)); ok {
 		return nil, nil
 	}
-	via, err := d.config.Proxy(u)
+	via, err := d.proxy(u)
 	if via == nil || err != nil {
 		return via, err
 	}

@@ -19,11 +19,14 @@ import (
 type exchange struct {
 	http.ResponseWriter // counts what is sent to the client
 
+	policy *policy
 	target target
 	label  string
-	peer   string // the client's address
-	auth   *signer.Authorization
-	former *signer.Authorization // what was refused with 401 before auth
+	// admitted is why the client was let in, known at the proxy's own port.
+	admitted *admission
+	peer     string // the client's address
+	auth     *signer.Authorization
+	former   *signer.Authorization // what was refused with 401 before auth
 	// upgraded is the connection to the server of an upgraded exchange.
 	upgraded net.Conn
 	stall    *stall

@@ -30,17 +30,17 @@ func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
-	if refused := p.config.Limits.checkFields(r.Header); refused != nil {
+	if refused := x.policy.Limits.checkFields(r.Header); refused != nil {
 		x.refuse(refused)
 		return
 	}
-	label, refused := p.clients.admit(r)
+	admitted, refused := x.policy.clients.admit(r)
 	if refused != nil {
 		x.refuse(refused)
 		return
 	}
-	x.label = label
-	if refused := p.admitLabel(r.Context(), label); refused != nil {
+	x.admitted, x.label = admitted, admitted.label
+	if refused := p.admitLabel(r.Context(), x); refused != nil {
 		x.refuse(refused)
 		return
 	}
@@ -61,12 +61,12 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 		return
 	}
 	x.target, x.path = t, rawPath(r)
-	if p.interceptsHost(t.host) {
+	if x.policy.interceptsHost(t.host) {
 		x.refuse(refuse(http.StatusForbidden, "plain_http_refused", "http_request_denied",
 			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.host))
 		return
 	}
-	if refused := p.checkOther(t); refused != nil {
+	if refused := x.policy.checkOther(t); refused != nil {
 		x.refuse(refused)
 		return
 	}
@@ -78,8 +78,8 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 }
 
 // interceptsHost reports whether requests to host are signed on any port.
-func (p *Proxy) interceptsHost(host string) bool {
-	for _, pattern := range p.config.Intercept {
+func (pol *policy) interceptsHost(host string) bool {
+	for _, pattern := range pol.Intercept {
 		pattern.port = ""
 		if pattern.Match(host, "") {
 			return true

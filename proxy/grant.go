@@ -9,11 +9,11 @@ import (
 // Every credential that leaves the proxy, on a request that it sends itself or to
 // a gateway that asks for one, was decided here: the target is one of
 // chatgpt.hosts, the signer has answered, and the decision is recorded.
-func (p *Proxy) grant(ctx context.Context, x *exchange) *refusal {
-	if !p.config.Intercept.Match(x.target.host, x.target.port) {
+func (x *exchange) grant(ctx context.Context) *refusal {
+	if !x.policy.Intercept.Match(x.target.host, x.target.port) {
 		return refuseNotIntercepted(x.target)
 	}
-	auth, err := p.config.Signer.Sign(ctx, signRequest(x))
+	auth, err := x.policy.Signer.Sign(ctx, signRequest(x))
 	if err != nil {
 		return refuseUnsigned(err)
 	}

@@ -13,8 +13,8 @@ import (
 // host, before TLS.
 type interceptedConn struct {
 	net.Conn
-	target target
-	label  string
+	target   target
+	admitted admitted
 }
 
 // CloseWrite implements [halfCloser].
@@ -77,7 +77,7 @@ func (p *Proxy) newInterceptServer() *http.Server {
 		NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			// Never the server name of the hello: the client chose it.
-			return p.config.Leaves.Leaf(hello.Conn.(*interceptedConn).target.host)
+			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.host)
 		},
 	}
 	return server
@@ -89,11 +89,16 @@ type interceptedKey struct{}
 func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
 	x := p.begin(w, r, kindRequest)
-	x.target, x.label = conn.target, conn.label
+	x.target, x.label = conn.target, conn.admitted.label
 	x.path = rawPath(r)
 	defer p.end(x)
 
-	if refused := p.config.Limits.checkFields(r.Header); refused != nil {
+	if refused := x.policy.checkTunnel(conn); refused != nil {
+		refused.closes = true
+		x.refuse(refused)
+		return
+	}
+	if refused := x.policy.Limits.checkFields(r.Header); refused != nil {
 		x.refuse(refused)
 		return
 	}
@@ -105,7 +110,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
-	if refused := p.grant(r.Context(), x); refused != nil {
+	if refused := x.grant(r.Context()); refused != nil {
 		if r.Context().Err() != nil {
 			x.failure = "cancelled"
 			panic(http.ErrAbortHandler)
@@ -114,6 +119,15 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.forward(x, r)
+}
+
+// checkTunnel refuses a request inside a tunnel that would not be opened any
+// more: a configuration that forbids something does so at once.
+func (pol *policy) checkTunnel(conn *interceptedConn) *refusal {
+	if !pol.Intercept.Match(conn.target.host, conn.target.port) {
+		return refuseNotIntercepted(conn.target)
+	}
+	return conn.admitted.check(pol.clients)
 }
 
 // intercept serves an intercepted connection. It returns when the connection
@@ -127,7 +141,7 @@ func (p *Proxy) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, label: x.label}
+	conn := &interceptedConn{Conn: client, target: x.target, admitted: admitted{admission: x.admitted}}
 	if !p.intercepted.deliver(conn) {
 		x.failure = "the proxy is being stopped"
 		conn.Close()

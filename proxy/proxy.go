@@ -16,6 +16,9 @@
 //	grant      what is put on the request, or why nothing is      grant.go
 //	forward    the outgoing request and the answer's way back     forward.go
 //	transport  connections to servers                             transport.go, dialer.go
+//
+// What all of them go by is a policy (policy.go), which [Proxy.Reconfigure]
+// replaces while exchanges run.
 package proxy
 
 import (
@@ -27,6 +30,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/elazarl/goproxy"
@@ -86,10 +90,9 @@ const maxStreams = 250
 // Proxy is a forward proxy. It implements no http.Handler: it is served with
 // [Proxy.Serve], for it owns connections and not only requests.
 type Proxy struct {
-	config    Config
-	clients   clients
-	dialer    *dialer
-	transport *transports
+	policy        atomic.Pointer[policy]
+	reconfiguring sync.Mutex // held while policy is replaced
+
 	forwarder *httputil.ReverseProxy
 
 	front             *http.Server // what clients connect to
@@ -100,6 +103,8 @@ type Proxy struct {
 	places     *slots // of connections, all under one name
 	labels     *slots // of connections, by session label
 	turnedAway *slots // of connections that are told there is no place
+
+	own ownListeners
 
 	// ctx ends when running exchanges are to be cut.
 	ctx context.Context
@@ -117,21 +122,18 @@ type Proxy struct {
 // serves intercepted connections from now on; [Proxy.Shutdown] must be called
 // to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{config: config, clients: newClients(config), intercepted: newInterceptListener(), running: newGauge(), born: time.Now()}
+	p := &Proxy{intercepted: newInterceptListener(), running: newGauge(), born: time.Now()}
 	p.ctx, p.cut = context.WithCancelCause(context.Background())
-	limits := config.Limits.orDefaults()
-	p.config.Limits = limits
-	p.places, p.labels, p.turnedAway = newSlots(limits.Connections), newSlots(limits.ConnectionsPerLabel), newSlots(maxTurnedAway)
-	p.dialer = newDialer(config.Upstream)
-	p.transport = newTransports(p.dialer)
+	p.places, p.labels, p.turnedAway = newSlots(), newSlots(), newSlots()
+	p.policy.Store(newPolicy(config, &p.own, nil))
 	// net/http reports here what clients do wrong, with their addresses and
 	// words in it. That is for debugging.
-	errorLog := log.New(debugWriter{config.Log}, "", 0)
-	p.forwarder = newForwarder(p.newRecovering(), errorLog)
-	p.connects = p.newConnects()
+	errorLog := log.New(debugWriter{p}, "", 0)
+	p.forwarder = newForwarder(recovering{}, errorLog)
+	p.connects = newConnects(p.connect, errorLog)
 	p.front = p.newServer(http.HandlerFunc(p.serveFront))
 	p.front.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return withClientConn(config.ClientUsers.ConnContext(ctx, c), c)
+		return withClientConn(Users(nil).ConnContext(ctx, c), c)
 	}
 	p.interceptedServer = p.newInterceptServer()
 	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
@@ -140,23 +142,15 @@ func New(config Config) *Proxy {
 	return p
 }
 
-func (p *Proxy) newRecovering() *recovering {
-	t := &recovering{next: p.transport, limit: p.config.RetryBodyLimit, observe: p.config.ObserveDate}
-	if t.limit == 0 {
-		t.limit = DefaultRetryBodyLimit
-	}
-	t.renewer, _ = p.config.Signer.(signer.Renewer)
-	return t
-}
-
 func (p *Proxy) newServer(handler http.Handler) *http.Server {
+	limits := p.current().Limits
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: p.config.Limits.HandshakeTimeout,
-		IdleTimeout:       p.config.Limits.IdleTimeout,
+		ReadHeaderTimeout: limits.HandshakeTimeout,
+		IdleTimeout:       limits.IdleTimeout,
 		// net/http would answer OPTIONS * itself.
 		DisableGeneralOptionsHandler: true,
-		MaxHeaderBytes:               p.config.Limits.HeaderBytes,
+		MaxHeaderBytes:               limits.HeaderBytes,
 		BaseContext:                  func(net.Listener) context.Context { return p.ctx },
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams,
@@ -179,7 +173,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 	p.serving.Add(1)
 	p.mu.Unlock()
 	defer p.serving.Done()
-	defer p.dialer.own.add(l.Addr())()
+	defer p.own.add(l.Addr())()
 	if err := p.front.Serve(clientListener{l, p}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -188,7 +182,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 
 // NeverDial has the proxy refuse to connect to an address that the program
 // listens on besides those that it serves on: that of an admin port.
-func (p *Proxy) NeverDial(addr net.Addr) { p.dialer.own.add(addr) }
+func (p *Proxy) NeverDial(addr net.Addr) { p.own.add(addr) }
 
 // errCut is the cause of exchanges that outlived the drain.
 var errCut = errors.New("cut because the proxy is being stopped")
@@ -217,7 +211,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	_ = p.intercepted.Close()
 	_ = p.running.wait(context.Background())
 	p.serving.Wait()
-	p.transport.CloseIdleConnections()
+	p.current().upstream.CloseIdleConnections()
 	return err
 }
 
@@ -227,14 +221,15 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 	// Over HTTP/1 an answer would wait for the request's body to end, which is
 	// for ever where the client waits for the answer.
 	_ = http.NewResponseController(w).EnableFullDuplex()
+	pol := p.hold()
 	now := time.Now()
 	if p.wake.woke(now.Round(0), now.Sub(p.born)) {
-		p.transport.CloseIdleConnections()
+		pol.upstream.CloseIdleConnections()
 	}
 	return &exchange{
-		ResponseWriter: w, kind: kind, method: r.Method, started: now,
-		stall: streamStall(w, r, p.config.Limits.IdleTimeout),
-		peer:  r.RemoteAddr, auditor: p.config.Audit, warnings: &p.config.Log,
+		ResponseWriter: w, policy: pol, kind: kind, method: r.Method, started: now,
+		stall: streamStall(w, r, pol.Limits.IdleTimeout),
+		peer:  r.RemoteAddr, auditor: pol.Audit, warnings: &pol.Log,
 	}
 }
 
@@ -253,7 +248,8 @@ func (p *Proxy) end(x *exchange) {
 	default:
 		x.failure = "internal error"
 	}
-	x.log(&p.config.Log)
+	x.log(&x.policy.Log)
+	x.policy.release()
 	p.running.add(-1)
 	if v != nil {
 		panic(v)
@@ -261,10 +257,10 @@ func (p *Proxy) end(x *exchange) {
 }
 
 // debugWriter writes net/http's own log.
-type debugWriter struct{ log zerolog.Logger }
+type debugWriter struct{ p *Proxy }
 
 func (w debugWriter) Write(line []byte) (int, error) {
-	w.log.Debug().Str("from", "net/http").Msg(string(trimNewline(line)))
+	w.p.current().Log.Debug().Str("from", "net/http").Msg(string(trimNewline(line)))
 	return len(line), nil
 }
 

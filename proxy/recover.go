@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/agentproxy/agentproxy/signer"
 )
 
 // DefaultRetryBodyLimit is how much of a request's body is held in memory, in
@@ -26,33 +24,28 @@ const (
 // recovering is a transport that sends a signed request a second time, signed
 // anew, when the server has refused its credential. Whatever comes of that goes
 // to the client.
-type recovering struct {
-	next    http.RoundTripper
-	renewer signer.Renewer // nil: nothing is sent again
-	limit   int64          // of bodies that are sent again
-	// observe is told the Date of every server's answer.
-	observe func(date string)
-}
+type recovering struct{}
 
 // RoundTrip implements [http.RoundTripper].
-func (t *recovering) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
-	if x == nil || x.kind != kindRequest {
-		return t.next.RoundTrip(r)
+	next, renewer := x.policy.upstream, x.policy.renewer
+	if x.kind != kindRequest {
+		return next.RoundTrip(r)
 	}
-	if t.renewer == nil || x.auth.Keep {
-		return t.observed(t.next.RoundTrip(r))
+	if renewer == nil || x.auth.Keep {
+		return x.observed(next.RoundTrip(r))
 	}
-	body := t.holdBody(r)
-	response, err := t.observed(t.next.RoundTrip(r))
+	body := holdBody(r, x.policy.RetryBodyLimit)
+	response, err := x.observed(next.RoundTrip(r))
 	if err != nil || response.StatusCode != http.StatusUnauthorized || body.spilled() {
 		return response, err
 	}
-	auth, err := t.renewer.Renew(r.Context(), signRequest(x), x.auth)
+	auth, err := renewer.Renew(r.Context(), signRequest(x), x.auth)
 	if err != nil {
 		return response, nil // as it came
 	}
-	again, ok := t.again(r, response, body)
+	again, ok := again(r, response, body)
 	if !ok {
 		return response, nil
 	}
@@ -61,20 +54,21 @@ func (t *recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	x.former, x.auth, x.retried = x.auth, auth, true
 	authorize(again.Header, auth)
-	return t.observed(t.next.RoundTrip(again))
+	return x.observed(next.RoundTrip(again))
 }
 
-func (t *recovering) observed(response *http.Response, err error) (*http.Response, error) {
+// observed passes the Date of a server's answer on.
+func (x *exchange) observed(response *http.Response, err error) (*http.Response, error) {
 	// A cached answer (RFC 9111, 5.1) tells what time it once was.
-	if err == nil && t.observe != nil && response.Header.Get("Age") == "" {
-		t.observe(response.Header.Get("Date"))
+	if observe := x.policy.ObserveDate; err == nil && observe != nil && response.Header.Get("Age") == "" {
+		observe(response.Header.Get("Date"))
 	}
 	return response, err
 }
 
 // again returns the request that repeats r. The refused response is closed; its
 // body is kept in case that r cannot be repeated.
-func (t *recovering) again(r *http.Request, refused *http.Response, body *heldBody) (*http.Request, bool) {
+func again(r *http.Request, refused *http.Response, body *heldBody) (*http.Request, bool) {
 	kept, err := io.ReadAll(io.LimitReader(refused.Body, maxRefusalBody+1))
 	if err != nil || len(kept) > maxRefusalBody {
 		refused.Body = &partReadBody{io.MultiReader(bytes.NewReader(kept), refused.Body), refused.Body}
@@ -100,12 +94,12 @@ type partReadBody struct {
 
 // holdBody has the body of r kept in memory while it is sent, if it may be small
 // enough.
-func (t *recovering) holdBody(r *http.Request) *heldBody {
+func holdBody(r *http.Request, limit int64) *heldBody {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	held := &heldBody{body: r.Body, limit: t.limit, released: make(chan struct{})}
-	held.spill = r.ContentLength > t.limit
+	held := &heldBody{body: r.Body, limit: limit, released: make(chan struct{})}
+	held.spill = r.ContentLength > limit
 	r.Body = held
 	return held
 }

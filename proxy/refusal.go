@@ -27,6 +27,9 @@ type refusal struct {
 	// proxyError is a proxy error type of RFC 9209, 2.3. "" where the request was
 	// none to a proxy; the connection is closed after such a refusal.
 	proxyError string
+	// closes has the client come back on another connection: nothing it sends on
+	// this one will be served.
+	closes bool
 }
 
 // limitReached is the proxy error of a client that has too much of something.
@@ -35,7 +38,7 @@ const limitReached = "connection_limit_reached"
 func (r *refusal) Error() string { return r.message }
 
 func refuse(status int, code, proxyError, format string, args ...any) *refusal {
-	return &refusal{status, code, fmt.Sprintf(format, args...), proxyError}
+	return &refusal{status: status, code: code, message: fmt.Sprintf(format, args...), proxyError: proxyError}
 }
 
 func (r *refusal) header() http.Header {
@@ -44,13 +47,11 @@ func (r *refusal) header() http.Header {
 		"Cache-Control":          {"no-store"},
 		"X-Content-Type-Options": {"nosniff"},
 	}
-	if r.proxyError == limitReached {
+	if r.proxyError == limitReached || r.proxyError == "" || r.closes {
 		h.Set("Connection", "close") // or it would hold a place all the same
 	}
 	if r.proxyError != "" {
 		h.Set("Proxy-Status", "agentproxy; error="+r.proxyError+"; details="+strconv.Quote(r.code))
-	} else {
-		h.Set("Connection", "close")
 	}
 	if r.status == http.StatusProxyAuthRequired {
 		h.Set("Proxy-Authenticate", `Basic realm="agentproxy", charset="UTF-8"`)

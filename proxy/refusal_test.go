@@ -215,7 +215,7 @@ func TestUnreachable(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			p := newProxy(t, test.to, func(c *Config) { c.Upstream.ConnectTo["example.org:443"] = test.to })
-			p.dialer.trusted.Resolver = fakeResolver()
+			p.current().upstream.trusted.Resolver = fakeResolver()
 			p.serve(t)
 			eachProto(t, func(t *testing.T, proto string) {
 				res := get(t, p.client(t, proto), origin+"/")

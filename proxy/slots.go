@@ -2,23 +2,21 @@ package proxy
 
 import "sync"
 
-// slots counts what is taken under each name, and gives out no more than most
-// of each. Only names with something taken take up memory.
+// slots counts what is taken under each name. Only names with something taken
+// take up memory.
 type slots struct {
-	most int
-
 	mu    sync.Mutex
 	taken map[string]int
 }
 
-func newSlots(most int) *slots { return &slots{most: most, taken: make(map[string]int)} }
+func newSlots() *slots { return &slots{taken: make(map[string]int)} }
 
 // take takes one under name and returns what gives it back, once however often
-// it is called. It returns nil if none is left.
-func (s *slots) take(name string) (giveBack func()) {
+// it is called. It returns nil if as many as most are taken.
+func (s *slots) take(name string, most int) (giveBack func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken[name] >= s.most {
+	if s.taken[name] >= most {
 		return nil
 	}
 	s.taken[name]++

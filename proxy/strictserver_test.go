@@ -136,8 +136,11 @@ type strictProxy struct {
 func newStrictProxy(t testing.TB) *strictProxy {
 	s := newStrictServer(t)
 	p := &strictProxy{newProxy(t, s.address), s, new(numberedSigner)}
-	p.config.Signer = p.signer
-	for _, transport := range []*http.Transport{p.transport.Transport, p.transport.upgrades} {
+	config := p.current().Config
+	config.Signer = p.signer
+	p.Reconfigure(config)
+	up := p.current().upstream
+	for _, transport := range []*http.Transport{up.Transport, up.upgrades} {
 		dial := transport.DialContext
 		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			s.conns.add(1)
@@ -166,7 +169,7 @@ func (p *strictProxy) settled() ([]*strictRequest, error) {
 	}
 	for {
 		// A connection becomes idle a moment after its last answer.
-		p.transport.CloseIdleConnections()
+		p.current().upstream.CloseIdleConnections()
 		moment, cancel := context.WithTimeout(ctx, time.Millisecond)
 		err := p.server.conns.wait(moment)
 		cancel()

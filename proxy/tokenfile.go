@@ -65,31 +65,33 @@ func (f *TokenFile) Token(label string) (string, bool) {
 
 var errWrongToken = errors.New("no such token for this label")
 
-// admit returns the session label of a client that gave this user name and
+// admit fills in the session label of a client that gave a user name and this
 // token in the proxy's URL. Its errors are errWrongToken and errBusy.
-func (f *TokenFile) admit(ctx context.Context, user, token string) (label string, err error) {
+func (f *TokenFile) admit(ctx context.Context, a *admission, token string) error {
 	t := f.table.Load()
 	if !IsToken(token) {
-		return "", errWrongToken
+		return errWrongToken
 	}
-	if label, ok := t.findPlain(user, token); ok {
-		return label, nil
+	if label, ok := t.findPlain(a.user, a.digest); ok {
+		a.label = label
+		return nil
 	}
 	if len(t.hashed) == 0 {
-		return "", errWrongToken
+		return errWrongToken
 	}
-	candidates := t.candidates(user)
+	candidates := t.candidates(a.user)
 	if len(token) > maxHashedToken {
 		candidates = nil // it could only fit by its beginning
 	}
 	h, ok, err := f.checks.find(ctx, candidates, token, t.comparisons, t.decoy)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if !ok {
-		return "", errWrongToken
+		return errWrongToken
 	}
-	return sessionLabel(user, h.label), nil
+	a.label, a.hash = sessionLabel(a.user, h.label), h.hash
+	return nil
 }
 
 // look reads the file again if it has changed. Of many that look at once, one

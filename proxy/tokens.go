@@ -143,10 +143,9 @@ func newTokenTable(lines []tokenLine) (*tokenTable, error) {
 	return t, nil
 }
 
-// findPlain looks for a token that is not hashed. It returns the label of the
-// session.
-func (t *tokenTable) findPlain(user, token string) (label string, ok bool) {
-	digest := sha256.Sum256([]byte(token))
+// findPlain looks for a token that is not hashed, by its digest. It returns the
+// label of the session.
+func (t *tokenTable) findPlain(user string, digest [sha256.Size]byte) (label string, ok bool) {
 	for _, p := range t.plain {
 		equal := subtle.ConstantTimeCompare(digest[:], p.digest[:]) == 1
 		if equal && !ok && (user == "" || p.label == user || p.label == anyLabel) {
@@ -154,6 +153,20 @@ func (t *tokenTable) findPlain(user, token string) (label string, ok bool) {
 		}
 	}
 	return label, ok
+}
+
+// findAgain looks for what a client was admitted by before. It returns the label
+// that the session would have now.
+func (t *tokenTable) findAgain(a *admission) (label string, ok bool) {
+	if label, ok := t.findPlain(a.user, a.digest); ok {
+		return label, true
+	}
+	for _, h := range t.candidates(a.user) {
+		if bytes.Equal(h.hash, a.hash) {
+			return sessionLabel(a.user, h.label), true
+		}
+	}
+	return "", false
 }
 
 // candidates returns the hashes that the token of user may have. A hash is found

@@ -79,4 +79,6 @@ func (t *transports) CloseIdleConnections() {
 
 // NewTransport returns a transport for the program's own requests, which reach
 // servers as c says, like those of clients.
-func NewTransport(c UpstreamConfig) *http.Transport { return newTransport(newDialer(c)) }
+func NewTransport(c UpstreamConfig) *http.Transport {
+	return newTransport(newDialer(c, new(ownListeners)))
+}

@@ -18,7 +18,7 @@ import (
 func via(address string) func(*Config) {
 	return func(c *Config) {
 		u := &url.URL{Scheme: "http", Host: address, User: url.UserPassword("user", "hush-hush")}
-		c.Upstream.Proxy = func(*url.URL) (*url.URL, error) { return u, nil }
+		c.Upstream.Proxy = u
 	}
 }
 
@@ -151,7 +151,7 @@ func TestUpstreamProxyHangs(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	if conn, err := p.dialer.dialTunnel(ctx, target{"example.org", "22"}); !errors.Is(err, context.Canceled) {
+	if conn, err := p.current().upstream.dialTunnel(ctx, target{"example.org", "22"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("dialTunnel: %v, %v", conn, err)
 	}
 

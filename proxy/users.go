@@ -23,9 +23,11 @@ func (u Users) ConnContext(ctx context.Context, c net.Conn) context.Context {
 
 // Check says what is wrong with the user at the other end of the connection
 // that a request came on, ctx being the request's context.
-func (u Users) Check(ctx context.Context) error {
-	owner, ok := ctx.Value(connOwnerKey{}).(*connOwner)
-	if !ok {
+func (u Users) Check(ctx context.Context) error { return ownerOf(ctx).check(u) }
+
+// check is [Users.Check] for a connection's owner.
+func (owner *connOwner) check(u Users) error {
+	if owner == nil {
 		return errors.New("nobody has noted whose connection this is")
 	}
 	if owner.conn.LocalAddr().Network() == "unix" {
@@ -43,6 +45,13 @@ func (u Users) Check(ctx context.Context) error {
 }
 
 type connOwnerKey struct{}
+
+// ownerOf returns whose the connection is that a request came on, ctx being the
+// request's context; nil if nobody has noted it.
+func ownerOf(ctx context.Context) *connOwner {
+	owner, _ := ctx.Value(connOwnerKey{}).(*connOwner)
+	return owner
+}
 
 // connOwner is the user at the other end of a connection, once that was asked.
 type connOwner struct {

@@ -124,7 +124,7 @@ func TestUnknownUser(t *testing.T) {
 	p := newProxy(t, address, func(c *Config) { c.ClientUsers = own })
 	defer p.cutNow()
 	r := newRequest(t, http.MethodConnect, "http://chatgpt.com:443", nil)
-	_, refused := p.clients.admit(r.WithContext(ctx))
+	_, refused := p.current().clients.admit(r.WithContext(ctx))
 	if refused == nil || refused.code != "foreign_user" || refused.status != http.StatusForbidden {
 		t.Errorf("refused: %+v", refused)
 	}

@@ -97,11 +97,10 @@ func ownAddresses(t *testing.T) (list []string) {
 // itself, as an inherited HTTPS_PROXY may do.
 func TestOwnListenerAsUpstreamProxy(t *testing.T) {
 	t.Parallel()
-	var p *testProxy
-	p = newProxy(t, "", func(c *Config) {
-		c.Upstream.Proxy = func(*url.URL) (*url.URL, error) { return &url.URL{Scheme: "http", Host: p.addr}, nil }
-	})
-	p.serve(t)
+	p := startProxy(t, "")
+	config := p.current().Config
+	config.Upstream.Proxy = &url.URL{Scheme: "http", Host: p.addr}
+	p.Reconfigure(config)
 	wantConnectRefused(t, p, "example.org:443", http.StatusForbidden, "own_listener", "proxy_loop_detected")
 	wantRefusal(t, get(t, p.client(t, h2), origin+"/"), http.StatusForbidden, "own_listener", "proxy_loop_detected")
 }

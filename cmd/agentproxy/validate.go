@@ -171,18 +171,17 @@ func (c *config) validateUpstream(env environment) (string, error) {
 	switch via := c.Upstream.Proxy; via {
 	case "":
 	case "env":
-		fromEnv := httpproxy.Config{
+		u.ProxyByURL = httpproxy.Config{
 			HTTPProxy:  env.first("HTTP_PROXY", "http_proxy"),
 			HTTPSProxy: env.first("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
 			NoProxy:    env.first("NO_PROXY", "no_proxy"),
 		}
-		u.Proxy = fromEnv.ProxyFunc()
 	default:
 		parsed, err := url.Parse(via)
 		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
 			return "upstream.proxy", errors.New("it is neither a URL such as http://proxy.example:3128, nor env")
 		}
-		u.Proxy = func(*url.URL) (*url.URL, error) { return parsed, nil }
+		u.Proxy = parsed
 	}
 	c.upstream = u
 	return "", nil

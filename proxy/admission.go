@@ -1,0 +1,73 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"sync/atomic"
+)
+
+// admission is on what grounds a client was let in. It is kept with a tunnel to
+// an intercepted host, to look again when the grounds have changed, and holds no
+// token.
+type admission struct {
+	label  string            // of the session
+	user   string            // that the client gave
+	digest [sha256.Size]byte // of the token that it showed
+	hash   []byte            // the bcrypt hash that the token fits, nil if none was needed
+	owner  *connOwner        // of the connection
+}
+
+// grounds are what clients are admitted by. They differ whenever what is
+// configured has been read anew.
+type grounds struct {
+	clients *clients
+	tokens  *tokenTable
+}
+
+func (c *clients) grounds() grounds {
+	if c.tokens == nil {
+		return grounds{clients: c}
+	}
+	return grounds{c, c.tokens.table.Load()}
+}
+
+// admits reports whether a client that was admitted before would be again, and
+// with the same label.
+func (g grounds) admits(a *admission) bool {
+	switch c := g.clients; {
+	case g.tokens != nil:
+		label, ok := g.tokens.findAgain(a)
+		return ok && label == a.label
+	case c.tokenHash != nil:
+		return subtle.ConstantTimeCompare(a.digest[:], c.tokenHash[:]) == 1
+	case c.users != nil:
+		return a.owner.check(c.users) == nil
+	}
+	return true
+}
+
+// admitted is an intercepted connection's admission, and the grounds that it was
+// last found good by.
+type admitted struct {
+	*admission
+	last atomic.Pointer[grounds]
+}
+
+// check refuses a request of a client that was let in once, and would not be any
+// more.
+func (a *admitted) check(c *clients) *refusal {
+	if c.tokens != nil {
+		c.tokens.look(&c.log)
+	}
+	now := c.grounds()
+	if last := a.last.Load(); last != nil && *last == now {
+		return nil
+	}
+	if !now.admits(a.admission) {
+		return refuse(http.StatusForbidden, "no_longer_admitted", "http_request_denied",
+			"the client was let in when it opened this connection, and would not be now; connect anew, with a token that is accepted")
+	}
+	a.last.Store(&now)
+	return nil
+}
