@@ -161,11 +161,16 @@ func readFile(path string, tooWide fs.FileMode, chmod string) ([]byte, error) {
 }
 
 // checkMode reports an error if the file or directory has any of the
-// permissions in tooWide. Windows keeps its permissions elsewhere.
+// permissions in tooWide. What the superuser has given to this group to read, as
+// secrets are mounted into containers, it may read. Windows keeps its permissions
+// elsewhere.
 func checkMode(path string, tooWide fs.FileMode, chmod string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return unreadable(path, err)
+	}
+	if isGiven(info) {
+		tooWide &^= 0o040
 	}
 	if perm := info.Mode().Perm(); perm&tooWide != 0 && runtime.GOOS != "windows" {
 		return fmt.Errorf("read %s: permissions %#o are too wide; run: chmod %s %s", path, perm, chmod, path)

@@ -4,7 +4,9 @@ package certs
 
 import (
 	"io/fs"
+	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 )
@@ -22,4 +24,10 @@ func writeFile(path string, data []byte, perm fs.FileMode) error {
 		return err
 	}
 	return f.CloseAtomicallyReplace()
+}
+
+// isGiven reports whether a file is the superuser's, and this process is not.
+func isGiven(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Uid == 0 && os.Geteuid() != 0
 }

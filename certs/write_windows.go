@@ -10,3 +10,5 @@ import (
 func writeFile(path string, data []byte, perm fs.FileMode) error {
 	return os.WriteFile(path, data, perm)
 }
+
+func isGiven(fs.FileInfo) bool { return false }

@@ -57,7 +57,7 @@ type AgentConfig struct {
 	Store Store
 	// Backend is asked for what is missing. nil: nothing is asked for.
 	Backend *Backend
-	// Register allows to register an identity and tasks.
+	// Register allows to register an identity, unless Store is read-only, and tasks.
 	Register bool
 	// Clock tells the time. nil: that of Backend, else this machine's.
 	Clock *Clock

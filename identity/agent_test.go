@@ -410,6 +410,7 @@ func (*brokenStore) Save(*identity.Record) error                  { return os.Er
 func (*brokenStore) SetAside(time.Time) (place string, err error) { return "", nil }
 func (*brokenStore) Remove() error                                { return nil }
 func (*brokenStore) Version() identity.StoreVersion               { return identity.StoreVersion{} }
+func (*brokenStore) ReadOnly() error                              { return nil }
 func (*brokenStore) String() string                               { return "broken" }
 
 // TestUnwritableState keeps everything in memory where there is no directory.

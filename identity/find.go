@@ -20,6 +20,9 @@ func (a *Agent) whom(ctx context.Context) (*Auth, Account, error) {
 	}
 	record, storeErr := a.load()
 	if storeErr != nil {
+		if a.given() {
+			err = storeErr // no log-in was meant to be there
+		}
 		return nil, Account{}, err
 	}
 	account := Account{record.WorkspaceID, record.UserID, record.Email, record.PlanType, record.FedRAMP}
@@ -100,8 +103,8 @@ func (a *Agent) find(ctx context.Context, auth *Auth, account Account) (*Identit
 
 func (a *Agent) findAnew(ctx context.Context, auth *Auth, account Account) (*Identity, error) {
 	id, err := a.findKept(ctx, account)
-	if err == nil {
-		return id, nil
+	if err == nil || a.given() {
+		return id, err
 	}
 	id, codexErr := a.findCodexs(ctx, auth, account)
 	if codexErr == nil {

@@ -23,11 +23,14 @@ func (a *Agent) ensureIdentity(ctx context.Context) (*Identity, error) {
 		return nil, err
 	}
 	id, err := a.find(ctx, auth, account)
-	if err == nil || !a.mayRegister() || !canVouch(auth) || !replaceable(err) {
+	if err == nil || !a.mayRegister() || a.given() || !canVouch(auth) || !replaceable(err) {
 		return id, err
 	}
 	return a.identities.do(ctx, "", a.registerIdentity)
 }
+
+// given reports whether it is somebody else who says what the identity is.
+func (a *Agent) given() bool { return a.config.Store != nil && a.config.Store.ReadOnly() != nil }
 
 // canVouch reports whether there is somebody logged in to register an identity.
 func canVouch(auth *Auth) bool { return auth != nil && auth.Tokens != nil }
@@ -48,6 +51,9 @@ func replaceable(err error) bool {
 func (a *Agent) Register(ctx context.Context) (*Identity, error) {
 	if a.config.Backend == nil || a.config.Store == nil {
 		return nil, errors.New("there is no backend or no store to register an identity with")
+	}
+	if err := a.config.Store.ReadOnly(); err != nil {
+		return nil, err
 	}
 	return a.identities.do(ctx, "another", func(ctx context.Context) (*Identity, error) {
 		unlock, err := a.lockState(ctx)

@@ -26,6 +26,8 @@ type Store interface {
 	Remove() error
 	// Version changes when what is there may have changed.
 	Version() StoreVersion
+	// ReadOnly says why nothing is ever written here, nil if it is.
+	ReadOnly() error
 	// String says to people where the record is kept.
 	String() string
 }
@@ -39,6 +41,7 @@ type StoreVersion struct {
 
 var (
 	_ Store = (*FileStore)(nil)
+	_ Store = (*GivenFile)(nil)
 	_ Store = (*KeyringStore)(nil)
 )
 
@@ -57,24 +60,42 @@ func (s *FileStore) String() string { return s.path }
 
 // Load implements [Store].
 func (s *FileStore) Load() (*Record, error) {
-	info, err := os.Stat(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", s.path, ErrNoIdentity)
-	}
+	raw, err := readPrivate(s.path)
 	if err != nil {
-		return nil, unreadable(s.path, err)
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 && !isWindows {
-		return nil, fmt.Errorf("%s: permissions %#o let others read the key; run: chmod 600 %s", s.path, perm, s.path)
-	}
-	if info.Size() > maxAuthBytes {
-		return parseStored(s.path, nil)
-	}
-	raw, err := os.ReadFile(s.path)
-	if err != nil {
-		return nil, unreadable(s.path, err)
+		return nil, err
 	}
 	return parseStored(s.path, raw)
+}
+
+// ReadOnly implements [Store].
+func (s *FileStore) ReadOnly() error { return nil }
+
+// readPrivate reads a file that is this user's alone, or the superuser's and given
+// to this group to read, as secrets are mounted into containers. It returns
+// nothing of one that is too large for an identity.
+func readPrivate(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", path, ErrNoIdentity)
+	}
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	tooWide := fs.FileMode(0o077)
+	if isGiven(info) {
+		tooWide &^= 0o040
+	}
+	if perm := info.Mode().Perm(); perm&tooWide != 0 && !isWindows {
+		return nil, fmt.Errorf("%s: permissions %#o let others read the key; run: chmod 600 %s", path, perm, path)
+	}
+	if info.Size() > maxAuthBytes {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	return raw, nil
 }
 
 func unreadable(path string, err error) error {
@@ -92,8 +113,10 @@ func parseStored(name string, raw []byte) (*Record, error) {
 }
 
 // Version implements [Store].
-func (s *FileStore) Version() StoreVersion {
-	info, err := os.Stat(s.path)
+func (s *FileStore) Version() StoreVersion { return versionOf(s.path) }
+
+func versionOf(path string) StoreVersion {
+	info, err := os.Stat(path)
 	if err != nil {
 		return StoreVersion{}
 	}
@@ -174,6 +197,9 @@ func (s *KeyringStore) Load() (*Record, error) {
 	}
 	return parseStored(s.String(), []byte(raw))
 }
+
+// ReadOnly implements [Store].
+func (s *KeyringStore) ReadOnly() error { return nil }
 
 // Version implements [Store]. A keyring does not tell of changes that others
 // make, so that it is looked at from time to time.

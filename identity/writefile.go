@@ -163,6 +163,12 @@ func removeLeftovers(path string) {
 	}
 }
 
+// isGiven reports whether a file is the superuser's, and this process is not.
+func isGiven(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Uid == 0 && os.Geteuid() != 0
+}
+
 // inode tells a file from the one that replaced it.
 func inode(info fs.FileInfo) uint64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -57,10 +57,7 @@ func TestMemoryIsPrivate(t *testing.T) {
 	}
 	f := newFixture(t, fixtureConfig{})
 	dir := filepath.Dir(f.config)
-	binary := filepath.Join(dir, "agentproxy-copy")
-	if err := os.WriteFile(binary, []byte(readFile(t, agentproxy)), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	binary := copyProgram(t, dir)
 	home := filepath.Join(dir, "home")
 	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)

@@ -141,11 +141,22 @@ type proxy struct {
 
 var listening = regexp.MustCompile(`^agentproxy: listening on (\S+), signing as .*, CA (.+)$`)
 
-// serve starts the proxy. When the test ends it is told to end as well, and must
-// do so at once, with exit code 0 and without a secret in its log.
+// serve starts the proxy.
 func (f *fixture) serve(t *testing.T) *proxy {
 	t.Helper()
-	cmd := exec.Command(agentproxy, "serve", "--config", f.config)
+	p := f.start(t, agentproxy, "serve", "--config", f.config)
+	if !strings.HasPrefix(p.addr, "unix:") { // which no client's variable can name
+		p.env = p.clientEnv(t)
+	}
+	return p
+}
+
+// start starts the proxy by a command of its own. When the test ends it is told
+// to end as well, and must do so at once, with exit code 0 and without a secret
+// in its log.
+func (f *fixture) start(t *testing.T, argv ...string) *proxy {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = baseEnv(t)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -192,11 +203,7 @@ func (f *fixture) serve(t *testing.T) *proxy {
 	})
 	select {
 	case m := <-ready:
-		p := &proxy{fixture: f, addr: m[1], ca: m[2], process: cmd.Process}
-		if !strings.HasPrefix(p.addr, "unix:") { // which no client's variable can name
-			p.env = p.clientEnv(t)
-		}
-		return p
+		return &proxy{fixture: f, addr: m[1], ca: m[2], process: cmd.Process}
 	case <-ended:
 		t.Fatal("agentproxy serve did not start")
 	case <-time.After(20 * time.Second):

@@ -75,7 +75,10 @@ func newApp(config *config, env environment, log zerolog.Logger) (*app, error) {
 	})
 	a.home = identity.OpenHome(config.Identity.CodexHome).WithKeyring()
 	a.store = identity.NewFileStore(filepath.Join(config.StateDir, "identity.json"))
-	if config.Identity.Store == storeKeyring {
+	switch {
+	case config.Identity.File != "":
+		a.store = identity.NewGivenFile(config.Identity.File)
+	case config.Identity.Store == storeKeyring:
 		a.store = identity.NewKeyringStore(config.StateDir)
 	}
 	a.transport = proxy.NewTransport(config.upstream)

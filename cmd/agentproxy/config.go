@@ -45,6 +45,7 @@ type chatgptConfig struct {
 type identityConfig struct {
 	CodexHome   string `yaml:"codex_home"`
 	Store       string `yaml:"store"`
+	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
 	Register    bool   `yaml:"register"`
 }

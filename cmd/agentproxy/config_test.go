@@ -85,6 +85,7 @@ var configMistakes = []struct{ name, config, want string }{
 	{"no hosts", "chatgpt:\n  hosts: []", ":2: chatgpt.hosts: no host would be signed for; leave the key out for ChatGPT's"},
 	{"host pattern", "chatgpt:\n  hosts:\n    - chatgpt.com\n    - chat*.com", `:4: chatgpt.hosts[1]: host pattern "chat*.com": host "chat*.com" is not a DNS name: it has '*'; a pattern is a name such as "example.com", or "*.example.com" for all names below it`},
 	{"identity.store", "identity: {store: disk}", `:1: identity.store: "disk" is neither state nor keyring`},
+	{"identity.file", "identity:\n  store: keyring\n  file: x", ":3: identity.file: identity.store is keyring, which would not be used; keep one of them"},
 	{"identity.register", "identity: {register: 7}", ":1: identity.register: it is a number, but must be true or false" + seeExample},
 	{"retry_body_limit", "retry_body_limit: -1", ":1: retry_body_limit: -1 is not a number of bytes; 0 keeps no body"},
 	{"retry_body_limit of a wrong type", "retry_body_limit: lots", ":1: retry_body_limit: it is text, but must be a number" + seeExample},

@@ -38,6 +38,9 @@ func (c *config) validate(env environment) (key string, err error) {
 	if c.Identity.Store != storeState && c.Identity.Store != storeKeyring {
 		return "identity.store", fmt.Errorf("%q is neither state nor keyring", c.Identity.Store)
 	}
+	if c.Identity.File != "" && c.Identity.Store == storeKeyring {
+		return "identity.file", errors.New("identity.store is keyring, which would not be used; keep one of them")
+	}
 	if c.RetryBodyLimit < 0 {
 		return "retry_body_limit", fmt.Errorf("%d is not a number of bytes; 0 keeps no body", c.RetryBodyLimit)
 	}

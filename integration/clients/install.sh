@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # command=package
-needed=(curl=curl openssl=openssl python3=python3 git=git gcc=gcc npm=npm)
+needed=(curl=curl openssl=openssl python3=python3 git=git gcc=gcc npm=npm ip=iproute2 nsenter=util-linux mount=mount)
 
 missing=()
 for entry in "${needed[@]}"; do

@@ -1,0 +1,42 @@
+//go:build linux
+
+package integration
+
+import (
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// sandbox lays around a program what a container engine would. It takes root.
+type sandbox struct {
+	network string   // a namespace of ip-netns(8); "" is the test's own
+	mounts  []string // shell commands that lay out what only the program sees
+	root    string   // "" is the machine's
+	uid     int      // its user, and its group
+}
+
+// readOnly is a mount that lets nobody write at path, root neither.
+func readOnly(path string) string {
+	return "mount --bind " + quote(path) + " " + quote(path) + " && mount -o remount,bind,ro " + quote(path)
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// argv is the command that runs a program within the sandbox, in one process.
+func (s sandbox) argv(t *testing.T, program string, args ...string) []string {
+	t.Helper()
+	user := strconv.Itoa(s.uid)
+	script := strings.Join(append([]string{"set -e"}, s.mounts...), "\n")
+	if s.root == "" {
+		script += "\nexec setpriv --reuid=" + user + " --regid=" + user + ` --clear-groups --no-new-privs -- "$@"`
+	} else {
+		script += "\nexec chroot --userspec=" + user + ":" + user + " --groups=" + user + " " + quote(s.root) + ` "$@"`
+	}
+	argv := []string{systemProgram(t, "unshare"), "--mount", "--", "sh", "-c", script, "sh", program}
+	if s.network != "" {
+		argv = append([]string{systemProgram(t, "nsenter"), "--net=" + filepath.Join("/run/netns", s.network), "--"}, argv...)
+	}
+	return append(argv, args...)
+}
