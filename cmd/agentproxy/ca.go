@@ -57,38 +57,6 @@ func (c *command) describeCA(ca *certs.Authority) {
 	}
 }
 
-func newCAExportCommand(c *command) *cobra.Command {
-	var bundle bool
-	cmd := &cobra.Command{
-		Use:   "export",
-		Short: "Print the CA's certificate, in PEM",
-		Long: `Print the CA's certificate, in PEM, and that of a prepared one. Its key never leaves the state directory.
-
-Variables such as SSL_CERT_FILE replace a program's roots: they need --bundle,
-which adds the system's.`,
-		Args: cobra.NoArgs,
-		RunE: c.withApp(func(_ context.Context, a *app) error {
-			ca, err := certs.Open(a.caConfig())
-			if err != nil {
-				return err
-			}
-			pem := ca.PEM()
-			if bundle {
-				roots, _, err := certs.SystemRoots(c.env.get)
-				if err != nil {
-					return err
-				}
-				pem = ca.Bundle(roots)
-			}
-			_, err = c.stdout.Write(pem)
-			return err
-		}),
-	}
-	c.configFlag(cmd)
-	cmd.Flags().BoolVar(&bundle, "bundle", false, "add the system's root certificates")
-	return cmd
-}
-
 func newCARotateCommand(c *command) *cobra.Command {
 	var prepare, discard bool
 	cmd := &cobra.Command{

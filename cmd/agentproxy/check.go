@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ type finding struct {
 }
 
 func newCheckCommand(c *command) *cobra.Command {
-	var asJSON bool
+	var asJSON, ready bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say what works and what does not, each with its remedy",
@@ -34,9 +35,18 @@ func newCheckCommand(c *command) *cobra.Command {
 backend's answer, and say of each whether it is in order. An identity and a task
 are registered on the way if the configuration allows that.
 
+With --ready only the running proxy is asked, at its admin listener, whether it
+can sign: what a container's health is probed with.
+
 The exit code is 1 if anything failed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ready && asJSON {
+				return &usageError{errors.New("--ready and --json: the one prints a line, the other a list; choose one")}
+			}
+			if ready {
+				return c.checkReady(cmd.Context())
+			}
 			findings := c.check(cmd.Context())
 			if asJSON {
 				enc := json.NewEncoder(c.stdout)
@@ -59,6 +69,7 @@ The exit code is 1 if anything failed.`,
 		},
 	}
 	c.configFlag(cmd)
+	cmd.Flags().BoolVar(&ready, "ready", false, "ask the running proxy whether it can sign, and nothing else")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array in place of lines")
 	return cmd
 }

@@ -138,7 +138,7 @@ func writeBundle(dir string, ca *certs.Authority, env environment) (string, erro
 		return "", err
 	}
 	path := bundlePath(dir)
-	return path, writeCertificates(path, ca.Bundle(roots))
+	return path, writeCertificates(path, ca.Bundle(roots), remedyStateDir)
 }
 
 func bundlePath(dir string) string { return filepath.Join(dir, "bundle.pem") }
@@ -150,16 +150,18 @@ func extraCA(dir string, ca *certs.Authority) (string, error) {
 		return ca.Path(), nil
 	}
 	path := filepath.Join(dir, "both.pem")
-	return path, writeCertificates(path, ca.PEM())
+	return path, writeCertificates(path, ca.PEM(), remedyStateDir)
 }
 
+const remedyStateDir = "make the directory writable, or set state_dir to one that is"
+
 // writeCertificates writes a file that everybody may read, unless it is there.
-func writeCertificates(path string, content []byte) error {
+func writeCertificates(path string, content []byte, remedy string) error {
 	if old, err := os.ReadFile(path); err == nil && string(old) == string(content) {
 		return nil
 	}
 	if err := identity.WriteFile(path, content, 0o644); err != nil {
-		return fmt.Errorf("write the CA bundle %s: %w; make the directory writable, or set state_dir to one that is", path, causeOf(err))
+		return fmt.Errorf("write the CA's certificate %s: %w; %s", path, causeOf(err), remedy)
 	}
 	return nil
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/certs"
+)
+
+const (
+	// caWait is how long ca export --wait waits unless told otherwise.
+	caWait = time.Minute
+	// caWaitInterval is how often it looks.
+	caWaitInterval = 100 * time.Millisecond
+)
+
+// caExport says what ca export writes, and where to.
+type caExport struct {
+	bundle bool
+	output string        // "": standard output
+	wait   time.Duration // for another process to make the CA; 0: it is made here
+}
+
+func newCAExportCommand(c *command) *cobra.Command {
+	var e caExport
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Print the CA's certificate, in PEM",
+		Long: `Print the CA's certificate, in PEM, and that of a prepared one. Its key never leaves the state directory.
+
+Variables such as SSL_CERT_FILE replace a program's roots: they need --bundle,
+which adds the system's.
+
+With --wait the CA is not made here: agentproxy serve is just making it, as in
+the next container. With --output the file is there whole or not at all, and
+everybody may read it.`,
+		Example: `  agentproxy ca export --wait --bundle --output /shared/bundle.pem`,
+		Args:    cobra.NoArgs,
+		RunE: c.withApp(func(ctx context.Context, a *app) error {
+			return c.exportCA(ctx, a, e)
+		}),
+	}
+	c.configFlag(cmd)
+	cmd.Flags().BoolVar(&e.bundle, "bundle", false, "add the system's root certificates")
+	cmd.Flags().StringVarP(&e.output, "output", "o", "", "write to this `file`, with mode 0644, in place of standard output")
+	cmd.Flags().DurationVar(&e.wait, "wait", 0, "wait so long for agentproxy serve to make the CA")
+	cmd.Flags().Lookup("wait").NoOptDefVal = caWait.String()
+	return cmd
+}
+
+func (c *command) exportCA(ctx context.Context, a *app, e caExport) error {
+	ca, err := e.open(ctx, a.caConfig())
+	if err != nil {
+		return err
+	}
+	pem := ca.PEM()
+	if e.bundle {
+		roots, _, err := certs.SystemRoots(c.env.get)
+		if err != nil {
+			return err
+		}
+		pem = ca.Bundle(roots)
+	}
+	if e.output == "" {
+		_, err = c.stdout.Write(pem)
+		return err
+	}
+	return writeCertificates(e.output, pem, "name a file in a directory that can be written")
+}
+
+// open returns the CA, once it is there.
+func (e caExport) open(ctx context.Context, config certs.Config) (*certs.Authority, error) {
+	if e.wait <= 0 {
+		return certs.Open(config)
+	}
+	limited, cancel := context.WithTimeout(ctx, e.wait)
+	defer cancel()
+	look := time.NewTicker(caWaitInterval)
+	defer look.Stop()
+	for {
+		ca, err := certs.Load(config)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return ca, err
+		}
+		select {
+		case <-look.C:
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, fmt.Errorf("waited %s for the CA: %w with this state_dir", e.wait, err)
+		}
+	}
+}
