@@ -14,4 +14,5 @@ var (
 	SystemRootsFrom  = systemRoots
 	ParseCertificate = parseCertificate
 	ParseKey         = parseKey
+	FilesHold        = filesHold
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,10 +21,10 @@ func newCACommand(c *command) *cobra.Command {
 		Short: "The certificate authority that intercepted hosts are impersonated with",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{fmt.Errorf("name one of show, export, rotate; see %s --help", cmd.CommandPath())}
+			return &usageError{fmt.Errorf("name one of show, export, rotate, install, uninstall; see %s --help", cmd.CommandPath())}
 		},
 	}
-	cmd.AddCommand(newCAShowCommand(c), newCAExportCommand(c), newCARotateCommand(c))
+	cmd.AddCommand(newCAShowCommand(c), newCAExportCommand(c), newCARotateCommand(c), newCAInstallCommand(c), newCAUninstallCommand(c))
 	return cmd
 }
 
@@ -95,6 +96,10 @@ func (c *command) rotateCA(a *app, prepare, discard bool) error {
 	rotate, next := certs.Rotate, "restart the proxy, and its clients with the new CA"
 	if prepare {
 		rotate, next = certs.Prepare, "give both certificates to all clients (agentproxy ca export), then run agentproxy ca rotate"
+	}
+	present, _, err := certs.Certificates(a.caConfig().Dir)
+	if err == nil && slices.ContainsFunc(present, certs.SystemTrusts) {
+		next += "; for this machine's store, run agentproxy ca install"
 	}
 	if discard {
 		if err := certs.Discard(a.caConfig()); err != nil {

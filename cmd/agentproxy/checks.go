@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,12 +46,10 @@ func (k *checker) checkCA() {
 
 // checkTrust says which programs started from this shell would trust the CA.
 func (k *checker) checkTrust(ca *certs.Authority) {
-	const remedy = `start programs with agentproxy run, or in a shell after eval "$(agentproxy env)"`
-	if system, err := x509.SystemCertPool(); err == nil {
-		if _, err := ca.Certificate().Verify(x509.VerifyOptions{Roots: system}); err == nil && k.env.get("SSL_CERT_FILE") == "" {
-			k.ok("CA trust", "the system's store holds the CA")
-			return
-		}
+	const remedy = `start programs with agentproxy run, or in a shell after eval "$(agentproxy env)", or run agentproxy ca install`
+	bySystem := certs.SystemTrusts(ca.Certificate())
+	if bySystem {
+		k.checkSystemStore(ca)
 	}
 	var trusting, ignorant []string
 	for _, name := range append(append([]string{}, bundleVariables...), extraCAVariables...) {
@@ -67,10 +66,26 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 	switch {
 	case len(ignorant) > 0:
 		k.warn("CA trust", remedy, "in this shell %s name files without the CA", strings.Join(ignorant, ", "))
-	case len(trusting) == 0:
-		k.warn("CA trust", remedy, "in this shell no program is told to trust the CA")
-	default:
+	case len(trusting) > 0:
 		k.ok("CA trust", "in this shell by way of %s", strings.Join(trusting, ", "))
+	case !bySystem:
+		k.warn("CA trust", remedy, "in this shell no program is told to trust the CA")
+	}
+}
+
+// checkSystemStore says how far the system's store, which holds the CA, keeps up
+// with its rotation.
+func (k *checker) checkSystemStore(ca *certs.Authority) {
+	_, former, err := certs.Certificates(k.app.caConfig().Dir)
+	switch next := ca.Next(); {
+	case err != nil:
+		k.warn("CA trust", "", "%s", err)
+	case next != nil && !certs.SystemTrusts(next):
+		k.warn("CA trust", "run agentproxy ca install before ca rotate", "the system's store holds the CA, but not the one that is to follow")
+	case slices.ContainsFunc(former, certs.SystemTrusts):
+		k.warn("CA trust", "run agentproxy ca install, which takes it out", "the system's store holds the CA, and still a former one")
+	default:
+		k.ok("CA trust", "the system's store holds the CA")
 	}
 }
 

@@ -4,6 +4,9 @@ set -euo pipefail
 
 # command=package
 needed=(curl=curl openssl=openssl python3=python3 git=git gcc=gcc npm=npm ip=iproute2 nsenter=util-linux mount=mount)
+# of the laptop: stores of CAs, shells, man pages, systemd
+needed+=(certutil=libnss3-tools update-ca-certificates=ca-certificates unshare=util-linux fish=fish zsh=zsh man=man-db mandoc=mandoc
+  systemd-analyze=systemd systemd-socket-activate=systemd)
 
 missing=()
 for entry in "${needed[@]}"; do

@@ -1,0 +1,83 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// Certificates returns what a machine that trusts the CA in dir may hold of it:
+// as present the certificates of the CA and of a prepared one, as former those
+// that were rotated away. It wants neither keys nor a CA that is still good, for
+// it serves those who clean up; a directory that is not there has none.
+func Certificates(dir string) (present, former []*x509.Certificate, err error) {
+	s, err := newStore(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, unreadable(dir, err)
+	}
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		isPresent := path == s.cert() || path == s.nextCert()
+		isFormer := strings.HasPrefix(entry.Name(), "ca-") && strings.HasSuffix(path, ".pem") && path != s.key()
+		if !isPresent && !isFormer {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, nil, unreadable(path, err)
+		}
+		cert, err := parseCertificate(data)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read %s: %w; restore it, or move it away", path, err)
+		}
+		if isPresent {
+			present = append(present, cert)
+		} else {
+			former = append(former, cert)
+		}
+	}
+	return present, former, nil
+}
+
+// SystemTrusts reports whether the system's own store holds the CA cert,
+// whatever variables such as SSL_CERT_FILE say.
+func SystemTrusts(cert *x509.Certificate) bool {
+	if runtime.GOOS != "darwin" && runtime.GOOS != "windows" {
+		return filesHold(cert, rootFiles[:])
+	}
+	// The store is no file there; x509 asks the system.
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return false
+	}
+	_, err = cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err == nil
+}
+
+// filesHold reports whether the first of the files that is there holds cert.
+func filesHold(cert *x509.Certificate, files []string) bool {
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+			if block.Type == "CERTIFICATE" && bytes.Equal(block.Bytes, cert.Raw) {
+				return true
+			}
+		}
+		return false
+	}
+	return false
+}

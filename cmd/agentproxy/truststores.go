@@ -1,0 +1,168 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/smallstep/truststore"
+)
+
+// The stores that --store names.
+const (
+	systemStore   = "system"
+	browsersStore = "browsers"
+	javaStore     = "java"
+)
+
+func storeNames() []string { return []string{systemStore, browsersStore, javaStore} }
+
+// trustStore is a place where programs of this machine find the CAs they trust.
+type trustStore struct {
+	name    string
+	changes string                       // what a change changes, for the question
+	holds   func(*x509.Certificate) bool // programs that look here trust the CA
+	traces  func(*x509.Certificate) bool // something is left to be removed
+	options []truststore.Option
+}
+
+// trustStores returns the stores of this machine that are asked for, or all that
+// there are. Of those that cannot be changed notes say why.
+func trustStores(asked []string) (stores []trustStore, notes []string, err error) {
+	for _, name := range asked {
+		if !slices.Contains(storeNames(), name) {
+			return nil, nil, &usageError{fmt.Errorf("--store %s: it is none of %s", name, strings.Join(storeNames(), ", "))}
+		}
+	}
+	for _, name := range storeNames() {
+		if len(asked) > 0 && !slices.Contains(asked, name) {
+			continue
+		}
+		store, err := openTrustStore(name)
+		absent, isAbsent := errors.AsType[*absentStoreError](err)
+		switch {
+		case err == nil:
+			stores = append(stores, store)
+		case !isAbsent || len(asked) > 0:
+			return nil, nil, err
+		case absent.note:
+			notes = append(notes, err.Error())
+		}
+	}
+	return stores, notes, nil
+}
+
+// absentStoreError says why there is no store of a kind that not every machine
+// has.
+type absentStoreError struct {
+	message string
+	note    bool // of interest to somebody who did not ask for the store
+}
+
+func (e *absentStoreError) Error() string { return e.message }
+
+func openTrustStore(name string) (trustStore, error) {
+	switch name {
+	case systemStore:
+		return openSystemStore()
+	case browsersStore:
+		return openBrowsersStore()
+	default:
+		return openJavaStore()
+	}
+}
+
+func openBrowsersStore() (trustStore, error) {
+	databases := nssDatabases()
+	if len(databases) == 0 {
+		return trustStore{}, &absentStoreError{message: "there is no Firefox profile, nor a database of Chromium's, for this user; start the browser once"}
+	}
+	nss, err := truststore.NewNSSTrust()
+	if err != nil {
+		return trustStore{}, &absentStoreError{"the browsers' stores need certutil, which is not here; install libnss3-tools (Fedora: nss-tools, macOS: brew install nss)", true}
+	}
+	return trustStore{
+		name:    browsersStore,
+		changes: strings.Join(databases, ", "),
+		holds:   nss.Exists,
+		traces:  func(cert *x509.Certificate) bool { return anyDatabaseHolds(databases, cert) },
+		options: []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(nss)},
+	}, nil
+}
+
+// nssDatabases are the directories where browsers of this user keep their CAs.
+func nssDatabases() []string {
+	profiles, _ := filepath.Glob(truststore.NSSProfile)
+	if home, err := os.UserHomeDir(); err == nil {
+		profiles = append(profiles, filepath.Join(home, ".pki", "nssdb"))
+	}
+	return slices.DeleteFunc(profiles, func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, "cert9.db"))
+		return err != nil
+	})
+}
+
+// anyDatabaseHolds asks certutil for what truststore adds a certificate as.
+func anyDatabaseHolds(databases []string, cert *x509.Certificate) bool {
+	return slices.ContainsFunc(databases, func(dir string) bool {
+		return exec.Command("certutil", "-L", "-d", "sql:"+dir, "-n", storeName(cert)).Run() == nil
+	})
+}
+
+// storeName is the name that truststore gives a certificate.
+func storeName(cert *x509.Certificate) string {
+	return cert.Subject.CommonName + " " + cert.SerialNumber.String()
+}
+
+func openJavaStore() (trustStore, error) {
+	java, err := truststore.NewJavaTrust()
+	if err != nil {
+		return trustStore{}, &absentStoreError{message: "there is no Java with a keytool at JAVA_HOME; set it"}
+	}
+	return trustStore{
+		name:    javaStore,
+		changes: "the cacerts of " + os.Getenv("JAVA_HOME"),
+		holds:   java.Exists,
+		traces:  java.Exists,
+		options: []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(java)},
+	}, nil
+}
+
+// add has the store trust cert.
+func (s trustStore) add(cert *x509.Certificate) error {
+	if err := truststore.Install(cert, s.options...); err != nil {
+		return s.failed(err)
+	}
+	if !s.holds(cert) {
+		return fmt.Errorf("the %s store does not hold the CA, though the programs that add it report no error; look at %s", s.name, s.changes)
+	}
+	return nil
+}
+
+// remove has the store trust cert no longer.
+func (s trustStore) remove(cert *x509.Certificate) error {
+	if err := truststore.Uninstall(cert, s.options...); err != nil {
+		return s.failed(err)
+	}
+	if s.traces(cert) {
+		return fmt.Errorf("the %s store still holds the CA, under a name that agentproxy did not give it; remove it from %s by hand", s.name, s.changes)
+	}
+	return nil
+}
+
+// failed names the store in an error, and adds what a program that failed said
+// last.
+func (s trustStore) failed(err error) error {
+	if e, ok := errors.AsType[*truststore.CmdError](err); ok {
+		err = fmt.Errorf("%s: %w", strings.Join(e.Cmd().Args, " "), e.Err())
+		if out := strings.TrimSpace(string(e.Out())); out != "" {
+			err = fmt.Errorf("%w: %s", err, out[strings.LastIndex(out, "\n")+1:])
+		}
+	}
+	return fmt.Errorf("change the %s store: %w", s.name, err)
+}

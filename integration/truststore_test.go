@@ -1,0 +1,105 @@
+//go:build linux
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// inOwnStore has a command see the machine's store of CAs as a copy of its own,
+// in memory: what it changes there, nobody else sees.
+const inOwnStore = `set -eu
+copy=$(mktemp -d)
+cp -a /etc/ssl/certs/. "$copy"
+mount -t tmpfs tmpfs /etc/ssl/certs
+mount -t tmpfs tmpfs /usr/local/share/ca-certificates
+cp -a "$copy"/. /etc/ssl/certs
+rm -r "$copy"
+exec "$@"
+`
+
+// systemStoreStory asks a ChatGPT host for something with curl, which knows the
+// proxy and no CA but the system's, between all that changes what that trusts.
+const systemStoreStory = `set -eu
+agentproxy=$1 url=$2
+ca() { "$agentproxy" ca "$@" --config "$config"; }
+curl() { code=0; command curl -sS -o /dev/null "$url" || code=$?; echo "curl: $code"; }
+check() { "$agentproxy" check --config "$config" | grep 'CA trust'; }
+config=$3
+curl
+ca install --store system --yes
+curl
+check
+ca rotate --prepare >/dev/null
+check
+ca install --store system --yes
+ca rotate >/dev/null
+curl
+check
+ca uninstall --store system --yes
+curl
+ls /usr/local/share/ca-certificates
+`
+
+// TestSystemStore has curl trust the CA by way of the system's store: once it is
+// installed there, while it is rotated, and no longer when it was taken out.
+func TestSystemStore(t *testing.T) {
+	t.Parallel()
+	const bundle = "/etc/ssl/certs/ca-certificates.crt"
+	before := readFile(t, bundle)
+	p := serveUsual(t)
+	environ := []string{"PATH=/usr/sbin:/sbin:" + systemPath, "HOME=" + t.TempDir(), "HTTPS_PROXY=" + p.url(t).String()}
+	// As root of a user namespace anybody may mount.
+	out := mustRun(t, environ, systemProgram(t, "unshare"), "--user", "--map-root-user", "--mount",
+		"sh", "-c", inOwnStore, "sh", "sh", "-c", systemStoreStory, "sh", agentproxy, backendAPI+"/test/echo", p.fixture.config)
+	const system = "CA system: /usr/local/share/ca-certificates, and what update-ca-certificates makes of it"
+	want := []string{
+		"curl: 60",
+		"added " + system,
+		"curl: 0",
+		"ok CA trust the system's store holds the CA",
+		"warning CA trust the system's store holds the CA, but not the one that is to follow; run agentproxy ca install before ca rotate",
+		"added " + system,
+		"curl: 0",
+		"warning CA trust the system's store holds the CA, and still a former one; run agentproxy ca install, which takes it out",
+		"removed " + system,
+		"removed " + system,
+		"curl: 60",
+	}
+	var got []string
+	for line := range strings.Lines(out) {
+		line = regexp.MustCompile("agentproxy CA [0-9a-f]{8}").ReplaceAllString(line, "CA")
+		got = append(got, strings.Join(strings.Fields(line), " "))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if readFile(t, bundle) != before {
+		t.Error("the machine's own store was changed")
+	}
+}
+
+// TestSystemStoreOfRoot has a user without root's rights, nor sudo, ask for what
+// only root can do.
+func TestSystemStoreOfRoot(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	binary := filepath.Join(home, "agentproxy")
+	if err := os.WriteFile(binary, []byte(readFile(t, agentproxy)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	giveTo(t, home, nobody)
+	cmd := as(command(t, []string{"PATH=/nowhere", "HOME=" + home}, binary, "ca", "install", "--yes"), nobody)
+	cmd.Dir = home
+	r := runCommand(t, cmd)
+	const want = "agentproxy: only root can change the system's store, and there is no sudo; as root, set AGENTPROXY_STATE_DIR to the directory that the CA is in and run this again, or choose --store browsers\n"
+	if r.code != 1 || r.stderr != want {
+		t.Errorf("exit code %d, %q, want %q", r.code, r.stderr, want)
+	}
+}
