@@ -383,7 +383,7 @@ func TestStaleFile(t *testing.T) {
 			}
 			// Preparing does it as well.
 			r.write(old)
-			if err := a.Prepare(t.Context()); err != nil {
+			if err := a.Prepare(t.Context(), ""); err != nil {
 				t.Fatal(err)
 			}
 			if got := r.auth().Tokens.Refresh_token; got != l.Current().RefreshToken {

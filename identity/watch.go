@@ -18,14 +18,14 @@ const (
 	watchInterval = 5 * time.Second
 )
 
-// Run prepares the identity and the default task, and again whenever the log-in
-// changes, until ctx ends. Failures are told to Notify, each once: the next
-// request tries again.
-func (a *Agent) Run(ctx context.Context) {
+// Run prepares the identity and the task of a session label, and again whenever
+// the log-in changes, until ctx ends. Failures are told to Notify, each once: the
+// next request tries again.
+func (a *Agent) Run(ctx context.Context, label string) {
 	changes := a.watch(ctx)
 	last := ""
 	for {
-		err := a.Prepare(ctx)
+		err := a.Prepare(ctx, label)
 		if ctx.Err() != nil {
 			return
 		}
@@ -43,11 +43,12 @@ func (a *Agent) Run(ctx context.Context) {
 	}
 }
 
-// Prepare gets the identity and the default task ready, and auth.json up to date
-// should it hold a token that is spent. It registers only where that is allowed.
-func (a *Agent) Prepare(ctx context.Context) error {
+// Prepare gets the identity and the task of a session label ready, and auth.json
+// up to date should it hold a token that is spent. It registers only where that
+// is allowed.
+func (a *Agent) Prepare(ctx context.Context, label string) error {
 	a.tokens.repair(ctx)
-	_, err := a.Session(ctx, "")
+	_, err := a.Session(ctx, label)
 	if errors.Is(err, ErrNoIdentity) && !a.mayRegister() {
 		return nil // as configured
 	}

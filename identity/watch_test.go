@@ -30,7 +30,7 @@ func (r *rig) watched(edit ...func(*identity.AgentConfig)) (a *identity.Agent, s
 	a = r.agent(edit...)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { a.Run(ctx); close(done) }()
+	go func() { a.Run(ctx, ""); close(done) }()
 	stop = func() { cancel(); <-done; a.Close() }
 	r.t.Cleanup(stop)
 	return a, stop

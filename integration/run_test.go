@@ -71,6 +71,16 @@ func TestRunHidesSecrets(t *testing.T) {
 	}
 }
 
+// TestRunRegistersOneTask: its one client needs no other.
+func TestRunRegistersOneTask(t *testing.T) {
+	t.Parallel()
+	f := newLoginFixture(t, fixtureConfig{})
+	mustRun(t, baseEnv(t), agentproxy, f.runArgs("curl", "-sSf", backendAPI+"/test/echo")...)
+	if got := f.backend.Stats(); got.AgentRegistrations != 1 || got.TaskRegistrations != 1 {
+		t.Errorf("%+v; want 1 agent and 1 task", got)
+	}
+}
+
 func TestRunExitCode(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, fixtureConfig{})

@@ -15,6 +15,10 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 )
 
+// runLabel is the session label of the command that run runs. It is the one
+// client, so that no other task is needed.
+const runLabel = "run"
+
 func newRunCommand(c *command) *cobra.Command {
 	var keepHome bool
 	var logFile string
@@ -100,7 +104,7 @@ func (c *command) runThrough(ctx context.Context, a *app, log zerolog.Logger, ar
 		return err
 	}
 	defer listener.Close()
-	clientEnv, err := c.clientEnv(a, ca, dir, listener.Addr().String(), "run", token)
+	clientEnv, err := c.clientEnv(a, ca, dir, listener.Addr().String(), runLabel, token)
 	if err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func (c *command) runThrough(ctx context.Context, a *app, log zerolog.Logger, ar
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		defer close(preparing)
-		a.agent.Run(ctx)
+		a.agent.Run(ctx, runLabel)
 	}()
 	defer func() {
 		// COMMAND is gone, and nobody else knows the token.

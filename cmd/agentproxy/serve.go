@@ -74,7 +74,7 @@ func (c *command) serve(ctx context.Context, a *app, log zerolog.Logger) error {
 		listenName(listener), a.describe(ctx), ca.Path())
 
 	group.Go(func() error {
-		a.agent.Run(groupCtx)
+		a.agent.Run(groupCtx, "")
 		return nil
 	})
 
