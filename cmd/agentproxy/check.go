@@ -117,6 +117,7 @@ func (c *command) check(ctx context.Context) []finding {
 	}
 	k.ok("configuration", "%s", name)
 	k.checkCA()
+	k.checkClients(ctx, tellUser)
 	k.checkLogin(ctx)
 	reachable := k.checkResolution(ctx) && k.checkTLS(ctx)
 	k.checkIdentity(ctx, reachable)
