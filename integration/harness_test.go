@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,8 +55,9 @@ type fixture struct {
 	login     *chatgpttest.Login
 	config    string // the configuration's path
 	stateDir  string
-	codexHome string // the user's own, with the secrets
-	log       string // what the proxies that have ended wrote
+	codexHome string   // the user's own, with the secrets
+	starter   []string // what starts the proxy, and execs it; by default nothing
+	log       string   // what the proxies that have ended wrote
 }
 
 func newFixture(t *testing.T, c fixtureConfig) *fixture {
@@ -144,7 +146,7 @@ var listening = regexp.MustCompile(`^agentproxy: listening on (\S+), signing as 
 // serve starts the proxy.
 func (f *fixture) serve(t *testing.T) *proxy {
 	t.Helper()
-	p := f.start(t, agentproxy, "serve", "--config", f.config)
+	p := f.start(t, append(slices.Clone(f.starter), agentproxy, "serve", "--config", f.config)...)
 	if !strings.HasPrefix(p.addr, "unix:") { // which no client's variable can name
 		p.env = p.clientEnv(t)
 	}
