@@ -55,6 +55,12 @@ func (p *proxy) tunnel(t *testing.T, host, serverName string, protocols ...strin
 	if answer.status != http.StatusOK {
 		t.Fatalf("CONNECT %s: %d\n%s", host, answer.status, answer.body)
 	}
+	return p.secure(t, raw, host, serverName, protocols...)
+}
+
+// secure speaks TLS with the proxy on a connection that leads to host.
+func (p *proxy) secure(t *testing.T, raw net.Conn, host, serverName string, protocols ...string) *tls.Conn {
+	t.Helper()
 	roots := p.roots(t)
 	conn := tls.Client(raw, &tls.Config{
 		MinVersion:         tls.VersionTLS12,

@@ -1,0 +1,80 @@
+//go:build linux
+
+package integration
+
+import (
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// documents are what users read: README.md, SECURITY.md and the files of docs.
+func documents(t *testing.T) []string {
+	t.Helper()
+	docs, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(docs) == 0 {
+		t.Fatal("no documents: ", err)
+	}
+	return append(docs, "../README.md", "../SECURITY.md")
+}
+
+// testsIn returns the names of the tests and fuzz tests of the packages below
+// dir, and where each is.
+func testsIn(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	found := make(map[string]string)
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == "node_modules" {
+			return fs.SkipDir
+		}
+		if err != nil {
+			return err
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			for _, m := range declared.FindAllStringSubmatch(readFile(t, path), -1) {
+				found[m[1]] = path
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// TestNamedTestsExist looks for every test that a document names.
+func TestNamedTestsExist(t *testing.T) {
+	t.Parallel()
+	tests := testsIn(t, "..")
+	name := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)`")
+	for _, path := range documents(t) {
+		for _, m := range name.FindAllStringSubmatch(readFile(t, path), -1) {
+			if tests[m[1]] == "" {
+				t.Errorf("%s names %s, which is no test", path, m[1])
+			}
+		}
+	}
+	// These are told to drive the built program, as the tests of this package do.
+	tests = testsIn(t, ".")
+	const path = "../docs/compatibility.md"
+	rows := 0
+	for line := range strings.Lines(readFile(t, path)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 3 || !strings.Contains(cells[2], "`") {
+			continue
+		}
+		rows++
+		for _, m := range name.FindAllStringSubmatch(cells[2], -1) {
+			if filepath.Dir(tests[m[1]]) != "." {
+				t.Errorf("%s names %s, which is no test of the built program", path, m[1])
+			}
+		}
+	}
+	if rows < 14 {
+		t.Errorf("%s has %d rows with tests", path, rows)
+	}
+}
