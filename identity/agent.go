@@ -168,6 +168,16 @@ func (a *Agent) TokenExpiry(ctx context.Context) (time.Time, error) {
 	return view.expiry, nil
 }
 
+// LoginEnded returns an error that wraps [ErrLoginEnded] and names the remedy if
+// the log-in cannot be refreshed any more. It asks nobody.
+func (a *Agent) LoginEnded(ctx context.Context) error {
+	view, err := a.tokens.view(ctx)
+	if err != nil || view.auth.Tokens == nil {
+		return nil
+	}
+	return a.tokens.hasEnded(view, view.auth.Tokens.RefreshToken)
+}
+
 // Task returns the task that is remembered for a label. It registers nothing.
 func (a *Agent) Task(ctx context.Context, label string) (Task, bool) {
 	id, err := a.Identity(ctx)

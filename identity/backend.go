@@ -36,6 +36,8 @@ type BackendConfig struct {
 	Clock *Clock
 	// ABOM describes the agents that are registered.
 	ABOM ABOM
+	// Observe, if set, is told what came of every request to the backend.
+	Observe func(Operation, Result)
 }
 
 // DefaultRefreshURL is where Codex refreshes tokens, unless the environment
@@ -90,7 +92,8 @@ func statusOf(err error) int {
 
 // Biscuit asks for the human biscuit that vouches for a POST to url, in the
 // name of whoever token belongs to.
-func (b *Backend) Biscuit(ctx context.Context, token Secret, url string) (Secret, error) {
+func (b *Backend) Biscuit(ctx context.Context, token Secret, url string) (_ Secret, err error) {
+	defer b.observe(OperationBiscuit, &err)
 	const doing = "ask for the human biscuit"
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails, by its documentation
@@ -114,6 +117,7 @@ func (b *Backend) Biscuit(ctx context.Context, token Secret, url string) (Secret
 // RegisterAgent registers the agent whose public key is key's, with a biscuit
 // for [Backend.RegisterAgentURL], and returns its runtime id.
 func (b *Backend) RegisterAgent(ctx context.Context, key *Key, biscuit Secret) (runtimeID string, err error) {
+	defer b.observe(OperationRegisterAgent, &err)
 	const doing = "register the agent"
 	body := struct {
 		ABOM           ABOM     `json:"abom"`
@@ -153,7 +157,8 @@ func checkID(name, id string) error {
 
 // RegisterTask registers a task of id, with a biscuit for
 // [Endpoints.RegisterTask], or "" for an identity that needs none.
-func (b *Backend) RegisterTask(ctx context.Context, id *Identity, biscuit Secret) (Task, error) {
+func (b *Backend) RegisterTask(ctx context.Context, id *Identity, biscuit Secret) (_ Task, err error) {
+	defer b.observe(OperationRegisterTask, &err)
 	doing := fmt.Sprintf("register a task of agent identity %q", id.AgentRuntimeID)
 	signature, timestamp := id.Key.SignTaskRegistration(id.AgentRuntimeID, b.config.Clock.Backend())
 	body := struct {
@@ -206,7 +211,8 @@ type refreshed struct {
 
 // refresh exchanges a refresh token, which is spent by it. A refusal is an
 // [*AnswerError].
-func (b *Backend) refresh(ctx context.Context, token Secret) (refreshed, error) {
+func (b *Backend) refresh(ctx context.Context, token Secret) (_ refreshed, err error) {
+	defer b.observe(OperationRefresh, &err)
 	const doing = "refresh the access token"
 	_, raw, err := b.do(ctx, doing, http.MethodPost, b.config.RefreshURL, http.Header{}, map[string]string{
 		"client_id":     oauthClientID,
@@ -248,7 +254,8 @@ func parseRefreshAnswer(raw []byte) (refreshed, error) {
 }
 
 // keySet returns the JSON Web Key Set that signs identities which are JWTs.
-func (b *Backend) keySet(ctx context.Context) ([]byte, error) {
+func (b *Backend) keySet(ctx context.Context) (_ []byte, err error) {
+	defer b.observe(OperationKeySet, &err)
 	base := NormalizeBaseURL(b.config.BaseURL)
 	_, raw, err := b.do(ctx, "read the key set of agent identities", http.MethodGet, base+"/wham/agent-identities/jwks", http.Header{}, nil)
 	return raw, err
@@ -279,7 +286,7 @@ func (b *Backend) do(ctx context.Context, doing, method, url string, header http
 		if cause := context.Cause(ctx); cause == errNoAnswer {
 			err = cause
 		}
-		return nil, nil, fmt.Errorf("%s at %s: %w", doing, request.URL.Host, err)
+		return nil, nil, fmt.Errorf("%s at %s: %w", doing, request.URL.Host, &unansweredError{err})
 	}
 	defer response.Body.Close()
 	b.config.Clock.Observe(response.Header.Get("Date"))

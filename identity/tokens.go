@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 )
@@ -16,9 +15,6 @@ var ErrLoginEnded = errors.New("the log-in has ended")
 // errRenewedTooOften keeps a backend that refuses every token from having one
 // refreshed for every request.
 var errRenewedTooOften = errors.New("what the backend refused was renewed a moment ago")
-
-// permanentCodes are the errors after which a refresh token is never good again.
-var permanentCodes = []string{"refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated"}
 
 const (
 	// refreshMargin is how long before its expiry a token is refreshed, at most
@@ -305,8 +301,8 @@ func (t *tokens) hasEnded(view *tokenView, refresh Secret) error {
 }
 
 func (t *tokens) refreshFailed(view *tokenView, refresh Secret, err error) error {
-	answer, ok := errors.AsType[*AnswerError](err)
-	if !ok || !slices.Contains(permanentCodes, answer.Code) {
+	answer, _ := errors.AsType[*AnswerError](err)
+	if !answer.permanent() {
 		t.notify(Event{Message: "the access token was not refreshed", Err: err})
 		return err
 	}

@@ -1,0 +1,80 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// Operation names what is asked of the backend.
+type Operation string
+
+// The operations.
+const (
+	OperationBiscuit       Operation = "biscuit"        // [Backend.Biscuit]
+	OperationRegisterAgent Operation = "register_agent" // [Backend.RegisterAgent]
+	OperationRegisterTask  Operation = "register_task"  // [Backend.RegisterTask]
+	OperationRefresh       Operation = "refresh"        // of the access token
+	OperationKeySet        Operation = "key_set"        // that signs identities which are JWTs
+)
+
+// Operations returns all operations.
+func Operations() []Operation {
+	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet}
+}
+
+// Result is what came of an [Operation], in one word.
+type Result string
+
+// The results.
+const (
+	ResultOK       Result = "ok"
+	ResultEnded    Result = "ended"     // refused for good: somebody has to log in again
+	ResultRefused  Result = "refused"   // the backend answered 4xx
+	ResultFailed   Result = "failed"    // the backend answered something else, or nothing that makes sense
+	ResultNoAnswer Result = "no_answer" // it was not reached, or did not answer in time
+	ResultCanceled Result = "canceled"  // given up here
+)
+
+// Results returns all results.
+func Results() []Result {
+	return []Result{ResultOK, ResultEnded, ResultRefused, ResultFailed, ResultNoAnswer, ResultCanceled}
+}
+
+// permanentCodes are the errors after which a refresh token is never good again.
+var permanentCodes = []string{"refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated"}
+
+func (e *AnswerError) permanent() bool { return e != nil && slices.Contains(permanentCodes, e.Code) }
+
+// observe is deferred by every operation.
+func (b *Backend) observe(o Operation, err *error) {
+	if b.config.Observe != nil {
+		b.config.Observe(o, resultOf(o, *err))
+	}
+}
+
+func resultOf(o Operation, err error) Result {
+	answer, answered := errors.AsType[*AnswerError](err)
+	switch {
+	case err == nil:
+		return ResultOK
+	case o == OperationRefresh && answer.permanent():
+		return ResultEnded
+	case answered && answer.Status/100 == 4:
+		return ResultRefused
+	case answered:
+		return ResultFailed
+	case errors.Is(err, context.Canceled):
+		return ResultCanceled
+	}
+	if _, ok := errors.AsType[*unansweredError](err); ok {
+		return ResultNoAnswer
+	}
+	return ResultFailed
+}
+
+// unansweredError says that a request got no answer at all.
+type unansweredError struct{ err error }
+
+func (e *unansweredError) Error() string { return e.err.Error() }
+func (e *unansweredError) Unwrap() error { return e.err }
