@@ -39,6 +39,12 @@ func (l clientListener) Accept() (net.Conn, error) {
 
 // turnAway answers a client for whom there is no place, and waits for nobody.
 func (p *Proxy) turnAway(c net.Conn) {
+	policy := p.current()
+	refused := refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
+		"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", policy.Limits.Connections)
+	if policy.Observe != nil {
+		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.status, Refused: refused.code, Reason: refused.message})
+	}
 	giveBack := p.turnedAway.take("", maxTurnedAway)
 	if giveBack == nil {
 		c.Close()
@@ -54,9 +60,7 @@ func (p *Proxy) turnAway(c net.Conn) {
 		if n, _ := c.Read(make([]byte, 512)); n == 0 {
 			return
 		}
-		refused := refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
-			"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", p.current().Limits.Connections)
-		p.current().Log.Warn().Str("refused", refused.code).Str("reason", refused.message).Msg("connection")
+		policy.Log.Warn().Str("refused", refused.code).Str("reason", refused.message).Msg("connection")
 		if refused.response(nil).Write(c) == nil && closeWrite(c) == nil {
 			_, _ = io.CopyN(io.Discard, c, maxUnread)
 		}

@@ -77,7 +77,8 @@ func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 		return p.reject(ctx, x, refuseTarget(err))
 	}
 	x.target = t
-	if x.policy.Intercept.Match(t.host, t.port) {
+	if pattern, ok := x.policy.Intercept.find(t.host, t.port); ok {
+		x.pattern = pattern.String()
 		return hijack(func(client net.Conn) { p.intercept(client, x) }), t.authority()
 	}
 	if x.policy.interceptsHost(t.host) {

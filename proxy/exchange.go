@@ -18,6 +18,7 @@ import (
 // says of it, and what the parts of the data path tell each other.
 type exchange struct {
 	http.ResponseWriter // counts what is sent to the client
+	watched
 
 	policy *policy
 	target target
@@ -64,7 +65,7 @@ func (x *exchange) WriteHeader(status int) {
 		return // net/http says it when the body is first read
 	}
 	if status >= 200 || status == http.StatusSwitchingProtocols {
-		x.status = status
+		x.answered(status)
 		if h := x.Header(); h["Content-Type"] == nil {
 			h["Content-Type"] = nil // or net/http guesses one
 		}
@@ -78,7 +79,7 @@ func (x *exchange) WriteHeader(status int) {
 // Write implements [http.ResponseWriter].
 func (x *exchange) Write(p []byte) (int, error) {
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.answered(http.StatusOK)
 	}
 	x.stall.begin()
 	n, err := x.ResponseWriter.Write(p)
@@ -108,7 +109,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	conn = withReplay(conn, rw.Reader)
-	if x.kind != kindTunnel { // whose bytes are counted by whoever copies them
+	if x.kind != KindTunnel { // whose bytes are counted by whoever copies them
 		conn = countingConn{conn, x}
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
@@ -154,7 +155,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 	switch {
 	case x.refused != nil:
 		event = l.Warn()
-	case x.kind == kindConnect: // each request inside has a line of its own
+	case x.kind == KindConnect: // each request inside has a line of its own
 		event = l.Debug()
 	}
 	if !event.Enabled() {

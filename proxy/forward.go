@@ -62,7 +62,7 @@ func outgoingURL(in *http.Request, x *exchange) *url.URL {
 		RawQuery:   in.URL.RawQuery,
 		ForceQuery: in.URL.ForceQuery,
 	}
-	if x.kind == kindPlain {
+	if x.kind == KindPlain {
 		out.Scheme = "http"
 	}
 	if out.EscapedPath() != x.path && !strings.HasPrefix(x.path, "//") {
@@ -170,7 +170,8 @@ func prepareUpgrade(res *http.Response) error {
 		return fmt.Errorf("the server switched to protocol %q, asked for was %q", got, asked)
 	}
 	x := exchangeOf(res.Request.Context())
-	x.status = res.StatusCode // ReverseProxy writes it to the connection itself,
+	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,
+	x.webSocket.Store(true)
 	res.Status = x.redactText(res.Status)
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
 		res.Body = upgradedBody{body, x.upgraded}

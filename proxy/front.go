@@ -8,19 +8,25 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// The kinds of exchange.
+// The kinds of exchange. They are words of the access log, and do not change.
 const (
-	kindRequest = "request" // inside an intercepted tunnel
-	kindPlain   = "plain"   // http:// through the proxy
-	kindTunnel  = "tunnel"  // CONNECT, not intercepted
-	kindConnect = "connect" // CONNECT, intercepted: the requests inside follow
+	KindRequest = "request" // inside an intercepted tunnel
+	KindPlain   = "plain"   // http:// through the proxy
+	KindTunnel  = "tunnel"  // CONNECT, not intercepted, or refused
+	KindConnect = "connect" // CONNECT, intercepted: the requests inside follow
+)
+
+// More kinds, for those who watch.
+const (
+	KindWebSocket  = "websocket"  // a request that was upgraded, while it is under way
+	KindConnection = "connection" // refused before it could ask for anything
 )
 
 // serveFront answers whatever is sent to the proxy's own port.
 func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
-	kind := kindPlain
+	kind := KindPlain
 	if r.Method == http.MethodConnect {
-		kind = kindTunnel
+		kind = KindTunnel
 	}
 	x := p.begin(w, r, kind)
 	defer p.end(x)
@@ -61,6 +67,7 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 		return
 	}
 	x.target, x.path = t, rawPath(r)
+	p.live.add(x)
 	if x.policy.interceptsHost(t.host) {
 		x.refuse(refuse(http.StatusForbidden, "plain_http_refused", "http_request_denied",
 			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.host))

@@ -78,12 +78,18 @@ func ParseHostPatterns(list []string) (HostPatterns, error) {
 
 // Match reports whether any pattern covers host and port.
 func (ps HostPatterns) Match(host, port string) bool {
+	_, ok := ps.find(host, port)
+	return ok
+}
+
+// find returns the first pattern that covers host and port.
+func (ps HostPatterns) find(host, port string) (HostPattern, bool) {
 	for _, p := range ps {
 		if p.Match(host, port) {
-			return true
+			return p, true
 		}
 	}
-	return false
+	return HostPattern{}, false
 }
 
 // namePort reports whether any pattern with a port covers host and port.

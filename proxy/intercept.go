@@ -14,6 +14,7 @@ import (
 type interceptedConn struct {
 	net.Conn
 	target   target
+	pattern  string // of Config.Intercept that the target matched
 	admitted admitted
 }
 
@@ -88,10 +89,11 @@ type interceptedKey struct{}
 // serveIntercepted answers one request inside an intercepted tunnel.
 func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
-	x := p.begin(w, r, kindRequest)
-	x.target, x.label = conn.target, conn.admitted.label
+	x := p.begin(w, r, KindRequest)
+	x.target, x.pattern, x.label = conn.target, conn.pattern, conn.admitted.label
 	x.path = rawPath(r)
 	defer p.end(x)
+	p.live.add(x)
 
 	if refused := x.policy.checkTunnel(conn); refused != nil {
 		refused.closes = true
@@ -133,7 +135,7 @@ func (pol *policy) checkTunnel(conn *interceptedConn) *refusal {
 // intercept serves an intercepted connection. It returns when the connection
 // is in the hands of the server.
 func (p *Proxy) intercept(client net.Conn, x *exchange) {
-	x.kind, x.status = kindConnect, http.StatusOK
+	x.kind, x.status = KindConnect, http.StatusOK
 	_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
 	if _, err := client.Write([]byte(connectEstablished)); err != nil {
 		x.failure = "the client is gone"
@@ -141,7 +143,7 @@ func (p *Proxy) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, admitted: admitted{admission: x.admitted}}
+	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: admitted{admission: x.admitted}}
 	if !p.intercepted.deliver(conn) {
 		x.failure = "the proxy is being stopped"
 		conn.Close()

@@ -118,7 +118,7 @@ func TestAccessLog(t *testing.T) {
 	}
 	var got []map[string]any
 	for _, entry := range entries(t, log) {
-		if entry["kind"] == kindConnect {
+		if entry["kind"] == KindConnect {
 			continue
 		}
 		if (entry["refused"] != nil) != (entry["reason"] != nil) || entry["duration"] == nil {

@@ -77,6 +77,9 @@ type Config struct {
 	ObserveDate func(date string)
 	// Audit, if set, is told of every decision before it is carried out.
 	Audit Auditor
+	// Observe, if set, is told how every exchange ended. It is called on the way
+	// of every request, so it must be quick.
+	Observe func(Outcome)
 	// Log gets a line for every exchange.
 	Log zerolog.Logger
 }
@@ -116,13 +119,14 @@ type Proxy struct {
 	wake     wakeWatch
 	serving  sync.WaitGroup // Serve calls and the intercepted server
 	running  *gauge         // exchanges and tunnels
+	live     *live          // those of them whose target is known
 }
 
 // New returns a proxy for config, which must have a Signer and Leaves. It
 // serves intercepted connections from now on; [Proxy.Shutdown] must be called
 // to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{intercepted: newInterceptListener(), running: newGauge(), born: time.Now()}
+	p := &Proxy{intercepted: newInterceptListener(), running: newGauge(), live: newLive(), born: time.Now()}
 	p.ctx, p.cut = context.WithCancelCause(context.Background())
 	p.places, p.labels, p.turnedAway = newSlots(), newSlots(), newSlots()
 	p.policy.Store(newPolicy(config, &p.own, nil))
@@ -249,6 +253,10 @@ func (p *Proxy) end(x *exchange) {
 		x.failure = "internal error"
 	}
 	x.log(&x.policy.Log)
+	p.live.end(x)
+	if x.policy.Observe != nil {
+		x.policy.Observe(x.outcome())
+	}
 	x.policy.release()
 	p.running.add(-1)
 	if v != nil {

@@ -30,7 +30,7 @@ type recovering struct{}
 func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
 	next, renewer := x.policy.upstream, x.policy.renewer
-	if x.kind != kindRequest {
+	if x.kind != KindRequest {
 		return next.RoundTrip(r)
 	}
 	if renewer == nil || x.auth.Keep {
