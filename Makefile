@@ -62,7 +62,7 @@ sbom:
 	@mkdir -p bin
 	$(GO) run $(CYCLONEDX) app -json -licenses -noserial -main cmd/agentproxy -output bin/agentproxy.cdx.json .
 
-## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex
+## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, promtool
 clients: $(CLIENTS)
 	@integration/clients/check.sh
 

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -29,28 +31,23 @@ func serveAdmin(ctx context.Context, l net.Listener, a *app) error {
 }
 
 // adminHandler answers how the proxy is. /healthz says that it runs, /readyz
-// whether it can sign, and if not, why.
+// whether it can sign, and if not, why, and /metrics counts for Prometheus.
 func adminHandler(a *app) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeStatus(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		auth, err := a.signer.Sign(r.Context(), a.probe())
+		scheme, err := a.ready(r.Context())
 		if err != nil {
 			writeStatus(w, http.StatusServiceUnavailable, map[string]string{
 				"status": "not ready", "code": string(signer.CodeOf(err)), "message": err.Error(),
 			})
 			return
 		}
-		if err := a.auditable(); err != nil {
-			writeStatus(w, http.StatusServiceUnavailable, map[string]string{
-				"status": "not ready", "code": "audit_failed", "message": err.Error(),
-			})
-			return
-		}
-		writeStatus(w, http.StatusOK, map[string]string{"status": "ready", "signs": string(auth.Scheme)})
+		writeStatus(w, http.StatusOK, map[string]string{"status": "ready", "signs": string(scheme)})
 	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
 	return newAdminGuard(a.config.adminEntrance, mux)
 }
 

@@ -33,6 +33,7 @@ type app struct {
 	agent     *identity.Agent
 	signer    signer.Signer
 	audit     *proxy.AuditFile // nil: off, or not opened yet
+	metrics   *metrics
 	now       func() time.Time
 }
 
@@ -50,7 +51,7 @@ func (c *command) load() (*app, error) {
 	c.notes.out = logWriter(format, c.stderr)
 	log := atLeastWarn(config.Log)
 	log.Format = "json"
-	return newApp(config, c.env, newLogger(log, &c.notes))
+	return newApp(config, c.env, newLogger(log, &c.notes), newMetrics())
 }
 
 // withApp returns a command that does its work with the app of the configuration
@@ -66,10 +67,11 @@ func (c *command) withApp(work func(ctx context.Context, a *app) error) func(*co
 	}
 }
 
-// newApp puts the parts together. What the agent does on its own is told to log.
+// newApp puts the parts together. What the agent does on its own is told to log,
+// and what the proxy does is counted in m.
 // The app must be closed.
-func newApp(config *config, env environment, log zerolog.Logger) (*app, error) {
-	a := &app{config: config, now: time.Now}
+func newApp(config *config, env environment, log zerolog.Logger, m *metrics) (*app, error) {
+	a := &app{config: config, now: time.Now, metrics: m}
 	a.clock = identity.NewClock(a.now, func(offset time.Duration) {
 		log.Warn().Stringer("offset", offset).Msg("this machine's clock differs from the backend's; time stamps are corrected, but set the clock")
 	})
@@ -88,6 +90,7 @@ func newApp(config *config, env environment, log zerolog.Logger) (*app, error) {
 		Transport:  a.transport,
 		Clock:      a.clock,
 		ABOM:       identity.NewABOM(versionName(), "cli", runtime.GOOS),
+		Observe:    a.metrics.observeBackend,
 	})
 	a.agent = identity.NewAgent(identity.AgentConfig{
 		Home:        a.home,
@@ -109,7 +112,7 @@ func newApp(config *config, env environment, log zerolog.Logger) (*app, error) {
 		},
 	})
 	var err error
-	if a.signer, err = config.newSigner(a.agent, env, a.now); err != nil {
+	if a.signer, err = config.newSigner(a.agent, env, a.now, a.metrics.count); err != nil {
 		a.close()
 		return nil, err
 	}
@@ -137,6 +140,7 @@ func (a *app) newProxy(ca *certs.Authority, who entrance, log zerolog.Logger) *p
 		Leaves:      ca,
 		Upstream:    a.config.upstream,
 		ObserveDate: a.clock.Observe,
+		Observe:     a.metrics.observe,
 		Log:         log,
 
 		ClientToken:  who.token,
@@ -184,6 +188,19 @@ func isTerminal(w any) bool {
 // probe is the request by which is seen whether the proxy can sign.
 func (a *app) probe() signer.Request {
 	return signer.Request{Host: "chatgpt.com", Path: "/backend-api/codex/responses"}
+}
+
+// ready says what kind of credential a request would get now, or why it would
+// be refused.
+func (a *app) ready(ctx context.Context) (signer.Scheme, error) {
+	auth, err := a.signer.Sign(ctx, a.probe())
+	if err == nil {
+		err = a.auditable()
+	}
+	if err != nil {
+		return "", err
+	}
+	return auth.Scheme, nil
 }
 
 // describe says in a few words as whom the proxy signs, or why it cannot. It

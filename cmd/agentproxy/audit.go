@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // openAudit opens the audit log, if one is configured.
@@ -28,10 +29,16 @@ func (a *app) closeAudit() {
 	}
 }
 
+// auditFailed is the code of requests that are refused for want of an audit log.
+const auditFailed signer.Code = "audit_failed"
+
 // auditable says why requests would be refused for want of an audit log.
 func (a *app) auditable() error {
 	if a.audit == nil || a.config.Audit.OnFailure == auditContinue {
 		return nil
 	}
-	return a.audit.Check(time.Now())
+	if err := a.audit.Check(time.Now()); err != nil {
+		return &signer.Error{Code: auditFailed, Message: err.Error(), Err: err}
+	}
+	return nil
 }

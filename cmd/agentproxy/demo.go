@@ -59,7 +59,7 @@ func (c *command) demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := newApp(config, environment{lookup: noVariable}, zerolog.Nop())
+	a, err := newApp(config, environment{lookup: noVariable}, zerolog.Nop(), newMetrics())
 	if err != nil {
 		return err
 	}

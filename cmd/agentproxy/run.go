@@ -49,7 +49,7 @@ Warnings go to standard error; --log names a file for everything.`,
 				return err
 			}
 			defer closeLog()
-			a, err := newApp(config, c.env, log)
+			a, err := newApp(config, c.env, log, newMetrics())
 			if err != nil {
 				return err
 			}

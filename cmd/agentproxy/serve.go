@@ -30,7 +30,7 @@ audit log anew.`,
 				return err
 			}
 			log := newLogger(config.Log, c.stderr)
-			a, err := newApp(config, c.env, log)
+			a, err := newApp(config, c.env, log, newMetrics())
 			if err != nil {
 				return err
 			}
@@ -59,6 +59,7 @@ func (c *command) serve(ctx context.Context, a *app, log zerolog.Logger) error {
 	}
 	defer listener.Close()
 	p := a.newProxy(ca, a.config.entrance, log)
+	a.metrics.registry.MustRegister(&stateCollector{app: a, proxy: p, ca: ca})
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Serve(listener) })

@@ -109,11 +109,15 @@ func lookPathError(program string, err error) error {
 	return fmt.Errorf("%s: %w; name a program that is installed, or its path", program, causeOf(errors.Unwrap(err)))
 }
 
+// countSigner has what comes of asking a signer counted under a name.
+type countSigner func(name string, s signer.Renewer) signer.Renewer
+
 // newSigner returns the signer of the configuration, for agent.
-func (c *config) newSigner(agent *identity.Agent, env environment, now func() time.Time) (signer.Signer, error) {
+func (c *config) newSigner(agent *identity.Agent, env environment, now func() time.Time, count countSigner) (signer.Signer, error) {
 	build := signerBuilder{
-		bearer:    signer.NewBearer(agent),
-		assertion: signer.NewAgentAssertion(agent, now),
+		bearer:    count(useBearer, signer.NewBearer(agent)),
+		assertion: count(useAssertion, signer.NewAgentAssertion(agent, now)),
+		count:     count,
 		onFailure: c.Signer.Default.OnFailure,
 		env:       env,
 		now:       now,
@@ -134,6 +138,7 @@ func (c *config) newSigner(agent *identity.Agent, env environment, now func() ti
 
 type signerBuilder struct {
 	bearer, assertion signer.Signer
+	count             countSigner
 	onFailure         string
 	env               environment
 	now               func() time.Time
@@ -154,13 +159,13 @@ func (b signerBuilder) signer(r signerRule) signer.Signer {
 	case useAssertion:
 		s = b.assertion
 	case useCommand:
-		s = signer.NewCommand(r.Command, b.now)
+		s = b.count(useCommand, signer.NewCommand(r.Command, b.now))
 		bearer = s
 	case useToken:
 		if r.TokenEnv != "" {
-			s = signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup)
+			s = b.count(useToken, signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup))
 		} else {
-			s = signer.NewTokenFromFile(r.TokenFile)
+			s = b.count(useToken, signer.NewTokenFromFile(r.TokenFile))
 		}
 		bearer = s
 	default:

@@ -7,6 +7,8 @@ needed=(curl=curl openssl=openssl python3=python3 git=git gcc=gcc npm=npm ip=ipr
 # of the laptop: stores of CAs, shells, man pages, systemd
 needed+=(certutil=libnss3-tools update-ca-certificates=ca-certificates unshare=util-linux fish=fish zsh=zsh man=man-db mandoc=mandoc
   systemd-analyze=systemd systemd-socket-activate=systemd)
+# of watching: Prometheus' own checks, a browser
+needed+=(promtool=prometheus chromium=chromium)
 
 missing=()
 for entry in "${needed[@]}"; do
@@ -21,4 +23,10 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 [[ " ${missing[*]} " == *" gcc "* ]] && missing+=(libc6-dev)
+# No package that comes with a service is to start it.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod 755 /usr/sbin/policy-rc.d
+fi
 apt-get install -y -qq --no-install-recommends "${missing[@]}"

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/proxy"
+)
+
+// stateTimeout bounds how long those who look wait for the answer to whether
+// the proxy can sign.
+const stateTimeout = 5 * time.Second
+
+// stateCollector looks at the proxy's state whenever somebody asks for the
+// metrics. What it says then is true, and costs no request anything.
+type stateCollector struct {
+	app   *app
+	proxy *proxy.Proxy
+	ca    *certs.Authority
+}
+
+var _ prometheus.Collector = (*stateCollector)(nil)
+
+var (
+	readyDesc = prometheus.NewDesc("agentproxy_ready",
+		"1 if requests can be signed, else 0.", nil, nil)
+	runningDesc = prometheus.NewDesc("agentproxy_exchanges_in_flight",
+		"Requests, WebSockets and tunnels that are under way.", []string{"kind"}, nil)
+	receivedDesc = prometheus.NewDesc("agentproxy_received_bytes_total",
+		"Bytes of bodies, WebSockets and tunnels received from clients.", []string{"kind"}, nil)
+	sentDesc = prometheus.NewDesc("agentproxy_sent_bytes_total",
+		"Bytes of bodies, WebSockets and tunnels sent to clients.", []string{"kind"}, nil)
+	tokenExpiryDesc = prometheus.NewDesc("agentproxy_token_expiry_timestamp_seconds",
+		"When the log-in's access token expires; absent if there is none or it does not say.", nil, nil)
+	loginEndedDesc = prometheus.NewDesc("agentproxy_login_ended",
+		"1 if the log-in cannot be refreshed any more, so that somebody has to log in again, else 0.", nil, nil)
+	caExpiryDesc = prometheus.NewDesc("agentproxy_ca_expiry_timestamp_seconds",
+		"When the certificate authority expires.", nil, nil)
+	clockDesc = prometheus.NewDesc("agentproxy_clock_offset_seconds",
+		"How far the backend's clock is ahead of this machine's, 0 if by less than matters.", nil, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (c *stateCollector) Describe(descs chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		readyDesc, runningDesc, receivedDesc, sentDesc, tokenExpiryDesc, loginEndedDesc, caExpiryDesc, clockDesc,
+	} {
+		descs <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *stateCollector) Collect(metrics chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(d *prometheus.Desc, value int64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+	}
+	// The library has no context to give.
+	ctx, cancel := context.WithTimeout(context.Background(), stateTimeout)
+	defer cancel()
+	_, err := c.app.ready(ctx)
+	gauge(readyDesc, oneIf(err == nil))
+	traffic := c.proxy.Traffic()
+	for kind, n := range traffic.Running {
+		gauge(runningDesc, float64(n), kind)
+	}
+	for kind, bytes := range traffic.Bytes {
+		counter(receivedDesc, bytes.Received, kind)
+		counter(sentDesc, bytes.Sent, kind)
+	}
+	if expiry, err := c.app.agent.TokenExpiry(ctx); err == nil && !expiry.IsZero() {
+		gauge(tokenExpiryDesc, float64(expiry.Unix()))
+	}
+	gauge(loginEndedDesc, oneIf(c.app.agent.LoginEnded(ctx) != nil))
+	gauge(caExpiryDesc, float64(c.ca.Certificate().NotAfter.Unix()))
+	gauge(clockDesc, c.app.clock.Offset().Seconds())
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
