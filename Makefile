@@ -44,6 +44,7 @@ unit: clients
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 10m ./... 2>&1 | tee "$$log"; \
 	if ! grep -q '^ok ' "$$log"; then echo "no test ran"; exit 1; fi
+	cd integration/deploy && $(GO) test -count=1 ./...
 
 # What does cryptography, in FIPS 140-3 mode.
 test-fips:

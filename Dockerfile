@@ -1,0 +1,36 @@
+# One static binary and what it needs: root certificates, a user, two directories.
+# Nothing is downloaded but Go modules. Build it with
+#
+#   docker build --build-arg VERSION=v1.2.3 --build-arg COMMIT=$(git rev-parse --short=12 HEAD) -t agentproxy .
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=""
+ARG COMMIT=unknown
+RUN make build VERSION="$VERSION" COMMIT="$COMMIT"
+RUN mkdir -p /image/etc /image/state /image/shared && \
+    chmod 0700 /image/state && \
+    echo 'agentproxy:x:65532:65532:agentproxy:/var/lib/agentproxy:/agentproxy' > /image/etc/passwd && \
+    echo 'agentproxy:x:65532:' > /image/etc/group
+
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /image/etc/ /etc/
+# What is kept, and what is handed to the agent's container: both can be volumes.
+COPY --from=build --chown=65532:65532 /image/state /var/lib/agentproxy
+COPY --from=build --chown=65532:65532 /image/shared /shared
+COPY --from=build /src/bin/agentproxy /agentproxy
+LABEL org.opencontainers.image.title="agentproxy"
+LABEL org.opencontainers.image.description="Signs what coding agents send to ChatGPT, and keeps the credential from them"
+LABEL org.opencontainers.image.licenses="Apache-2.0"
+ENV HOME=/var/lib/agentproxy
+ENV AGENTPROXY_STATE_DIR=/var/lib/agentproxy
+# Where a log-in is mounted, if one is.
+ENV CODEX_HOME=/run/secrets/codex
+USER 65532:65532
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=20s --start-period=1m --start-interval=1s CMD ["/agentproxy", "check", "--ready"]
+ENTRYPOINT ["/agentproxy"]
+CMD ["serve"]
