@@ -14,6 +14,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -162,8 +163,13 @@ func streamThrough(ctx context.Context, client *http.Client, n int, begun func()
 
 // readStream reads a stream of n events, and calls each with their number so far.
 func readStream(ctx context.Context, client *http.Client, label string, n int, each func(events int) error) error {
-	url := fmt.Sprintf("https://chatgpt.com/backend-api/test/sse?n=%d&interval_ms=50&label=%s", n, label)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	query := url.Values{"n": {fmt.Sprint(n)}, "interval_ms": {"50"}, "label": {label}}
+	return readEvents(ctx, client, query, n, each)
+}
+
+// readEvents reads the stream of n events that query asks for.
+func readEvents(ctx context.Context, client *http.Client, query url.Values, n int, each func(events int) error) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://chatgpt.com/backend-api/test/sse?"+query.Encode(), nil)
 	if err != nil {
 		return err
 	}

@@ -139,6 +139,25 @@ type proxy struct {
 	ca      string // the path of its CA
 	env     []string
 	process *os.Process
+	log     *lockedLog
+}
+
+// lockedLog is a log that may be read while it is written.
+type lockedLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedLog) add(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.WriteString(line)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 var listening = regexp.MustCompile(`^agentproxy: listening on (\S+), signing as .*, CA (.+)$`)
@@ -168,14 +187,14 @@ func (f *fixture) start(t *testing.T, argv ...string) *proxy {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var log bytes.Buffer // read once ended is closed
+	log := new(lockedLog)
 	ready, ended := make(chan []string, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
 		lines := bufio.NewReader(stderr)
 		for {
 			line, err := lines.ReadString('\n')
-			log.WriteString(line)
+			log.add(line)
 			if m := listening.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
 				ready <- m
 			}
@@ -205,7 +224,7 @@ func (f *fixture) start(t *testing.T, argv ...string) *proxy {
 	})
 	select {
 	case m := <-ready:
-		return &proxy{fixture: f, addr: m[1], ca: m[2], process: cmd.Process}
+		return &proxy{fixture: f, addr: m[1], ca: m[2], process: cmd.Process, log: log}
 	case <-ended:
 		t.Fatal("agentproxy serve did not start")
 	case <-time.After(20 * time.Second):

@@ -96,8 +96,8 @@ func (c UpstreamConfig) proxyFunc() func(*url.URL) (*url.URL, error) {
 	return c.ProxyByURL.ProxyFunc()
 }
 
-// equal reports whether servers are reached in the same way.
-func (c UpstreamConfig) equal(other UpstreamConfig) bool {
+// Equal reports whether servers are reached in the same way.
+func (c UpstreamConfig) Equal(other UpstreamConfig) bool {
 	sameProxy := c.Proxy == other.Proxy || c.Proxy != nil && other.Proxy != nil && c.Proxy.String() == other.Proxy.String()
 	return sameProxy && c.ProxyByURL == other.ProxyByURL && c.RootCAs.Equal(other.RootCAs) &&
 		maps.Equal(c.ConnectTo, other.ConnectTo) && slices.Equal(c.AllowPrivate, other.AllowPrivate)

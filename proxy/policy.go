@@ -24,7 +24,7 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
 	pol := &policy{Config: config, refs: newRefs(), clients: newClients(config)}
 	pol.renewer, _ = config.Signer.(signer.Renewer)
-	if former != nil && former.Upstream.equal(config.Upstream) {
+	if former != nil && former.Upstream.Equal(config.Upstream) {
 		pol.upstream = former.upstream
 		pol.upstream.hold()
 	} else {

@@ -49,6 +49,9 @@ func OpenTokenFile(path string) (*TokenFile, error) {
 	return f, nil
 }
 
+// Path returns the path of the file.
+func (f *TokenFile) Path() string { return f.path }
+
 // Token returns a token that stands in the file for label, and not as a hash.
 func (f *TokenFile) Token(label string) (string, bool) {
 	lines, _, err := readTokenFile(f.path)
@@ -120,6 +123,14 @@ func (f *TokenFile) look(log *zerolog.Logger) {
 		f.mistake = err.Error()
 		log.Warn().AnErr("error", err).Msg("the tokens file has changed and cannot be used; the tokens that were in it still hold")
 	}
+}
+
+// Reread reads the file now, whether or not it seems to have changed. If there is
+// a mistake in it, what was read before holds.
+func (f *TokenFile) Reread() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reread()
 }
 
 // reread reads the file. If there is a mistake in it, what was read before

@@ -10,16 +10,17 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
 // serveAdmin serves the admin listener until ctx ends.
-func serveAdmin(ctx context.Context, l net.Listener, a *app) error {
+func serveAdmin(ctx context.Context, l net.Listener, r *reloader) error {
 	server := &http.Server{
-		Handler:           adminHandler(a),
+		Handler:           adminHandler(r),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
-		ConnContext:       a.config.adminEntrance.users.ConnContext,
+		ConnContext:       proxy.Users(nil).ConnContext,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
@@ -32,12 +33,14 @@ func serveAdmin(ctx context.Context, l net.Listener, a *app) error {
 
 // adminHandler answers how the proxy is. /healthz says that it runs, /readyz
 // whether it can sign, and if not, why, and /metrics counts for Prometheus.
-func adminHandler(a *app) http.Handler {
+func adminHandler(apps *reloader) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeStatus(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		a, done := apps.use()
+		defer done()
 		scheme, err := a.ready(r.Context())
 		if err != nil {
 			writeStatus(w, http.StatusServiceUnavailable, map[string]string{
@@ -47,8 +50,12 @@ func adminHandler(a *app) http.Handler {
 		}
 		writeStatus(w, http.StatusOK, map[string]string{"status": "ready", "signs": string(scheme)})
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
-	return newAdminGuard(a.config.adminEntrance, mux)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(apps.app.metrics.registry, promhttp.HandlerOpts{}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a, done := apps.use()
+		defer done()
+		newAdminGuard(a.config.adminEntrance, mux).ServeHTTP(w, r)
+	})
 }
 
 func writeStatus(w http.ResponseWriter, status int, body map[string]string) {

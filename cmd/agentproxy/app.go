@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
+	"reflect"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,18 +24,24 @@ import (
 )
 
 // app is what a configuration amounts to: the parts that commands put together.
+// serve replaces it when the configuration changes.
 type app struct {
-	config    *config
-	home      *identity.Home
-	store     identity.Store
-	backend   *identity.Backend
-	transport *http.Transport // of the program's own requests
-	clock     *identity.Clock
-	agent     *identity.Agent
-	signer    signer.Signer
-	audit     *proxy.AuditFile // nil: off, or not opened yet
-	metrics   *metrics
-	now       func() time.Time
+	config   *config
+	env      environment
+	log      zerolog.Logger
+	clock    *identity.Clock
+	*account // whom the configuration acts as
+	signer   signer.Signer
+	audit    *auditLog        // nil: off, or not opened yet
+	ca       *certs.Authority // nil: not opened yet
+	metrics  *metrics
+	now      func() time.Time
+
+	// logInForce is the log of the app in force: that of all who live on when an
+	// app is replaced.
+	logInForce *atomic.Pointer[zerolog.Logger]
+	// looking are those who look at the app besides the proxy.
+	looking sync.WaitGroup
 }
 
 // load reads the configuration that the command line names, for a command that
@@ -67,71 +74,63 @@ func (c *command) withApp(work func(ctx context.Context, a *app) error) func(*co
 	}
 }
 
-// newApp puts the parts together. What the agent does on its own is told to log,
-// and what the proxy does is counted in m.
-// The app must be closed.
+// newApp puts the parts together. What goes on without a request is told to log,
+// and what the proxy does is counted in m. The app must be closed.
 func newApp(config *config, env environment, log zerolog.Logger, m *metrics) (*app, error) {
-	a := &app{config: config, now: time.Now, metrics: m}
+	a := &app{config: config, env: env, log: log, metrics: m, now: time.Now, logInForce: new(atomic.Pointer[zerolog.Logger])}
+	a.logInForce.Store(&log)
 	a.clock = identity.NewClock(a.now, func(offset time.Duration) {
-		log.Warn().Stringer("offset", offset).Msg("this machine's clock differs from the backend's; time stamps are corrected, but set the clock")
+		a.logInForce.Load().Warn().Stringer("offset", offset).Msg("this machine's clock differs from the backend's; time stamps are corrected, but set the clock")
 	})
-	a.home = identity.OpenHome(config.Identity.CodexHome).WithKeyring()
-	a.store = identity.NewFileStore(filepath.Join(config.StateDir, "identity.json"))
-	switch {
-	case config.Identity.File != "":
-		a.store = identity.NewGivenFile(config.Identity.File)
-	case config.Identity.Store == storeKeyring:
-		a.store = identity.NewKeyringStore(config.StateDir)
+	a.account = a.newAccount(config.account())
+	return a, a.makeSigner()
+}
+
+// next returns the app that is to follow a, for another configuration. It shares
+// the parts that are configured the same, with what they know and remember.
+func (a *app) next(config *config, log zerolog.Logger) (*app, error) {
+	n := &app{config: config, env: a.env, log: log, metrics: a.metrics, clock: a.clock, now: a.now, logInForce: a.logInForce}
+	if settings := config.account(); settings.equal(a.account.settings) {
+		n.account = a.account
+		n.account.users.join()
+	} else {
+		n.account = n.newAccount(settings)
 	}
-	a.transport = proxy.NewTransport(config.upstream)
-	a.backend = identity.NewBackend(identity.BackendConfig{
-		BaseURL:    config.ChatGPT.BaseURL,
-		RefreshURL: env.get("CODEX_REFRESH_TOKEN_URL_OVERRIDE"),
-		Transport:  a.transport,
-		Clock:      a.clock,
-		ABOM:       identity.NewABOM(versionName(), "cli", runtime.GOOS),
-		Observe:    a.metrics.observeBackend,
-	})
-	a.agent = identity.NewAgent(identity.AgentConfig{
-		Home:        a.home,
-		WorkspaceID: config.Identity.WorkspaceID,
-		StateDir:    config.StateDir,
-		Store:       a.store,
-		Backend:     a.backend,
-		Register:    config.Identity.Register,
-		Clock:       a.clock,
-		Notify: func(e identity.Event) {
-			if errors.Is(e.Err, context.Canceled) {
-				return // it is this program that ends
-			}
-			event := log.Info()
-			if e.Err != nil {
-				event = log.Warn().AnErr("error", e.Err)
-			}
-			event.Msg(e.Message)
-		},
-	})
-	var err error
-	if a.signer, err = config.newSigner(a.agent, env, a.now, a.metrics.count); err != nil {
-		a.close()
+	if n.account == a.account && reflect.DeepEqual(config.Signer, a.config.Signer) {
+		n.signer = a.signer
+	} else if err := n.makeSigner(); err != nil {
 		return nil, err
 	}
-	return a, nil
+	if err := n.openAudit(a); err != nil {
+		n.close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (a *app) makeSigner() (err error) {
+	if a.signer, err = a.config.newSigner(a.agent, a.env, a.now, a.metrics.count); err != nil {
+		a.close()
+	}
+	return err
 }
 
 // close ends what the app is doing. The contexts given to its parts must have
 // ended.
 func (a *app) close() {
-	a.agent.Close()
-	a.transport.CloseIdleConnections()
+	a.looking.Wait()
+	a.closeAudit()
+	a.account.close()
 }
 
-func (a *app) caConfig() certs.Config {
-	return certs.Config{Dir: filepath.Join(a.config.StateDir, "ca"), Hosts: a.config.ChatGPT.Hosts, Now: a.now}
+func (a *app) caConfig() certs.Config { return a.config.caConfig(a.now) }
+
+func (c *config) caConfig(now func() time.Time) certs.Config {
+	return certs.Config{Dir: filepath.Join(c.StateDir, "ca"), Hosts: c.ChatGPT.Hosts, Now: now}
 }
 
-// newProxy returns the proxy of the configuration, for those whom who lets in.
-func (a *app) newProxy(ca *certs.Authority, who entrance, log zerolog.Logger) *proxy.Proxy {
+// proxyConfig returns the configuration of the proxy, for those whom who lets in.
+func (a *app) proxyConfig(ca *certs.Authority, who entrance) proxy.Config {
 	config := proxy.Config{
 		Intercept:   a.config.intercept,
 		OtherHosts:  a.config.other,
@@ -141,7 +140,7 @@ func (a *app) newProxy(ca *certs.Authority, who entrance, log zerolog.Logger) *p
 		Upstream:    a.config.upstream,
 		ObserveDate: a.clock.Observe,
 		Observe:     a.metrics.observe,
-		Log:         log,
+		Log:         a.log,
 
 		ClientToken:  who.token,
 		ClientTokens: who.tokens,
@@ -152,7 +151,7 @@ func (a *app) newProxy(ca *certs.Authority, who entrance, log zerolog.Logger) *p
 	if a.audit != nil {
 		config.Audit = a.audit
 	}
-	return proxy.New(config)
+	return config
 }
 
 // atLeastWarn returns c without what is not a warning.

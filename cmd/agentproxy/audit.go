@@ -3,28 +3,51 @@ package main
 import (
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// openAudit opens the audit log, if one is configured.
-func (a *app) openAudit(log zerolog.Logger) (err error) {
-	if a.config.Audit.File == "" {
+// auditLog is an audit log that apps which follow one another share while it is
+// configured the same.
+type auditLog struct {
+	*proxy.AuditFile
+	settings auditSettings
+	users    users
+}
+
+type auditSettings struct {
+	audit auditConfig
+	log   logConfig // is told when the file cannot be written
+}
+
+// openAudit opens the audit log, if one is configured. former, the app before
+// this one, may have it open already; nil if there was none.
+func (a *app) openAudit(former *app) error {
+	settings := auditSettings{a.config.Audit, a.config.Log}
+	if settings.audit.File == "" {
 		return nil
 	}
-	a.audit, err = proxy.OpenAuditFile(proxy.AuditFileConfig{
-		Path:     a.config.Audit.File,
-		Sync:     a.config.Audit.Fsync,
-		Continue: a.config.Audit.OnFailure == auditContinue,
-		Log:      log,
+	if former != nil && former.audit != nil && former.audit.settings == settings {
+		a.audit = former.audit
+		a.audit.users.join()
+		return nil
+	}
+	file, err := proxy.OpenAuditFile(proxy.AuditFileConfig{
+		Path:     settings.audit.File,
+		Sync:     settings.audit.Fsync,
+		Continue: settings.audit.OnFailure == auditContinue,
+		Log:      a.log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	a.audit = &auditLog{AuditFile: file, settings: settings}
+	a.audit.users.join()
+	return nil
 }
 
 func (a *app) closeAudit() {
-	if a.audit != nil {
+	if a.audit != nil && a.audit.users.leave() {
 		_ = a.audit.Close() // every line was written as it came
 	}
 }

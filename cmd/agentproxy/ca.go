@@ -64,7 +64,8 @@ func newCARotateCommand(c *command) *cobra.Command {
 		Use:   "rotate",
 		Short: "Replace the CA by a new one, for the configured hosts",
 		Long: `Replace the CA by a new one, for the configured hosts. A running proxy keeps
-the old one until it is restarted, and clients have to be given the new one.
+the old one until it reloads (SIGHUP) or is restarted, and clients have to be
+given the new one.
 
 So that no client notices, prepare it: rotate --prepare makes the next CA, and
 from then on export, env and run hand out both certificates while the proxy goes
@@ -93,7 +94,7 @@ rotate --discard replaces both at once.`,
 }
 
 func (c *command) rotateCA(a *app, prepare, discard bool) error {
-	rotate, next := certs.Rotate, "restart the proxy, and its clients with the new CA"
+	rotate, next := certs.Rotate, "have the proxy reload (SIGHUP) or restart it, and start its clients anew with the new CA"
 	if prepare {
 		rotate, next = certs.Prepare, "give both certificates to all clients (agentproxy ca export), then run agentproxy ca rotate"
 	}

@@ -35,6 +35,9 @@ type config struct {
 	entrance      entrance // of clients
 	adminEntrance entrance
 	upstream      proxy.UpstreamConfig
+
+	source *configSource
+	read   func(path string) ([]byte, error) // of the files that keys name
 }
 
 type chatgptConfig struct {
@@ -157,10 +160,17 @@ func (e *configError) Unwrap() error { return e.err }
 // loadConfig reads the configuration from path, or the defaults where path is
 // "", lets the environment override the top-level scalars, and checks all.
 func loadConfig(path string, env environment) (*config, error) {
+	return readConfig(path, env, os.ReadFile)
+}
+
+// readConfig is loadConfig by way of read, which is asked for the configuration
+// and for what it names but looks after itself.
+func readConfig(path string, env environment, read func(path string) ([]byte, error)) (*config, error) {
 	c := defaultConfig()
 	source := &configSource{name: "configuration", from: make(map[string]string)}
+	c.source, c.read = source, read
 	if path != "" {
-		raw, err := os.ReadFile(path)
+		raw, err := read(path)
 		if err != nil {
 			return nil, &configError{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", causeOf(err))}
 		}

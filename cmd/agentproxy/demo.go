@@ -17,6 +17,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	"github.com/agentproxy/agentproxy/proxy"
 )
 
 func newDemoCommand(c *command) *cobra.Command {
@@ -83,7 +84,7 @@ func (c *command) demo(ctx context.Context) (err error) {
 		return err
 	}
 	token := newToken()
-	p := a.newProxy(ca, entrance{token: token}, zerolog.Nop())
+	p := proxy.New(a.proxyConfig(ca, entrance{token: token}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
 	defer func() { err = errors.Join(err, shutdown(p, canceled()), <-serving) }()

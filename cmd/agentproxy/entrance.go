@@ -34,6 +34,16 @@ func (e entrance) tokenFor(label string) (string, error) {
 	return token, nil
 }
 
+// keepTokens has e go on with the tokens file of former if it is the same, with
+// what that remembers.
+func (e *entrance) keepTokens(former entrance) error {
+	if e.tokens == nil || former.tokens == nil || e.tokens.Path() != former.tokens.Path() {
+		return nil
+	}
+	e.tokens = former.tokens
+	return e.tokens.Reread()
+}
+
 // ownUser returns the user that this program runs as, where the system can tell
 // whose a connection is.
 func ownUser() proxy.Users {
@@ -51,13 +61,14 @@ func (c *config) validateClients(environment) (key string, err error) {
 	); err != nil {
 		return key, err
 	}
-	if c.entrance.token, key, err = readToken("clients.token", c.Clients.Token, c.Clients.TokenFile, "a URL"); err != nil {
+	if c.entrance.token, key, err = c.readToken("clients.token", c.Clients.Token, c.Clients.TokenFile, "a URL"); err != nil {
 		return key, err
 	}
 	if c.Clients.TokensFile != "" {
 		if c.entrance.tokens, err = proxy.OpenTokenFile(c.Clients.TokensFile); err != nil {
 			return "clients.tokens_file", err
 		}
+		_, _ = c.read(c.Clients.TokensFile) // for whoever watches what is read
 	}
 	network, address, err := listenAddress(c.Listen)
 	if err != nil {
@@ -86,7 +97,7 @@ func (c *config) validateAdmin(environment) (key string, err error) {
 	if key, err := atMostOne(variable{"admin_token", c.AdminToken}, variable{"admin_token_file", c.AdminTokenFile}); err != nil {
 		return key, err
 	}
-	if c.adminEntrance.token, key, err = readToken("admin_token", c.AdminToken, c.AdminTokenFile, "a header"); err != nil {
+	if c.adminEntrance.token, key, err = c.readToken("admin_token", c.AdminToken, c.AdminTokenFile, "a header"); err != nil {
 		return key, err
 	}
 	if c.Admin == "" {
@@ -122,10 +133,10 @@ func atMostOne(keys ...variable) (key string, err error) {
 
 // readToken returns the token that is set at key, or is in the file that is
 // named at key_file. It has to stand in place, such as a URL.
-func readToken(key, token, file, place string) (read, wrongKey string, err error) {
+func (c *config) readToken(key, token, file, place string) (read, wrongKey string, err error) {
 	if file != "" {
 		key += "_file"
-		raw, err := os.ReadFile(file)
+		raw, err := c.read(file)
 		if err != nil {
 			return "", key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, causeOf(err))
 		}

@@ -29,8 +29,8 @@ func onHangup(log zerolog.Logger, renew func() error) (stop func()) {
 	}
 }
 
-// hangup renews what can be renewed without a restart.
-func (a *app) hangup() error {
+// reopenAudit opens the audit log anew, after its file was moved away.
+func (a *app) reopenAudit() error {
 	if a.audit == nil {
 		return nil
 	}

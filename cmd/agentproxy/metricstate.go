@@ -5,9 +5,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/agentproxy/agentproxy/certs"
-	"github.com/agentproxy/agentproxy/proxy"
 )
 
 // stateTimeout bounds how long those who look wait for the answer to whether
@@ -16,11 +13,7 @@ const stateTimeout = 5 * time.Second
 
 // stateCollector looks at the proxy's state whenever somebody asks for the
 // metrics. What it says then is true, and costs no request anything.
-type stateCollector struct {
-	app   *app
-	proxy *proxy.Proxy
-	ca    *certs.Authority
-}
+type stateCollector struct{ apps *reloader }
 
 var _ prometheus.Collector = (*stateCollector)(nil)
 
@@ -63,9 +56,11 @@ func (c *stateCollector) Collect(metrics chan<- prometheus.Metric) {
 	// The library has no context to give.
 	ctx, cancel := context.WithTimeout(context.Background(), stateTimeout)
 	defer cancel()
-	_, err := c.app.ready(ctx)
+	a, done := c.apps.use()
+	defer done()
+	_, err := a.ready(ctx)
 	gauge(readyDesc, oneIf(err == nil))
-	traffic := c.proxy.Traffic()
+	traffic := c.apps.proxy.Traffic()
 	for kind, n := range traffic.Running {
 		gauge(runningDesc, float64(n), kind)
 	}
@@ -73,12 +68,12 @@ func (c *stateCollector) Collect(metrics chan<- prometheus.Metric) {
 		counter(receivedDesc, bytes.Received, kind)
 		counter(sentDesc, bytes.Sent, kind)
 	}
-	if expiry, err := c.app.agent.TokenExpiry(ctx); err == nil && !expiry.IsZero() {
+	if expiry, err := a.agent.TokenExpiry(ctx); err == nil && !expiry.IsZero() {
 		gauge(tokenExpiryDesc, float64(expiry.Unix()))
 	}
-	gauge(loginEndedDesc, oneIf(c.app.agent.LoginEnded(ctx) != nil))
-	gauge(caExpiryDesc, float64(c.ca.Certificate().NotAfter.Unix()))
-	gauge(clockDesc, c.app.clock.Offset().Seconds())
+	gauge(loginEndedDesc, oneIf(a.agent.LoginEnded(ctx) != nil))
+	gauge(caExpiryDesc, float64(a.ca.Certificate().NotAfter.Unix()))
+	gauge(clockDesc, a.clock.Offset().Seconds())
 }
 
 func oneIf(b bool) float64 {

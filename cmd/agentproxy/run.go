@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/proxy"
 )
 
 // runLabel is the session label of the command that run runs. It is the one
@@ -54,12 +55,11 @@ Warnings go to standard error; --log names a file for everything.`,
 				return err
 			}
 			defer a.close()
-			if err := a.openAudit(log); err != nil {
+			if err := a.openAudit(nil); err != nil {
 				return err
 			}
-			defer a.closeAudit()
-			defer onHangup(log, a.hangup)()
-			return c.runThrough(cmd.Context(), a, log, args, keepHome)
+			defer onHangup(log, a.reopenAudit)()
+			return c.runThrough(cmd.Context(), a, args, keepHome)
 		},
 	}
 	c.configFlag(cmd)
@@ -83,7 +83,7 @@ func (c *command) runLogger(config logConfig, file string) (log zerolog.Logger, 
 }
 
 // runThrough runs args through a proxy of its own.
-func (c *command) runThrough(ctx context.Context, a *app, log zerolog.Logger, args []string, keepHome bool) (err error) {
+func (c *command) runThrough(ctx context.Context, a *app, args []string, keepHome bool) (err error) {
 	program, err := exec.LookPath(args[0])
 	if err != nil {
 		return fmt.Errorf("run %w", lookPathError(args[0], err))
@@ -117,20 +117,13 @@ func (c *command) runThrough(ctx context.Context, a *app, log zerolog.Logger, ar
 		environ = setVariable(environ, "CODEX_HOME", home)
 	}
 
-	p := a.newProxy(ca, entrance{token: token}, log)
+	p := proxy.New(a.proxyConfig(ca, entrance{token: token}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
-	preparing := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		defer close(preparing)
-		a.agent.Run(ctx, runLabel)
-	}()
+	a.start(ctx, runLabel)
 	defer func() {
 		// COMMAND is gone, and nobody else knows the token.
-		cancel()
 		err = errors.Join(err, shutdown(p, canceled()), <-serving)
-		<-preparing
 	}()
 
 	// Not CommandContext: the child gets the signals that end it, and ends as

@@ -8,11 +8,11 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/proxy"
 )
 
 func newServeCommand(c *command) *cobra.Command {
@@ -20,26 +20,29 @@ func newServeCommand(c *command) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the proxy",
 		Long: `Run the proxy until SIGINT or SIGTERM. Then no new connection is accepted, and
-what is running has 30 seconds to end; a second signal cuts it. SIGHUP opens the
-audit log anew.`,
+what is running has 30 seconds to end; a second signal cuts it.
+
+At SIGHUP, and when the configuration or a file that it names has changed, the
+configuration is read again and holds from then on, without anything being cut.
+One with a mistake in it is refused, and the former holds on. SIGHUP also opens
+the audit log anew and takes up a rotated CA.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			disableCoreDumps()
-			config, err := loadConfig(c.configPath, c.env)
+			r := &reloader{command: c, files: make(seenFiles)}
+			config, err := readConfig(c.configPath, c.env, r.files.read)
 			if err != nil {
 				return err
 			}
-			log := newLogger(config.Log, c.stderr)
-			a, err := newApp(config, c.env, log, newMetrics())
-			if err != nil {
+			r.applied = r.files
+			if r.app, err = newApp(config, c.env, newLogger(config.Log, c.stderr), newMetrics()); err != nil {
 				return err
 			}
-			defer a.close()
-			if err := a.openAudit(log); err != nil {
+			defer r.close()
+			if err := r.app.openAudit(nil); err != nil {
 				return err
 			}
-			defer a.closeAudit()
-			return c.serve(cmd.Context(), a, log)
+			return c.serve(cmd.Context(), r)
 		},
 	}
 	c.configFlag(cmd)
@@ -47,10 +50,12 @@ audit log anew.`,
 }
 
 // serve runs the proxy until ctx ends, then drains it.
-func (c *command) serve(ctx context.Context, a *app, log zerolog.Logger) error {
-	defer onHangup(log, a.hangup)()
-	ca, err := certs.Open(a.caConfig())
-	if err != nil {
+func (c *command) serve(ctx context.Context, r *reloader) (err error) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	a := r.app
+	if a.ca, err = certs.Open(a.caConfig()); err != nil {
 		return err
 	}
 	listener, err := listen(a.config.Listen)
@@ -58,8 +63,9 @@ func (c *command) serve(ctx context.Context, a *app, log zerolog.Logger) error {
 		return err
 	}
 	defer listener.Close()
-	p := a.newProxy(ca, a.config.entrance, log)
-	a.metrics.registry.MustRegister(&stateCollector{app: a, proxy: p, ca: ca})
+	p := proxy.New(a.proxyConfig(a.ca, a.config.entrance))
+	r.proxy = p
+	a.metrics.registry.MustRegister(&stateCollector{r})
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Serve(listener) })
@@ -69,13 +75,14 @@ func (c *command) serve(ctx context.Context, a *app, log zerolog.Logger) error {
 			return errors.Join(err, shutdown(p, canceled()))
 		}
 		p.NeverDial(admin.Addr())
-		group.Go(func() error { return serveAdmin(groupCtx, admin, a) })
+		group.Go(func() error { return serveAdmin(groupCtx, admin, r) })
 	}
 	fmt.Fprintf(c.stderr, "agentproxy: listening on %s, signing as %s, CA %s\n",
-		listenName(listener), a.describe(ctx), ca.Path())
+		listenName(listener), a.describe(ctx), a.ca.Path())
 
+	a.start(groupCtx, "")
 	group.Go(func() error {
-		a.agent.Run(groupCtx, "")
+		r.run(groupCtx, hangups)
 		return nil
 	})
 
@@ -83,7 +90,7 @@ func (c *command) serve(ctx context.Context, a *app, log zerolog.Logger) error {
 	hurry, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if ctx.Err() != nil {
-		log.Info().Dur("at_most", drainTimeout).Msg("draining")
+		a.logInForce.Load().Info().Dur("at_most", drainTimeout).Msg("draining")
 	}
 	err = shutdown(p, hurry)
 	return errors.Join(err, group.Wait())

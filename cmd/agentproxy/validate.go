@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -162,7 +161,7 @@ func (c *config) validateUpstream(env environment) (string, error) {
 		if err != nil {
 			return "upstream.ca_file", fmt.Errorf("the system's roots cannot be read: %w; set SSL_CERT_FILE to a file that holds them", err)
 		}
-		raw, err := os.ReadFile(file)
+		raw, err := c.read(file)
 		if err != nil {
 			return "upstream.ca_file", fmt.Errorf("%s: %w; name a file of certificates in PEM form", file, causeOf(err))
 		}
