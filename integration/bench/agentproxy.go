@@ -21,8 +21,18 @@ func startDirect(_ context.Context, b *bench, _ string) (*instance, error) {
 	}}, nil
 }
 
-// startAgentproxy starts the release binary, which signs as an agent identity.
+// startAgentproxy starts the release binary.
 func startAgentproxy(ctx context.Context, b *bench, dir string) (*instance, error) {
+	return b.startBinary(ctx, b.binary, agentproxy, dir)
+}
+
+// startBefore starts the binary that the other one is compared with.
+func startBefore(ctx context.Context, b *bench, dir string) (*instance, error) {
+	return b.startBinary(ctx, b.before, before, dir)
+}
+
+// startBinary starts a binary of agentproxy, which signs as an agent identity.
+func (b *bench) startBinary(ctx context.Context, binary, name, dir string) (*instance, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -31,7 +41,9 @@ func startAgentproxy(ctx context.Context, b *bench, dir string) (*instance, erro
 	if err != nil {
 		return nil, err
 	}
-	i, err := launch(ctx, dir, agentproxyEndpoint(address), cleanEnviron(dir), b.binary, "serve", "--config", config)
+	e := agentproxyEndpoint(address)
+	e.program = name
+	i, err := launch(ctx, dir, e, cleanEnviron(dir), binary, "serve", "--config", config)
 	if err != nil {
 		return nil, err
 	}

@@ -54,6 +54,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.SetOutput(stderr)
 	output := flags.String("o", "bench.json", "write the figures to this `file`")
 	only := flags.String("only", "", "measure only these `scenarios`, by their ids, separated by commas")
+	programs := flags.String("programs", "", "measure only these `programs`, separated by commas")
+	before := flags.String("before", "", "measure this `binary` of agentproxy too, to tell what a change has brought")
+	rounds := flags.Int("rounds", 0, "how many rounds each scenario has; 0 leaves it to BENCH")
 	profiles := flags.String("profile", "", "measure nothing, but write profiles of agentproxy's data path into this `directory`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -64,6 +67,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	p, err := planFor(os.Getenv("BENCH"))
 	if err != nil {
 		return err
+	}
+	if *rounds > 0 {
+		p.rounds = *rounds
 	}
 	selected, err := selectScenarios(*only)
 	if err != nil {
@@ -83,6 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	b.before, b.only = *before, *programs
 
 	if *profiles != "" {
 		return b.profile(ctx, selected, *profiles)
@@ -108,6 +115,8 @@ type bench struct {
 	log      io.Writer
 	dir      string // of this run's files, removed at its end
 	binary   string // agentproxy
+	before   string // another one of it, or ""
+	only     string // the programs that are measured, "" for all
 	ca       *authority
 	upstream *upstream
 	programs []*program

@@ -46,6 +46,7 @@ const (
 	direct     = "direct"
 	nginx      = "nginx"
 	agentproxy = "agentproxy"
+	before     = "before" // another binary of agentproxy
 	squid      = "squid"
 	goproxy    = "goproxy"
 	mitmproxy  = "mitmproxy"
@@ -58,6 +59,7 @@ func allPrograms() []*program {
 		{name: direct, start: startDirect},
 		{name: nginx, command: "nginx", pkg: "nginx-light", version: versionOf("nginx", "-v"), start: startNginx},
 		{name: agentproxy, start: startAgentproxy},
+		{name: before, start: startBefore},
 		{name: squid, command: "squid", pkg: "squid-openssl", version: versionOf("squid", "-v"), start: startSquid},
 		{name: goproxy, version: goproxyVersion, start: startGoproxy},
 		{name: mitmproxy, command: "mitmdump", pkg: "mitmproxy", version: versionOf("mitmdump", "--version"), start: startMitmproxy},
@@ -68,7 +70,7 @@ func allPrograms() []*program {
 // startPrograms starts those programs that the scenarios measure.
 func (b *bench) startPrograms(ctx context.Context, selected []*scenario) error {
 	for _, p := range allPrograms() {
-		if !slices.ContainsFunc(selected, func(s *scenario) bool { return slices.Contains(s.programs, p.name) }) {
+		if !slices.ContainsFunc(selected, func(s *scenario) bool { return s.measures(p.name) }) || !b.wants(p.name) {
 			continue
 		}
 		b.programs = append(b.programs, p)
@@ -94,6 +96,14 @@ func (b *bench) startPrograms(ctx context.Context, selected []*scenario) error {
 		}
 	}
 	return nil
+}
+
+// wants reports whether a program is asked for.
+func (b *bench) wants(program string) bool {
+	if program == before {
+		return b.before != ""
+	}
+	return b.only == "" || slices.Contains(strings.Split(b.only, ","), program)
 }
 
 // startInstance starts p with its files in a directory of that name.
@@ -132,7 +142,7 @@ func (p *program) check(ctx context.Context) error {
 	switch p.name {
 	case direct:
 		want = clientAuthorization
-	case agentproxy:
+	case agentproxy, before:
 		want = "AgentAssertion "
 	}
 	if !strings.HasPrefix(got, want) {

@@ -21,6 +21,14 @@ type scenario struct {
 	once bool
 }
 
+// measures reports whether a program has a part in s.
+func (s *scenario) measures(program string) bool {
+	if program == before {
+		program = agentproxy
+	}
+	return slices.Contains(s.programs, program)
+}
+
 // session is a scenario with one program, between its rounds.
 type session struct {
 	round func(ctx context.Context) (metrics, error)
@@ -125,7 +133,7 @@ func (b *bench) measureScenario(ctx context.Context, s *scenario) *table {
 		}
 	}()
 	for _, p := range b.programs {
-		if !slices.Contains(s.programs, p.name) {
+		if !s.measures(p.name) {
 			continue
 		}
 		row := &row{program: p.name, missing: p.missing, rounds: make(map[string][]float64)}

@@ -25,12 +25,16 @@ func startUp(ctx context.Context, b *bench, i *instance) (*session, error) {
 	}
 	argv := []string{"env", "/bin/true"}
 	var peak float64
-	if i.program == agentproxy {
+	if i.program != direct {
 		config, err := b.writeConfig(dir, "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
-		run := []string{b.binary, "run", "--config", config, "--"}
+		binary := b.binary
+		if i.program == before {
+			binary = b.before
+		}
+		run := []string{binary, "run", "--config", config, "--"}
 		argv = append(slices.Clip(run), "/bin/true")
 		// The child asks for its parent's peak, for what wait4(2) tells of a
 		// process includes the one that started it.
