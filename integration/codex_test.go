@@ -15,9 +15,9 @@ import (
 
 // codexVersions are the versions of the Codex CLI that are tested: the last that
 // speaks HTTP/1.1 only, and one that speaks HTTP/2.
-var codexVersions = []struct{ name, path string }{
-	{"0.122", "codex-0.122/vendor/x86_64-unknown-linux-musl/codex/codex"},
-	{"0.169", "codex-0.169/vendor/x86_64-unknown-linux-musl/bin/codex"},
+var codexVersions = []struct{ name, path, proto string }{
+	{"0.122", "codex-0.122/vendor/x86_64-unknown-linux-musl/codex/codex", "HTTP/1.1"},
+	{"0.169", "codex-0.169/vendor/x86_64-unknown-linux-musl/bin/codex", "HTTP/2.0"},
 }
 
 const codexReply = "The stand-in bids you good day."
@@ -34,12 +34,12 @@ func TestCodex(t *testing.T) {
 		for _, scheme := range []string{chatgpttest.SchemeAgentAssertion, chatgpttest.SchemeBearer} {
 			for _, transport := range []string{"WebSocket", "POST"} {
 				for _, protocol := range []string{"h2", "http1"} {
-					cell := codexCell{codex: version.path, scheme: scheme, post: transport == "POST", http1: protocol == "http1", options: codexQuiet}
+					cell := codexCell{codex: version.path, proto: version.proto, scheme: scheme, post: transport == "POST", http1: protocol == "http1", options: codexQuiet}
 					t.Run(version.name+"/"+scheme+"/"+transport+"/"+protocol, cell.test)
 				}
 			}
 		}
-		everything := codexCell{codex: version.path, scheme: chatgpttest.SchemeAgentAssertion, atLeast: 10}
+		everything := codexCell{codex: version.path, proto: version.proto, scheme: chatgpttest.SchemeAgentAssertion, atLeast: 10}
 		t.Run(version.name+"/everything", everything.test)
 	}
 }
@@ -68,6 +68,7 @@ func TestCodexMoved(t *testing.T) {
 // codexCell is one way for a turn of Codex to go through the proxy.
 type codexCell struct {
 	codex   string
+	proto   string // that it speaks to the proxy
 	scheme  string
 	post    bool // the backend takes no WebSocket
 	http1   bool // the backend speaks HTTP/1.1 only
@@ -118,7 +119,7 @@ func (c codexCell) checkTransport(t *testing.T, stats chatgpttest.Stats, request
 		t.Errorf("posted: %t, WebSockets: %d; want POST: %t", posted, stats.WebSockets, c.post)
 	}
 	for _, r := range requests {
-		want := "HTTP/2.0"
+		want := c.proto                               // the server is spoken to as the client speaks
 		if c.http1 || r.Header.Get("Upgrade") != "" { // no HTTP/2 for WebSockets
 			want = "HTTP/1.1"
 		}

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -80,13 +81,29 @@ func serverTLS() *tls.Config {
 	}}
 }
 
+// refuseHTTP1 has a server of HTTP/2 refuse the handshake of clients that offer
+// HTTP/1.1 alone, as servers do, but not those of Go.
+func refuseHTTP1(config *tls.Config) {
+	refusing := serverTLS()
+	refusing.NextProtos = []string{"none of yours"}
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Equal(hello.SupportedProtos, []string{"http/1.1"}) {
+			return refusing, nil
+		}
+		return nil, nil
+	}
+}
+
 // newBackend starts a server that speaks TLS in the name of any host, and
-// HTTP/2 if proto is h2.
+// HTTP/2 alone if proto is h2.
 func newBackend(t testing.TB, proto string, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
 	s.TLS = serverTLS()
-	s.EnableHTTP2 = proto == h2
+	if proto == h2 {
+		s.EnableHTTP2 = true
+		refuseHTTP1(s.TLS)
+	}
 	s.Config.ErrorLog = newErrorLog(io.Discard)
 	s.StartTLS()
 	t.Cleanup(func() {

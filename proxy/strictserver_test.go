@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -140,9 +139,11 @@ func newStrictProxy(t testing.TB) *strictProxy {
 	config.Signer = p.signer
 	p.Reconfigure(config)
 	up := p.current().upstream
-	for _, transport := range []*http.Transport{up.Transport, up.upgrades} {
-		dial := transport.DialContext
-		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	for _, hook := range []*func(context.Context, string, string) (net.Conn, error){
+		&up.Transport.DialContext, &up.upgrades.DialContext, &up.h1.dial,
+	} {
+		dial := *hook
+		*hook = func(ctx context.Context, network, address string) (net.Conn, error) {
 			s.conns.add(1)
 			// A dial that is given up may yet have made a connection.
 			c, err := dial(context.WithoutCancel(ctx), network, address)

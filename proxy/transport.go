@@ -46,6 +46,7 @@ func newTransport(d *dialer) *http.Transport {
 type transports struct {
 	*http.Transport
 	upgrades *http.Transport
+	h1       *h1Transport
 }
 
 func newTransports(d *dialer) *transports {
@@ -53,7 +54,8 @@ func newTransports(d *dialer) *transports {
 	upgrades.ForceAttemptHTTP2 = false
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
-	return &transports{newTransport(d), upgrades}
+	t := newTransport(d)
+	return &transports{t, upgrades, newH1Transport(d, t.TLSClientConfig)}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -68,6 +70,11 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Header.Get("Upgrade") != "" {
 		return t.upgrades.RoundTrip(r)
 	}
+	if r.ProtoMajor == 1 && t.h1.takes(r) {
+		if response, err := t.h1.RoundTrip(r); err != errH2Only {
+			return response, err
+		}
+	}
 	return t.Transport.RoundTrip(r)
 }
 
@@ -75,6 +82,7 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *transports) CloseIdleConnections() {
 	t.Transport.CloseIdleConnections()
 	t.upgrades.CloseIdleConnections()
+	t.h1.CloseIdleConnections()
 }
 
 // NewTransport returns a transport for the program's own requests, which reach

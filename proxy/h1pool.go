@@ -1,0 +1,136 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+)
+
+// What is kept of connections to servers that no request uses.
+const (
+	maxIdleUpstream        = 2048
+	maxIdleUpstreamPerHost = 512
+	idleUpstreamTimeout    = 90 * time.Second
+)
+
+// maxH2Only bounds the hosts that are remembered for not speaking HTTP/1.1.
+const maxH2Only = 1000
+
+// h1Pool keeps connections between requests. No goroutine waits on them:
+// whether one is alive is found out when it is taken.
+type h1Pool struct {
+	mu     sync.Mutex
+	idle   map[string][]*h1Conn // by host:port, the last used at the end
+	n      int                  // of all hosts
+	sweep  *time.Timer          // nil while there is nothing to be swept
+	h2Only map[string]bool
+}
+
+func newH1Pool() *h1Pool {
+	return &h1Pool{idle: make(map[string][]*h1Conn), h2Only: make(map[string]bool)}
+}
+
+// take returns a connection to host that is alive, nil if there is none.
+func (p *h1Pool) take(host string) *h1Conn {
+	for {
+		p.mu.Lock()
+		conns := p.idle[host]
+		if len(conns) == 0 {
+			p.mu.Unlock()
+			return nil
+		}
+		c := conns[len(conns)-1]
+		p.drop(host, len(conns)-1)
+		p.mu.Unlock()
+		if time.Since(c.since) < idleUpstreamTimeout && c.alive() {
+			c.reused = true
+			return c
+		}
+		c.close()
+	}
+}
+
+// drop removes a connection from those to host.
+func (p *h1Pool) drop(host string, i int) {
+	conns := p.idle[host]
+	copy(conns[i:], conns[i+1:])
+	conns[len(conns)-1] = nil
+	p.idle[host] = conns[:len(conns)-1]
+	p.n--
+}
+
+// put keeps c for the next request, and reports whether there is room for it.
+func (p *h1Pool) put(c *h1Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	conns := p.idle[c.host]
+	if len(conns) >= maxIdleUpstreamPerHost || p.n >= maxIdleUpstream {
+		return false
+	}
+	c.since = time.Now()
+	p.idle[c.host] = append(conns, c)
+	p.n++
+	if p.sweep == nil {
+		p.sweep = time.AfterFunc(idleUpstreamTimeout, p.closeOld)
+	}
+	return true
+}
+
+// closeOld closes the connections that were not used for long, and comes again
+// as long as there are others.
+func (p *h1Pool) closeOld() {
+	for _, c := range p.expired(time.Now().Add(-idleUpstreamTimeout)) {
+		c.close()
+	}
+}
+
+// expired removes the connections that were not used after a time. Each
+// host's are in the order of their last use.
+func (p *h1Pool) expired(after time.Time) (old []*h1Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for host, conns := range p.idle {
+		for len(conns) > 0 && !conns[0].since.After(after) {
+			old = append(old, conns[0])
+			p.drop(host, 0)
+			conns = p.idle[host]
+		}
+		if len(conns) == 0 {
+			delete(p.idle, host)
+		}
+	}
+	if p.sweep != nil {
+		p.sweep.Stop()
+		p.sweep = nil
+	}
+	if p.n > 0 {
+		p.sweep = time.AfterFunc(idleUpstreamTimeout/2, p.closeOld)
+	}
+	return old
+}
+
+// closeIdle closes all connections that are kept, and forgets what is known of
+// hosts.
+func (p *h1Pool) closeIdle() {
+	for _, c := range p.expired(time.Now().Add(time.Hour)) {
+		c.close()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.h2Only)
+}
+
+// noteH2Only remembers that host does not speak HTTP/1.1.
+func (p *h1Pool) noteH2Only(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.h2Only) >= maxH2Only {
+		clear(p.h2Only)
+	}
+	p.h2Only[host] = true
+}
+
+func (p *h1Pool) refusesH1(host string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.h2Only[host]
+}

@@ -1,0 +1,162 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// h1Transport sends requests over HTTP/1.1, each on the goroutine that asks for
+// it. http.Transport has two goroutines for every connection and hands each
+// request to them and back, which costs more than the request does. What is
+// out of the ordinary is left to http.Transport: see [h1Transport.takes].
+type h1Transport struct {
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	proxy func(*url.URL) (*url.URL, error)
+	tls   *tls.Config // without the server's name
+	pool  *h1Pool
+}
+
+func newH1Transport(d *dialer, config *tls.Config) *h1Transport {
+	config = config.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	return &h1Transport{dial: d.dial, proxy: d.proxyFor, tls: config, pool: newH1Pool()}
+}
+
+// takes reports whether t can send r. Upgrades, bodies that wait for the
+// server's word and servers behind another proxy are not for it.
+func (t *h1Transport) takes(r *http.Request) bool {
+	if !canProbe || r.URL.Scheme != "https" || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil {
+		return false
+	}
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+	default: // Request.Write would read ahead, to see whether there is a body
+		if r.Body != nil && r.ContentLength < 0 {
+			return false
+		}
+	}
+	if t.pool.refusesH1(r.URL.Host) {
+		return false
+	}
+	via, err := t.proxy(r.URL)
+	return via == nil && err == nil
+}
+
+// errH2Only is the error of a request that t has not begun to send.
+var errH2Only = errors.New("the server does not speak HTTP/1.1")
+
+// RoundTrip implements [http.RoundTripper]. After errH2Only another transport
+// can send r: nothing was read of its body, which is not closed.
+func (t *h1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := checkOutgoing(r); err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	for {
+		c, err := t.conn(r.Context(), r.URL)
+		if err == errH2Only {
+			return nil, err
+		}
+		if err != nil {
+			closeBody(r)
+			return nil, err
+		}
+		response, err := c.roundTrip(r)
+		if err == nil || !c.reused || c.answered || !replayable(r) || r.Context().Err() != nil {
+			return response, err
+		}
+		// The server has closed the connection after it was found to be alive. It
+		// may do so at any time (RFC 9112, 9.3.1 and 9.5). The tries end with the
+		// connections that were kept.
+	}
+}
+
+// conn returns a connection that was kept, or a new one.
+func (t *h1Transport) conn(ctx context.Context, u *url.URL) (*h1Conn, error) {
+	if c := t.pool.take(u.Host); c != nil {
+		return c, nil
+	}
+	c, err := t.connect(ctx, u)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	// crypto/tls has no other name for this alert.
+	if err != nil && strings.HasSuffix(err.Error(), "tls: no application protocol") {
+		t.pool.noteH2Only(u.Host)
+		return nil, errH2Only
+	}
+	return c, err
+}
+
+func (t *h1Transport) connect(ctx context.Context, u *url.URL) (*h1Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	raw, err := t.dial(ctx, "tcp", hostPort(u))
+	if err != nil {
+		return nil, err
+	}
+	socket, err := newProbeSocket(raw)
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	config := t.tls.Clone()
+	config.ServerName = u.Hostname()
+	conn := tls.Client(socket, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return newH1Conn(t.pool, u.Host, conn, socket), nil
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (t *h1Transport) CloseIdleConnections() { t.pool.closeIdle() }
+
+// checkOutgoing makes sure that r is one request on the wire and no other, as
+// http.Transport does. Request.Write looks at the rest.
+func checkOutgoing(r *http.Request) error {
+	if !httpguts.ValidHeaderFieldName(r.Method) {
+		return fmt.Errorf("method %q is not a word", r.Method)
+	}
+	for _, h := range [...]http.Header{r.Header, r.Trailer} {
+		for name, values := range h {
+			if !httpguts.ValidHeaderFieldName(name) {
+				return fmt.Errorf("header name %q is not a word", name)
+			}
+			for _, v := range values {
+				if !httpguts.ValidHeaderFieldValue(v) {
+					return fmt.Errorf("the value of header %q has a control character in it", name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// replayable reports whether it does no harm to send r twice, and whether that
+// can be done: what was read of a body is lost.
+func replayable(r *http.Request) bool {
+	if r.Body != nil && r.Body != http.NoBody {
+		return false
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
+}
+
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}

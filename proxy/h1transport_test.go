@@ -1,0 +1,258 @@
+package proxy
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestUpstreamProtocol has a server that speaks both: it is spoken to as the
+// client speaks.
+func TestUpstreamProtocol(t *testing.T) {
+	t.Parallel()
+	eachProto(t, func(t *testing.T, proto string) {
+		backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) })
+		backend.TLS.GetConfigForClient = nil
+		want := map[string]string{h1: "HTTP/1.1", h2: "HTTP/2.0"}[proto]
+		c := startProxy(t, backend.Listener.Addr().String()).client(t, proto)
+		if got := readAll(t, get(t, c, origin+"/").Body); got != want {
+			t.Errorf("the server was spoken to over %s, want %s", got, want)
+		}
+	})
+}
+
+// TestRefusedHTTP1 has a server that speaks HTTP/2 only, and is asked once
+// whether it does.
+func TestRefusedHTTP1(t *testing.T) {
+	t.Parallel()
+	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body)
+		_, _ = io.WriteString(w, " over "+r.Proto)
+	})
+	var handshakes []string
+	refuse := backend.TLS.GetConfigForClient
+	backend.TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		handshakes = append(handshakes, strings.Join(hello.SupportedProtos, " "))
+		return refuse(hello)
+	}
+	c := startProxy(t, backend.Listener.Addr().String()).client(t, h1)
+	for range 3 {
+		res := do(t, c, newRequest(t, http.MethodPost, origin+"/", strings.NewReader("body")))
+		if got := readAll(t, res.Body); got != "body over HTTP/2.0" {
+			t.Errorf("%s: %q", res.Status, got)
+		}
+	}
+	if got := fmt.Sprint(handshakes); got != "[http/1.1 h2 http/1.1]" {
+		t.Errorf("handshakes that offer %s", got)
+	}
+}
+
+// keptConnections is a server that answers with the number of the connection,
+// and does something after an answer to /kept.
+func keptConnections(t *testing.T, after func(c *tls.Conn, r *bufio.Reader)) string {
+	numbers := make(chan int, 1)
+	numbers <- 1
+	return newRawTLSServer(t, func(c *tls.Conn) {
+		n := <-numbers
+		numbers <- n + 1
+		r := newReader(c)
+		for {
+			head, err := requestHead(r)
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d", n)
+			if strings.Contains(head[0], "/kept") {
+				after(c, r)
+			}
+		}
+	})
+}
+
+// TestUnaskedAnswer: what a server sends after an answer is not the answer to
+// the next request, in the same record or in one of its own.
+func TestUnaskedAnswer(t *testing.T) {
+	t.Parallel()
+	const unasked = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nX"
+	sent := make(chan struct{})
+	address := newRawTLSServer(t, func(c *tls.Conn) {
+		r := newReader(c)
+		for {
+			head, err := requestHead(r)
+			if err != nil {
+				return
+			}
+			answer := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+			if strings.Contains(head[0], "/together") {
+				answer += unasked
+			}
+			_, _ = io.WriteString(c, answer)
+			if strings.Contains(head[0], "/apart") {
+				_, _ = io.WriteString(c, unasked)
+				sent <- struct{}{}
+			}
+		}
+	})
+	c := startProxy(t, address).client(t, h1)
+	for _, path := range []string{"/together", "/", "/apart", "/"} {
+		if got := readAll(t, get(t, c, origin+path).Body); got != "ok" {
+			t.Errorf("%s: %q", path, got)
+		}
+		if path == "/apart" {
+			<-sent
+		}
+	}
+}
+
+// TestClosedWhileKept has the server close a connection that is kept. A request
+// that cannot be sent twice goes to another.
+func TestClosedWhileKept(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{})
+	address := keptConnections(t, func(c *tls.Conn, _ *bufio.Reader) {
+		c.Close()
+		closed <- struct{}{}
+	})
+	c := startProxy(t, address).client(t, h1)
+	for _, want := range []string{"1", "2", "3"} {
+		res := do(t, c, newRequest(t, http.MethodPost, origin+"/kept", strings.NewReader("")))
+		if got := readAll(t, res.Body); got != want {
+			t.Errorf("%s: %q, want an answer from connection %s", res.Status, got, want)
+		}
+		<-closed
+	}
+}
+
+// TestClosedAtOnce has the server close a connection when the second request is
+// under way on it. That is sent again if it does no harm.
+func TestClosedAtOnce(t *testing.T) {
+	t.Parallel()
+	for method, want := range map[string]string{http.MethodGet: "2", http.MethodPost: ""} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			address := keptConnections(t, func(c *tls.Conn, r *bufio.Reader) {
+				_, _ = requestHead(r)
+				c.Close()
+			})
+			c := startProxy(t, address).client(t, h1)
+			if got := readAll(t, get(t, c, origin+"/kept").Body); got != "1" {
+				t.Fatal(got)
+			}
+			res := do(t, c, newRequest(t, method, origin+"/", nil))
+			if want == "" {
+				wantRefusal(t, res, http.StatusBadGateway, "upstream_closed", "connection_terminated")
+			} else if got := readAll(t, res.Body); got != want {
+				t.Errorf("%s: %q", res.Status, got)
+			}
+		})
+	}
+}
+
+// TestLongAnswerHeader bounds what is read of an answer before its body.
+func TestLongAnswerHeader(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]string{"final": "HTTP/1.1 200 OK\r\n", "informational": "HTTP/1.1 103 Early Hints\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := newRawTLSServer(t, func(c *tls.Conn) {
+				if _, err := requestHead(newReader(c)); err != nil {
+					return
+				}
+				line := "X-Long: " + strings.Repeat("x", 10_000) + "\r\n"
+				for _, err := io.WriteString(c, begin); err == nil; {
+					_, err = io.WriteString(c, line)
+				}
+			})
+			res := get(t, startProxy(t, address).client(t, h1), origin+"/")
+			wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+		})
+	}
+}
+
+// TestAnswerAfterRefusedBody has the server answer and close the connection
+// without having read the body, so that sending the rest fails.
+func TestAnswerAfterRefusedBody(t *testing.T) {
+	t.Parallel()
+	address := newRawTLSServer(t, func(c *tls.Conn) {
+		if _, err := requestHead(newReader(c)); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 8\r\n\r\ntoo much")
+			_ = c.CloseWrite()
+			_, _ = io.CopyN(io.Discard, c, 1<<20)
+		}
+	})
+	client := startProxy(t, address).intercepted(t)
+	client.send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", host, 64<<20)
+	go func() { _, _ = io.CopyN(client.Conn, zeroReader{}, 64<<20) }()
+	res := client.response(t, http.MethodPost)
+	if got, err := io.ReadAll(res.Body); res.StatusCode != http.StatusRequestEntityTooLarge || string(got) != "too much" {
+		t.Errorf("%s, %q, %v", res.Status, got, err)
+	}
+}
+
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestPoolBounds keeps no more connections than it may, and none for too long.
+func TestPoolBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool, closed := newH1Pool(), new(atomic.Int64)
+		put := func(host string, n int) {
+			for range n {
+				if c := newH1Conn(pool, host, closeCounter{closed: closed}, nil); !pool.put(c) {
+					c.close()
+				}
+			}
+		}
+		wantClosed := func(want int64) {
+			t.Helper()
+			synctest.Wait()
+			if got := closed.Load(); got != want {
+				t.Errorf("%d connections were closed, want %d", got, want)
+			}
+		}
+		put("a", maxIdleUpstreamPerHost+10)
+		wantClosed(10)
+		for i := range maxIdleUpstream/maxIdleUpstreamPerHost - 1 {
+			put(fmt.Sprint("b", i), maxIdleUpstreamPerHost)
+		}
+		put("c", 1)
+		wantClosed(11)
+		time.Sleep(idleUpstreamTimeout + time.Second)
+		wantClosed(11 + maxIdleUpstream)
+
+		put("a", 3)
+		time.Sleep(idleUpstreamTimeout / 2)
+		put("a", 2)
+		time.Sleep(idleUpstreamTimeout/2 + time.Second)
+		wantClosed(11 + maxIdleUpstream + 3)
+		pool.closeIdle()
+		wantClosed(11 + maxIdleUpstream + 5)
+		if pool.n != 0 || len(pool.idle) != 0 || pool.sweep != nil {
+			t.Errorf("%d connections are kept for %d hosts, with a timer: %t", pool.n, len(pool.idle), pool.sweep != nil)
+		}
+	})
+}
+
+// closeCounter is a connection that does nothing but count how often one is
+// closed.
+type closeCounter struct {
+	net.Conn
+	closed *atomic.Int64
+}
+
+func (c closeCounter) Close() error {
+	c.closed.Add(1)
+	return nil
+}
