@@ -197,9 +197,18 @@ func TestNoSecretAnywhere(t *testing.T) {
 	s := &sweep{fixture: f, secrets: map[string]string{"the clients' token": clientsToken}, written: map[string]string{}}
 	s.know("the clients' token in Basic", strings.TrimPrefix(basicPassword("agentproxy", clientsToken), "Basic "))
 	s.learn()
+	admin := f.adminOn(t)
 	t.Run("use", func(t *testing.T) {
 		p := f.serve(t)
 		s.use(t, p, hostile)
+		for _, path := range []string{"/", "/status.json", "/metrics", "/readyz", "/healthz", "/style.css"} {
+			if status := s.get(t, http.DefaultClient, "http://"+admin+path, nil); status != http.StatusOK && path != "/readyz" {
+				t.Errorf("the admin port's %s: status %d", path, status)
+			}
+		}
+		if !strings.Contains(s.written["an answer's body"], "Refused lately") || !strings.Contains(s.written["an answer's body"], "agentproxy_refusals_total") {
+			t.Error("the page and the metrics were not searched")
+		}
 	})
 	s.note("the log of serve", f.log)
 	if !strings.Contains(f.log, `"level":"debug"`) {

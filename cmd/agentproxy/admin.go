@@ -32,7 +32,8 @@ func serveAdmin(ctx context.Context, l net.Listener, r *reloader) error {
 }
 
 // adminHandler answers how the proxy is. /healthz says that it runs, /readyz
-// whether it can sign, and if not, why, and /metrics counts for Prometheus.
+// whether it can sign, and if not, why, and /metrics counts for Prometheus. / shows
+// all of it to people.
 func adminHandler(apps *reloader) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -51,6 +52,7 @@ func adminHandler(apps *reloader) http.Handler {
 		writeStatus(w, http.StatusOK, map[string]string{"status": "ready", "signs": string(scheme)})
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(apps.app.metrics.registry, promhttp.HandlerOpts{}))
+	newStatusPage(apps.look).add(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, done := apps.use()
 		defer done()

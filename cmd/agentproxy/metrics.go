@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -11,12 +12,14 @@ import (
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
-// metrics counts what the proxy does. No label has a value that a client, a
+// metrics counts what the proxy does, and remembers what it refused last. No label has a value that a client, a
 // server or the network chose: hosts are named by the configured pattern that
 // they match, codes and kinds are words of this program's. docs/metrics.md says
 // what each is good for.
 type metrics struct {
 	registry *prometheus.Registry
+	recent   refusals
+	started  time.Time
 
 	requests  *prometheus.CounterVec
 	connects  *prometheus.CounterVec
@@ -27,6 +30,8 @@ type metrics struct {
 	refusals  *prometheus.CounterVec
 	signings  *prometheus.CounterVec
 	backend   *prometheus.CounterVec
+	reloads   *prometheus.CounterVec
+	reloaded  prometheus.Gauge
 
 	mu     sync.RWMutex
 	series map[requestLabels]*requestSeries
@@ -36,7 +41,7 @@ type metrics struct {
 const otherHostsLabel = "other"
 
 func newMetrics() *metrics {
-	m := &metrics{registry: prometheus.NewRegistry(), series: make(map[requestLabels]*requestSeries)}
+	m := &metrics{registry: prometheus.NewRegistry(), started: time.Now(), series: make(map[requestLabels]*requestSeries)}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 		m.registry.MustRegister(c)
@@ -72,12 +77,20 @@ func newMetrics() *metrics {
 			m.backend.WithLabelValues(string(o), string(r)) // zero is worth knowing
 		}
 	}
+	m.reloads = counter("agentproxy_reloads_total",
+		"Changes of the configuration while the proxy ran: put into force (ok), or refused in favour of the former.", "result")
+	m.reloads.WithLabelValues("ok")
+	m.reloads.WithLabelValues("refused")
+	m.reloaded = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "agentproxy_config_last_reload_successful", Help: "1 unless the configuration as it is now was refused, else 0.",
+	})
+	m.reloaded.Set(1)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "agentproxy_build_info", Help: "1, with what the program was built from.",
 		ConstLabels: prometheus.Labels{"version": versionName(), "commit": commit, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.reloaded, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -85,6 +98,7 @@ func newMetrics() *metrics {
 func (m *metrics) observe(o proxy.Outcome) {
 	if o.Refused != "" {
 		m.refusals.WithLabelValues(o.Refused).Inc()
+		m.recent.add(o)
 	}
 	if o.Failure != "" {
 		m.cut.WithLabelValues(o.Kind).Inc()
@@ -142,6 +156,18 @@ func (m *metrics) seriesOf(l requestLabels) *requestSeries {
 	defer m.mu.Unlock()
 	m.series[l] = s // the same as that of whoever was faster
 	return s
+}
+
+// observeReload counts a change of the configuration that was put into force, or
+// refused with err. Nothing has changed where it was put back.
+func (m *metrics) observeReload(changed bool, err error) {
+	m.reloaded.Set(oneIf(err == nil))
+	switch {
+	case err != nil:
+		m.reloads.WithLabelValues("refused").Inc()
+	case changed:
+		m.reloads.WithLabelValues("ok").Inc()
+	}
 }
 
 // observeBackend counts a request of the proxy's own.

@@ -2,18 +2,15 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// stateTimeout bounds how long those who look wait for the answer to whether
-// the proxy can sign.
-const stateTimeout = 5 * time.Second
-
 // stateCollector looks at the proxy's state whenever somebody asks for the
 // metrics. What it says then is true, and costs no request anything.
-type stateCollector struct{ apps *reloader }
+type stateCollector struct {
+	look func(context.Context) status
+}
 
 var _ prometheus.Collector = (*stateCollector)(nil)
 
@@ -53,27 +50,21 @@ func (c *stateCollector) Collect(metrics chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, value int64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
 	}
-	// The library has no context to give.
-	ctx, cancel := context.WithTimeout(context.Background(), stateTimeout)
-	defer cancel()
-	a, done := c.apps.use()
-	defer done()
-	_, err := a.ready(ctx)
-	gauge(readyDesc, oneIf(err == nil))
-	traffic := c.apps.proxy.Traffic()
-	for kind, n := range traffic.Running {
+	s := c.look(context.Background()) // the library has no context to give
+	gauge(readyDesc, oneIf(s.Ready))
+	for kind, n := range s.InFlight {
 		gauge(runningDesc, float64(n), kind)
 	}
-	for kind, bytes := range traffic.Bytes {
+	for kind, bytes := range s.Bytes {
 		counter(receivedDesc, bytes.Received, kind)
 		counter(sentDesc, bytes.Sent, kind)
 	}
-	if expiry, err := a.agent.TokenExpiry(ctx); err == nil && !expiry.IsZero() {
-		gauge(tokenExpiryDesc, float64(expiry.Unix()))
+	if s.TokenExpires != nil {
+		gauge(tokenExpiryDesc, float64(s.TokenExpires.Unix()))
 	}
-	gauge(loginEndedDesc, oneIf(a.agent.LoginEnded(ctx) != nil))
-	gauge(caExpiryDesc, float64(a.ca.Certificate().NotAfter.Unix()))
-	gauge(clockDesc, a.clock.Offset().Seconds())
+	gauge(loginEndedDesc, oneIf(s.LoginEnded != ""))
+	gauge(caExpiryDesc, float64(s.CAExpires.Unix()))
+	gauge(clockDesc, s.ClockOffset)
 }
 
 func oneIf(b bool) float64 {

@@ -116,6 +116,7 @@ func (r *reloader) hangup(ctx context.Context) {
 func (r *reloader) reload(ctx context.Context) bool {
 	r.files = make(seenFiles)
 	changed, err := r.replace(ctx)
+	r.app.metrics.observeReload(len(changed) > 0, err)
 	if err != nil {
 		r.app.log.Error().AnErr("error", err).Msg("the configuration cannot be used; the former stays in force")
 		return false

@@ -65,7 +65,7 @@ func (c *command) serve(ctx context.Context, r *reloader) (err error) {
 	defer listener.Close()
 	p := proxy.New(a.proxyConfig(a.ca, a.config.entrance))
 	r.proxy = p
-	a.metrics.registry.MustRegister(&stateCollector{r})
+	a.metrics.registry.MustRegister(&stateCollector{r.look})
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Serve(listener) })

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+const (
+	// statusTimeout bounds how long those who look wait for the answer to
+	// whether the proxy can sign.
+	statusTimeout = 5 * time.Second
+	// maxLive bounds the exchanges that are listed.
+	maxLive = 100
+)
+
+// status is how the proxy is: what the page on the admin listener shows, and
+// /status.json says. It holds no secret, and of requests neither query, header
+// nor body.
+type status struct {
+	At      time.Time `json:"at"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+
+	// Ready says that requests can be signed, with a credential of the kind
+	// Scheme. If not, Code and Message say why and what to do.
+	Ready   bool          `json:"ready"`
+	Scheme  signer.Scheme `json:"scheme,omitempty"`
+	Code    signer.Code   `json:"code,omitempty"`
+	Message string        `json:"message,omitempty"`
+	// As says in words as whom the proxy signs.
+	As   string `json:"as"`
+	Task string `json:"task,omitempty"` // that serves the proxy as a whole
+
+	TokenExpires *time.Time `json:"token_expires,omitempty"` // of the log-in, if it says
+	// LoginEnded says that somebody has to log in again.
+	LoginEnded string    `json:"login_ended,omitempty"`
+	CAExpires  time.Time `json:"ca_expires"`
+	// ClockOffset is how far the backend's clock is ahead of this machine's, in
+	// seconds, 0 if by less than matters.
+	ClockOffset float64 `json:"clock_offset_seconds"`
+
+	InFlight map[string]int     `json:"in_flight"` // by kind
+	Bytes    map[string]traffic `json:"bytes"`     // of all exchanges so far, by kind
+	Live     []live             `json:"live"`      // the latest of those in flight
+	Refusals []refusal          `json:"refusals"`  // the latest first
+}
+
+// traffic counts bytes from and to clients.
+type traffic struct {
+	Received int64 `json:"received"`
+	Sent     int64 `json:"sent"`
+}
+
+// live is an exchange that is under way.
+type live struct {
+	Kind    string    `json:"kind"`
+	Client  string    `json:"client,omitempty"`
+	Host    string    `json:"host"`
+	Started time.Time `json:"started"`
+	traffic           // 0 for tunnels, whose bytes are known when they have ended
+}
+
+// look returns how the proxy is by the configuration in force.
+func (r *reloader) look(ctx context.Context) status {
+	a, done := r.use()
+	defer done()
+	return a.lookUp(ctx, r.proxy)
+}
+
+// lookUp returns how p is, which goes by the configuration of a. It may register
+// what is missing, as any request would.
+func (a *app) lookUp(ctx context.Context, p *proxy.Proxy) status {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	s := status{
+		Version: versionName(), Started: a.metrics.started,
+		CAExpires: a.ca.Certificate().NotAfter, ClockOffset: a.clock.Offset().Seconds(),
+		Bytes: make(map[string]traffic), Live: []live{}, Refusals: a.metrics.recent.last(),
+	}
+	var err error
+	if s.Scheme, err = a.ready(ctx); err != nil {
+		s.Code, s.Message = signer.CodeOf(err), err.Error()
+	} else {
+		s.Ready = true
+	}
+	s.As = a.describe(ctx) // by now somebody may have been registered
+	if task, ok := a.agent.Task(ctx, ""); ok {
+		s.Task = task.ID
+	}
+	if expiry, err := a.agent.TokenExpiry(ctx); err == nil && !expiry.IsZero() {
+		s.TokenExpires = &expiry
+	}
+	if err := a.agent.LoginEnded(ctx); err != nil {
+		s.LoginEnded = err.Error()
+	}
+	carried := p.Traffic()
+	s.InFlight = carried.Running
+	for kind, b := range carried.Bytes {
+		s.Bytes[kind] = traffic(b)
+	}
+	for _, x := range p.Running(maxLive) {
+		s.Live = append(s.Live, live{x.Kind, shorten(x.Client), x.Host, x.Started, traffic(x.Bytes)})
+	}
+	s.At = a.now()
+	return s
+}
