@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -135,18 +134,6 @@ func (c countingConn) Write(p []byte) (int, error) {
 
 // CloseWrite implements [halfCloser].
 func (c countingConn) CloseWrite() error { return closeWrite(c.Conn) }
-
-// countingBody counts the bytes of a request's body.
-type countingBody struct {
-	io.ReadCloser
-	x *exchange
-}
-
-func (b countingBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.x.received.Add(int64(n))
-	return n, err
-}
 
 // log writes the exchange's line in the access log. No line ever holds a
 // header, a query or a body.

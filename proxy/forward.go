@@ -17,17 +17,15 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// newForwarder returns the handler that sends a request on to its exchange's
-// target, authorised as the exchange says, and streams the answer back. It
-// serves intercepted and plain requests alike.
-func newForwarder(transport http.RoundTripper, errorLog *log.Logger) *httputil.ReverseProxy {
+// newUpgrader returns the handler that sends an upgrade on to its exchange's
+// target, authorised as the exchange says. It answers as [Proxy.relay] does where
+// the server does not upgrade.
+func newUpgrader(transport http.RoundTripper, buffers httputil.BufferPool, errorLog *log.Logger) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Rewrite:   rewrite,
-		Transport: transport,
-		// Every write is flushed as it comes, whatever its type: agents stream
-		// over server-sent events, NDJSON and plain chunks.
-		FlushInterval:  -1,
-		BufferPool:     &bufferPool{},
+		Rewrite:        rewrite,
+		Transport:      transport,
+		FlushInterval:  -1, // every write
+		BufferPool:     buffers,
 		ModifyResponse: prepareAnswer,
 		ErrorHandler:   forwardFailed,
 		ErrorLog:       errorLog,

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -59,7 +61,7 @@ func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
 
 // servePlain forwards a request for an http:// URL. goproxy could do that too,
 // but buffers what is not an event stream, hides a truncated answer and adds a
-// User-Agent; the forwarder of intercepted requests does none of it.
+// User-Agent; what forwards intercepted requests does none of it.
 func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 	t, refused := plainTarget(r)
 	if refused != nil {
@@ -122,13 +124,23 @@ func refuseTarget(err error) *refusal {
 
 // forward sends the exchange's request on.
 func (p *Proxy) forward(x *exchange, r *http.Request) {
+	if !isUpgrade(r) {
+		p.relay(x, r)
+		return
+	}
 	// A copy, for net/http goes by the type of its own request's body when it
 	// ends the exchange.
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = countingBody{r.Body, x}
+		r.Body = &outgoingBody{body: r.Body, x: x}
 	}
-	p.forwarder.ServeHTTP(x, r)
+	p.upgrader.ServeHTTP(x, r)
+}
+
+// isUpgrade reports whether r asks to speak another protocol on its connection
+// (RFC 9110, 7.8).
+func isUpgrade(r *http.Request) bool {
+	return r.Header["Upgrade"] != nil && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
 }
 
 // rawPath is the path of a request byte for byte as it was sent.

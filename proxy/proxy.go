@@ -96,7 +96,8 @@ type Proxy struct {
 	policy        atomic.Pointer[policy]
 	reconfiguring sync.Mutex // held while policy is replaced
 
-	forwarder *httputil.ReverseProxy
+	upgrader *httputil.ReverseProxy
+	buffers  *bufferPool
 
 	front             *http.Server // what clients connect to
 	connects          *goproxy.ProxyHttpServer
@@ -133,7 +134,8 @@ func New(config Config) *Proxy {
 	// net/http reports here what clients do wrong, with their addresses and
 	// words in it. That is for debugging.
 	errorLog := log.New(debugWriter{p}, "", 0)
-	p.forwarder = newForwarder(recovering{}, errorLog)
+	p.buffers = new(bufferPool)
+	p.upgrader = newUpgrader(recovering{}, p.buffers, errorLog)
 	p.connects = newConnects(p.connect, errorLog)
 	p.front = p.newServer(http.HandlerFunc(p.serveFront))
 	p.front.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
