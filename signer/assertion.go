@@ -28,8 +28,11 @@ type AgentAssertion struct {
 	sessions Sessions
 	now      func() time.Time
 
+	hold time.Duration // of sessions
+
 	mu     sync.RWMutex
 	recent map[identity.Task]*madeAssertion
+	held   map[string]heldSession // by label
 }
 
 var _ Renewer = (*AgentAssertion)(nil)
@@ -40,18 +43,62 @@ type madeAssertion struct {
 	auth   *Authorization
 }
 
+// heldSession is what a label's session was a moment ago.
+type heldSession struct {
+	session identity.Session
+	at      time.Time
+}
+
 // maxRecent bounds the assertions that are remembered. There is one a task,
 // and a proxy that serves more tasks than this within a second signs again.
 const maxRecent = 4096
 
 // NewAgentAssertion returns a signer for the identity and tasks of sessions.
 func NewAgentAssertion(sessions Sessions, now func() time.Time) *AgentAssertion {
-	return &AgentAssertion{sessions: sessions, now: now, recent: make(map[identity.Task]*madeAssertion)}
+	return &AgentAssertion{sessions: sessions, now: now, recent: make(map[identity.Task]*madeAssertion), held: make(map[string]heldSession)}
+}
+
+// HoldSessions has the answer of [Sessions] hold for d, so that not each of many
+// requests at a time has the files looked at. A refusal ends it at once. It returns
+// s, and must be called before s is used.
+func (s *AgentAssertion) HoldSessions(d time.Duration) *AgentAssertion {
+	s.hold = d
+	return s
+}
+
+// session returns the session for a label.
+func (s *AgentAssertion) session(ctx context.Context, label string) (identity.Session, error) {
+	if s.hold > 0 {
+		s.mu.RLock()
+		held, ok := s.held[label]
+		s.mu.RUnlock()
+		if ok && time.Since(held.at) < s.hold {
+			return held.session, nil
+		}
+	}
+	session, err := s.sessions.Session(ctx, label)
+	if err != nil || s.hold == 0 {
+		return session, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.held) >= maxRecent {
+		clear(s.held)
+	}
+	s.held[label] = heldSession{session, time.Now()}
+	return session, nil
+}
+
+// letGo has the session of a label looked up anew.
+func (s *AgentAssertion) letGo(label string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, label)
 }
 
 // Sign implements [Signer].
 func (s *AgentAssertion) Sign(ctx context.Context, r Request) (*Authorization, error) {
-	session, err := s.sessions.Session(ctx, r.Label)
+	session, err := s.session(ctx, r.Label)
 	if err != nil {
 		return nil, fromIdentity(err)
 	}
@@ -103,5 +150,6 @@ func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authoriz
 	if refused.offset == s.sessions.ClockOffset() && !s.sessions.RefuseTask(r.Label, refused.task) {
 		return nil, errNotRenewable
 	}
+	s.letGo(r.Label)
 	return s.Sign(ctx, r)
 }

@@ -10,6 +10,10 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
+// sessionHold is how long a request may be signed for what auth.json said before
+// it. A request takes longer on its way.
+const sessionHold = time.Millisecond
+
 // The values of signer.use.
 const (
 	useAuto      = "auto"
@@ -116,7 +120,7 @@ type countSigner func(name string, s signer.Renewer) signer.Renewer
 func (c *config) newSigner(agent *identity.Agent, env environment, now func() time.Time, count countSigner) (signer.Signer, error) {
 	build := signerBuilder{
 		bearer:    count(useBearer, signer.NewBearer(agent)),
-		assertion: count(useAssertion, signer.NewAgentAssertion(agent, now)),
+		assertion: count(useAssertion, signer.NewAgentAssertion(agent, now).HoldSessions(sessionHold)),
 		count:     count,
 		onFailure: c.Signer.Default.OnFailure,
 		env:       env,
