@@ -26,24 +26,32 @@ func testsIn(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 	found := make(map[string]string)
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Name() == "node_modules" {
-			return fs.SkipDir
-		}
-		if err != nil {
-			return err
-		}
+	for _, path := range goFiles(t, dir) {
 		if strings.HasSuffix(path, "_test.go") {
 			for _, m := range declared.FindAllStringSubmatch(readFile(t, path), -1) {
 				found[m[1]] = path
 			}
 		}
-		return nil
+	}
+	return found
+}
+
+// goFiles returns the Go sources below dir.
+func goFiles(t *testing.T, dir string) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && (entry.Name() == "node_modules" || entry.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if filepath.Ext(path) == ".go" {
+			paths = append(paths, path)
+		}
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return found
+	return paths
 }
 
 // TestNamedTestsExist looks for every test that a document names.

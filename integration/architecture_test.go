@@ -1,0 +1,83 @@
+//go:build linux
+
+package integration
+
+import (
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/agentproxy/agentproxy/"
+
+// TestLayers compares the table of layers in docs/architecture.md with what each
+// package imports, its tests left out.
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	const document = "../docs/architecture.md"
+	told := make(map[string][]string)
+	name := regexp.MustCompile("`([a-z/]+)`")
+	for line := range strings.Lines(readFile(t, document)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 6 || !strings.HasPrefix(cells[1], " `") {
+			continue
+		}
+		pkg := name.FindStringSubmatch(cells[1])
+		if pkg == nil {
+			break // the next table begins
+		}
+		told[pkg[1]] = nil
+		for _, m := range name.FindAllStringSubmatch(cells[3], -1) {
+			told[pkg[1]] = append(told[pkg[1]], m[1])
+		}
+	}
+	found := importsOf(t)
+	for _, pkg := range slices.Sorted(maps.Keys(found)) {
+		allowed, known := told[pkg]
+		switch imports := found[pkg]; {
+		case !known:
+			t.Errorf("%s has no row for %s", document, pkg)
+		case !slices.Equal(imports, slices.Sorted(slices.Values(allowed))):
+			t.Errorf("%s says that %s imports %v; it imports %v", document, pkg, allowed, imports)
+		}
+	}
+	for pkg := range told {
+		if _, ok := found[pkg]; !ok {
+			t.Errorf("%s has a row for %s, which is no package", document, pkg)
+		}
+	}
+}
+
+// importsOf returns which of this module's packages each package imports, sorted.
+func importsOf(t *testing.T) map[string][]string {
+	t.Helper()
+	imports := make(map[string][]string)
+	for _, path := range goFiles(t, "..") {
+		pkg := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), "../"))
+		set := imports[pkg]
+		if set == nil {
+			set = []string{}
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range file.Imports {
+				imported, _ := strconv.Unquote(spec.Path.Value)
+				if own, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(set, own) {
+					set = append(set, own)
+				}
+			}
+		}
+		slices.Sort(set)
+		imports[pkg] = set
+	}
+	return imports
+}
