@@ -67,7 +67,7 @@ func examplesIn(t *testing.T, path string) (found []*example) {
 			block.addConsole(line)
 		case block != nil && strings.TrimSpace(line) != "":
 			block.commands = append(block.commands, exampleCommand{line: line})
-		case inside == "" && strings.HasPrefix(line, "<!--"):
+		case inside == "" && (strings.HasPrefix(line, "<!-- run") || strings.HasPrefix(line, "<!-- not")):
 			if !exampleComment.MatchString(line) {
 				t.Errorf("%s:%d: %s: no such comment is known", path, number, line)
 			}
