@@ -186,7 +186,7 @@ func capacityTable(_ *testing.T, in inputs) string {
 func streamsTable(t *testing.T, in inputs) string {
 	var lines []string
 	for _, n := range fleets {
-		const seconds = 600
+		const seconds = 240
 		need := in.Plan(n)
 		mean, most := in.Streams(n, seconds, 1)
 		if expected := float64(n) * in.Busy; math.Abs(mean-expected) > 0.02*expected+2 {
