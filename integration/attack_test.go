@@ -92,7 +92,9 @@ var floods = map[string]func(framer *http2.Framer, block []byte, i uint32) error
 // nothing is left of them.
 func TestAttackedByClients(t *testing.T) {
 	t.Parallel()
-	p := newFixture(t, fixtureConfig{yaml: "limits: {connections: 300, connections_per_label: 100, handshake_timeout: 2s, idle_timeout: 2s}"}).edit(t, "level: debug", "level: error").serve(t)
+	f := newFixture(t, fixtureConfig{yaml: "limits: {connections: 300, connections_per_label: 100, handshake_timeout: 2s, idle_timeout: 2s}"})
+	f.adminOn(t)
+	p := f.edit(t, "level: debug", "level: error").serve(t)
 	good := p.client(t, "good")
 	mustAsk(t, good, http.StatusOK)
 	before := p.holds(t)
@@ -131,7 +133,7 @@ func TestAttackedByClients(t *testing.T) {
 	}
 	attackers.Wait()
 	mustAsk(t, good, http.StatusOK)
-	p.returnsTo(t, before, held{descriptors: 20, kilobytes: 100 << 10}, rawTimeout)
+	p.returnsTo(t, before, held{descriptors: 20, goroutines: 20, kilobytes: 100 << 10}, rawTimeout)
 }
 
 func isTimeout(err error) bool {

@@ -88,8 +88,9 @@ func (f *fixture) adminOn(t *testing.T) (address string) {
 		t.Fatal(err)
 	}
 	l.Close()
-	f.edit(t, `admin: ""`, "admin: "+l.Addr().String())
-	return l.Addr().String()
+	f.admin = l.Addr().String()
+	f.edit(t, `admin: ""`, "admin: "+f.admin)
+	return f.admin
 }
 
 func (f *fixture) checkNothingArrived(t *testing.T) {

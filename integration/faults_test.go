@@ -41,6 +41,7 @@ func TestFaults(t *testing.T) {
 	f.edit(t, f.backend.Addr(), r.Addr(), "level: debug", "level: error", "other_hosts: refuse", "other_hosts: [nowhere.invalid]\nlimits: {connections_per_label: 4000}")
 	lose := f.brokenNames(t, r.Addr())
 	fill := f.smallState(t)
+	f.adminOn(t)
 	seen := observe(f.backend)
 	p := f.serve(t)
 	warmUp := p.client(t, "warm-up")
@@ -100,11 +101,11 @@ func TestFaults(t *testing.T) {
 	}
 	// Connections to the backend are kept for a minute and a half, and so are
 	// pipes, until garbage is collected.
-	p.returnsTo(t, before, held{descriptors: 30, kilobytes: 100 << 10}, 20*time.Second)
+	p.returnsTo(t, before, held{descriptors: 30, goroutines: 100, kilobytes: 100 << 10}, 20*time.Second)
 	if *faultsFor >= time.Minute {
 		// An idle Go program collects garbage every two minutes, and what was
 		// pooled goes at the second time.
-		p.returnsTo(t, before, held{descriptors: 2, kilobytes: 16 << 10}, 8*time.Minute)
+		p.returnsTo(t, before, held{descriptors: 2, goroutines: 5, kilobytes: 16 << 10}, 8*time.Minute)
 	}
 }
 

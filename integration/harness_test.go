@@ -56,6 +56,7 @@ type fixture struct {
 	config    string // the configuration's path
 	stateDir  string
 	codexHome string   // the user's own, with the secrets
+	admin     string   // the address of the admin port, "" for none
 	starter   []string // what starts the proxy, and execs it; by default nothing
 	log       string   // what the proxies that have ended wrote
 }

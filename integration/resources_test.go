@@ -3,6 +3,8 @@
 package integration
 
 import (
+	"bufio"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,11 +13,11 @@ import (
 	"time"
 )
 
-// held is what the proxy's process holds of the system.
+// held is what the proxy's process holds.
 type held struct {
 	descriptors int
 	kilobytes   int // of memory that is no file's: heap and stacks
-	threads     int
+	goroutines  int // 0 where there is no admin port to ask
 }
 
 func (p *proxy) holds(t *testing.T) held {
@@ -32,11 +34,35 @@ func (p *proxy) holds(t *testing.T) held {
 		switch name {
 		case "RssAnon":
 			h.kilobytes = n
-		case "Threads":
-			h.threads = n
 		}
 	}
+	if p.fixture.admin != "" {
+		h.goroutines = p.metric(t, "go_goroutines")
+	}
 	return h
+}
+
+// metric returns a number of the proxy's metrics.
+func (p *proxy) metric(t *testing.T, name string) int {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: transport, Timeout: rawTimeout}).Get("http://" + p.fixture.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(n)
+		}
+	}
+	t.Fatalf("the metrics have no %s", name)
+	return 0
 }
 
 // returnsTo waits until the proxy holds no more than that much more than before.
@@ -45,7 +71,8 @@ func (p *proxy) returnsTo(t *testing.T, before, more held, patience time.Duratio
 	start := time.Now()
 	for {
 		now := p.holds(t)
-		if now.descriptors <= before.descriptors+more.descriptors && now.kilobytes <= before.kilobytes+more.kilobytes {
+		if now.descriptors <= before.descriptors+more.descriptors && now.kilobytes <= before.kilobytes+more.kilobytes &&
+			now.goroutines <= before.goroutines+more.goroutines {
 			t.Logf("held before: %+v, %v after the last request: %+v", before, time.Since(start).Round(time.Second), now)
 			return
 		}
