@@ -18,8 +18,8 @@ import (
 // run once, and on whose machine chatgpt.com is the stand-in backend.
 //
 // In a console block, lines that begin with "$ " are commands, and what follows
-// is what they print, where … stands for anything and what differs from run to
-// run is not compared. "$ cat FILE" makes a file that is not there yet. Commands
+// is what they print, where … stands for anything, lines or a part of one, and
+// what differs from run to run is not compared. "$ cat FILE" makes a file that is not there yet. Commands
 // that end in &, and agentproxy serve, are left running.
 //
 // A comment before a block says otherwise:
@@ -291,10 +291,15 @@ func compareExample(shown []string, printed string) string {
 			anything = true
 			continue
 		}
-		for anything && len(got) > 0 && got[0] != line {
+		parts := strings.Split(line, "…") // which stands for anything in a line too
+		for i := range parts {
+			parts[i] = regexp.QuoteMeta(parts[i])
+		}
+		as := regexp.MustCompile("^" + strings.Join(parts, ".*") + "$")
+		for anything && len(got) > 0 && !as.MatchString(got[0]) {
 			got = got[1:]
 		}
-		if len(got) == 0 || got[0] != line {
+		if len(got) == 0 || !as.MatchString(got[0]) {
 			return fmt.Sprintf("it does not print %q where the document shows it", line)
 		}
 		got, anything = got[1:], false
