@@ -27,6 +27,7 @@ type Decision struct {
 	Time    time.Time
 	Verdict Verdict
 	Client  string // the session label that the client was admitted with
+	Profile string // that the label has; "" is none of its own
 	Peer    string // the address that it came from
 	Host    string // host:port; "" if the request was refused before that was known
 	Method  string
@@ -55,6 +56,9 @@ func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refusal 
 	}
 	d := Decision{
 		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer, Method: x.method, Path: x.path,
+	}
+	if x.profile != nil {
+		d.Profile = x.profile.Name
 	}
 	if x.target != (target{}) {
 		d.Host = x.target.authority()

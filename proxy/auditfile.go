@@ -112,6 +112,7 @@ type auditLine struct {
 	Time     string `json:"time"`
 	Decision string `json:"decision"`
 	Client   string `json:"client,omitempty"`
+	Profile  string `json:"profile,omitempty"`
 	Peer     string `json:"peer,omitempty"`
 	Host     string `json:"host,omitempty"`
 	Method   string `json:"method,omitempty"`
@@ -126,7 +127,7 @@ type auditLine struct {
 // Audit implements [Auditor].
 func (a *AuditFile) Audit(d Decision) error {
 	line := auditLine{
-		Time: d.Time.UTC().Format(auditTimeFormat), Decision: string(d.Verdict), Client: d.Client, Peer: d.Peer, Host: d.Host,
+		Time: d.Time.UTC().Format(auditTimeFormat), Decision: string(d.Verdict), Client: d.Client, Profile: d.Profile, Peer: d.Peer, Host: d.Host,
 		Method: d.Method, Path: d.Path, Scheme: string(d.Scheme), Task: d.Task, Signer: d.Signer, Refused: d.Refused,
 	}
 	a.mu.Lock()

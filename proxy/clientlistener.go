@@ -77,7 +77,7 @@ func withClientConn(ctx context.Context, c net.Conn) context.Context {
 // admitLabel counts the connection that the exchange's request came on, ctx being
 // the request's context, among those of its session label.
 func (p *Proxy) admitLabel(ctx context.Context, x *exchange) *refusal {
-	most := x.policy.Limits.ConnectionsPerLabel
+	most := x.profile.ConnectionsPerLabel
 	if ctx.Value(clientConnKey{}).(*clientConn).join(p.labels, x.label, most) {
 		return nil
 	}

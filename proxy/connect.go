@@ -40,12 +40,12 @@ func (o OtherHosts) check(t target) *refusal {
 }
 
 // checkOther refuses a target that is not intercepted and may not be reached.
-func (pol *policy) checkOther(t target) *refusal {
-	if drawn := skeleton(t.host); drawn != "" && pol.interceptsHost(drawn) {
+func (x *exchange) checkOther(t target) *refusal {
+	if drawn := skeleton(t.host); drawn != "" && x.policy.interceptsHost(drawn) {
 		return refuse(http.StatusForbidden, "lookalike_host", "http_request_denied",
 			"%s is drawn like %s, but is another host; use the real name", t.host, drawn)
 	}
-	return pol.OtherHosts.check(t)
+	return x.profile.OtherHosts.check(t)
 }
 
 // newConnects returns what dispatches CONNECT: goproxy with one handler, which
@@ -79,12 +79,15 @@ func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 	x.target = t
 	if pattern, ok := x.policy.Intercept.find(t.host, t.port); ok {
 		x.pattern = pattern.String()
+		if refused := x.profile.checkHost(t); refused != nil {
+			return p.reject(ctx, x, refused)
+		}
 		return hijack(func(client net.Conn) { p.intercept(client, x) }), t.authority()
 	}
 	if x.policy.interceptsHost(t.host) {
 		return p.reject(ctx, x, refuseNotIntercepted(t))
 	}
-	if refused := x.policy.checkOther(t); refused != nil {
+	if refused := x.checkOther(t); refused != nil {
 		return p.reject(ctx, x, refused)
 	}
 	if refused := x.decide(VerdictTunnel, nil); refused != nil {

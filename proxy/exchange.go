@@ -19,9 +19,10 @@ type exchange struct {
 	http.ResponseWriter // counts what is sent to the client
 	watched
 
-	policy *policy
-	target target
-	label  string
+	policy  *policy
+	profile *profile // of the label
+	target  target
+	label   string
 	// admitted is why the client was let in, known at the proxy's own port.
 	admitted *admission
 	peer     string // the client's address
@@ -152,6 +153,9 @@ func (x *exchange) log(l *zerolog.Logger) {
 	event.Str("kind", x.kind)
 	if x.label != "" {
 		event.Str("client", x.label)
+	}
+	if x.profile != nil && x.profile.Name != "" {
+		event.Str("profile", x.profile.Name)
 	}
 	if x.target != (target{}) {
 		event.Str("host", x.target.authority())

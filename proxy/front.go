@@ -48,6 +48,10 @@ func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.admitted, x.label = admitted, admitted.label
+	if refused := x.choose(); refused != nil {
+		x.refuse(refused)
+		return
+	}
 	if refused := p.admitLabel(r.Context(), x); refused != nil {
 		x.refuse(refused)
 		return
@@ -75,7 +79,7 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.host))
 		return
 	}
-	if refused := x.policy.checkOther(t); refused != nil {
+	if refused := x.checkOther(t); refused != nil {
 		x.refuse(refused)
 		return
 	}

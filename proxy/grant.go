@@ -8,12 +8,13 @@ import (
 // grant decides what authorises the exchange's request, and notes it in x.auth.
 // Every credential that leaves the proxy, on a request that it sends itself or to
 // a gateway that asks for one, was decided here: the target is one of
-// chatgpt.hosts, the signer has answered, and the decision is recorded.
+// chatgpt.hosts and of the hosts of the label's profile, that profile's signer
+// has answered, and the decision is recorded.
 func (x *exchange) grant(ctx context.Context) *refusal {
-	if !x.policy.Intercept.Match(x.target.host, x.target.port) {
-		return refuseNotIntercepted(x.target)
+	if refused := x.checkSigned(); refused != nil {
+		return refused
 	}
-	auth, err := x.policy.Signer.Sign(ctx, signRequest(x))
+	auth, err := x.profile.Signer.Sign(ctx, signRequest(x))
 	if err != nil {
 		return refuseUnsigned(err)
 	}
@@ -22,6 +23,18 @@ func (x *exchange) grant(ctx context.Context) *refusal {
 	}
 	x.auth = auth
 	return nil
+}
+
+// checkSigned refuses an exchange whose target is not signed for, to anybody or
+// to clients of its label.
+func (x *exchange) checkSigned() *refusal {
+	if !x.policy.Intercept.Match(x.target.host, x.target.port) {
+		return refuseNotIntercepted(x.target)
+	}
+	if refused := x.choose(); refused != nil {
+		return refused
+	}
+	return x.profile.checkHost(x.target)
 }
 
 func refuseNotIntercepted(t target) *refusal {

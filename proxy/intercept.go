@@ -95,7 +95,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	defer p.end(x)
 	p.live.add(x)
 
-	if refused := x.policy.checkTunnel(conn); refused != nil {
+	if refused := x.checkTunnel(conn); refused != nil {
 		refused.closes = true
 		x.refuse(refused)
 		return
@@ -125,11 +125,11 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 
 // checkTunnel refuses a request inside a tunnel that would not be opened any
 // more: a configuration that forbids something does so at once.
-func (pol *policy) checkTunnel(conn *interceptedConn) *refusal {
-	if !pol.Intercept.Match(conn.target.host, conn.target.port) {
-		return refuseNotIntercepted(conn.target)
+func (x *exchange) checkTunnel(conn *interceptedConn) *refusal {
+	if refused := conn.admitted.check(x.policy.clients); refused != nil {
+		return refused
 	}
-	return conn.admitted.check(pol.clients)
+	return x.checkSigned()
 }
 
 // intercept serves an intercepted connection. It returns when the connection

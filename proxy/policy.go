@@ -1,10 +1,6 @@
 package proxy
 
-import (
-	"cmp"
-
-	"github.com/agentproxy/agentproxy/signer"
-)
+import "cmp"
 
 // policy is a [Config] made ready for use. Nothing of it changes: an exchange
 // takes the one in force when it begins and keeps it to its end, whatever is
@@ -14,7 +10,8 @@ type policy struct {
 	*refs
 	clients  *clients
 	upstream *upstream
-	renewer  signer.Renewer // nil: what was refused is not sent again
+	profiles []*profile
+	common   *profile // of clients that no other is for
 }
 
 // newPolicy makes config ready. If it reaches servers as former does, the
@@ -23,7 +20,12 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	config.Limits = config.Limits.orDefaults()
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
 	pol := &policy{Config: config, refs: newRefs(), clients: newClients(config)}
-	pol.renewer, _ = config.Signer.(signer.Renewer)
+	for _, p := range config.Profiles {
+		pol.profiles = append(pol.profiles, newProfile(p))
+	}
+	pol.common = newProfile(Profile{
+		Signer: config.Signer, OtherHosts: config.OtherHosts, ConnectionsPerLabel: config.Limits.ConnectionsPerLabel,
+	})
 	if former != nil && former.Upstream.Equal(config.Upstream) {
 		pol.upstream = former.upstream
 		pol.upstream.hold()

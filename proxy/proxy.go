@@ -52,6 +52,9 @@ type Config struct {
 	OtherHosts OtherHosts
 	// Signer authorises the requests to intercepted hosts.
 	Signer signer.Signer
+	// Profiles differ from this for clients with certain session labels. The
+	// first that matches holds.
+	Profiles []Profile
 	// Leaves issues a certificate for every intercepted host.
 	Leaves Leaves
 	// ClientToken is the password that clients must show. "" asks for none,

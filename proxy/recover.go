@@ -29,7 +29,7 @@ type recovering struct{}
 // RoundTrip implements [http.RoundTripper].
 func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
-	next, renewer := x.policy.upstream, x.policy.renewer
+	next, renewer := x.policy.upstream, x.profile.renewer
 	if x.kind != KindRequest {
 		return next.RoundTrip(r)
 	}
