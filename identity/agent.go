@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,8 +51,11 @@ type AgentConfig struct {
 	Home *Home
 	// WorkspaceID is the one workspace to act in. "": the one logged in to.
 	WorkspaceID string
-	// StateDir keeps the tasks and the journal of refreshes. "": in memory only.
+	// StateDir keeps the tasks and the last refresh. "": in memory only.
 	StateDir string
+	// RefreshFile keeps the last refresh elsewhere. All agents that share a log-in
+	// must share it, for a refresh token is good once. "": in StateDir.
+	RefreshFile string
 	// Store keeps the identity that is registered. nil: only what Codex's
 	// auth.json holds is used.
 	Store Store
@@ -129,7 +133,7 @@ func NewAgent(config AgentConfig) *Agent {
 		config: config,
 		tokens: &tokens{
 			home: config.Home, workspace: config.WorkspaceID, backend: config.Backend, clock: config.Clock,
-			path: inState("refresh.json"), notify: config.Notify,
+			path: cmp.Or(config.RefreshFile, inState("refresh.json")), notify: config.Notify,
 		},
 		tasks:    newTasks(inState("tasks.json"), config.Clock.Now),
 		unusable: make(map[string]bool),

@@ -530,3 +530,28 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	r.advance(2 * time.Hour)
 	r.token(r.agent())
 }
+
+// TestSharedRefreshFile has two agents act by one log-in, whose auth.json holds
+// the old tokens again after a refresh: the one knows what the other has spent.
+func TestSharedRefreshFile(t *testing.T) {
+	r := newRig(t)
+	r.server.SetTokenLifetime(time.Hour)
+	l := r.login(chatgpttest.Account{})
+	old, err := os.ReadFile(r.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := filepath.Join(t.TempDir(), "refresh.json")
+	agent := func() *identity.Agent {
+		state := t.TempDir()
+		return r.agent(func(c *identity.AgentConfig) { c.StateDir, c.RefreshFile = state, shared })
+	}
+	r.advance(2 * time.Hour)
+	for range 3 {
+		if r.token(agent()) != l.Current().AccessToken {
+			t.Error("an old token")
+		}
+		r.write(old)
+	}
+	r.refreshes(1)
+}

@@ -108,3 +108,17 @@ func checkPort(s string) error {
 	}
 	return nil
 }
+
+// Cover reports whether the patterns match all that p does.
+func (ps HostPatterns) Cover(p HostPattern) bool {
+	host := p.name
+	if p.suffix != "" {
+		host = "any" + p.suffix
+	}
+	for _, q := range ps {
+		if (q.port == "" || q.port == p.port) && q.Match(host, q.port) && (p.suffix == "" || q.suffix != "") {
+			return true
+		}
+	}
+	return false
+}

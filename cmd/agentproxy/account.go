@@ -33,16 +33,17 @@ type account struct {
 type accountSettings struct {
 	identity identityConfig
 	stateDir string
+	refresh  string // the file that the last refresh is kept in
 	baseURL  string
 	upstream proxy.UpstreamConfig
 }
 
 func (s accountSettings) equal(other accountSettings) bool {
-	return s.identity == other.identity && s.stateDir == other.stateDir && s.baseURL == other.baseURL && s.upstream.Equal(other.upstream)
+	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.upstream.Equal(other.upstream)
 }
 
 func (c *config) account() accountSettings {
-	return accountSettings{c.Identity, c.StateDir, c.ChatGPT.BaseURL, c.upstream}
+	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream}
 }
 
 // newAccount opens an account. What its agent does on its own is told to the log.
@@ -70,6 +71,7 @@ func (a *app) newAccount(s accountSettings) *account {
 		Home:        n.home,
 		WorkspaceID: s.identity.WorkspaceID,
 		StateDir:    s.stateDir,
+		RefreshFile: s.refresh,
 		Store:       n.store,
 		Backend:     n.backend,
 		Register:    s.identity.Register,

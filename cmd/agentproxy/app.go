@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,16 +25,15 @@ import (
 // app is what a configuration amounts to: the parts that commands put together.
 // serve replaces it when the configuration changes.
 type app struct {
-	config   *config
-	env      environment
-	log      zerolog.Logger
-	clock    *identity.Clock
-	*account // whom the configuration acts as
-	signer   signer.Signer
-	audit    *auditLog        // nil: off, or not opened yet
-	ca       *certs.Authority // nil: not opened yet
-	metrics  *metrics
-	now      func() time.Time
+	*principal              // whom all clients act as that have no profile
+	profiles   []*principal // of the configuration, one by one; nil: refused
+	env        environment
+	log        zerolog.Logger
+	clock      *identity.Clock
+	audit      *auditLog        // nil: off, or not opened yet
+	ca         *certs.Authority // nil: not opened yet
+	metrics    *metrics
+	now        func() time.Time
 
 	// logInForce is the log of the app in force: that of all who live on when an
 	// app is replaced.
@@ -49,6 +47,9 @@ type app struct {
 func (c *command) load() (*app, error) {
 	config, err := loadConfig(c.configPath, c.env)
 	if err != nil {
+		return nil, err
+	}
+	if config, err = c.chosen(config); err != nil {
 		return nil, err
 	}
 	format := config.Log.Format
@@ -77,28 +78,22 @@ func (c *command) withApp(work func(ctx context.Context, a *app) error) func(*co
 // newApp puts the parts together. What goes on without a request is told to log,
 // and what the proxy does is counted in m. The app must be closed.
 func newApp(config *config, env environment, log zerolog.Logger, m *metrics) (*app, error) {
-	a := &app{config: config, env: env, log: log, metrics: m, now: time.Now, logInForce: new(atomic.Pointer[zerolog.Logger])}
+	a := &app{env: env, log: log, metrics: m, now: time.Now, logInForce: new(atomic.Pointer[zerolog.Logger])}
 	a.logInForce.Store(&log)
 	a.clock = identity.NewClock(a.now, func(offset time.Duration) {
 		a.logInForce.Load().Warn().Stringer("offset", offset).Msg("this machine's clock differs from the backend's; time stamps are corrected, but set the clock")
 	})
-	a.account = a.newAccount(config.account())
-	return a, a.makeSigner()
+	if err := a.openPrincipals(config, nil); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // next returns the app that is to follow a, for another configuration. It shares
 // the parts that are configured the same, with what they know and remember.
 func (a *app) next(config *config, log zerolog.Logger) (*app, error) {
-	n := &app{config: config, env: a.env, log: log, metrics: a.metrics, clock: a.clock, now: a.now, logInForce: a.logInForce}
-	if settings := config.account(); settings.equal(a.account.settings) {
-		n.account = a.account
-		n.account.users.join()
-	} else {
-		n.account = n.newAccount(settings)
-	}
-	if n.account == a.account && reflect.DeepEqual(config.Signer, a.config.Signer) {
-		n.signer = a.signer
-	} else if err := n.makeSigner(); err != nil {
+	n := &app{env: a.env, log: log, metrics: a.metrics, clock: a.clock, now: a.now, logInForce: a.logInForce}
+	if err := n.openPrincipals(config, a); err != nil {
 		return nil, err
 	}
 	if err := n.openAudit(a); err != nil {
@@ -108,19 +103,12 @@ func (a *app) next(config *config, log zerolog.Logger) (*app, error) {
 	return n, nil
 }
 
-func (a *app) makeSigner() (err error) {
-	if a.signer, err = a.config.newSigner(a.agent, a.env, a.now, a.metrics.count); err != nil {
-		a.close()
-	}
-	return err
-}
-
 // close ends what the app is doing. The contexts given to its parts must have
 // ended.
 func (a *app) close() {
 	a.looking.Wait()
 	a.closeAudit()
-	a.account.close()
+	a.closePrincipals()
 }
 
 func (a *app) caConfig() certs.Config { return a.config.caConfig(a.now) }
@@ -136,6 +124,7 @@ func (a *app) proxyConfig(ca *certs.Authority, who entrance) proxy.Config {
 		OtherHosts:  a.config.other,
 		Limits:      a.config.limits,
 		Signer:      a.signer,
+		Profiles:    a.proxyProfiles(),
 		Leaves:      ca,
 		Upstream:    a.config.upstream,
 		ObserveDate: a.clock.Observe,
@@ -190,21 +179,52 @@ func (a *app) probe() signer.Request {
 }
 
 // ready says what kind of credential a request would get now, or why it would
-// be refused.
+// be refused. It is enough if some clients can be served: the log-in of one
+// profile does not take the others out of service.
 func (a *app) ready(ctx context.Context) (signer.Scheme, error) {
-	auth, err := a.signer.Sign(ctx, a.probe())
-	if err == nil {
-		err = a.auditable()
+	var scheme signer.Scheme
+	var failed error
+	for _, p := range a.inUse() {
+		auth, err := p.signer.Sign(ctx, a.probe())
+		if err == nil {
+			scheme, failed = auth.Scheme, nil
+			break
+		}
+		if failed == nil {
+			failed = err
+		}
 	}
-	if err != nil {
-		return "", err
+	if failed == nil {
+		failed = a.auditable()
 	}
-	return auth.Scheme, nil
+	if failed != nil {
+		return "", failed
+	}
+	return scheme, nil
+}
+
+// inUse returns the principals that clients may come to act as.
+func (a *app) inUse() []*principal {
+	if a.config.profileForAll() {
+		return a.principals()[1:]
+	}
+	return a.principals()
 }
 
 // describe says in a few words as whom the proxy signs, or why it cannot. It
 // asks nobody.
 func (a *app) describe(ctx context.Context) string {
+	n := len(a.config.profiles)
+	switch {
+	case a.config.profileForAll():
+		return fmt.Sprintf("%d profiles", n)
+	case n > 0:
+		return fmt.Sprintf("%s, or one of %d profiles", a.principal.describe(ctx), n)
+	}
+	return a.principal.describe(ctx)
+}
+
+func (a *principal) describe(ctx context.Context) string {
 	switch a.config.Signer.Default.Use {
 	case useCommand:
 		return "whatever the configured command prints"

@@ -69,6 +69,7 @@ The exit code is 1 if anything failed.`,
 		},
 	}
 	c.configFlag(cmd)
+	c.profileFlag(cmd)
 	cmd.Flags().BoolVar(&ready, "ready", false, "ask the running proxy whether it can sign, and nothing else")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array in place of lines")
 	return cmd
@@ -116,6 +117,7 @@ func (c *command) check(ctx context.Context) []finding {
 		name = "none is named; the defaults hold"
 	}
 	k.ok("configuration", "%s", name)
+	k.checkProfiles()
 	k.checkCA()
 	k.checkClients(ctx, tellUser)
 	k.checkLogin(ctx)

@@ -29,6 +29,13 @@ func (k *checker) checkClients(ctx context.Context, tell func(context.Context, p
 	}
 }
 
+// checkProfiles says that there is more to check.
+func (k *checker) checkProfiles() {
+	if n := len(k.app.config.Profiles); n > 0 && k.app.config.profile == "" {
+		k.ok("profiles", "%d; this is about clients that have none, and --profile NAME about those of one", n)
+	}
+}
+
 // tellUser connects to itself, and checks whose connection that is.
 func tellUser(ctx context.Context, users proxy.Users) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -31,7 +31,7 @@ func TestCheckClients(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			k := &checker{app: &app{config: &config{Listen: test.listen, entrance: test.who}}}
+			k := &checker{app: &app{principal: &principal{config: &config{Listen: test.listen, entrance: test.who}}}}
 			k.checkClients(t.Context(), test.tell)
 			if len(k.findings) != 1 || k.findings[0].Status != test.want {
 				t.Errorf("%+v, want one that is %s", k.findings, test.want)

@@ -9,20 +9,21 @@ import (
 
 // config is the configuration file. config.example.yaml explains every key.
 type config struct {
-	Listen     string         `yaml:"listen"`
-	Admin      string         `yaml:"admin"`
-	AdminToken string         `yaml:"admin_token"`
-	StateDir   string         `yaml:"state_dir"`
-	ChatGPT    chatgptConfig  `yaml:"chatgpt"`
-	Identity   identityConfig `yaml:"identity"`
-	Signer     signerConfig   `yaml:"signer"`
-	Clients    clientsConfig  `yaml:"clients"`
-	Upstream   upstreamConfig `yaml:"upstream"`
-	OtherHosts otherHosts     `yaml:"other_hosts"`
-	OtherPorts []string       `yaml:"other_ports"`
-	Limits     limitsConfig   `yaml:"limits"`
-	Log        logConfig      `yaml:"log"`
-	Audit      auditConfig    `yaml:"audit"`
+	Listen     string          `yaml:"listen"`
+	Admin      string          `yaml:"admin"`
+	AdminToken string          `yaml:"admin_token"`
+	StateDir   string          `yaml:"state_dir"`
+	ChatGPT    chatgptConfig   `yaml:"chatgpt"`
+	Identity   identityConfig  `yaml:"identity"`
+	Signer     signerConfig    `yaml:"signer"`
+	Clients    clientsConfig   `yaml:"clients"`
+	Upstream   upstreamConfig  `yaml:"upstream"`
+	OtherHosts otherHosts      `yaml:"other_hosts"`
+	OtherPorts []string        `yaml:"other_ports"`
+	Limits     limitsConfig    `yaml:"limits"`
+	Profiles   []profileConfig `yaml:"profiles"`
+	Log        logConfig       `yaml:"log"`
+	Audit      auditConfig     `yaml:"audit"`
 
 	AdminTokenFile string `yaml:"admin_token_file"`
 
@@ -35,6 +36,12 @@ type config struct {
 	entrance      entrance // of clients
 	adminEntrance entrance
 	upstream      proxy.UpstreamConfig
+	profiles      []profile
+
+	// In the configuration of a profile: its name, and identity.codex_home of
+	// those who have none.
+	profile    string
+	commonHome string
 
 	source *configSource
 	read   func(path string) ([]byte, error) // of the files that keys name
@@ -60,10 +67,11 @@ const (
 )
 
 type clientsConfig struct {
-	Token      string  `yaml:"token"`
-	TokenFile  string  `yaml:"token_file"`
-	TokensFile string  `yaml:"tokens_file"`
-	AllowUIDs  []int64 `yaml:"allow_uids"`
+	Token       string  `yaml:"token"`
+	TokenFile   string  `yaml:"token_file"`
+	TokensFile  string  `yaml:"tokens_file"`
+	TrustLabels bool    `yaml:"trust_labels"`
+	AllowUIDs   []int64 `yaml:"allow_uids"`
 }
 
 type upstreamConfig struct {

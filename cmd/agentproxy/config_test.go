@@ -49,6 +49,9 @@ func writeConfig(t *testing.T, content string) string {
 
 const seeExample = "; see config.example.yaml for the keys and their values"
 
+// trusting comes before the profiles of a configuration.
+const trusting = "clients: {trust_labels: true}\nprofiles:\n"
+
 // Every mistake is named on one line: where it is, what it is, what to do.
 var configMistakes = []struct{ name, config, want string }{
 	{"unknown key", "lissten: 127.0.0.1:8080", ":1: there is no key lissten" + seeExample},
@@ -87,6 +90,22 @@ var configMistakes = []struct{ name, config, want string }{
 	{"identity.store", "identity: {store: disk}", `:1: identity.store: "disk" is neither state nor keyring`},
 	{"identity.file", "identity:\n  store: keyring\n  file: x", ":3: identity.file: identity.store is keyring, which would not be used; keep one of them"},
 	{"identity.register", "identity: {register: 7}", ":1: identity.register: it is a number, but must be true or false" + seeExample},
+	{"profiles without tokens", "profiles:\n  - {name: a, labels: [a]}", ":2: profiles: without clients.tokens_file a client can give itself any label, and act as any of these agents; set it, or clients.trust_labels: true if all clients may"},
+	{"trust_labels without profiles", "clients: {trust_labels: true}", ":1: clients.trust_labels: it is only used with profiles; leave it out"},
+	{"unknown key of a profile", trusting + "  - {name: a, labels: [a], lables: [b]}", ":3: there is no key profiles[0].lables" + seeExample},
+	{"unknown key of a profile's signer", trusting + "  - {name: a, labels: [a], signer: {using: x}}", ":3: there is no key profiles[0].signer.using" + seeExample},
+	{"profile's name", trusting + "  - name: ../x\n    labels: [a]", `:3: profiles[0].name: "../x" is not a name of lower-case letters, digits and - between them, 63 at most`},
+	{"profile without a name", trusting + "  - labels: [a]", `:3: profiles[0].name: "" is not a name of lower-case letters, digits and - between them, 63 at most`},
+	{"profile's name again", trusting + "  - {name: a, labels: [a]}\n  - {name: a, labels: [b]}", ":4: profiles[1].name: there is another profile a; choose another name"},
+	{"profile without labels", trusting + "  - {name: a}", `:3: profiles[0].labels: no client would have this profile; list its labels, as in ["build-*"]`},
+	{"profile's label", trusting + "  - name: a\n    labels:\n      - a\n      - b c", `:6: profiles[0].labels[1]: label pattern "b c" has a character that is not printable ASCII; it is a short label for the session`},
+	{"profile after all", trusting + "  - {name: a, labels: ['*']}\n  - {name: b, labels: [b]}", ":4: profiles[1]: no client has this profile: profile a before it is for all labels; put it last"},
+	{"profile that refuses and signs", trusting + "  - {name: a, labels: [a], refuse: true, hosts: []}", ":3: profiles[0].refuse: such clients are served nothing; leave out all but name and labels"},
+	{"profile's signer", trusting + "  - name: a\n    labels: [a]\n    signer:\n      use: nobody", `:6: profiles[0].signer.use: "nobody" is none of auto, agent-assertion, bearer, command, token`},
+	{"profile's store", trusting + "  - {name: a, labels: [a], identity: {store: disk}}", `:3: profiles[0].identity.store: "disk" is neither state nor keyring`},
+	{"profile's hosts", trusting + "  - {name: a, labels: [a], hosts: [chatgpt.com, example.com]}", ":3: profiles[0].hosts[1]: example.com is not among chatgpt.hosts, which are those that are signed for; add it there, or leave it out"},
+	{"profile's other hosts", trusting + "  - {name: a, labels: [a], other_hosts: some}", `:3: profiles[0].other_hosts: "some" is neither tunnel, nor refuse, nor a list of hosts`},
+	{"profile's limits", trusting + "  - {name: a, labels: [a], limits: {connections_per_label: 0}}", ":3: profiles[0].limits.connections_per_label: 0 is too few for any client; give at least 1"},
 	{"retry_body_limit", "retry_body_limit: -1", ":1: retry_body_limit: -1 is not a number of bytes; 0 keeps no body"},
 	{"retry_body_limit of a wrong type", "retry_body_limit: lots", ":1: retry_body_limit: it is text, but must be a number" + seeExample},
 

@@ -47,6 +47,11 @@ func TestExampleConfigIsTheDefaults(t *testing.T) {
 			t.Errorf("the example does not mention %s, which a rule may have", key)
 		}
 	}
+	for _, key := range yamlKeys(reflect.TypeFor[profileConfig]()) {
+		if !regexp.MustCompile(`#.*\b` + key[strings.LastIndex(key, ".")+1:] + `:`).Match(raw) {
+			t.Errorf("the example does not mention %s, which a profile may have", key)
+		}
+	}
 }
 
 // yamlKeys returns the keys of a struct and of those in it.

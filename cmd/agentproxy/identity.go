@@ -62,6 +62,7 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 		}),
 	}
 	c.configFlag(cmd)
+	c.profileFlag(cmd)
 	return cmd
 }
 
@@ -113,6 +114,7 @@ one. The private key is made here and goes nowhere else.`,
 		}),
 	}
 	c.configFlag(cmd)
+	c.profileFlag(cmd)
 	cmd.Flags().BoolVar(&another, "another", false, "register a new identity although there is one, which is set aside")
 	return cmd
 }

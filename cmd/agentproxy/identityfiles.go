@@ -49,6 +49,7 @@ the backend's keys. The identity that was there before is set aside.`,
 		},
 	}
 	c.configFlag(cmd)
+	c.profileFlag(cmd)
 	return cmd
 }
 
@@ -149,6 +150,7 @@ With --codex it is written into Codex's auth.json, of which nothing else changes
 		},
 	}
 	c.configFlag(cmd)
+	c.profileFlag(cmd)
 	cmd.Flags().BoolVar(&codex, "codex", false, "write it into Codex's auth.json")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to this `file`, with mode 0600, in place of standard output")
 	return cmd
@@ -178,6 +180,7 @@ told. What Codex's auth.json holds stays. It asks first.`,
 		}),
 	}
 	c.configFlag(cmd)
+	c.profileFlag(cmd)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
 }

@@ -69,6 +69,8 @@ type command struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	configPath     string
+	// The profile to act as, by its name or by the session label of a client.
+	profile, label string
 	notes          notes
 }
 
@@ -150,4 +152,9 @@ func wrapArgs(cmd *cobra.Command) {
 func (c *command) configFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&c.configPath, "config", "c", c.env.get("AGENTPROXY_CONFIG"), "configuration `file`; without one that of AGENTPROXY_CONFIG, else the defaults hold")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+}
+
+// profileFlag gives cmd the flag --profile.
+func (c *command) profileFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.profile, "profile", "", "act as this `profile` of the configuration")
 }

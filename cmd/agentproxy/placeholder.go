@@ -40,6 +40,7 @@ proxy.`,
 		}),
 	}
 	c.configFlag(cmd)
+	c.profileFlag(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this `file` in place of standard output")
 	return cmd
 }

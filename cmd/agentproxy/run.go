@@ -45,6 +45,9 @@ Warnings go to standard error; --log names a file for everything.`,
 			if err != nil {
 				return err
 			}
+			if config, err = c.chosen(config); err != nil {
+				return err
+			}
 			log, closeLog, err := c.runLogger(config.Log, logFile)
 			if err != nil {
 				return err
@@ -63,6 +66,7 @@ Warnings go to standard error; --log names a file for everything.`,
 		},
 	}
 	c.configFlag(cmd)
+	c.profileFlag(cmd)
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().BoolVar(&keepHome, "keep-codex-home", false, "leave CODEX_HOME as it is, credentials included")
 	cmd.Flags().StringVar(&logFile, "log", "", "append the log to this `file`")

@@ -20,6 +20,7 @@ hold a credential: an assertion is good for minutes, a token for days.`,
 		Example: `  agentproxy sign | curl -H @- https://chatgpt.com/backend-api/codex/models`,
 		Args:    cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app) error {
+			request.Label = c.label
 			request.Host = strings.ToLower(request.Host)
 			if !a.config.intercept.Match(request.Host, "443") {
 				return &usageError{fmt.Errorf("%s is not signed for; chatgpt.hosts lists the hosts that are", request.Host)}
@@ -38,8 +39,9 @@ hold a credential: an assertion is good for minutes, a token for days.`,
 		}),
 	}
 	c.configFlag(cmd)
+	c.profileFlag(cmd)
 	cmd.Flags().StringVar(&request.Host, "host", "chatgpt.com", "`host` that the request is for")
 	cmd.Flags().StringVar(&request.Path, "path", "/backend-api/codex/responses", "`path` that the request is for")
-	cmd.Flags().StringVar(&request.Label, "label", "", "session `label` of the client")
+	cmd.Flags().StringVar(&c.label, "label", "", "session `label` of the client, which may have a profile of its own")
 	return cmd
 }

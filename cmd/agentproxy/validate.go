@@ -29,17 +29,6 @@ func (c *config) validate(env environment) (key string, err error) {
 	if c.StateDir, err = filepath.Abs(c.StateDir); err != nil {
 		return "state_dir", err
 	}
-	if c.Identity.CodexHome == "" {
-		if c.Identity.CodexHome, err = identity.DefaultHome(env.get); err != nil {
-			return "identity.codex_home", err
-		}
-	}
-	if c.Identity.Store != storeState && c.Identity.Store != storeKeyring {
-		return "identity.store", fmt.Errorf("%q is neither state nor keyring", c.Identity.Store)
-	}
-	if c.Identity.File != "" && c.Identity.Store == storeKeyring {
-		return "identity.file", errors.New("identity.store is keyring, which would not be used; keep one of them")
-	}
 	if c.RetryBodyLimit < 0 {
 		return "retry_body_limit", fmt.Errorf("%d is not a number of bytes; 0 keeps no body", c.RetryBodyLimit)
 	}
@@ -54,11 +43,26 @@ func (c *config) validate(env environment) (key string, err error) {
 		return key, err
 	}
 	for _, check := range []func(environment) (string, error){
-		c.validateClients, c.validateAdmin, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateLog, c.validateAudit,
+		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateLog, c.validateAudit, c.validateProfiles,
 	} {
 		if key, err := check(env); err != nil {
 			return key, err
 		}
+	}
+	return "", nil
+}
+
+func (c *config) validateIdentity(env environment) (key string, err error) {
+	if c.Identity.CodexHome == "" {
+		if c.Identity.CodexHome, err = identity.DefaultHome(env.get); err != nil {
+			return "identity.codex_home", err
+		}
+	}
+	if c.Identity.Store != storeState && c.Identity.Store != storeKeyring {
+		return "identity.store", fmt.Errorf("%q is neither state nor keyring", c.Identity.Store)
+	}
+	if c.Identity.File != "" && c.Identity.Store == storeKeyring {
+		return "identity.file", errors.New("identity.store is keyring, which would not be used; keep one of them")
 	}
 	return "", nil
 }
