@@ -49,17 +49,17 @@ func TestBundle(t *testing.T) {
 		"no last newline":   slices.Concat(one, trusted, unterminated),
 		"comments":          slices.Concat([]byte("# Root One\n"), one, []byte("\n\n"), trusted, two),
 		"twice":             slices.Concat(one, trusted, two, one),
-		"a bundle":          a.Bundle(slices.Concat(one, trusted, two)),
-		"a former bundle":   former.Bundle(slices.Concat(one, trusted, two)),
+		"a bundle":          a.Bundle(certs.ParseRoots(slices.Concat(one, trusted, two))),
+		"a former bundle":   former.Bundle(certs.ParseRoots(slices.Concat(one, trusted, two))),
 		"keys among them":   slices.Concat(one, p256Key(t, nil), trusted, two),
 		"CRLF":              bytes.ReplaceAll(slices.Concat(one, trusted, two), []byte("\n"), []byte("\r\n")),
 		"the CA on the way": slices.Concat(a.PEM(), one, former.PEM(), trusted, two),
 	} {
-		if got := string(a.Bundle(roots)); got != want {
+		if got := string(a.Bundle(certs.ParseRoots(roots))); got != want {
 			t.Errorf("%s:\n%s\nwant\n%s", name, got, want)
 		}
 	}
-	if got := a.Bundle(nil); !bytes.Equal(got, a.PEM()) {
+	if got := a.Bundle(certs.Roots{}); !bytes.Equal(got, a.PEM()) {
 		t.Errorf("without roots: %s", got)
 	}
 }
@@ -73,7 +73,7 @@ func TestSystemRoots(t *testing.T) {
 	write(t, at("usual.pem"), usual, 0o644)
 	write(t, at("extra.pem"), extra, 0o644)
 	write(t, at("ours.pem"), a.PEM(), 0o644)
-	write(t, at("bundle.pem"), a.Bundle(extra), 0o644)
+	write(t, at("bundle.pem"), a.Bundle(certs.ParseRoots(extra)), 0o644)
 	write(t, at("garbage"), []byte("\x00garbage"), 0o644)
 	if err := os.MkdirAll(at("certs/sub"), 0o755); err != nil {
 		t.Fatal(err)
@@ -109,8 +109,8 @@ func TestSystemRoots(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || path != at(test.path) || !bytes.Equal(got, slices.Concat(test.want...)) {
-			t.Errorf("%s: from %s, error %v:\n%s", name, path, err, got)
+		if err != nil || path != at(test.path) || !bytes.Equal(got.PEM(), slices.Concat(test.want...)) {
+			t.Errorf("%s: from %s, error %v:\n%s", name, path, err, got.PEM())
 		}
 	}
 }
@@ -123,7 +123,7 @@ func TestSystemRootsLooksUpVariables(t *testing.T) {
 	got, from, err := certs.SystemRoots(func(name string) string {
 		return map[string]string{"SSL_CERT_FILE": path}[name]
 	})
-	if err != nil || from != path || !bytes.Equal(got, want) {
+	if err != nil || from != path || !bytes.Equal(got.PEM(), want) {
 		t.Errorf("from %q, error %v", from, err)
 	}
 }

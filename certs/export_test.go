@@ -16,3 +16,10 @@ var (
 	ParseKey         = parseKey
 	FilesHold        = filesHold
 )
+
+// ParseRoots are the roots in a file with that content.
+func ParseRoots(data []byte) Roots {
+	var b bundle
+	b.add(data)
+	return Roots{b.pem}
+}

@@ -34,7 +34,7 @@ func TestKeysStayInside(t *testing.T) {
 			}
 		}
 	}
-	for name, data := range map[string][]byte{"PEM": a.PEM(), "Bundle": a.Bundle(nil), "printed": fmt.Appendf(nil, "%+v", a)} {
+	for name, data := range map[string][]byte{"PEM": a.PEM(), "Bundle": a.Bundle(certs.Roots{}), "printed": fmt.Appendf(nil, "%+v", a)} {
 		if bytes.Contains(data, []byte("PRIVATE")) || bytes.Contains(data, raw) || bytes.Contains(data, fmt.Appendf(nil, "%x", raw)) {
 			t.Errorf("%s holds a key", name)
 		}

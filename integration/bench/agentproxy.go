@@ -63,6 +63,17 @@ func agentproxyEndpoint(address string) endpoint {
 // writeConfig writes agentproxy's configuration and a log-in into dir, and
 // returns the path of the former.
 func (b *bench) writeConfig(dir, address string) (string, error) {
+	return writeLogin(dir, address, fmt.Sprintf(`upstream:
+  connect_to: {"chatgpt.com:443": %q}
+  ca_file: %q
+  allow_private: [127.0.0.0/8]
+other_hosts: [%q]
+limits: {connections: 20000, connections_per_label: 15000}
+`, b.upstream.address, b.ca.certFile, b.upstream.source))
+}
+
+// writeLogin writes a log-in and a configuration, with more at its end.
+func writeLogin(dir, address, more string) (string, error) {
 	home := filepath.Join(dir, "codex")
 	if err := os.Mkdir(home, 0o700); err != nil {
 		return "", err
@@ -80,14 +91,8 @@ admin: ""
 state_dir: %q
 identity: {codex_home: %q, register: false}
 signer: {use: agent-assertion}
-upstream:
-  connect_to: {"chatgpt.com:443": %q}
-  ca_file: %q
-  allow_private: [127.0.0.0/8]
-other_hosts: [%q]
-limits: {connections: 20000, connections_per_label: 15000}
 log: {level: error, format: json}
-`, address, filepath.Join(dir, "state"), home, b.upstream.address, b.ca.certFile, b.upstream.source), 0o600)
+%s`, address, filepath.Join(dir, "state"), home, more), 0o600)
 }
 
 // authJSON returns a log-in that is an agent identity with a task, and nothing
