@@ -8,7 +8,7 @@ import (
 // What is kept of connections to servers that no request uses.
 const (
 	maxIdleUpstream        = 2048
-	maxIdleUpstreamPerHost = 512
+	maxIdleUpstreamPerHost = 1024
 	idleUpstreamTimeout    = 90 * time.Second
 )
 
