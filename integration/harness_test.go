@@ -178,8 +178,13 @@ func (f *fixture) serve(t *testing.T) *proxy {
 // in its log.
 func (f *fixture) start(t *testing.T, argv ...string) *proxy {
 	t.Helper()
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = baseEnv(t)
+	return f.startCommand(t, exec.Command(argv[0], argv[1:]...))
+}
+
+// startCommand is start for a command that has variables or files besides.
+func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
+	t.Helper()
+	cmd.Env = append(baseEnv(t), cmd.Env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/agentproxy/agentproxy/certs"
@@ -103,6 +104,8 @@ func (r *reloader) await(ctx context.Context, hangups <-chan os.Signal) {
 // hangup renews all that can be renewed without a restart.
 func (r *reloader) hangup(ctx context.Context) {
 	log := r.app.log
+	notify(log, daemon.SdNotifyReloading)
+	defer notify(log, daemon.SdNotifyReady)
 	if err := r.app.reopenAudit(); err != nil {
 		log.Error().AnErr("error", err).Msg("SIGHUP: the audit log could not be opened anew")
 	}

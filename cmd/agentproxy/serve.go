@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -25,7 +26,10 @@ what is running has 30 seconds to end; a second signal cuts it.
 At SIGHUP, and when the configuration or a file that it names has changed, the
 configuration is read again and holds from then on, without anything being cut.
 One with a mistake in it is refused, and the former holds on. SIGHUP also opens
-the audit log anew and takes up a rotated CA.`,
+the audit log anew and takes up a rotated CA.
+
+A socket that systemd passes (socket activation) is used for the listener whose
+address it has, and systemd is told of start, reload and end (Type=notify).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			disableCoreDumps()
@@ -55,10 +59,15 @@ func (c *command) serve(ctx context.Context, r *reloader) (err error) {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	a := r.app
+	sockets, err := passedSockets()
+	if err != nil {
+		return err
+	}
+	defer sockets.close()
 	if a.ca, err = certs.Open(a.caConfig()); err != nil {
 		return err
 	}
-	listener, err := listen(a.config.Listen)
+	listener, err := sockets.listen(a.config.Listen)
 	if err != nil {
 		return err
 	}
@@ -70,15 +79,19 @@ func (c *command) serve(ctx context.Context, r *reloader) (err error) {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Serve(listener) })
 	if a.config.Admin != "" {
-		admin, err := listen(a.config.Admin)
+		admin, err := sockets.listen(a.config.Admin)
 		if err != nil {
 			return errors.Join(err, shutdown(p, canceled()))
 		}
 		p.NeverDial(admin.Addr())
 		group.Go(func() error { return serveAdmin(groupCtx, admin, r) })
 	}
-	fmt.Fprintf(c.stderr, "agentproxy: listening on %s, signing as %s, CA %s\n",
-		listenName(listener), a.describe(ctx), a.ca.Path())
+	if err := sockets.unused(); err != nil {
+		return errors.Join(err, shutdown(p, canceled()))
+	}
+	where := fmt.Sprintf("listening on %s, signing as %s", listenName(listener), a.describe(ctx))
+	fmt.Fprintf(c.stderr, "agentproxy: %s, CA %s\n", where, a.ca.Path())
+	notify(a.log, daemon.SdNotifyReady+"\nSTATUS="+where)
 
 	a.start(groupCtx, "")
 	group.Go(func() error {
@@ -87,6 +100,7 @@ func (c *command) serve(ctx context.Context, r *reloader) (err error) {
 	})
 
 	<-groupCtx.Done()
+	notify(*a.logInForce.Load(), daemon.SdNotifyStopping)
 	hurry, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if ctx.Err() != nil {
