@@ -4,18 +4,22 @@ SHELL       := /bin/bash
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 CYCLONEDX   := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 # The validated module that make fips builds with.
 FIPS_MODULE := v1.0.0
 # What make build says the binary is, without a release's tag the commit alone.
 VERSION     ?= $(shell git describe --tags --exact-match 2>/dev/null)
 COMMIT      ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)
+DATE        ?= $(shell git show -s --format=%cs 2>/dev/null || date -u +%F)
+# Debian's version: between two releases the day and the commit.
+DEB_VERSION  = $(if $(VERSION),$(patsubst v%,%,$(VERSION)),0~$(subst -,,$(DATE)).$(subst -dirty,,$(COMMIT)))
 # The same source gives the same bytes: nothing in them is of the directory, the
 # machine or the time.
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 CLIENTS     := integration/clients/node_modules/.package-lock.json
 
-.PHONY: build fips demo test lint unit test-fips bench vuln sbom clients clean
+.PHONY: build fips man deb demo test lint unit test-fips bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -24,6 +28,21 @@ build:
 ## fips: bin/agentproxy-fips, which runs in FIPS 140-3 mode
 fips:
 	GOFIPS140=$(FIPS_MODULE) $(BUILD) -o bin/agentproxy-fips ./cmd/agentproxy
+
+## man: the manual pages, in bin/man/, dated as the commit
+man:
+	rm -rf bin/man
+	CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false -tags man ./cmd/agentproxy man bin/man $(DATE)
+
+## deb: the Debian package, in bin/; the same commit gives the same bytes
+deb: build man
+	rm -rf bin/deb && mkdir -p bin/deb/man
+	for page in bin/man/*; do gzip -9nc "$$page" > "bin/deb/man/$${page##*/}.gz"; done
+	for shell in bash zsh fish; do bin/agentproxy completion $$shell > bin/deb/agentproxy.$$shell; done
+	printf 'agentproxy (%s) stable; urgency=medium\n\n  * See https://github.com/agentproxy/agentproxy/releases\n\n -- %s  %s\n' \
+	  '$(DEB_VERSION)' 'agentproxy maintainers <maintainers@agentproxy.invalid>' "$$(date -uR -d '$(DATE)')" | gzip -9n > bin/deb/changelog.gz
+	SOURCE_DATE_EPOCH=$$(date -u -d '$(DATE)' +%s) ARCH=$$($(GO) env GOARCH) VERSION='$(DEB_VERSION)' \
+	  $(GO) run $(NFPM) package --config deploy/nfpm.yaml --packager deb --target bin/
 
 ## demo: the whole story on this machine alone
 demo:

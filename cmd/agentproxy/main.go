@@ -86,10 +86,9 @@ func newRootCommand(c *command) *cobra.Command {
 		Short: "Sign what coding agents send to ChatGPT, and keep the credential from them",
 		Long: `agentproxy is a forward proxy. Point HTTPS_PROXY at it, and every request to
 ChatGPT leaves signed as your agent; the program that made the request never
-holds a credential.
-
-Start with: agentproxy demo
-Then:       agentproxy run -- codex`,
+holds a credential.`,
+		Example: `  agentproxy demo
+  agentproxy run -- codex`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -108,6 +107,7 @@ Then:       agentproxy run -- codex`,
 		newIdentityCommand(c), newSignCommand(c), newCACommand(c), newEnvCommand(c),
 		newCheckCommand(c), newVersionCommand(c),
 	)
+	root.AddCommand(manCommands()...)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
