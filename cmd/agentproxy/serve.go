@@ -33,6 +33,7 @@ address it has, and systemd is told of start, reload and end (Type=notify).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			disableCoreDumps()
+			defer reserveHeap(c.env.get)()
 			r := &reloader{command: c, files: make(seenFiles)}
 			config, err := readConfig(c.configPath, c.env, r.files.read)
 			if err != nil {
@@ -96,6 +97,10 @@ func (c *command) serve(ctx context.Context, r *reloader) (err error) {
 	a.start(groupCtx, "")
 	group.Go(func() error {
 		r.run(groupCtx, hangups)
+		return nil
+	})
+	group.Go(func() error {
+		runTidyHeap(groupCtx)
 		return nil
 	})
 
