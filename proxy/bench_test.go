@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -29,4 +30,43 @@ func benchmarkForward(b *testing.B, proto string) {
 			res.Body.Close()
 		}
 	})
+}
+
+// BenchmarkOutgoing makes the outgoing request of a usual incoming one.
+func BenchmarkOutgoing(b *testing.B) {
+	in := httptest.NewRequest(http.MethodGet, "/backend-api/codex/models?client_version=1", nil)
+	for _, name := range []string{"Accept", "Accept-Language", "Authorization", "Originator", "Session-Id", "User-Agent", "Version"} {
+		in.Header.Set(name, "a usual value")
+	}
+	in.Header.Set("Connection", "keep-alive")
+	x := &exchange{kind: KindRequest, target: target{host, "443"}, auth: bearer(), path: "/backend-api/codex/models"}
+	b.ReportAllocs()
+	for b.Loop() {
+		outgoing(x, in, &informer{x: x})
+	}
+}
+
+// BenchmarkDownload measures a body of 1 MB on its way, client and server
+// included.
+func BenchmarkDownload(b *testing.B) {
+	for _, proto := range []string{h1, h2} {
+		b.Run(proto, func(b *testing.B) {
+			body := make([]byte, 1<<20)
+			backend := newBackend(b, proto, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
+			p := startProxy(b, backend.Listener.Addr().String(), func(c *Config) { c.Log = zerolog.Nop() })
+			c := p.client(b, proto)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				res, err := c.Get(origin + "/")
+				if err != nil {
+					b.Fatal(err)
+				}
+				if n, err := io.Copy(io.Discard, res.Body); err != nil || n != int64(len(body)) {
+					b.Fatal(n, err)
+				}
+				res.Body.Close()
+			}
+		})
+	}
 }
