@@ -10,8 +10,8 @@ COPY . .
 ARG VERSION=""
 ARG COMMIT=unknown
 RUN make build VERSION="$VERSION" COMMIT="$COMMIT"
-RUN mkdir -p /image/etc /image/state /image/shared && \
-    chmod 0700 /image/state && \
+RUN mkdir -p /image/etc /image/own/shared /image/own/var/lib/agentproxy && \
+    chmod 0700 /image/own/var/lib/agentproxy && \
     echo 'agentproxy:x:65532:65532:agentproxy:/var/lib/agentproxy:/agentproxy' > /image/etc/passwd && \
     echo 'agentproxy:x:65532:' > /image/etc/group
 
@@ -19,8 +19,7 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /image/etc/ /etc/
 # What is kept, and what is handed to the agent's container: both can be volumes.
-COPY --from=build --chown=65532:65532 /image/state /var/lib/agentproxy
-COPY --from=build --chown=65532:65532 /image/shared /shared
+COPY --from=build --chown=65532:65532 /image/own/ /
 COPY --from=build /src/bin/agentproxy /agentproxy
 LABEL org.opencontainers.image.title="agentproxy"
 LABEL org.opencontainers.image.description="Signs what coding agents send to ChatGPT, and keeps the credential from them"
@@ -31,6 +30,6 @@ ENV AGENTPROXY_STATE_DIR=/var/lib/agentproxy
 ENV CODEX_HOME=/run/secrets/codex
 USER 65532:65532
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=20s --start-period=1m --start-interval=1s CMD ["/agentproxy", "check", "--ready"]
+HEALTHCHECK --interval=10s --timeout=20s --start-period=1m CMD ["/agentproxy", "check", "--ready"]
 ENTRYPOINT ["/agentproxy"]
 CMD ["serve"]

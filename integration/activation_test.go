@@ -84,7 +84,7 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := passSockets(t, f, clients, admin)
-	cmd.Env = []string{"NOTIFY_SOCKET=" + notified.LocalAddr().String()}
+	cmd.Env = append(baseEnv(t), "NOTIFY_SOCKET="+notified.LocalAddr().String())
 	p := f.startCommand(t, cmd)
 	p.env = p.clientEnv(t)
 	if p.addr != clients.Addr().String() {

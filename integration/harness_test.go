@@ -57,6 +57,7 @@ type fixture struct {
 	stateDir  string
 	codexHome string   // the user's own, with the secrets
 	admin     string   // the address of the admin port, "" for none
+	given     []string // the identities that were put somewhere for the proxy
 	starter   []string // what starts the proxy, and execs it; by default nothing
 	log       string   // what the proxies that have ended wrote
 }
@@ -166,7 +167,7 @@ var listening = regexp.MustCompile(`^agentproxy: listening on (\S+), signing as 
 // serve starts the proxy.
 func (f *fixture) serve(t *testing.T) *proxy {
 	t.Helper()
-	p := f.start(t, append(slices.Clone(f.starter), agentproxy, "serve", "--config", f.config)...)
+	p := f.start(t, baseEnv(t), append(slices.Clone(f.starter), agentproxy, "serve", "--config", f.config)...)
 	if !strings.HasPrefix(p.addr, "unix:") { // which no client's variable can name
 		p.env = p.clientEnv(t)
 	}
@@ -176,15 +177,16 @@ func (f *fixture) serve(t *testing.T) *proxy {
 // start starts the proxy by a command of its own. When the test ends it is told
 // to end as well, and must do so at once, with exit code 0 and without a secret
 // in its log.
-func (f *fixture) start(t *testing.T, argv ...string) *proxy {
+func (f *fixture) start(t *testing.T, environ []string, argv ...string) *proxy {
 	t.Helper()
-	return f.startCommand(t, exec.Command(argv[0], argv[1:]...))
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = environ
+	return f.startCommand(t, cmd)
 }
 
-// startCommand is start for a command that has variables or files besides.
+// startCommand is start for a command that is given files besides.
 func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 	t.Helper()
-	cmd.Env = append(baseEnv(t), cmd.Env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -54,7 +54,7 @@ func TestReadOnlyIdentity(t *testing.T) {
 
 			t.Run("use", func(t *testing.T) {
 				box := sandbox{uid: containerUser, mounts: []string{readOnly(given)}}
-				p := f.start(t, box.argv(t, binary, "serve", "--config", f.config)...)
+				p := f.start(t, baseEnv(t), box.argv(t, binary, "serve", "--config", f.config)...)
 				ask := func(label string) {
 					t.Helper()
 					r := curl(t, baseEnv(t), "--cacert", p.ca, "--proxy", "http://"+label+":sesame@"+p.addr, backendAPI+"/test/echo")
@@ -89,8 +89,9 @@ func TestReadOnlyIdentity(t *testing.T) {
 func (f *fixture) giveIdentity(t *testing.T, path string) (runtimeID string) {
 	t.Helper()
 	id := f.backend.RegisterIdentity(f.login)
-	next := filepath.Join(t.TempDir(), "next")
-	writeFile(t, next, []byte(f.backend.IdentityJWT(id)))
+	next, jwt := filepath.Join(t.TempDir(), "next"), f.backend.IdentityJWT(id)
+	f.given = append(f.given, jwt)
+	writeFile(t, next, []byte(jwt))
 	giveToGroup(t, next, containerUser)
 	if err := os.Rename(next, path); err != nil {
 		t.Fatal(err)

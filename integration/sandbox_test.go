@@ -17,11 +17,12 @@ type sandbox struct {
 	root    string   // "" is the machine's
 	uid     int      // its user
 	gid     int      // its group; 0 is the one that is called like the user
+	groups  []int    // further ones
 }
 
 // readOnly is a mount that lets nobody write at path, root neither.
 func readOnly(path string) string {
-	return "mount --bind " + quote(path) + " " + quote(path) + " && mount -o remount,bind,ro " + quote(path)
+	return "mount --bind " + quote(path) + " " + quote(path) + "\nmount -o remount,bind,ro " + quote(path)
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
@@ -30,11 +31,15 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 func (s sandbox) argv(t *testing.T, program string, args ...string) []string {
 	t.Helper()
 	user, group := strconv.Itoa(s.uid), strconv.Itoa(cmp.Or(s.gid, s.uid))
+	groups := group
+	for _, further := range s.groups {
+		groups += "," + strconv.Itoa(further)
+	}
 	script := strings.Join(append([]string{"set -e"}, s.mounts...), "\n")
 	if s.root == "" {
 		script += "\nexec setpriv --reuid=" + user + " --regid=" + group + ` --clear-groups --no-new-privs -- "$@"`
 	} else {
-		script += "\nexec chroot --userspec=" + user + ":" + group + " --groups=" + group + " " + quote(s.root) + ` "$@"`
+		script += "\nexec /usr/sbin/chroot --userspec=" + user + ":" + group + " --groups=" + groups + " " + quote(s.root) + ` "$@"`
 	}
 	argv := []string{systemProgram(t, "unshare"), "--mount", "--", "sh", "-c", script, "sh", program}
 	if s.network != "" {

@@ -138,7 +138,7 @@ func (s *sidecar) start(t *testing.T) {
 	if err := export.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.fixture.start(t, s.proxy.argv(t, s.binary, "serve", "--config", config)...)
+	s.fixture.start(t, baseEnv(t), s.proxy.argv(t, s.binary, "serve", "--config", config)...)
 	if err := export.Wait(); err != nil {
 		t.Fatalf("agentproxy ca export --wait: %v", err)
 	}
@@ -171,6 +171,10 @@ func (s *sidecar) testTurn(t *testing.T, codex, proxyURL string) {
 	r := box.run(t, environ, "/codex/codex", codexExec(codexQuiet...)...)
 	if r.code != 0 || !strings.Contains(r.stdout, codexReply) {
 		t.Errorf("codex: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	metrics := sandbox{network: s.proxy.network, uid: s.proxy.uid}.run(t, []string{"PATH=" + systemPath}, systemProgram(t, "curl"), "-sS", "http://127.0.0.1:9080/metrics")
+	if signed := `agentproxy_requests_total{code="101",host="chatgpt.com",signer="agent-assertion"} 1`; !strings.Contains(metrics.stdout, signed+"\n") {
+		t.Errorf("the metrics do not say %s:\n%s%s", signed, metrics.stdout, metrics.stderr)
 	}
 	requests := s.fixture.checkSigned(t, chatgpttest.SchemeAgentAssertion)
 	checkNowhere(t, requests, placeholderTokens(t, []byte(readFile(t, filepath.Join(s.home, "auth.json")))))
