@@ -53,6 +53,8 @@ securityContext:
 - {name: {{ . }}, value: /agentproxy/bundle.pem}
 {{- end }}
 - {name: NODE_USE_ENV_PROXY, value: "1"}
+- {name: NO_PROXY, value: "localhost,127.0.0.1,::1"}
+- {name: no_proxy, value: "localhost,127.0.0.1,::1"}
 - {name: CODEX_HOME, value: /codex}
 - {name: HOME, value: /tmp}
 {{- end }}
