@@ -48,6 +48,7 @@ var reloadMistakes = []string{"signer: {use: nobody}", "other_hots: tunnel", "si
 func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, fixtureConfig{})
+	f.adminOn(t)
 	dir := filepath.Dir(f.config)
 	tokens := filepath.Join(dir, "tokens")
 	writeFile(t, tokens, []byte("agentproxy:sesame\n*:poppy\n"))
@@ -56,7 +57,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		variant = strings.NewReplacer("CODEX_HOME", f.codexHome, "CONNECT_TO", connectTo, "CA_FILE", filepath.Join(dir, "upstream-ca.pem"), "AUDIT", filepath.Join(dir, "audit.log")).Replace(variant)
 		var lines []string
 		for key, line := range map[string]string{
-			"listen": "127.0.0.1:0", "admin": `""`, "state_dir": f.stateDir, "identity": fmt.Sprintf("{codex_home: %s}", f.codexHome),
+			"listen": "127.0.0.1:0", "admin": f.admin, "state_dir": f.stateDir, "identity": fmt.Sprintf("{codex_home: %s}", f.codexHome),
 			"upstream": fmt.Sprintf("{connect_to: %s, ca_file: %s}", connectTo, filepath.Join(dir, "upstream-ca.pem")),
 			"clients":  fmt.Sprintf("{tokens_file: %s}", tokens), "log": "{level: info, format: json}",
 		} {
@@ -167,13 +168,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	if schemes[string(chatgpttest.SchemeBearer)] == 0 || schemes[string(chatgpttest.SchemeAgentAssertion)] == 0 {
 		t.Error("the signer was not changed")
 	}
-	const memory = 60 << 10 // kilobytes
-	var after held
-	eventually(t, "the proxy to close what it held", func() bool {
-		after = p.holds(t)
-		return after.descriptors <= before.descriptors+20 && after.kilobytes <= before.kilobytes+memory
-	})
-	t.Logf("held before: %+v, after: %+v", before, after)
+	p.returnsTo(t, before, held{descriptors: 10, goroutines: 6, kilobytes: 40 << 10}, 20*time.Second)
 }
 
 // streamEvery reads a stream of n events that are an interval apart, and counts
