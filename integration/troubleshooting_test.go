@@ -65,7 +65,7 @@ func codesInSources(t *testing.T) map[string]map[string]bool {
 		}
 		codes[code][status] = true
 	}
-	for _, dir := range []string{"../proxy", "../signer", "../cmd"} {
+	for _, dir := range []string{"../proxy", "../authz", "../signer", "../cmd"} {
 		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 				return err

@@ -13,6 +13,7 @@ type Verdict string
 // The verdicts. They are words of the audit log, and do not change.
 const (
 	VerdictSign   Verdict = "sign"   // sent on with a credential of ours
+	VerdictGrant  Verdict = "grant"  // not sent by the proxy: a gateway was given a credential for it
 	VerdictPass   Verdict = "pass"   // to an intercepted host, sent on as it came
 	VerdictResend Verdict = "resend" // sent again with another credential, after a 401
 	VerdictPlain  Verdict = "plain"  // http:// to another host, sent on as it came
@@ -83,10 +84,14 @@ func (x *exchange) refuseWith(r *refusal) {
 	_ = x.decide(VerdictRefuse, nil)
 }
 
-// verdictOn is what is decided on an intercepted request by authorising it.
-func verdictOn(auth *signer.Authorization) Verdict {
-	if auth.Keep {
+// verdictOn is what is decided on the exchange's request, to an intercepted host,
+// by authorising it.
+func (x *exchange) verdictOn(auth *signer.Authorization) Verdict {
+	switch {
+	case auth.Keep:
 		return VerdictPass
+	case x.kind == KindAsk:
+		return VerdictGrant
 	}
 	return VerdictSign
 }

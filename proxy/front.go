@@ -16,6 +16,7 @@ const (
 	KindPlain   = "plain"   // http:// through the proxy
 	KindTunnel  = "tunnel"  // CONNECT, not intercepted, or refused
 	KindConnect = "connect" // CONNECT, intercepted: the requests inside follow
+	KindAsk     = "authz"   // a request that a gateway asks about and sends itself
 )
 
 // More kinds, for those who watch.

@@ -18,7 +18,7 @@ func (x *exchange) grant(ctx context.Context) *refusal {
 	if err != nil {
 		return refuseUnsigned(err)
 	}
-	if refused := x.decide(verdictOn(auth), auth); refused != nil {
+	if refused := x.decide(x.verdictOn(auth), auth); refused != nil {
 		return refused
 	}
 	x.auth = auth

@@ -45,7 +45,9 @@ func (l *live) add(x *exchange) {
 func (l *live) end(x *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if x.kind != KindConnect { // its bytes are those of the requests inside
+	// The bytes of a CONNECT are those of the requests inside, and what a gateway
+	// asks about it sends itself.
+	if x.kind != KindConnect && x.kind != KindAsk {
 		l.ended[x.kind] = l.ended[x.kind].plus(x)
 	}
 	if !x.listed {

@@ -10,13 +10,8 @@ import (
 // checkWellFormed refuses a request that HTTP/2 can carry, and net/http lets
 // pass, but that would be another request in HTTP/1.1, or none.
 func checkWellFormed(r *http.Request) *refusal {
-	if !httpguts.ValidHeaderFieldName(r.Method) { // which is a token too
-		return refuseMalformed("method %q is not a word", r.Method)
-	}
-	for i := range len(r.RequestURI) {
-		if c := r.RequestURI[i]; c <= ' ' || c == 0x7f {
-			return refuseMalformed("the path has a space or a control character in it; write it as %%%02X", c)
-		}
+	if refused := checkRequestLine(r.Method, r.RequestURI); refused != nil {
+		return refused
 	}
 	// Over HTTP/1 net/http has checked it.
 	lengths := r.Header["Content-Length"]
@@ -26,6 +21,18 @@ func checkWellFormed(r *http.Request) *refusal {
 	n, err := strconv.ParseUint(lengths[0], 10, 63)
 	if len(lengths) > 1 || err != nil || int64(n) != r.ContentLength {
 		return refuseMalformed("Content-Length %q is not the length of the body", lengths)
+	}
+	return nil
+}
+
+func checkRequestLine(method, uri string) *refusal {
+	if !httpguts.ValidHeaderFieldName(method) { // which is a token too
+		return refuseMalformed("method %q is not a word", method)
+	}
+	for i := range len(uri) {
+		if c := uri[i]; c <= ' ' || c == 0x7f {
+			return refuseMalformed("the path has a space or a control character in it; write it as %%%02X", c)
+		}
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type config struct {
 	Profiles   []profileConfig `yaml:"profiles"`
 	Log        logConfig       `yaml:"log"`
 	Audit      auditConfig     `yaml:"audit"`
+	Authz      authzConfig     `yaml:"authz"`
 
 	AdminTokenFile string `yaml:"admin_token_file"`
 
@@ -35,6 +36,7 @@ type config struct {
 	limits        proxy.Limits
 	entrance      entrance // of clients
 	adminEntrance entrance
+	authzEntrance entrance
 	upstream      proxy.UpstreamConfig
 	profiles      []profile
 

@@ -145,6 +145,17 @@ var configMistakes = []struct{ name, config, want string }{
 	{"missing admin token file", "admin_token_file: $DIR/nope", ":1: admin_token_file: $DIR/nope: no such file or directory; write a token there, such as the output of: openssl rand -hex 32"},
 	{"admin token", "admin_token: two words of sekret", ":1: admin_token: a token is one word of printable ASCII, as it has to stand in a header"},
 
+	{"authz", "authz: {listen: 9090}", `:1: authz.listen: "9090" is not host:port, as in 127.0.0.1:8080, nor unix:/path`},
+	{"authz for others", "authz:\n  listen: 0.0.0.0:9090", ":2: authz.listen: others can reach 0.0.0.0:9090, and would be given credentials; set authz.token, or listen on unix:/path"},
+	{"two authz tokens", "authz:\n  listen: unix:/a\n  token: a\n  token_file: b", ":4: authz.token_file: authz.token is set too; keep one of them"},
+	{"missing authz token file", "authz: {listen: 'unix:/a', token_file: $DIR/nope}", ":1: authz.token_file: $DIR/nope: no such file or directory; write a token there, such as the output of: openssl rand -hex 32"},
+	{"authz token", "authz: {listen: 'unix:/a', token: two words of sekret}", ":1: authz.token: a token is one word of printable ASCII, as it has to stand in a header"},
+	{"authz token for nobody", "authz:\n  token: sekret", ":2: authz.token: nobody can ask; set authz.listen, or leave it out"},
+	{"authz label for nobody", "authz:\n  label_header: X-Label", ":2: authz.label_header: nobody can ask; set authz.listen, or leave it out"},
+	{"authz label in no header", "authz: {listen: 'unix:/a', label_header: 'X Label'}", `:1: authz.label_header: "X Label" is not a header that a gateway can put a label in; name one of its own, such as X-Agentproxy-Label`},
+	{"authz label in a credential", "authz: {listen: 'unix:/a', label_header: authorization}", `:1: authz.label_header: "authorization" is not a header that a gateway can put a label in; name one of its own, such as X-Agentproxy-Label`},
+	{"authz label in the token", "authz: {listen: 'unix:/a', label_header: x-agentproxy-token}", `:1: authz.label_header: "x-agentproxy-token" is not a header that a gateway can put a label in; name one of its own, such as X-Agentproxy-Label`},
+
 	{"connect_to without port", "upstream:\n  connect_to:\n    chatgpt.com: 127.0.0.1:1", `:3: upstream.connect_to: "chatgpt.com" has no port; write it as chatgpt.com:443`},
 	{"ca_file", "upstream:\n  ca_file: $DIR/nope.pem", ":2: upstream.ca_file: $DIR/nope.pem: no such file or directory; name a file of certificates in PEM form"},
 	{"ca_file without one", "upstream:\n  ca_file: /dev/null", ":2: upstream.ca_file: /dev/null has no certificate; name a file of certificates in PEM form"},

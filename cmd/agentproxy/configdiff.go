@@ -35,7 +35,7 @@ func changedFields(prefix string, a, b reflect.Value) (keys []string) {
 // fixedKeys cannot change while the proxy runs: listeners are open, and servers
 // were told their limits.
 var fixedKeys = []string{
-	"listen", "admin", "state_dir", "limits.header_bytes", "limits.handshake_timeout", "limits.idle_timeout",
+	"listen", "admin", "authz.listen", "state_dir", "limits.header_bytes", "limits.handshake_timeout", "limits.idle_timeout",
 }
 
 // checkFixed refuses a configuration in the place of c that changes what cannot

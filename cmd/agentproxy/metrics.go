@@ -23,6 +23,7 @@ type metrics struct {
 
 	requests  *prometheus.CounterVec
 	connects  *prometheus.CounterVec
+	asks      *prometheus.CounterVec
 	firstByte *prometheus.HistogramVec
 	duration  *prometheus.HistogramVec
 	cut       *prometheus.CounterVec
@@ -56,6 +57,8 @@ func newMetrics() *metrics {
 		"HTTP requests, by configured host pattern, who signed, and the answer's status.", "host", "signer", "code")
 	m.connects = counter("agentproxy_connects_total",
 		"CONNECT requests, by configured host pattern and the answer's status.", "host", "code")
+	m.asks = counter("agentproxy_authz_total",
+		"Requests that gateways asked about, by configured host pattern, who signed, and the status of the decision.", "host", "signer", "code")
 	m.firstByte = histogram("agentproxy_time_to_first_byte_seconds",
 		"Time from a request to its answer's header, signing and the server included.",
 		[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60})
@@ -117,6 +120,10 @@ func (m *metrics) observe(o proxy.Outcome) {
 	by := o.Signer
 	if by == "" {
 		by = useNone
+	}
+	if o.Kind == proxy.KindAsk {
+		m.asks.WithLabelValues(host, by, codeLabel(o.Status)).Inc()
+		return
 	}
 	s := m.seriesOf(requestLabels{host, by, codeLabel(o.Status)})
 	s.requests.Inc()

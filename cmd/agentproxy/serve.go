@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/agentproxy/agentproxy/authz"
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/proxy"
 )
@@ -86,6 +87,15 @@ func (c *command) serve(ctx context.Context, r *reloader) (err error) {
 		}
 		p.NeverDial(admin.Addr())
 		group.Go(func() error { return serveAdmin(groupCtx, admin, r) })
+	}
+	if a.config.Authz.Listen != "" {
+		gateways, err := sockets.listen(a.config.Authz.Listen)
+		if err != nil {
+			return errors.Join(err, shutdown(p, canceled()))
+		}
+		p.NeverDial(gateways.Addr())
+		group.Go(func() error { return authz.Serve(groupCtx, gateways, r.authz) })
+		fmt.Fprintf(c.stderr, "agentproxy: answering gateways on %s\n", listenName(gateways))
 	}
 	if err := sockets.unused(); err != nil {
 		return errors.Join(err, shutdown(p, canceled()))

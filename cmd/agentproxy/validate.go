@@ -43,7 +43,7 @@ func (c *config) validate(env environment) (key string, err error) {
 		return key, err
 	}
 	for _, check := range []func(environment) (string, error){
-		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateLog, c.validateAudit, c.validateProfiles,
+		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateAuthz, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateLog, c.validateAudit, c.validateProfiles,
 	} {
 		if key, err := check(env); err != nil {
 			return key, err

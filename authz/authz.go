@@ -1,0 +1,129 @@
+// Package authz answers gateways that ask what to put on a request that they
+// are about to send themselves: nginx, Traefik, Caddy, Envoy and whatever else
+// speaks as they do.
+//
+// It decides nothing: that is done by [proxy.Proxy.Authorize]. What it knows is
+// who may ask, and how each kind of gateway says which request it means and is
+// told what to do:
+//
+//	guard      who may ask                                         guard.go
+//	http       nginx's auth_request, forward auth, Envoy's HTTP    http.go
+//	grpc       Envoy's ext_authz over gRPC                         grpc.go
+package authz
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/rs/zerolog"
+	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
+
+	"github.com/agentproxy/agentproxy/proxy"
+)
+
+// Config says who may ask, and who decides. Authorize is needed.
+type Config struct {
+	// Authorize decides.
+	Authorize func(context.Context, proxy.Ask) proxy.Answer
+	// Token is what gateways must show. "" asks for none, which is for listeners
+	// that nobody else can reach.
+	Token string
+	// Users are those whose processes may ask without a token. nil are all.
+	Users proxy.Users
+	// LabelHeader names the header by which gateways tell a session label. ""
+	// has all requests share one session.
+	LabelHeader string
+	// Log is told of those who are turned away.
+	Log zerolog.Logger
+}
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 5 * time.Minute
+	drainTimeout  = 10 * time.Second
+	// maxHeader is for the client's header, that many gateways send along.
+	maxHeader = 256 << 10
+	// maxConns is far more than gateways keep open.
+	maxConns = 4096
+)
+
+// Serve answers gateways that connect to l until ctx ends. Each question goes by
+// the configuration in force when it comes.
+func Serve(ctx context.Context, l net.Listener, current func() Config) error {
+	s := newServer(current)
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ConnContext:       proxy.Users(nil).ConnContext,
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		Protocols:         new(http.Protocols),
+		// net/http would answer OPTIONS * itself.
+		DisableGeneralOptionsHandler: true,
+	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true) // gRPC
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		if server.Shutdown(bound) != nil {
+			_ = server.Close()
+		}
+	})
+	err := server.Serve(netutil.LimitListener(l, maxConns))
+	if !stop() {
+		<-drained
+	}
+	s.grpc.Stop()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// server tells apart who asks how.
+type server struct {
+	current func() Config
+	grpc    *grpc.Server
+}
+
+func newServer(current func() Config) *server {
+	s := &server{current: current, grpc: grpc.NewServer()}
+	authv3.RegisterAuthorizationServer(s.grpc, envoy{current: current})
+	return s
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	config := s.current()
+	if refused, ok := config.admit(r); !ok {
+		config.Log.Warn().Str("kind", proxy.KindAsk).Str("peer", r.RemoteAddr).
+			Str("refused", refused.Code).Str("reason", refused.Message).Msg("gateway")
+		write(w, refused)
+		return
+	}
+	if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		s.grpc.ServeHTTP(w, r)
+		return
+	}
+	config.serve(w, r)
+}
+
+// write sends an answer as it stands.
+func write(w http.ResponseWriter, a proxy.Answer) {
+	for name, values := range a.Header {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.Body)
+}

@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Ask is a request that a gateway is about to send by itself, and wants to have
+// authorised.
+type Ask struct {
+	Label string // the client's session label, "" for none
+	Peer  string // the address of whoever asks
+	// Host is the server that the request will go to, over TLS: a host, or
+	// host:port. The gateway must have it from its configuration and never from
+	// the client.
+	Host   string
+	Method string
+	// URI is the path and query, byte for byte as the server will see them.
+	URI string
+	// Header is the client's. Its credentials alone are looked at.
+	Header http.Header
+}
+
+// Answer is what a gateway is to do with the request that it asked about.
+type Answer struct {
+	// Status is 200 if the request is authorised, else that of the refusal,
+	// which the client should be given in place of an answer.
+	Status int
+	// Code and Message say in one word, and in a sentence with the remedy, why the
+	// request is refused. Code is "" if it is not.
+	Code, Message string
+	// Header has those of [CredentialHeaders] that the request must be sent
+	// with. The others it must be sent without, whatever the client has put
+	// there. It is the refusal's header where the request is refused.
+	Header http.Header
+	// Body is the refusal's, in JSON.
+	Body []byte
+}
+
+// Granted reports whether the request is authorised.
+func (a Answer) Granted() bool { return a.Code == "" }
+
+// Refusal returns the answer that refuses a request with a status, and a code
+// and a message for its sender.
+func Refusal(status int, code, message string) Answer {
+	return refuse(status, code, "http_request_denied", "%s", message).answer()
+}
+
+func (r *refusal) answer() Answer {
+	return Answer{Status: r.status, Code: r.code, Message: r.message, Header: r.header(), Body: r.body()}
+}
+
+// CredentialHeaders returns the headers that only an [Answer] may decide.
+func CredentialHeaders() []string {
+	return []string{headerAuthorization, headerAccountID, headerFedRAMP}
+}
+
+// Authorize decides on a request that somebody else will send, as it is decided
+// on those that the proxy sends itself.
+func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
+	path, _, _ := strings.Cut(ask.URI, "?")
+	p.running.add(1)
+	pol := p.hold()
+	x := &exchange{
+		policy: pol, kind: KindAsk, label: ask.Label, peer: ask.Peer, method: ask.Method, path: path,
+		started: time.Now(), auditor: pol.Audit, warnings: &pol.Log,
+	}
+	defer p.end(x)
+	if refused := x.authorize(ctx, ask); refused != nil {
+		if ctx.Err() != nil {
+			x.failure = "cancelled"
+			return refused.answer()
+		}
+		x.status = refused.status
+		x.refuseWith(refused)
+		return refused.answer()
+	}
+	x.status = http.StatusOK
+	header := make(http.Header)
+	for _, name := range CredentialHeaders() {
+		if values := ask.Header[name]; values != nil {
+			header[name] = values
+		}
+	}
+	authorize(header, x.auth)
+	return Answer{Status: http.StatusOK, Header: header}
+}
+
+func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
+	if wrong := checkLabel(ask.Label); wrong != "" {
+		x.label = "" // it is not for logs
+		return refuse(http.StatusBadRequest, "bad_label", "http_request_denied", "the session label %s", wrong)
+	}
+	if refused := checkRequestLine(ask.Method, ask.URI); refused != nil {
+		return refused
+	}
+	if !strings.HasPrefix(ask.URI, "/") || ask.Method == http.MethodConnect {
+		return refuseMalformed("only requests for a path are signed")
+	}
+	authority := ask.Host
+	if _, _, err := net.SplitHostPort(authority); err != nil {
+		authority = net.JoinHostPort(authority, "443")
+	}
+	t, err := parseTarget(authority)
+	if err != nil {
+		return refuseTarget(err)
+	}
+	x.target = t
+	if pattern, ok := x.policy.Intercept.find(t.host, t.port); ok {
+		x.pattern = pattern.String()
+	}
+	return x.grant(ctx)
+}
