@@ -18,6 +18,10 @@ DEB_VERSION  = $(if $(VERSION),$(patsubst v%,%,$(VERSION)),0~$(subst -,,$(DATE))
 # machine or the time.
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 CLIENTS     := integration/clients/node_modules/.package-lock.json
+# A gateway of today; Debian's Caddy is of 2022. What it has for keeping
+# certificates in databases is left out.
+CADDY       := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
+CADDY_BIN   := integration/clients/bin/caddy
 
 .PHONY: build fips man deb demo test lint unit test-fips bench vuln sbom clients clean
 
@@ -82,8 +86,8 @@ sbom:
 	@mkdir -p bin
 	$(GO) run $(CYCLONEDX) app -json -licenses -noserial -main cmd/agentproxy -output bin/agentproxy.cdx.json .
 
-## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, promtool
-clients: $(CLIENTS)
+## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, promtool, nginx, Caddy
+clients: $(CLIENTS) $(CADDY_BIN)
 	@integration/clients/check.sh
 
 $(CLIENTS): integration/clients/package.json integration/clients/package-lock.json
@@ -91,5 +95,9 @@ $(CLIENTS): integration/clients/package.json integration/clients/package-lock.js
 	cd integration/clients && npm ci --no-fund --no-audit
 	@touch $@
 
+$(CADDY_BIN): Makefile
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(@D) $(GO) install -tags nobadger,nomysql,nopgx -ldflags '-s -w' $(CADDY)
+	@touch $@
+
 clean:
-	rm -rf bin integration/clients/node_modules
+	rm -rf bin integration/clients/node_modules integration/clients/bin

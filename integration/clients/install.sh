@@ -9,6 +9,8 @@ needed+=(certutil=libnss3-tools update-ca-certificates=ca-certificates unshare=u
   systemd-analyze=systemd systemd-socket-activate=systemd)
 # of watching: Prometheus' own checks, a browser
 needed+=(promtool=prometheus chromium=chromium)
+# of gateways
+needed+=(nginx=nginx-light)
 
 missing=()
 for entry in "${needed[@]}"; do
