@@ -84,7 +84,7 @@ func TestMetrics(t *testing.T) {
 	now := time.Now()
 	var got metrics
 	wants := metrics{
-		`agentproxy_ready`: 1,
+		`agentproxy_ready{profile=""}`: 1,
 		`agentproxy_requests_total{code="200",host="chatgpt.com",signer="agent-assertion"}`: 2,
 		`agentproxy_requests_total{code="200",host="chatgpt.com",signer="bearer"}`:          2,
 		`agentproxy_requests_total{code="404",host="chatgpt.com",signer="agent-assertion"}`: 1,
@@ -104,7 +104,7 @@ func TestMetrics(t *testing.T) {
 		`agentproxy_backend_requests_total{operation="refresh",result="ok"}`:                1,
 		`agentproxy_backend_requests_total{operation="refresh",result="ended"}`:             0,
 		`agentproxy_clock_offset_seconds`:                                                   0,
-		`agentproxy_login_ended`:                                                            0,
+		`agentproxy_login_ended{profile=""}`:                                                0,
 	}
 	eventually(t, "the last request's end", func() bool { // which comes after its answer
 		got, _ = scrape(t, admin)
@@ -122,7 +122,7 @@ func TestMetrics(t *testing.T) {
 		`agentproxy_signings_total{code="ok",signer="bearer"}`:                     2,
 		`agentproxy_received_bytes_total{kind="request"}`:                          5,
 		`agentproxy_sent_bytes_total{kind="request"}`:                              100,
-		`agentproxy_token_expiry_timestamp_seconds`:                                float64(now.Unix()),
+		`agentproxy_token_expiry_timestamp_seconds{profile=""}`:                    float64(now.Unix()),
 		`agentproxy_ca_expiry_timestamp_seconds`:                                   float64(now.AddDate(9, 0, 0).Unix()),
 		`go_goroutines`:                                                            5,
 		`process_open_fds`:                                                         5,
@@ -143,7 +143,41 @@ func TestMetrics(t *testing.T) {
 	f.backend.ForgetAccessTokens()
 	get(backendAPI+"/wham/accounts/check?ended", http.StatusUnauthorized)
 	got, _ = scrape(t, admin)
-	if got[`agentproxy_login_ended`] != 1 || got[`agentproxy_backend_requests_total{operation="refresh",result="ended"}`] != 1 {
+	if got[`agentproxy_login_ended{profile=""}`] != 1 || got[`agentproxy_backend_requests_total{operation="refresh",result="ended"}`] != 1 {
 		t.Error("the metrics do not say that the log-in has ended")
+	}
+}
+
+// TestMetricsOfProfiles has one of three agents without a log-in, which neither
+// takes the proxy out of service nor goes unnoticed.
+func TestMetricsOfProfiles(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, fixtureConfig{yaml: `clients: {trust_labels: true}
+profiles:
+  - {name: ci, labels: ["ci-*"], identity: {codex_home: /nonexistent}}
+  - {name: review, labels: ["review-*"], signer: {use: bearer}}
+  - {name: nobody, labels: [stranger], refuse: true}`})
+	admin := f.adminOn(t)
+	f.serve(t)
+	got, _ := scrape(t, admin)
+	for name, want := range map[string]float64{
+		`agentproxy_ready{profile=""}`: 1, `agentproxy_ready{profile="ci"}`: 0, `agentproxy_ready{profile="review"}`: 1,
+		`agentproxy_login_ended{profile="ci"}`: 0,
+	} {
+		if value, ok := got[name]; !ok || value != want {
+			t.Errorf("%s is %v, want %v", name, value, want)
+		}
+	}
+	if _, ok := got[`agentproxy_token_expiry_timestamp_seconds{profile="ci"}`]; ok {
+		t.Error("there is a token without a log-in")
+	}
+	if r := curl(t, baseEnv(t), "http://"+admin+"/readyz"); r.Code != 200 {
+		t.Errorf("/readyz: status %d\n%s", r.Code, r.body)
+	}
+	r := curl(t, baseEnv(t), "http://"+admin+"/")
+	for _, want := range []string{"2 of 3 agents", ">ci</th>", "no_login", "run codex login", ">review</th>", "Bearer"} {
+		if !strings.Contains(r.body, want) {
+			t.Errorf("no %q in the page:\n%s", want, r.body)
+		}
 	}
 }

@@ -182,25 +182,29 @@ func (a *app) probe() signer.Request {
 // be refused. It is enough if some clients can be served: the log-in of one
 // profile does not take the others out of service.
 func (a *app) ready(ctx context.Context) (signer.Scheme, error) {
-	var scheme signer.Scheme
 	var failed error
 	for _, p := range a.inUse() {
-		auth, err := p.signer.Sign(ctx, a.probe())
+		scheme, err := a.readyAs(ctx, p)
 		if err == nil {
-			scheme, failed = auth.Scheme, nil
-			break
+			return scheme, nil
 		}
 		if failed == nil {
 			failed = err
 		}
 	}
-	if failed == nil {
-		failed = a.auditable()
+	return "", failed
+}
+
+// readyAs is ready for the clients that act as p.
+func (a *app) readyAs(ctx context.Context, p *principal) (signer.Scheme, error) {
+	auth, err := p.signer.Sign(ctx, a.probe())
+	if err == nil {
+		err = a.auditable()
 	}
-	if failed != nil {
-		return "", failed
+	if err != nil {
+		return "", err
 	}
-	return scheme, nil
+	return auth.Scheme, nil
 }
 
 // inUse returns the principals that clients may come to act as.

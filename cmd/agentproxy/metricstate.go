@@ -16,7 +16,7 @@ var _ prometheus.Collector = (*stateCollector)(nil)
 
 var (
 	readyDesc = prometheus.NewDesc("agentproxy_ready",
-		"1 if requests can be signed, else 0.", nil, nil)
+		"1 if requests can be signed, else 0.", []string{"profile"}, nil)
 	runningDesc = prometheus.NewDesc("agentproxy_exchanges_in_flight",
 		"Requests, WebSockets and tunnels that are under way.", []string{"kind"}, nil)
 	receivedDesc = prometheus.NewDesc("agentproxy_received_bytes_total",
@@ -24,9 +24,9 @@ var (
 	sentDesc = prometheus.NewDesc("agentproxy_sent_bytes_total",
 		"Bytes of bodies, WebSockets and tunnels sent to clients.", []string{"kind"}, nil)
 	tokenExpiryDesc = prometheus.NewDesc("agentproxy_token_expiry_timestamp_seconds",
-		"When the log-in's access token expires; absent if there is none or it does not say.", nil, nil)
+		"When the log-in's access token expires; absent if there is none or it does not say.", []string{"profile"}, nil)
 	loginEndedDesc = prometheus.NewDesc("agentproxy_login_ended",
-		"1 if the log-in cannot be refreshed any more, so that somebody has to log in again, else 0.", nil, nil)
+		"1 if the log-in cannot be refreshed any more, so that somebody has to log in again, else 0.", []string{"profile"}, nil)
 	caExpiryDesc = prometheus.NewDesc("agentproxy_ca_expiry_timestamp_seconds",
 		"When the certificate authority expires.", nil, nil)
 	clockDesc = prometheus.NewDesc("agentproxy_clock_offset_seconds",
@@ -51,7 +51,13 @@ func (c *stateCollector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
 	}
 	s := c.look(context.Background()) // the library has no context to give
-	gauge(readyDesc, oneIf(s.Ready))
+	for _, agent := range s.Agents {
+		gauge(readyDesc, oneIf(agent.Ready), agent.Profile)
+		gauge(loginEndedDesc, oneIf(agent.LoginEnded != ""), agent.Profile)
+		if agent.TokenExpires != nil {
+			gauge(tokenExpiryDesc, float64(agent.TokenExpires.Unix()), agent.Profile)
+		}
+	}
 	for kind, n := range s.InFlight {
 		gauge(runningDesc, float64(n), kind)
 	}
@@ -59,10 +65,6 @@ func (c *stateCollector) Collect(metrics chan<- prometheus.Metric) {
 		counter(receivedDesc, bytes.Received, kind)
 		counter(sentDesc, bytes.Sent, kind)
 	}
-	if s.TokenExpires != nil {
-		gauge(tokenExpiryDesc, float64(s.TokenExpires.Unix()))
-	}
-	gauge(loginEndedDesc, oneIf(s.LoginEnded != ""))
 	gauge(caExpiryDesc, float64(s.CAExpires.Unix()))
 	gauge(clockDesc, s.ClockOffset)
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy"
@@ -24,20 +26,13 @@ type status struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 
-	// Ready says that requests can be signed, with a credential of the kind
-	// Scheme. If not, Code and Message say why and what to do.
-	Ready   bool          `json:"ready"`
-	Scheme  signer.Scheme `json:"scheme,omitempty"`
-	Code    signer.Code   `json:"code,omitempty"`
-	Message string        `json:"message,omitempty"`
-	// As says in words as whom the proxy signs.
-	As   string `json:"as"`
-	Task string `json:"task,omitempty"` // that serves the proxy as a whole
+	// Ready says that requests of some clients at least can be signed.
+	Ready bool `json:"ready"`
+	// Agents are those that clients can come to act as, one unless there are
+	// profiles.
+	Agents []agentStatus `json:"agents"`
 
-	TokenExpires *time.Time `json:"token_expires,omitempty"` // of the log-in, if it says
-	// LoginEnded says that somebody has to log in again.
-	LoginEnded string    `json:"login_ended,omitempty"`
-	CAExpires  time.Time `json:"ca_expires"`
+	CAExpires time.Time `json:"ca_expires"`
 	// ClockOffset is how far the backend's clock is ahead of this machine's, in
 	// seconds, 0 if by less than matters.
 	ClockOffset float64 `json:"clock_offset_seconds"`
@@ -46,6 +41,25 @@ type status struct {
 	Bytes    map[string]traffic `json:"bytes"`     // of all exchanges so far, by kind
 	Live     []live             `json:"live"`      // the latest of those in flight
 	Refusals []refusal          `json:"refusals"`  // the latest first
+}
+
+// agentStatus is how it is with an agent.
+type agentStatus struct {
+	Profile string `json:"profile,omitempty"` // "" is for clients that have none
+
+	// Ready says that requests can be signed, with a credential of the kind
+	// Scheme. If not, Code and Message say why and what to do.
+	Ready   bool          `json:"ready"`
+	Scheme  signer.Scheme `json:"scheme,omitempty"`
+	Code    signer.Code   `json:"code,omitempty"`
+	Message string        `json:"message,omitempty"`
+
+	As   string `json:"as"`             // in words
+	Task string `json:"task,omitempty"` // that serves the proxy as a whole
+
+	TokenExpires *time.Time `json:"token_expires,omitempty"` // of the log-in, if it says
+	// LoginEnded says that somebody has to log in again.
+	LoginEnded string `json:"login_ended,omitempty"`
 }
 
 // traffic counts bytes from and to clients.
@@ -80,22 +94,14 @@ func (a *app) lookUp(ctx context.Context, p *proxy.Proxy) status {
 		CAExpires: a.ca.Certificate().NotAfter, ClockOffset: a.clock.Offset().Seconds(),
 		Bytes: make(map[string]traffic), Live: []live{}, Refusals: a.metrics.recent.last(),
 	}
-	var err error
-	if s.Scheme, err = a.ready(ctx); err != nil {
-		s.Code, s.Message = signer.CodeOf(err), err.Error()
-	} else {
-		s.Ready = true
+	principals := a.inUse()
+	s.Agents = make([]agentStatus, len(principals))
+	var looking sync.WaitGroup
+	for i, p := range principals {
+		looking.Go(func() { s.Agents[i] = a.lookUpAgent(ctx, p) })
 	}
-	s.As = a.describe(ctx) // by now somebody may have been registered
-	if task, ok := a.agent.Task(ctx, ""); ok {
-		s.Task = task.ID
-	}
-	if expiry, err := a.agent.TokenExpiry(ctx); err == nil && !expiry.IsZero() {
-		s.TokenExpires = &expiry
-	}
-	if err := a.agent.LoginEnded(ctx); err != nil {
-		s.LoginEnded = err.Error()
-	}
+	looking.Wait()
+	s.Ready = slices.ContainsFunc(s.Agents, func(agent agentStatus) bool { return agent.Ready })
 	carried := p.Traffic()
 	s.InFlight = carried.Running
 	for kind, b := range carried.Bytes {
@@ -105,5 +111,26 @@ func (a *app) lookUp(ctx context.Context, p *proxy.Proxy) status {
 		s.Live = append(s.Live, live{x.Kind, shorten(x.Client), x.Host, x.Started, traffic(x.Bytes)})
 	}
 	s.At = a.now()
+	return s
+}
+
+func (a *app) lookUpAgent(ctx context.Context, p *principal) agentStatus {
+	s := agentStatus{Profile: p.config.profile}
+	var err error
+	if s.Scheme, err = a.readyAs(ctx, p); err != nil {
+		s.Code, s.Message = signer.CodeOf(err), err.Error()
+	} else {
+		s.Ready = true
+	}
+	s.As = p.describe(ctx) // by now somebody may have been registered
+	if task, ok := p.agent.Task(ctx, ""); ok {
+		s.Task = task.ID
+	}
+	if expiry, err := p.agent.TokenExpiry(ctx); err == nil && !expiry.IsZero() {
+		s.TokenExpires = &expiry
+	}
+	if err := p.agent.LoginEnded(ctx); err != nil {
+		s.LoginEnded = err.Error()
+	}
 	return s
 }

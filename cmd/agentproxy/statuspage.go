@@ -91,6 +91,41 @@ func (p *statusPage) serveJSON(w http.ResponseWriter, r *http.Request) {
 	_ = enc.Encode(p.look(r.Context()))
 }
 
+// shownAgent is an agent at the moment of a status.
+type shownAgent struct {
+	agentStatus
+	at time.Time
+}
+
+// Left is the time until the access token expires, 0 if it has.
+func (a shownAgent) Left() time.Duration { return max(a.TokenExpires.Sub(a.at), 0) }
+
+// List returns the agents.
+func (s status) List() (list []shownAgent) {
+	for _, agent := range s.Agents {
+		list = append(list, shownAgent{agent, s.At})
+	}
+	return list
+}
+
+// Only returns the agent if there is but one.
+func (s status) Only() *shownAgent {
+	if len(s.Agents) != 1 {
+		return nil
+	}
+	return &s.List()[0]
+}
+
+// CanSign is how many agents can sign.
+func (s status) CanSign() (n int) {
+	for _, agent := range s.Agents {
+		if agent.Ready {
+			n++
+		}
+	}
+	return n
+}
+
 // Left is the time until t, from the moment of the status.
 func (s status) Left(t time.Time) time.Duration { return t.Sub(s.At) }
 

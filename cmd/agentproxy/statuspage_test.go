@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 var statusTime = time.Date(2026, 4, 15, 12, 0, 0, 0, time.UTC)
@@ -33,10 +34,13 @@ func page(t *testing.T, s status, target string, header ...string) *httptest.Res
 func goodStatus() status {
 	expiry := statusTime.Add(9 * 24 * time.Hour)
 	return status{
-		At: statusTime, Started: statusTime.Add(-3 * time.Hour), Version: "v1.0.0", Ready: true, Scheme: "AgentAssertion",
-		As: "agent a of workspace w", Task: "task-1", TokenExpires: &expiry, CAExpires: statusTime.AddDate(10, 0, 0),
-		InFlight: map[string]int{proxy.KindRequest: 1, proxy.KindTunnel: 4, proxy.KindPlain: 0, proxy.KindWebSocket: 1},
-		Bytes:    map[string]traffic{proxy.KindRequest: {1500, 2_000_000}, proxy.KindTunnel: {0, 1}},
+		At: statusTime, Started: statusTime.Add(-3 * time.Hour), Version: "v1.0.0", Ready: true,
+		Agents: []agentStatus{{
+			Ready: true, Scheme: "AgentAssertion", As: "agent a of workspace w", Task: "task-1", TokenExpires: &expiry,
+		}},
+		CAExpires: statusTime.AddDate(10, 0, 0),
+		InFlight:  map[string]int{proxy.KindRequest: 1, proxy.KindTunnel: 4, proxy.KindPlain: 0, proxy.KindWebSocket: 1},
+		Bytes:     map[string]traffic{proxy.KindRequest: {1500, 2_000_000}, proxy.KindTunnel: {0, 1}},
 		Live: []live{
 			{Kind: proxy.KindRequest, Client: "build-42", Host: "chatgpt.com:443", Started: statusTime.Add(-90 * time.Second), traffic: traffic{0, 1234}},
 			{Kind: proxy.KindTunnel, Host: "github.com:443", Started: statusTime.Add(-5 * time.Minute)},
@@ -49,27 +53,43 @@ func goodStatus() status {
 func TestStatusPage(t *testing.T) {
 	t.Parallel()
 	good := goodStatus()
-	bad, ended, expired, skewed, idle := good, good, good, good, good
-	bad.Ready, bad.Code, bad.Message = false, "no_login", "run codex login"
-	ended.LoginEnded = "auth.json: the log-in has ended; run codex login"
+	with := func(edit func(*status)) status {
+		s := goodStatus()
+		edit(&s)
+		return s
+	}
 	past := statusTime.Add(-time.Second)
-	expired.TokenExpires, expired.CAExpires = &past, statusTime.Add(40*time.Hour)
-	skewed.ClockOffset = -200
-	idle.Live, idle.InFlight, idle.Refusals, idle.TokenExpires, idle.Task = nil, nil, nil, nil, ""
+	bad := with(func(s *status) {
+		s.Ready, s.Agents[0] = false, agentStatus{Code: "no_login", Message: "run codex login"}
+	})
+	ended := with(func(s *status) { s.Agents[0].LoginEnded = "auth.json: the log-in has ended; run codex login" })
+	expired := with(func(s *status) { s.Agents[0].TokenExpires, s.CAExpires = &past, statusTime.Add(40*time.Hour) })
+	skewed := with(func(s *status) { s.ClockOffset = -200 })
+	idle := with(func(s *status) {
+		s.Live, s.InFlight, s.Refusals, s.Agents[0].TokenExpires, s.Agents[0].Task = nil, nil, nil, nil, ""
+	})
+	several := with(func(s *status) {
+		s.Agents = append(s.Agents, agentStatus{Profile: "ci", Code: "no_login", Message: "run codex login"},
+			agentStatus{Profile: "review", Ready: true, Scheme: "Bearer", As: "the log-in of workspace r", TokenExpires: &past})
+	})
 	for name, test := range map[string]struct {
 		status status
 		want   []string
 	}{
 		"good": {good, []string{
 			"<title>agentproxy</title>", "Signing <span class=\"scheme\">AgentAssertion", "as agent a of workspace w", "task-1", "up 3 hours",
-			"9 days left", "10 years left", "agrees", "2.0 MB", "1.5 kB from them", "1 request, 1 WebSocket, 4 tunnels", "build-42", "90 s",
+			"9 days left", "10 years left", "no difference", "2.0 MB", "1.5 kB from them", "1 request, 1 WebSocket, 4 tunnels", "build-42", "90 s",
 			"1.2 kB", "5 min", "and 4 more", "host_refused", "×3", "list it in other_hosts", "60 s ago", "/?paused",
 		}},
 		"bad":     {bad, []string{"<title>cannot sign", "Cannot sign <span class=\"scheme\">no_login", "run codex login"}},
 		"ended":   {ended, []string{"log in again", "the log-in has ended; run codex login"}},
 		"expired": {expired, []string{"it is refreshed when it is needed", "<div class=\"bad\"><dt>Certificate authority", "40 hours left"}},
 		"skewed":  {skewed, []string{"3 min ahead", "time stamps are corrected, but set it"}},
-		"idle":    {idle, []string{"Nothing at the moment.", "Nothing since it started.", "<dd>none</dd>"}},
+		"several": {several, []string{
+			"Signing <span class=\"scheme\">2 of 3 agents", "<th scope=\"row\">–</th>", "<th scope=\"row\">ci</th>", "no_login", "run codex login",
+			"the log-in of workspace r", "9 days left", "it is refreshed when it is needed",
+		}},
+		"idle": {idle, []string{"Nothing at the moment.", "Nothing since it started.", "<dd>none</dd>"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -95,8 +115,17 @@ func TestStatusPage(t *testing.T) {
 func TestStatusPageEscapes(t *testing.T) {
 	t.Parallel()
 	const markup = `"><script>alert(1)</script><img src=x onerror=alert(2)>{{.}}`
+	for _, agents := range []int{1, 2} {
+		checkEscapes(t, markup, agents)
+	}
+}
+
+func checkEscapes(t *testing.T, markup string, agents int) {
+	t.Helper()
 	s := goodStatus()
-	s.As, s.Message, s.Task, s.Version = markup, markup, markup, markup
+	s.Version = markup
+	s.Agents[0].As, s.Agents[0].Task = markup, markup
+	s.Agents = append(s.Agents, agentStatus{Profile: markup, As: markup, Message: markup, Code: signer.Code(markup), LoginEnded: markup})[:agents]
 	s.Live[0].Client, s.Live[0].Host, s.Live[0].Kind = markup, markup, markup
 	s.Refusals = []refusal{{Code: markup, Reason: markup, Client: markup, Host: markup, Count: 1}}
 	for _, path := range []string{"/", "/?paused", "/status.json"} {
