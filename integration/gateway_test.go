@@ -60,7 +60,7 @@ func newGateway(t *testing.T, c fixtureConfig) *gateway {
 		t.Fatal("agentproxy serve does not say where it answers gateways")
 	}
 	g := &gateway{fixture: f, authz: m[1], addr: freeAddress(t), dir: t.TempDir(), token: token}
-	g.cert, g.key, g.roots = newCertificate(t, g.dir, gatewayName)
+	g.cert, g.key, g.roots = newCertificate(t, g.dir, gatewayName, "localhost")
 	return g
 }
 
@@ -77,7 +77,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // newCertificate writes a certificate that is its own authority, and its key.
-func newCertificate(t *testing.T, dir, name string) (cert, key string, roots *x509.CertPool) {
+func newCertificate(t *testing.T, dir string, names ...string) (cert, key string, roots *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -85,7 +85,7 @@ func newCertificate(t *testing.T, dir, name string) (cert, key string, roots *x5
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
-		DNSNames:     []string{name},
+		DNSNames:     names,
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(time.Hour),
 	}
