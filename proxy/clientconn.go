@@ -19,6 +19,7 @@ type clientConn struct {
 
 	mu       sync.Mutex
 	deadline time.Time // for writing, as its owner has set it
+	inForce  time.Time // the one that writing fails at
 	closed   bool
 	label    string // that it was last used with
 	leave    func() // gives back its place among the label's; nil: it has none
@@ -60,7 +61,7 @@ func (c *clientConn) join(labels *slots, label string, most int) bool {
 // again, so that a stream lives on however slowly it is read.
 func (c *clientConn) Write(p []byte) (n int, err error) {
 	for {
-		c.setDeadline(time.Now().Add(c.stall))
+		c.renewDeadline(time.Now())
 		written, err := c.Conn.Write(p[n:])
 		n += written
 		if written == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.overdue() {
@@ -90,7 +91,7 @@ func (c *clientConn) CloseWrite() error { return closeWrite(c.Conn) }
 func (c *clientConn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.deadline = t
+	c.deadline, c.inForce = t, t
 	return c.Conn.SetDeadline(t)
 }
 
@@ -98,8 +99,20 @@ func (c *clientConn) SetDeadline(t time.Time) error {
 func (c *clientConn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.deadline = t
+	c.deadline, c.inForce = t, t
 	return c.Conn.SetWriteDeadline(t)
+}
+
+// renewDeadline has writing fail when nothing was written for the stall's time, or
+// up to a sixteenth less: setting a deadline costs more than many a write.
+func (c *clientConn) renewDeadline(now time.Time) {
+	c.mu.Lock()
+	left := c.inForce.Sub(now)
+	fresh := left > c.stall-c.stall/16 && left <= c.stall
+	c.mu.Unlock()
+	if !fresh {
+		c.setDeadline(now.Add(c.stall))
+	}
 }
 
 // setDeadline has writing fail at t, or at the owner's deadline if that is
@@ -110,6 +123,7 @@ func (c *clientConn) setDeadline(t time.Time) {
 	if t.IsZero() || !c.deadline.IsZero() && c.deadline.Before(t) {
 		t = c.deadline
 	}
+	c.inForce = t
 	_ = c.Conn.SetWriteDeadline(t) // a connection without deadlines fails on its own
 }
 

@@ -209,3 +209,40 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 		t.Errorf("a tunnel has the deadline %v", last)
 	}
 }
+
+// TestStallDeadline: the deadline is renewed before it has lost much of the
+// stall's time, and the owner's own one is kept to.
+func TestStallDeadline(t *testing.T) {
+	t.Parallel()
+	counting := &deadlineCounter{}
+	c := &clientConn{stall: 16 * time.Minute, Conn: counting}
+	begin := time.Now()
+	for _, step := range []struct {
+		after time.Duration
+		set   int
+	}{{0, 1}, {time.Second, 1}, {time.Minute - time.Second, 1}, {time.Minute, 2}, {time.Minute + time.Second, 2}} {
+		c.renewDeadline(begin.Add(step.after))
+		if counting.set != step.set {
+			t.Errorf("after %s the deadline was set %d times, want %d", step.after, counting.set, step.set)
+		}
+	}
+	for _, owners := range []time.Duration{time.Minute, time.Hour} {
+		_ = c.SetWriteDeadline(begin.Add(owners))
+		c.renewDeadline(begin)
+		if got, want := counting.last.Sub(begin), min(owners, c.stall); got != want {
+			t.Errorf("with the owner's at %s, writing fails after %s, want %s", owners, got, want)
+		}
+	}
+}
+
+type deadlineCounter struct {
+	net.Conn
+	set  int
+	last time.Time
+}
+
+func (c *deadlineCounter) SetWriteDeadline(t time.Time) error {
+	c.set++
+	c.last = t
+	return nil
+}
