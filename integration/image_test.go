@@ -107,11 +107,11 @@ func copyContext(to string) error {
 func (img *containerImage) build(instructions []instruction, context string) (string, error) {
 	scratch := filepath.Join(filepath.Dir(img.root), "stage")
 	stage := scratch + "/root"
-	goroot, err := exec.Command("go", "env", "GOROOT", "GOMODCACHE", "GOCACHE").Output()
+	settings, err := exec.Command("go", "env", "GOROOT", "GOMODCACHE", "GOCACHE", "GOPROXY", "GOSUMDB").Output()
 	if err != nil {
 		return "", err
 	}
-	dirs := strings.Fields(string(goroot))
+	goEnv := strings.Split(string(settings), "\n")
 	script := []string{
 		"set -euo pipefail",
 		"mkdir -p " + scratch + " && mount -t tmpfs tmpfs " + scratch,
@@ -119,10 +119,11 @@ func (img *containerImage) build(instructions []instruction, context string) (st
 		fmt.Sprintf("mount -t overlay overlay -o lowerdir=/,upperdir=%[1]s/upper,workdir=%[1]s/work %[2]s", scratch, stage),
 		"mount --bind /dev " + stage + "/dev && mount -t proc proc " + stage + "/proc",
 	}
-	for _, cache := range dirs[1:] {
+	for _, cache := range goEnv[1:3] {
 		script = append(script, "mkdir -p "+cache+" && mount --bind "+cache+" "+stage+cache)
 	}
-	environ := fmt.Sprintf("PATH=%s/bin:%s HOME=%s GOMODCACHE=%s GOCACHE=%s", dirs[0], systemPath, os.Getenv("HOME"), dirs[1], dirs[2])
+	environ := fmt.Sprintf("PATH=%s/bin:%s HOME=%s GOMODCACHE=%s GOCACHE=%s GOPROXY=%s GOSUMDB=%s",
+		goEnv[0], systemPath, os.Getenv("HOME"), goEnv[1], goEnv[2], goEnv[3], goEnv[4])
 	at, workdir := stage, "/"
 	for _, i := range instructions {
 		words := strings.Fields(i.rest)
