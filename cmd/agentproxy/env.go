@@ -84,6 +84,8 @@ var shells = map[string]func(variable) string{
 		return "set -gx " + v.name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(v.value) + "'"
 	},
 	"powershell": func(v variable) string {
-		return "$env:" + v.name + " = '" + strings.ReplaceAll(v.value, "'", "''") + "'"
+		// PowerShell takes typographic quotes for plain ones.
+		doubled := strings.NewReplacer("'", "''", "‘", "‘‘", "’", "’’", "‚", "‚‚", "‛", "‛‛")
+		return "$env:" + v.name + " = '" + doubled.Replace(v.value) + "'"
 	},
 }

@@ -24,7 +24,8 @@ func newIdentityImportCommand(c *command) *cobra.Command {
 		Long: `Take over an agent identity from a file, or from standard input where FILE is
 "-": a JWT, a JSON record, or an auth.json that holds one. A JWT is verified with
 the backend's keys. The identity that was there before is set aside.`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: fileArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			raw, err := c.readInput(args[0])
 			if err != nil {

@@ -121,6 +121,7 @@ holds a credential.`,
 		}
 	}
 	wrapArgs(root)
+	completeFiles(root)
 	return root
 }
 
@@ -151,7 +152,6 @@ func wrapArgs(cmd *cobra.Command) {
 // configFlag gives cmd the flag --config.
 func (c *command) configFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&c.configPath, "config", "c", c.env.get("AGENTPROXY_CONFIG"), "configuration `file`; without one that of AGENTPROXY_CONFIG, else the defaults hold")
-	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 }
 
 // profileFlag gives cmd the flag --profile.

@@ -40,6 +40,7 @@ Warnings go to standard error; --log names a file for everything.`,
 			}
 			return nil
 		},
+		ValidArgsFunction: fileArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config, err := loadConfig(c.configPath, c.env)
 			if err != nil {

@@ -16,6 +16,7 @@ missing=()
 for entry in "${needed[@]}"; do
   command -v "${entry%%=*}" >/dev/null || missing+=("${entry#*=}")
 done
+[ -e /usr/share/bash-completion/bash_completion ] || missing+=(bash-completion)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
