@@ -5,6 +5,7 @@ GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+GORELEASER  := github.com/goreleaser/goreleaser/v2@v2.15.1
 CYCLONEDX   := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 # The validated module that make fips builds with.
 FIPS_MODULE := v1.0.0
@@ -23,7 +24,7 @@ CLIENTS     := integration/clients/node_modules/.package-lock.json
 CADDY       := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 CADDY_BIN   := integration/clients/bin/caddy
 
-.PHONY: build fips man deb demo test lint unit test-fips bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit test-fips bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -36,17 +37,31 @@ fips:
 ## man: the manual pages, in bin/man/, dated as the commit
 man:
 	rm -rf bin/man
-	CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false -tags man ./cmd/agentproxy man bin/man $(DATE)
+	GOOS= GOARCH= CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false -tags man ./cmd/agentproxy man bin/man $(DATE)
+
+## completions: for bash, zsh, fish and PowerShell, in bin/completions/
+completions:
+	mkdir -p bin/completions
+	for shell in bash zsh fish powershell; do \
+	  GOOS= GOARCH= CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./cmd/agentproxy completion $$shell > bin/completions/agentproxy.$$shell; done
 
 ## deb: the Debian package, in bin/; the same commit gives the same bytes
-deb: build man
+deb: build man completions
 	rm -rf bin/deb && mkdir -p bin/deb/man
 	for page in bin/man/*; do gzip -9nc "$$page" > "bin/deb/man/$${page##*/}.gz"; done
-	for shell in bash zsh fish; do bin/agentproxy completion $$shell > bin/deb/agentproxy.$$shell; done
 	printf 'agentproxy (%s) stable; urgency=medium\n\n  * See https://github.com/agentproxy/agentproxy/releases\n\n -- %s  %s\n' \
 	  '$(DEB_VERSION)' 'agentproxy maintainers <maintainers@agentproxy.invalid>' "$$(date -uR -d '$(DATE)')" | gzip -9n > bin/deb/changelog.gz
 	SOURCE_DATE_EPOCH=$$(date -u -d '$(DATE)' +%s) ARCH=$$($(GO) env GOARCH) VERSION='$(DEB_VERSION)' \
-	  $(GO) run $(NFPM) package --config deploy/nfpm.yaml --packager deb --target bin/
+	  GOOS= GOARCH= $(GO) run $(NFPM) package --config deploy/nfpm.yaml --packager deb --target bin/
+
+## release-check: look at the release's configuration, and build for the systems that it is for; takes minutes
+release-check:
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./cmd/...
+	$(GO) run $(GORELEASER) check
+
+## release-try: all files of a release, in dist/; publishes nothing
+release-try:
+	$(GO) run $(GORELEASER) release --snapshot --clean
 
 ## demo: the whole story on this machine alone
 demo:
