@@ -36,7 +36,9 @@ func listenAsSystemd(t *testing.T, f *fixture, oldLine, key, network, address st
 // passSockets has agentproxy serve find the sockets as systemd's services do.
 func passSockets(t *testing.T, f *fixture, listeners ...net.Listener) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", `LISTEN_FDS=$1 LISTEN_PID=$$; export LISTEN_FDS LISTEN_PID; shift; exec "$@"`, "sh",
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "sh", "-c", `LISTEN_FDS=$1 LISTEN_PID=$$; export LISTEN_FDS LISTEN_PID; shift; exec "$@"`, "sh",
 		string('0'+rune(len(listeners))), agentproxy, "serve", "--config", f.config)
 	for _, l := range listeners {
 		file, err := l.(interface{ File() (*os.File, error) }).File()
