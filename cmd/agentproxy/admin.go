@@ -51,7 +51,7 @@ func adminHandler(apps *reloader) http.Handler {
 		}
 		writeStatus(w, http.StatusOK, map[string]string{"status": "ready", "signs": string(scheme)})
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(apps.app.metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(apps.metrics.registry, promhttp.HandlerOpts{}))
 	newStatusPage(apps.look).add(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, done := apps.use()

@@ -29,6 +29,7 @@ type reloader struct {
 	files   seenFiles // of the last try
 	applied seenFiles // of the configuration in force
 	proxy   *proxy.Proxy
+	metrics *metrics       // of all apps that follow one another
 	group   sync.WaitGroup // apps that are no longer in force and may yet be in use
 
 	mu  sync.Mutex

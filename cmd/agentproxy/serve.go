@@ -35,13 +35,13 @@ address it has, and systemd is told of start, reload and end (Type=notify).`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			disableCoreDumps()
 			defer reserveHeap(c.env.get)()
-			r := &reloader{command: c, files: make(seenFiles)}
+			r := &reloader{command: c, files: make(seenFiles), metrics: newMetrics()}
 			config, err := readConfig(c.configPath, c.env, r.files.read)
 			if err != nil {
 				return err
 			}
 			r.applied = r.files
-			if r.app, err = newApp(config, c.env, newLogger(config.Log, c.stderr), newMetrics()); err != nil {
+			if r.app, err = newApp(config, c.env, newLogger(config.Log, c.stderr), r.metrics); err != nil {
 				return err
 			}
 			defer r.close()
@@ -76,7 +76,7 @@ func (c *command) serve(ctx context.Context, r *reloader) (err error) {
 	defer listener.Close()
 	p := proxy.New(a.proxyConfig(a.ca, a.config.entrance))
 	r.proxy = p
-	a.metrics.registry.MustRegister(&stateCollector{r.look})
+	r.metrics.registry.MustRegister(&stateCollector{r.look})
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Serve(listener) })
