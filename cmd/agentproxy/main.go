@@ -105,7 +105,7 @@ holds a credential.`,
 	root.AddCommand(
 		newServeCommand(c), newRunCommand(c), newDemoCommand(c), newBackendCommand(c),
 		newIdentityCommand(c), newSignCommand(c), newCACommand(c), newEnvCommand(c),
-		newCheckCommand(c), newVersionCommand(c),
+		newCheckCommand(c), newTopCommand(c), newVersionCommand(c),
 	)
 	root.AddCommand(manCommands()...)
 	root.InitDefaultHelpCmd()

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"time"
@@ -22,33 +20,14 @@ func (c *command) checkReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	network, address, err := adminAddress(config.Admin)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/readyz", nil)
+	var answer struct{ Message, Signs string }
+	statusCode, err := config.askAdmin(ctx, "/readyz", &answer)
 	if err != nil {
 		return err
 	}
-	if token := config.adminEntrance.token; token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}}
-	defer transport.CloseIdleConnections()
-	response, err := transport.RoundTrip(request)
-	if err != nil {
-		return fmt.Errorf("the admin listener at %s does not answer: %w; is agentproxy serve running with this configuration?", config.Admin, syscallError(err))
-	}
-	defer response.Body.Close()
-	var answer struct{ Message, Signs string }
-	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&answer); err != nil {
-		return fmt.Errorf("what answers at %s is not agentproxy: status %s; look at admin", config.Admin, response.Status)
-	}
-	if response.StatusCode != http.StatusOK {
+	if statusCode != http.StatusOK {
 		return errors.New("not ready: " + answer.Message)
 	}
 	_, err = fmt.Fprintf(c.stdout, "ready, signs with %s\n", answer.Signs)
