@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"maps"
 	"os"
@@ -22,6 +23,9 @@ const (
 	// maxTaskAge is when a task is replaced. The backend keeps one for about a
 	// day.
 	maxTaskAge = 20 * time.Hour
+	// taskAgeSpread is how much earlier that may be. Tasks that were registered
+	// together are not replaced together.
+	taskAgeSpread = 2 * time.Hour
 )
 
 // tasks remembers the tasks of one agent, one a session label, in a file. It is
@@ -75,7 +79,14 @@ func (t *tasks) get(runtimeID, label string) (Task, bool) {
 // registered under another clock.
 func (e *taskEntry) fresh(now time.Time) bool {
 	age := now.Sub(e.RegisteredAt)
-	return age < maxTaskAge && age > -maxTaskAge
+	return age < e.maxAge() && age > -maxTaskAge
+}
+
+// maxAge returns when the task is replaced, the same in every process.
+func (e *taskEntry) maxAge() time.Duration {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(e.ID)) // never fails
+	return maxTaskAge - time.Duration(hash.Sum64()%uint64(taskAgeSpread))
 }
 
 // put remembers a task for a label. All tasks of another agent are dropped.

@@ -66,10 +66,10 @@ func TestTasksAge(t *testing.T) {
 	tt := newTaskTest(t)
 	k := tt.open()
 	put(t, k, "a", "", "task-1")
-	tt.at = tt.at.Add(maxTaskAge - time.Second)
+	tt.at = tt.at.Add(maxTaskAge - taskAgeSpread - time.Second)
 	has(t, tt.open(), "a", "", "task-1")
 	put(t, k, "a", "x", "task-2")
-	tt.at = tt.at.Add(2 * time.Second)
+	tt.at = tt.at.Add(taskAgeSpread + time.Second)
 	for _, k := range []*tasks{k, tt.open()} {
 		has(t, k, "a", "", "")
 		has(t, k, "a", "x", "task-2")
@@ -81,6 +81,25 @@ func TestTasksAge(t *testing.T) {
 	// One from a time when the clock was ahead.
 	tt.at = tt.at.Add(-30 * 24 * time.Hour)
 	has(t, tt.open(), "a", "y", "")
+}
+
+// TestTaskAgesAreSpread: tasks that were registered together are replaced one by
+// one.
+func TestTaskAgesAreSpread(t *testing.T) {
+	const n = 1200
+	minutes := make(map[time.Duration]int)
+	for i := range n {
+		age := (&taskEntry{ID: fmt.Sprint("task-", i)}).maxAge()
+		if age > maxTaskAge || age <= maxTaskAge-taskAgeSpread {
+			t.Errorf("task %d is replaced after %s", i, age)
+		}
+		minutes[age.Truncate(time.Minute)]++
+	}
+	for minute, replaced := range minutes {
+		if replaced > 4*n/120 {
+			t.Errorf("%d of %d tasks are replaced within the minute %s", replaced, n, minute)
+		}
+	}
 }
 
 func TestTasksAreBounded(t *testing.T) {

@@ -104,8 +104,8 @@ func readInputs(t *testing.T, text string) inputs {
 	in.MostTasks = constant("tasks.go", "maxTasks")
 	in.refreshMargin = constant("tokens.go", "refreshMargin")
 	in.tasks = Tasks{
-		Between: 600, Horizon: 30 * 3600, PerSecond: in.registrations, Latency: in.latency, MaxTasks: int(in.MostTasks),
-		MaxAge: constant("tasks.go", "maxTaskAge"), BackoffFirst: constant("backoff.go", "backoffFirst"),
+		Between: 60, Horizon: 30 * 3600, PerSecond: in.registrations, Latency: in.latency, MaxTasks: int(in.MostTasks),
+		MaxAge: constant("tasks.go", "maxTaskAge"), AgeSpread: constant("tasks.go", "taskAgeSpread"), BackoffFirst: constant("backoff.go", "backoffFirst"),
 		BackoffMost: constant("backoff.go", "backoffMost"), RetryAfter: 5,
 	}
 	return in
@@ -220,21 +220,20 @@ func tasksTable(t *testing.T, in inputs) string {
 		if out.Registrations-out.Renewals != c.agents {
 			t.Errorf("%d of %d agents got a task", out.Registrations-out.Renewals, c.agents)
 		}
-		if out.Renewals > c.agents {
+		if out.Renewals != c.agents {
 			t.Errorf("%d agents had %d renewals in 30 hours", c.agents, out.Renewals)
 		}
-		lines = append(lines, fmt.Sprintf("| %s | %d | %s | %s | %s | %s | %s |", number(float64(c.agents)), c.replicas, c.start,
-			number(float64(out.Most)), number(float64(out.Refused)), number(float64(out.Held)), number(out.Ready)))
+		lines = append(lines, fmt.Sprintf("| %s | %d | %s | %s | %s | %s | %s | %s |", number(float64(c.agents)), c.replicas, c.start,
+			number(float64(out.Most)), number(float64(out.Refused)), number(float64(out.Held)), number(out.Ready), number(float64(out.MostRenewing))))
 	}
-	return rows("| agents | replicas | begin | most tries in a second | refused by the backend | told to wait by a replica | seconds until all have a task |", lines...)
+	return rows("| agents | replicas | begin | most tries in a second | refused by the backend | told to wait by a replica | seconds until all have a task | most renewals in a second |", lines...)
 }
 
 func forgottenTable(t *testing.T, in inputs) string {
 	var lines []string
 	for _, labels := range []int{1000, 1100, 1500} {
 		s := in.tasks
-		s.Agents, s.Replicas, s.Ramp, s.Horizon, s.PerSecond = labels, 1, 600, 2*3600, 1000
-		s.MaxAge = math.Max(s.MaxAge, s.Horizon)
+		s.Agents, s.Replicas, s.Ramp, s.Between, s.Horizon, s.PerSecond = labels, 1, 600, 600, 2*3600, 1000
 		out := s.Run(1)
 		if within := labels <= s.MaxTasks; within != (out.Renewals == 0) {
 			t.Errorf("%d labels: %d tasks were registered again", labels, out.Renewals)
@@ -270,7 +269,7 @@ func TestDefaultsBind(t *testing.T) {
 		fmt.Sprintf("`limits.connections`, %s by default", number(float64(defaults.Connections))),
 		fmt.Sprintf("the default is %d", defaults.Connections),
 		fmt.Sprintf("remembers %s tasks", number(in.MostTasks)),
-		fmt.Sprintf("lasts %.0f hours", in.tasks.MaxAge/3600),
+		fmt.Sprintf("lasts %.0f to %.0f hours", (in.tasks.MaxAge-in.tasks.AgeSpread)/3600, in.tasks.MaxAge/3600),
 	} {
 		if !strings.Contains(string(raw), said) {
 			t.Errorf("%s does not say that %s", document, said)

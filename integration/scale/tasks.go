@@ -23,6 +23,7 @@ type Tasks struct {
 
 	// As the proxy has them.
 	MaxAge       float64 // of a task
+	AgeSpread    float64 // how much earlier some are replaced
 	MaxTasks     int     // of a replica
 	BackoffFirst float64
 	BackoffMost  float64
@@ -34,7 +35,8 @@ type Outcome struct {
 	Registrations int     // that the backend took
 	Refused       int     // that it did not
 	Held          int     // uses that a replica refused by itself, after a failure
-	Most          int     // tries in one second
+	Most          int     // tries in one second, of agents that have no task yet
+	MostRenewing  int     // and of those that have had one
 	Ready         float64 // when the last agent had its first task
 	Renewals      int     // registrations of agents that had had a task
 }
@@ -60,7 +62,11 @@ func (c Tasks) Run(seed uint64) Outcome {
 		queue.add(random.Float64()*c.Ramp, happening{agent: agent})
 	}
 	had := make([]bool, c.Agents)
-	second, tries, taken := -1.0, 0, 0.0
+	age := func(agent int) float64 { // of the agent's task when it is replaced
+		return c.MaxAge - c.AgeSpread*float64(uint32(agent+1)*2654435761)/(1<<32)
+	}
+	var second, taken float64
+	var tries, renewing int
 	var out Outcome
 	for queue.len() > 0 {
 		now, h := queue.next()
@@ -80,14 +86,14 @@ func (c Tasks) Run(seed uint64) Outcome {
 			}
 			r.failed, r.probing = false, false
 			r.remember(c, agent, now)
-			queue.add(c.nextUse(random, now, now), happening{agent: agent})
+			queue.add(c.nextUse(random, now, now+age(agent)), happening{agent: agent})
 		case h.answer:
 			out.Refused++
 			r.fail(c, random, now)
 			queue.add(later, happening{agent: agent})
-		case known && now-at < c.MaxAge:
+		case known && now-at < age(agent):
 			r.used[agent] = now
-			queue.add(c.nextUse(random, now, at), happening{agent: agent})
+			queue.add(c.nextUse(random, now, at+age(agent)), happening{agent: agent})
 		case r.failed && now < r.until:
 			out.Held++
 			queue.add(later, happening{agent: agent})
@@ -96,10 +102,14 @@ func (c Tasks) Run(seed uint64) Outcome {
 				r.until, r.probing = now+r.wait, true
 			}
 			if s := math.Floor(now); s != second {
-				second, tries, taken = s, 0, 0
+				second, tries, renewing, taken = s, 0, 0, 0
 			}
-			tries++
-			out.Most = max(out.Most, tries)
+			if had[agent] {
+				renewing++
+			} else {
+				tries++
+			}
+			out.Most, out.MostRenewing = max(out.Most, tries), max(out.MostRenewing, renewing)
 			try := happening{agent: agent, answer: true, taken: taken < c.PerSecond}
 			if try.taken {
 				taken++
@@ -119,9 +129,9 @@ type happening struct {
 // nextUse returns the agent's next use that can matter. Uses have no memory, so
 // that those before a task's end can be left out unless a task may be forgotten
 // before.
-func (c Tasks) nextUse(random *rand.Rand, now, registered float64) float64 {
+func (c Tasks) nextUse(random *rand.Rand, now, end float64) float64 {
 	if c.Agents <= c.MaxTasks*c.Replicas {
-		now = math.Max(now, registered+c.MaxAge)
+		now = math.Max(now, end)
 	}
 	return now + random.ExpFloat64()*c.Between
 }
