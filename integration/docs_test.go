@@ -4,8 +4,10 @@ package integration
 
 import (
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -85,4 +87,38 @@ func TestNamedTestsExist(t *testing.T) {
 	if rows < 14 {
 		t.Errorf("%s has %d rows with tests", path, rows)
 	}
+}
+
+// TestLinksInDocuments follows every link to a file of the repository, and to a
+// heading in it.
+func TestLinksInDocuments(t *testing.T) {
+	t.Parallel()
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	for _, path := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(readFile(t, path), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			file, anchor, _ := strings.Cut(m[1], "#")
+			target := filepath.Join(filepath.Dir(path), file)
+			if file == "" {
+				target = path
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s has a link to %s, which is not there", path, m[1])
+			} else if anchor != "" && !slices.Contains(headings(readFile(t, target)), anchor) {
+				t.Errorf("%s has a link to %s, and no heading of %s is that", path, m[1], target)
+			}
+		}
+	}
+}
+
+// headings returns the names by which a document's headings are linked to.
+func headings(text string) (names []string) {
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		names = append(names, strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return names
 }
