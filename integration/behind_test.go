@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -61,9 +62,13 @@ func TestStreamsAreNotHeldBack(t *testing.T) {
 	const pieces = 5
 	read := make(chan struct{})
 	p := serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const piece = "data: {}\n\n"
 		w.Header()["Content-Type"] = r.Header["Accept"]
+		if r.URL.Path == "/backend-api/stream/known" {
+			w.Header().Set("Content-Length", strconv.Itoa(pieces*len(piece)))
+		}
 		for range pieces {
-			_, _ = io.WriteString(w, "data: {}\n\n")
+			_, _ = io.WriteString(w, piece)
 			_ = http.NewResponseController(w).Flush()
 			select {
 			case <-read:
@@ -74,8 +79,9 @@ func TestStreamsAreNotHeldBack(t *testing.T) {
 	}))
 	for major := range 2 {
 		client := p.clientOver(t, major+1)
-		for _, contentType := range []string{"text/event-stream", "application/x-ndjson", "application/json", "text/plain; charset=utf-8", "application/grpc"} {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, backendAPI+"/stream", nil)
+		for i, contentType := range []string{"text/event-stream", "application/x-ndjson", "application/json", "text/plain; charset=utf-8", "application/octet-stream"} {
+			length := []string{"known", "unknown"}[i%2]
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, backendAPI+"/stream/"+length, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
