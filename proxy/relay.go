@@ -200,12 +200,12 @@ func (in *informer) stop() {
 // copyAnswer copies the body of an answer to the client. Every write is flushed
 // as it comes, whatever its type: agents stream over server-sent events, NDJSON
 // and plain chunks. The last one of a body of known length net/http flushes
-// itself, a moment later.
+// itself when the server has ended the answer, as a rule a moment later.
 func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 	w := &answerWriter{x: x}
 	defer w.stop()
 	if !atHand {
-		w.timer = time.AfterFunc(headerDelay, w.flushHeader)
+		w.timer = time.AfterFunc(headerDelay, w.flushLate)
 	}
 	buffer := p.buffers.Get()
 	defer p.buffers.Put(buffer)
@@ -233,16 +233,16 @@ func bodyAtHand(res *http.Response) bool {
 	return ok && res.ContentLength > 0 && b.conn.reader.Buffered() > 0
 }
 
-// answerWriter writes the body of an answer, and sends the header ahead if the
-// body is late.
+// answerWriter writes the body of an answer. It sends the header ahead if the
+// body is late, and the last of the body if the answer's end is.
 type answerWriter struct {
 	x     *exchange
 	mu    sync.Mutex
-	timer *time.Timer // flushes the header; nil: nothing needs to
-	begun bool        // the header is on its way, or will be with the body
+	timer *time.Timer // flushes what is late; nil: nothing needs to
+	begun bool        // what may be late is on its way, or will be with what comes
 }
 
-func (w *answerWriter) flushHeader() {
+func (w *answerWriter) flushLate() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.begun {
@@ -259,6 +259,9 @@ func (w *answerWriter) write(b []byte, flush bool) error {
 	if flush {
 		return w.x.FlushError()
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begun, w.timer = false, time.AfterFunc(headerDelay, w.flushLate)
 	return nil
 }
 
