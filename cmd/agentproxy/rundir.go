@@ -19,22 +19,33 @@ func makeRunDir(stateDir string) (dir string, release func() error, err error) {
 		return "", nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", parent, causeOf(err))
 	}
 	removeDeadRuns(parent)
-	dir, err = os.MkdirTemp(parent, "")
-	if err != nil {
-		return "", nil, fmt.Errorf("make a directory in %s: %w; make state_dir one that can be written", parent, causeOf(err))
+	for {
+		dir, err = os.MkdirTemp(parent, "")
+		if err != nil {
+			return "", nil, fmt.Errorf("make a directory in %s: %w; make state_dir one that can be written", parent, causeOf(err))
+		}
+		lock := flock.New(dir + ".lock")
+		locked, err := lock.TryLock()
+		if err != nil {
+			return "", nil, errors.Join(fmt.Errorf("lock the directory of the run: %w", err), os.RemoveAll(dir))
+		}
+		if _, err := os.Stat(dir); locked && err == nil {
+			return dir, func() error {
+				err := errors.Join(os.RemoveAll(dir), os.Remove(lock.Path()))
+				return errors.Join(err, lock.Unlock())
+			}, nil
+		}
+		// A run that began at the same time found the lock's file before it was
+		// locked, and took it for a dead one's.
+		if err := errors.Join(os.RemoveAll(dir), lock.Unlock()); err != nil {
+			return "", nil, err
+		}
 	}
-	lock := flock.New(dir + ".lock")
-	if _, err := lock.TryLock(); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("lock the directory of the run: %w", err), os.RemoveAll(dir))
-	}
-	return dir, func() error {
-		err := errors.Join(os.RemoveAll(dir), os.Remove(lock.Path()))
-		return errors.Join(err, lock.Unlock())
-	}, nil
 }
 
 // removeDeadRuns removes what killed runs have left. Directories whose lock is
-// not there yet are just being made.
+// not there yet are just being made, and so may those be whose lock nobody holds
+// yet: whoever makes one looks whether it is still there.
 func removeDeadRuns(parent string) {
 	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
 	for _, path := range locks {
