@@ -24,15 +24,16 @@ const clientsMark = "zq7x"
 // them, and no label of any has a word of theirs.
 func TestCardinality(t *testing.T) {
 	t.Parallel()
+	authz := freeAddress(t)
 	f := newFixture(t, fixtureConfig{
-		yaml:    "signer: {use: bearer}",
+		yaml:    fmt.Sprintf("signer: {use: bearer}\nauthz: {listen: %q, label_header: X-Label}", authz),
 		backend: chatgpttest.Config{Hosts: []string{"chatgpt.com", "*.chatgpt.com"}},
 	})
 	admin := f.adminOn(t)
 	p := f.serve(t)
-	f.makeUp(t, p, 50)
+	f.makeUp(t, p, authz, 50)
 	before, _ := scrape(t, admin)
-	f.makeUp(t, p, 1000)
+	f.makeUp(t, p, authz, 1000)
 	after, text := scrape(t, admin)
 
 	// What is bounded has its bound reached at the latest by then: 20 statuses
@@ -47,6 +48,7 @@ func TestCardinality(t *testing.T) {
 		"host":      `chatgpt\.com|\*\.chatgpt\.com|other`,
 		"signer":    `agent-assertion|bearer|none`,
 		"code":      `[0-9]{3}|[1-5]xx|none|ok|[a-z_]+`,
+		"profile":   ``,
 		"kind":      `request|plain|tunnel|websocket|connect`,
 		"operation": `[a-z_]+`,
 		"result":    `[a-z_]+`,
@@ -74,17 +76,18 @@ func TestCardinality(t *testing.T) {
 	}
 	total := 0.
 	for name, value := range after {
-		if strings.HasPrefix(name, "agentproxy_requests_total") || strings.HasPrefix(name, "agentproxy_connects_total") {
+		if strings.HasPrefix(name, "agentproxy_requests_total") || strings.HasPrefix(name, "agentproxy_connects_total") || strings.HasPrefix(name, "agentproxy_authz_total") {
 			total += value
 		}
 	}
-	if total < 3000 {
+	if total < 4000 {
 		t.Errorf("%v requests were counted", total)
 	}
 }
 
-// makeUp sends n requests of each kind with random words in them.
-func (f *fixture) makeUp(t *testing.T, p *proxy, n int) {
+// makeUp sends n requests of each kind with random words in them, and has a gateway
+// ask about as many.
+func (f *fixture) makeUp(t *testing.T, p *proxy, authz string, n int) {
 	t.Helper()
 	word := func() string { return fmt.Sprintf("%s%d", clientsMark, rand.Uint64()) }
 	prepare := func(method, url string) *http.Request {
@@ -98,6 +101,8 @@ func (f *fixture) makeUp(t *testing.T, p *proxy, n int) {
 		return r
 	}
 	plain := p.client(t, "")
+	gateway := &http.Client{Transport: new(http.Transport)}
+	defer gateway.CloseIdleConnections()
 	var group errgroup.Group
 	group.SetLimit(8)
 	send := func(c *http.Client, r *http.Request) {
@@ -114,6 +119,9 @@ func (f *fixture) makeUp(t *testing.T, p *proxy, n int) {
 	for i := range n {
 		send(plain, prepare(strings.ToUpper(word()), "http://"+word()+".example/"+word()+"?"+word()))
 		send(plain, prepare(http.MethodGet, "https://"+word()+".example/"))
+		ask := prepare(http.MethodGet, "http://"+authz+"/ext-authz/"+[]string{word() + ".example", word() + ".chatgpt.com"}[i%2]+"/"+word()+"?"+word())
+		ask.Header.Set("X-Label", word())
+		send(gateway, ask)
 		if i%20 == 0 {
 			c := p.client(t, word())
 			host := []string{"chatgpt.com", word() + ".chatgpt.com"}[i/20%2]

@@ -186,7 +186,8 @@ func TestPrometheus(t *testing.T) {
 	const token = "prometheus-token-7d1f"
 	file := filepath.Join(t.TempDir(), "admin-token")
 	writeFile(t, file, []byte(token))
-	f := newLoginFixture(t, fixtureConfig{yaml: fmt.Sprintf("admin_token_file: %q", file)})
+	authz := freeAddress(t)
+	f := newLoginFixture(t, fixtureConfig{yaml: fmt.Sprintf("admin_token_file: %q\nauthz: {listen: %q}", file, authz)})
 	admin := f.adminOn(t)
 	p := f.serve(t)
 	prometheus := startPrometheus(t, admin, token)
@@ -224,6 +225,7 @@ func TestPrometheus(t *testing.T) {
 		get(backendAPI + "/test/sse?n=2&interval_ms=3600000")
 		get("http://chatgpt.com/")
 		p.refusedConnect(t, "other.example:443", "")
+		curl(t, baseEnv(t), "http://"+authz+"/ext-authz/chatgpt.com/backend-api/codex/models")
 		maps.DeleteFunc(queries, func(query, _ string) bool {
 			_, ok := prometheus.value(t, query)
 			return ok

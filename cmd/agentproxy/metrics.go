@@ -130,7 +130,7 @@ func (m *metrics) observe(o proxy.Outcome) {
 	if o.Resent {
 		m.resent.WithLabelValues(by).Inc()
 	}
-	if o.Refused != "" || o.Kind != proxy.KindRequest && o.Kind != proxy.KindPlain {
+	if o.Refused != "" {
 		return // nobody waited for a server
 	}
 	if o.Status != 0 {
