@@ -29,8 +29,9 @@ type reloader struct {
 	files   seenFiles // of the last try
 	applied seenFiles // of the configuration in force
 	proxy   *proxy.Proxy
-	metrics *metrics       // of all apps that follow one another
-	group   sync.WaitGroup // apps that are no longer in force and may yet be in use
+	metrics *metrics          // of all apps that follow one another
+	watcher *fsnotify.Watcher // nil: the system has none to give
+	group   sync.WaitGroup    // apps that are no longer in force and may yet be in use
 
 	mu  sync.Mutex
 	app *app
@@ -46,6 +47,9 @@ func (r *reloader) use() (a *app, done func()) {
 
 // run reloads at every SIGHUP and whenever files have changed, until ctx ends.
 func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
+	if r.watcher != nil {
+		defer r.watcher.Close()
+	}
 	for ctx.Err() == nil {
 		if r.files.changed() { // perhaps while nobody watched
 			r.reload(ctx)
@@ -63,15 +67,7 @@ func (r *reloader) close() {
 
 // await returns when the files are to be looked at.
 func (r *reloader) await(ctx context.Context, hangups <-chan os.Signal) {
-	dirs, files := r.files.watched()
-	events, errs := (chan fsnotify.Event)(nil), (chan error)(nil)
-	if watcher, err := fsnotify.NewWatcher(); err == nil {
-		defer watcher.Close()
-		for dir := range dirs {
-			_ = watcher.Add(dir) // else there is the interval
-		}
-		events, errs = watcher.Events, watcher.Errors
-	}
+	events, errs, files := r.watchFiles()
 	if r.files.changed() {
 		return // before they were watched
 	}
@@ -100,6 +96,24 @@ func (r *reloader) await(ctx context.Context, hangups <-chan os.Signal) {
 			return
 		}
 	}
+}
+
+// watchFiles has the system tell of changes where the files are now. They are
+// looked at in any case, if less promptly.
+func (r *reloader) watchFiles() (events chan fsnotify.Event, errs chan error, files map[string]bool) {
+	dirs, files := r.files.watched()
+	if r.watcher == nil {
+		return nil, nil, files
+	}
+	for dir := range dirs {
+		_ = r.watcher.Add(dir)
+	}
+	for _, dir := range r.watcher.WatchList() {
+		if !dirs[dir] {
+			_ = r.watcher.Remove(dir)
+		}
+	}
+	return r.watcher.Events, r.watcher.Errors, files
 }
 
 // hangup renews all that can be renewed without a restart.

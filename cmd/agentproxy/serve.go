@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -104,6 +105,10 @@ func (c *command) serve(ctx context.Context, r *reloader) (err error) {
 	fmt.Fprintf(c.stderr, "agentproxy: %s, CA %s\n", where, a.ca.Path())
 	notify(a.log, daemon.SdNotifyReady+"\nSTATUS="+where)
 
+	// Before those of the log-ins, of which there may be more than the system gives.
+	if r.watcher, err = fsnotify.NewWatcher(); err != nil {
+		a.log.Warn().AnErr("error", err).Msg("changes of the configuration are seen within seconds, not at once")
+	}
 	a.start(groupCtx, "")
 	group.Go(func() error {
 		r.run(groupCtx, hangups)
