@@ -14,8 +14,8 @@
 //	intercept  TLS towards the client                             intercept.go
 //	authority  the request is for where the tunnel leads          authority.go
 //	grant      what is put on the request, or why nothing is      grant.go
-//	forward    the outgoing request and the answer's way back     forward.go
-//	transport  connections to servers                             transport.go, dialer.go
+//	relay      the outgoing request and the answer's way back     relay.go, forward.go
+//	transport  connections to servers                             transport.go, h1transport.go, dialer.go
 //
 // What all of them go by is a policy (policy.go), which [Proxy.Reconfigure]
 // replaces while exchanges run.

@@ -54,6 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.SetOutput(stderr)
 	output := flags.String("o", "bench.json", "write the figures to this `file`")
 	only := flags.String("only", "", "measure only these `scenarios`, by their ids, separated by commas")
+	page := flags.String("page", "", "put the figures into this `file` in Markdown, in place of those that it has")
 	programs := flags.String("programs", "", "measure only these `programs`, separated by commas")
 	before := flags.String("before", "", "measure this `binary` of agentproxy too, to tell what a change has brought")
 	rounds := flags.Int("rounds", 0, "how many rounds each scenario has; 0 leaves it to BENCH")
@@ -63,6 +64,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if err := checkPage(*page, *only, *programs); err != nil {
+		return err
 	}
 	p, err := planFor(os.Getenv("BENCH"))
 	if err != nil {
@@ -105,7 +109,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	report.writeMarkdown(stdout)
-	return report.err(os.Getenv("BENCH_ALLOW_MISSING") == "1")
+	if err := report.err(os.Getenv("BENCH_ALLOW_MISSING") == "1"); err != nil || *page == "" {
+		return err
+	}
+	return report.writePage(*page)
 }
 
 // bench is a run: the server, the programs in front of it and where their files
