@@ -43,6 +43,7 @@ type row struct {
 	program string
 	missing string               // why the program is not there
 	failure string               // why it did not get to the end
+	again   bool                 // it was prepared a second time
 	rounds  map[string][]float64 // by the keys of the columns
 }
 
