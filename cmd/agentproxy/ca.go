@@ -114,7 +114,7 @@ func (c *command) rotateCA(a *app, prepare, discard bool) error {
 	// Programs that were started by what env printed find their roots there.
 	dir := filepath.Dir(ca.Path())
 	if _, err := os.Stat(bundlePath(dir)); err == nil {
-		if _, err := writeBundle(dir, ca, c.env); err != nil {
+		if _, err := writeBundle(lastingDir(dir), ca, c.env); err != nil {
 			return err
 		}
 	}

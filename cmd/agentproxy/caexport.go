@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,7 +71,7 @@ func (c *command) exportCA(ctx context.Context, a *app, e caExport) error {
 		_, err = c.stdout.Write(pem)
 		return err
 	}
-	return writeCertificates(e.output, pem, "name a file in a directory that can be written")
+	return lastingDir(filepath.Dir(e.output)).writeCertificates(e.output, pem, "name a file in a directory that can be written")
 }
 
 // open returns the CA, once it is there.

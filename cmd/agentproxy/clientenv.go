@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -131,36 +132,48 @@ func bypasses(entry string, intercepted proxy.HostPatterns) bool {
 	return false
 }
 
+// envDir is a directory with files for a client's environment.
+type envDir struct {
+	path string
+	// write writes a file. To wait for the disk takes a fifth of the time that
+	// run needs to start, and nobody reads what is in a run's directory after a
+	// crash.
+	write func(path string, content []byte, perm fs.FileMode) error
+}
+
+func lastingDir(path string) envDir { return envDir{path, identity.WriteFile} }
+func runsDir(path string) envDir    { return envDir{path, os.WriteFile} }
+
 // writeBundle writes the bundle of the system's roots and the CA into dir.
-func writeBundle(dir string, ca *certs.Authority, env environment) (string, error) {
+func writeBundle(dir envDir, ca *certs.Authority, env environment) (string, error) {
 	roots, _, err := certs.SystemRoots(env.get)
 	if err != nil {
 		return "", err
 	}
-	path := bundlePath(dir)
-	return path, writeCertificates(path, ca.Bundle(roots), remedyStateDir)
+	path := bundlePath(dir.path)
+	return path, dir.writeCertificates(path, ca.Bundle(roots), remedyStateDir)
 }
 
 func bundlePath(dir string) string { return filepath.Join(dir, "bundle.pem") }
 
 // extraCA returns a file with the CA and, while a rotation is prepared, the next
 // one.
-func extraCA(dir string, ca *certs.Authority) (string, error) {
+func extraCA(dir envDir, ca *certs.Authority) (string, error) {
 	if ca.Next() == nil {
 		return ca.Path(), nil
 	}
-	path := filepath.Join(dir, "both.pem")
-	return path, writeCertificates(path, ca.PEM(), remedyStateDir)
+	path := filepath.Join(dir.path, "both.pem")
+	return path, dir.writeCertificates(path, ca.PEM(), remedyStateDir)
 }
 
 const remedyStateDir = "make the directory writable, or set state_dir to one that is"
 
 // writeCertificates writes a file that everybody may read, unless it is there.
-func writeCertificates(path string, content []byte, remedy string) error {
+func (d envDir) writeCertificates(path string, content []byte, remedy string) error {
 	if old, err := os.ReadFile(path); err == nil && string(old) == string(content) {
 		return nil
 	}
-	if err := identity.WriteFile(path, content, 0o644); err != nil {
+	if err := d.write(path, content, 0o644); err != nil {
 		return fmt.Errorf("write the CA's certificate %s: %w; %s", path, causeOf(err), remedy)
 	}
 	return nil

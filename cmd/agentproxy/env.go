@@ -39,7 +39,7 @@ with the same configuration, and that have it trust the proxy's CA.`,
 			if err != nil {
 				return err
 			}
-			e, err := c.clientEnv(a, ca, filepath.Dir(ca.Path()), a.config.Listen, label, token)
+			e, err := c.clientEnv(a, ca, lastingDir(filepath.Dir(ca.Path())), a.config.Listen, label, token)
 			if err != nil {
 				return err
 			}
@@ -57,7 +57,7 @@ with the same configuration, and that have it trust the proxy's CA.`,
 }
 
 // clientEnv prepares the environment of a client: its bundle goes into dir.
-func (c *command) clientEnv(a *app, ca *certs.Authority, dir, address, label, token string) (clientEnv, error) {
+func (c *command) clientEnv(a *app, ca *certs.Authority, dir envDir, address, label, token string) (clientEnv, error) {
 	var e clientEnv
 	var err error
 	if e.proxyURL, err = proxyURL(address, label, token); err != nil {

@@ -109,7 +109,7 @@ func (c *command) runThrough(ctx context.Context, a *app, args []string, keepHom
 		return err
 	}
 	defer listener.Close()
-	clientEnv, err := c.clientEnv(a, ca, dir, listener.Addr().String(), runLabel, token)
+	clientEnv, err := c.clientEnv(a, ca, runsDir(dir), listener.Addr().String(), runLabel, token)
 	if err != nil {
 		return err
 	}
