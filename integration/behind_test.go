@@ -442,9 +442,10 @@ func TestTunnelsAreDrained(t *testing.T) {
 	f := newFixture(t, fixtureConfig{}).edit(t,
 		"other_hosts: refuse", `other_hosts: ["tunnel.example:7"]`,
 		"  connect_to:\n", fmt.Sprintf("  connect_to:\n    \"tunnel.example:7\": %q\n", server))
+	f.adminOn(t)
 	t.Run("serve", func(t *testing.T) {
 		p := f.serve(t)
-		before := p.holds(t).descriptors
+		before := p.holds(t)
 		for range 100 { // that end by themselves
 			conn, answer := p.connect(t, "tunnel.example:7", "tunnel.example:7")
 			if answer.status != http.StatusOK {
@@ -452,8 +453,8 @@ func TestTunnelsAreDrained(t *testing.T) {
 			}
 			conn.Close()
 		}
-		const pipes = 20 // that the Go runtime keeps for the next tunnels
-		eventually(t, "the tunnels' descriptors to be given back", func() bool { return p.holds(t).descriptors <= before+pipes })
+		// The Go runtime keeps pipes for the next tunnels.
+		p.returnsTo(t, before, held{descriptors: 60, goroutines: 10, kilobytes: 32 << 10}, rawTimeout)
 
 		var conns []net.Conn
 		for range 20 {
