@@ -88,7 +88,7 @@ func checkLife(t *testing.T, deb string) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, systemProgram(t, "unshare"), "--mount", "sh", filepath.Join(story, "machine.sh"), dir)
 	cmd.Env = []string{"PATH=/usr/sbin:/sbin:" + systemPath, "LC_ALL=C.UTF-8"}

@@ -20,7 +20,7 @@ mount -t tmpfs tmpfs root/run
 mount -t tmpfs tmpfs root/tmp
 mount --bind upper root/mnt
 mount --rbind /dev root/dev
-mount --rbind /sys root/sys
+mount -t sysfs sysfs root/sys
 cat >root/etc/systemd/system/story.target <<'UNIT'
 [Unit]
 DefaultDependencies=no
@@ -33,7 +33,7 @@ DefaultDependencies=no
 Type=oneshot
 ExecStart=/bin/sh -c 'sh -eu /story.sh >/story.out 2>&1; echo "exit code $?" >>/story.out'
 ExecStopPost=systemctl --no-block exit 0
-TimeoutStartSec=120
+TimeoutStartSec=240
 UNIT
 
 # The cgroups that systemd makes are below one that can be removed.
@@ -42,13 +42,14 @@ mkdir "$dir"/cgroup/$machine
 echo $$ >"$dir"/cgroup/$machine/cgroup.procs
 code=0
 container=other unshare --cgroup --pid --fork --kill-child sh -euc '
-  umount -R root/sys/fs/cgroup
   mount -t cgroup2 cgroup2 root/sys/fs/cgroup
   mount -t proc proc root/proc
   exec chroot root /lib/systemd/systemd --system --unit=story.target --log-target=console --show-status=no
 ' || code=$?
 echo $$ >"$dir"/cgroup/cgroup.procs
-find "$dir"/cgroup/$machine -depth -type d -exec rmdir {} +
+while [ -d "$dir"/cgroup/$machine ]; do # what has just ended may still be in them
+  find "$dir"/cgroup/$machine -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+done
 
 [ -f upper/story.out ] || { echo "systemd ended with exit code $code before the story"; exit 1; }
 cat upper/story.out
