@@ -39,7 +39,7 @@ func (s *sweep) know(name, secret string) {
 		return
 	}
 	s.secrets[name] = secret
-	if parts := strings.Split(secret, "."); len(parts) == 3 { // a JWT is worth its signature
+	if parts := strings.Split(secret, "."); len(parts) == 3 && strings.HasPrefix(secret, "eyJ") { // a JWT is worth its signature
 		s.secrets[name+"'s signature"] = parts[2]
 	}
 }
