@@ -36,7 +36,7 @@ fips:
 
 ## man: the manual pages, in bin/man/, dated as the commit
 man:
-	rm -rf bin/man
+	rm -rf bin/man && mkdir -p bin/man
 	GOOS= GOARCH= CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false -tags man ./cmd/agentproxy man bin/man $(DATE)
 
 ## completions: for bash, zsh, fish and PowerShell, in bin/completions/

@@ -147,8 +147,8 @@ func usesTLS12(_ string, node ast.Node) string {
 }
 
 // publicFiles are the sources that write something for everybody to read:
-// certificates, and the configuration of the stand-in backend.
-var publicFiles = []string{"certs/store.go", "certs/prepare.go", "cmd/agentproxy/clientenv.go", "cmd/agentproxy/backend.go"}
+// certificates, manual pages, and the configuration of the stand-in backend.
+var publicFiles = []string{"certs/store.go", "certs/prepare.go", "cmd/agentproxy/clientenv.go", "cmd/agentproxy/man.go", "cmd/agentproxy/backend.go"}
 
 // writesPrivately: files and directories are their owner's alone.
 func writesPrivately(file string, node ast.Node) string {

@@ -20,15 +20,12 @@ import (
 func manCommands() []*cobra.Command {
 	return []*cobra.Command{{
 		Use:    "man DIR DATE",
-		Short:  "Write the manual pages into DIR",
+		Short:  "Write the manual pages into DIR, which exists",
 		Hidden: true,
 		Args:   cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			date, err := time.Parse(time.DateOnly, args[1])
 			if err != nil {
-				return err
-			}
-			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err
 			}
 			cmd.Root().Long += manSections
