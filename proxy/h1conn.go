@@ -33,6 +33,7 @@ type h1Conn struct {
 	reader *bufio.Reader // of the h1Conn itself, which counts
 	writer *bufio.Writer
 	abort  func() // close, made once
+	closed sync.Once
 
 	// For the goroutine that has the connection.
 	reused   bool
@@ -46,6 +47,7 @@ type h1Conn struct {
 	sending error // why the request's body was not sent
 }
 
+// newH1Conn returns a connection for which there is room in pool.
 func newH1Conn(pool *h1Pool, host string, conn net.Conn, socket *probeSocket) *h1Conn {
 	c := &h1Conn{conn: conn, socket: socket, pool: pool, host: host}
 	c.reader, c.writer, c.abort = bufio.NewReader(c), bufio.NewWriter(conn), c.close
@@ -73,7 +75,10 @@ func (c *h1Conn) alive() bool {
 	return n == 0 && err == errNothingYet
 }
 
-func (c *h1Conn) close() { _ = c.conn.Close() }
+func (c *h1Conn) close() {
+	_ = c.conn.Close()
+	c.closed.Do(func() { c.pool.release(c.host) })
+}
 
 // roundTrip sends r and returns the answer, whose body is read from the
 // connection. With the answer's end the connection goes back to the pool.

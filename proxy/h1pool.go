@@ -5,11 +5,14 @@ import (
 	"time"
 )
 
-// What is kept of connections to servers that no request uses.
+// The connections to servers over HTTP/1.1.
 const (
-	maxIdleUpstream        = 2048
-	maxIdleUpstreamPerHost = 1024
-	idleUpstreamTimeout    = 90 * time.Second
+	// maxH1PerHost bounds those to one host, in use or kept. What is more goes
+	// over HTTP/2, where a thousand streams share a few connections.
+	maxH1PerHost = 128
+	// maxIdleUpstream bounds those that are kept.
+	maxIdleUpstream     = 2048
+	idleUpstreamTimeout = 90 * time.Second
 )
 
 // maxH2Only bounds the hosts that are remembered for not speaking HTTP/1.1.
@@ -19,14 +22,15 @@ const maxH2Only = 1000
 // whether one is alive is found out when it is taken.
 type h1Pool struct {
 	mu     sync.Mutex
-	idle   map[string][]*h1Conn // by host:port, the last used at the end
+	open   map[string]int       // by host:port, in use or kept
+	idle   map[string][]*h1Conn // those that are kept, the last used at the end
 	n      int                  // of all hosts
 	sweep  *time.Timer          // nil while there is nothing to be swept
 	h2Only map[string]bool
 }
 
 func newH1Pool() *h1Pool {
-	return &h1Pool{idle: make(map[string][]*h1Conn), h2Only: make(map[string]bool)}
+	return &h1Pool{open: make(map[string]int), idle: make(map[string][]*h1Conn), h2Only: make(map[string]bool)}
 }
 
 // take returns a connection to host that is alive, nil if there is none.
@@ -49,6 +53,26 @@ func (p *h1Pool) take(host string) *h1Conn {
 	}
 }
 
+// reserve makes room for a new connection to host, if there may be one.
+func (p *h1Pool) reserve(host string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[host] >= maxH1PerHost {
+		return false
+	}
+	p.open[host]++
+	return true
+}
+
+// release gives back what was reserved.
+func (p *h1Pool) release(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[host]--; p.open[host] == 0 {
+		delete(p.open, host)
+	}
+}
+
 // drop removes a connection from those to host.
 func (p *h1Pool) drop(host string, i int) {
 	conns := p.idle[host]
@@ -63,7 +87,7 @@ func (p *h1Pool) put(c *h1Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	conns := p.idle[c.host]
-	if len(conns) >= maxIdleUpstreamPerHost || p.n >= maxIdleUpstream {
+	if p.n >= maxIdleUpstream {
 		return false
 	}
 	c.since = time.Now()

@@ -50,11 +50,12 @@ func (t *h1Transport) takes(r *http.Request) bool {
 	return via == nil && err == nil
 }
 
-// errH2Only is the error of a request that t has not begun to send.
-var errH2Only = errors.New("the server does not speak HTTP/1.1")
+// errElsewhere is the error of a request that another transport is to send,
+// because the server does not speak HTTP/1.1, or there are connections enough.
+var errElsewhere = errors.New("the request does not go over HTTP/1.1")
 
-// RoundTrip implements [http.RoundTripper]. After errH2Only another transport
-// can send r: nothing was read of its body, which is not closed.
+// RoundTrip implements [http.RoundTripper]. After errElsewhere nothing was read of
+// the body of r, and it is not closed.
 func (t *h1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := checkOutgoing(r); err != nil {
 		closeBody(r)
@@ -62,7 +63,7 @@ func (t *h1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	for {
 		c, err := t.conn(r.Context(), r.URL)
-		if err == errH2Only {
+		if err == errElsewhere {
 			return nil, err
 		}
 		if err != nil {
@@ -84,14 +85,23 @@ func (t *h1Transport) conn(ctx context.Context, u *url.URL) (*h1Conn, error) {
 	if c := t.pool.take(u.Host); c != nil {
 		return c, nil
 	}
+	if !t.pool.reserve(u.Host) {
+		return nil, errElsewhere
+	}
 	c, err := t.connect(ctx, u)
+	if err != nil {
+		t.pool.release(u.Host)
+	}
 	if ctx.Err() != nil {
+		if c != nil {
+			c.close()
+		}
 		return nil, context.Cause(ctx)
 	}
 	// crypto/tls has no other name for this alert.
 	if err != nil && strings.HasSuffix(err.Error(), "tls: no application protocol") {
 		t.pool.noteH2Only(u.Host)
-		return nil, errH2Only
+		return nil, errElsewhere
 	}
 	return c, err
 }

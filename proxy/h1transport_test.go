@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,6 +27,42 @@ func TestUpstreamProtocol(t *testing.T) {
 		if got := readAll(t, get(t, c, origin+"/").Body); got != want {
 			t.Errorf("the server was spoken to over %s, want %s", got, want)
 		}
+	})
+}
+
+// TestManyStreams has as many streams of HTTP/1.1 clients as may have a connection
+// to the server each. The others share one of HTTP/2.
+func TestManyStreams(t *testing.T) {
+	t.Parallel()
+	const more = 10
+	release := make(chan struct{})
+	protos := make(chan string, maxH1PerHost+more)
+	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).Flush()
+		protos <- r.Proto
+		<-release
+	})
+	backend.TLS.GetConfigForClient = nil
+	p := startProxy(t, backend.Listener.Addr().String())
+	c := p.client(t, h1)
+	count := make(map[string]int)
+	for i := range maxH1PerHost + more {
+		get(t, c, origin+"/")
+		if count[<-protos]++; i == maxH1PerHost-1 && count["HTTP/1.1"] != maxH1PerHost {
+			t.Errorf("at first %v", count)
+		}
+	}
+	if count["HTTP/2.0"] != more {
+		t.Errorf("the server was spoken to over %v", count)
+	}
+	close(release)
+	// When they have ended there is room again.
+	eventually(t, func() error {
+		readAll(t, get(t, c, origin+"/").Body)
+		if proto := <-protos; proto != "HTTP/1.1" {
+			return errors.New(proto)
+		}
+		return nil
 	})
 }
 
@@ -210,6 +247,9 @@ func TestPoolBounds(t *testing.T) {
 		pool, closed := newH1Pool(), new(atomic.Int64)
 		put := func(host string, n int) {
 			for range n {
+				if !pool.reserve(host) {
+					t.Fatalf("%s has no room", host)
+				}
 				if c := newH1Conn(pool, host, closeCounter{closed: closed}, nil); !pool.put(c) {
 					c.close()
 				}
@@ -222,25 +262,26 @@ func TestPoolBounds(t *testing.T) {
 				t.Errorf("%d connections were closed, want %d", got, want)
 			}
 		}
-		put("a", maxIdleUpstreamPerHost+10)
-		wantClosed(10)
-		for i := range maxIdleUpstream/maxIdleUpstreamPerHost - 1 {
-			put(fmt.Sprint("b", i), maxIdleUpstreamPerHost)
+		for i := range maxIdleUpstream / maxH1PerHost {
+			put(fmt.Sprint(i), maxH1PerHost)
 		}
-		put("c", 1)
-		wantClosed(11)
+		if pool.reserve("0") {
+			t.Error("a host has more connections than it may")
+		}
+		put("one more", 1)
+		wantClosed(1)
 		time.Sleep(idleUpstreamTimeout + time.Second)
-		wantClosed(11 + maxIdleUpstream)
+		wantClosed(1 + maxIdleUpstream)
 
 		put("a", 3)
 		time.Sleep(idleUpstreamTimeout / 2)
 		put("a", 2)
 		time.Sleep(idleUpstreamTimeout/2 + time.Second)
-		wantClosed(11 + maxIdleUpstream + 3)
+		wantClosed(1 + maxIdleUpstream + 3)
 		pool.closeIdle()
-		wantClosed(11 + maxIdleUpstream + 5)
-		if pool.n != 0 || len(pool.idle) != 0 || pool.sweep != nil {
-			t.Errorf("%d connections are kept for %d hosts, with a timer: %t", pool.n, len(pool.idle), pool.sweep != nil)
+		wantClosed(1 + maxIdleUpstream + 5)
+		if pool.n+len(pool.idle)+len(pool.open) != 0 || pool.sweep != nil {
+			t.Errorf("%d connections are kept for %d hosts, %d hosts have some, with a timer: %t", pool.n, len(pool.idle), len(pool.open), pool.sweep != nil)
 		}
 	})
 }

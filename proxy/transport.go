@@ -71,7 +71,7 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.upgrades.RoundTrip(r)
 	}
 	if r.ProtoMajor == 1 && t.h1.takes(r) {
-		if response, err := t.h1.RoundTrip(r); err != errH2Only {
+		if response, err := t.h1.RoundTrip(r); err != errElsewhere {
 			return response, err
 		}
 	}
