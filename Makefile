@@ -68,7 +68,10 @@ demo:
 	@CGO_ENABLED=0 $(GO) run -trimpath ./cmd/agentproxy demo
 
 ## test: everything: formatting, vet, staticcheck, and all tests with real clients
-test: lint unit test-fips
+# Packages are fetched while the linters compile.
+test:
+	@$(MAKE) --no-print-directory -j2 lint clients
+	@$(MAKE) --no-print-directory unit test-fips
 
 lint:
 	@echo "gofmt"; out=$$(gofmt -l $$(git ls-files '*.go')); \
