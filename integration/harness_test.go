@@ -226,6 +226,9 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		}
 		f.log += log.String()
 		f.checkNoSecret(t, "the log of agentproxy serve", log.String())
+		if strings.Contains(log.String(), "panic serving") {
+			t.Error("something panicked in agentproxy serve")
+		}
 		if t.Failed() {
 			t.Logf("agentproxy serve:\n%s", log.String())
 		}

@@ -41,6 +41,9 @@ type exchange struct {
 	status   int
 	sent     atomic.Int64 // to the client
 	received atomic.Int64 // from the client
+	// bodyLeft says that something of the client's HTTP/1 request may not have
+	// been read.
+	bodyLeft atomic.Bool
 	refused  *refusal
 	retried  bool   // it was sent again after a 401
 	failure  string // why an exchange that had begun was cut
@@ -68,6 +71,11 @@ func (x *exchange) WriteHeader(status int) {
 		x.answered(status)
 		if h := x.Header(); h["Content-Type"] == nil {
 			h["Content-Type"] = nil // or net/http guesses one
+		}
+		if x.bodyLeft.Load() && status != http.StatusSwitchingProtocols {
+			// net/http reads what is left when it is too late: it panics then
+			// (connReader.Read), and closes the connection without a word.
+			x.Header()["Connection"] = []string{"close"}
 		}
 	}
 	if status < 200 {

@@ -235,11 +235,13 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 	if p.wake.woke(now.Round(0), now.Sub(p.born)) {
 		pol.upstream.CloseIdleConnections()
 	}
-	return &exchange{
+	x := &exchange{
 		ResponseWriter: w, policy: pol, kind: kind, method: r.Method, started: now,
 		stall: streamStall(w, r, pol.Limits.IdleTimeout),
 		peer:  r.RemoteAddr, auditor: pol.Audit, warnings: &pol.Log,
 	}
+	x.bodyLeft.Store(r.ProtoMajor == 1 && r.ContentLength != 0)
+	return x
 }
 
 // end is deferred by whoever has begun x. A panic passes through it to

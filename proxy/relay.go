@@ -159,6 +159,9 @@ func (b *outgoingBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.body.Read(p)
 	b.x.received.Add(int64(n))
+	if err == io.EOF {
+		b.x.bodyLeft.Store(false)
+	}
 	return n, err
 }
 

@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestBodyLeft has an HTTP/1 client be told that its connection ends with an
+// answer for which its body was not read, and then has it end: net/http would
+// read that body too late, and panic.
+func TestBodyLeft(t *testing.T) {
+	t.Parallel()
+	p := startPlain(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/read" {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+		w.WriteHeader(http.StatusTeapot)
+	})
+	const body = " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+	for _, url := range []string{"ftp://plain.example/", "http://localhost:1/"} {
+		c := p.dial(t)
+		c.send(t, "POST %s%s", url, body)
+		res := c.response(t, http.MethodPost)
+		if !res.Close || res.StatusCode == http.StatusTeapot {
+			t.Errorf("%s: %s, close %v", url, res.Status, res.Close)
+		}
+		readAll(t, res.Body)
+		c.expectEOF(t)
+	}
+	c := p.dial(t)
+	for range 2 { // on one connection, for the body was read
+		c.send(t, "POST http://plain.example/read%s", body)
+		if res := c.response(t, http.MethodPost); res.Close || res.StatusCode != http.StatusTeapot {
+			t.Errorf("%s, close %v", res.Status, res.Close)
+		}
+	}
+	if log := p.log.String(); strings.Contains(log, "panic") {
+		t.Error(log)
+	}
+}
