@@ -71,7 +71,7 @@ func TestCardinality(t *testing.T) {
 			}
 		}
 	}
-	if len(codes) < 18 || len(codes) > 40 {
+	if len(codes) < 15 || len(codes) > 40 {
 		t.Errorf("%d codes: %v", len(codes), codes)
 	}
 	total := 0.

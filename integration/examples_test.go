@@ -157,6 +157,7 @@ ip link set lo up
 ip address add ` + chatgptAddress + `/32 dev lo
 mount --bind hosts /etc/hosts
 mount --bind . /mnt
+mkdir gocache && mount --bind "$GOCACHE" gocache
 mount -t tmpfs tmpfs /tmp
 for dir in /home /run /srv /var/lib; do mount -t tmpfs tmpfs $dir; done
 cd /home && mkdir me && cd me
@@ -168,7 +169,7 @@ mkdir -p -m 700 /run/secrets && cp -r .codex /run/secrets/codex
 export PROXY_TOKEN=6f1ed002ab5595859014ebf0951522d9
 echo $PROXY_TOKEN >/run/secrets/proxy-token
 mount --bind /mnt/backend/backend-ca.pem /etc/ssl/certs/ca-certificates.crt
-mount --bind "$GOCACHE" "$GOCACHE"
+mkdir -p "$GOCACHE" && mount --bind /mnt/gocache "$GOCACHE"
 mount -o remount,bind,ro /
 agentproxy run -- true
 `
