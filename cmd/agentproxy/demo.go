@@ -70,7 +70,7 @@ func (c *command) demo(ctx context.Context) (err error) {
 		return err
 	}
 	say("CA        made, SHA-256 %s;\n          it can vouch for ChatGPT's hosts and nothing else", ca.Fingerprint())
-	session, err := a.agent.Session(ctx, "")
+	session, err := a.agent.Session(ctx, demoLabel)
 	if err != nil {
 		return err
 	}
@@ -90,18 +90,21 @@ func (c *command) demo(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, shutdown(p, canceled()), <-serving) }()
 	say("proxy     listening on %s", listener.Addr())
 
-	if err := demoRequest(ctx, say, &url.URL{Scheme: "http", Host: listener.Addr().String(), User: url.UserPassword("demo", token)}, ca); err != nil {
+	if err := demoRequest(ctx, say, &url.URL{Scheme: "http", Host: listener.Addr().String(), User: url.UserPassword(demoLabel, token)}, ca); err != nil {
 		return err
 	}
 	requests := backend.Requests()
 	last := requests[len(requests)-1]
-	if last.Auth.Scheme != chatgpttest.SchemeAgentAssertion || !last.Auth.OK {
-		return fmt.Errorf("the backend did not verify an assertion for %s %s: %s", last.Method, last.Path, last.Auth.Reason)
+	if last.Auth.Scheme != chatgpttest.SchemeAgentAssertion || !last.Auth.OK || last.Auth.TaskID != session.Task.ID {
+		return fmt.Errorf("the backend did not verify an assertion of task %s for %s %s: %s", session.Task.ID, last.Method, last.Path, last.Auth.Reason)
 	}
 	say("backend   verified the assertion of agent %s, task %s", last.Auth.AgentRuntimeID, last.Auth.TaskID)
 	say("\nThe client held no credential. Try your own: agentproxy run -- codex")
 	return nil
 }
+
+// demoLabel is the session label of the demo's client.
+const demoLabel = "demo"
 
 // demoRequest sends a request as a client would that knows of no credential.
 func demoRequest(ctx context.Context, say func(string, ...any), proxyURL *url.URL, ca *certs.Authority) error {
