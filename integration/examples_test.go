@@ -157,7 +157,7 @@ ip link set lo up
 ip address add ` + chatgptAddress + `/32 dev lo
 mount --bind hosts /etc/hosts
 mount --bind . /mnt
-mkdir gocache && mount --bind "$GOCACHE" gocache
+mkdir gocache && mount --bind "$GOCACHE" /mnt/gocache
 mount -t tmpfs tmpfs /tmp
 for dir in /home /run /srv /var/lib; do mount -t tmpfs tmpfs $dir; done
 cd /home && mkdir me && cd me

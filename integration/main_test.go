@@ -31,7 +31,9 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	agentproxy = filepath.Join(dir, "agentproxy")
-	build := exec.Command("go", "build", "-o", agentproxy, "../cmd/agentproxy")
+	// As make demo builds it, which the example in README then need not do anew.
+	build := exec.Command("go", "build", "-trimpath", "-o", agentproxy, "../cmd/agentproxy")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
