@@ -34,7 +34,6 @@ func testMain(m *testing.M) int {
 	// As make demo builds it, which the example in README then need not do anew.
 	build := exec.Command("go", "build", "-trimpath", "-o", agentproxy, "../cmd/agentproxy")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build agentproxy:", err)
