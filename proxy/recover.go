@@ -109,15 +109,23 @@ type heldBody struct {
 	body     io.ReadCloser
 	limit    int64
 	released chan struct{} // closed when the transport is done with the body
-	once     sync.Once
 
-	mu    sync.Mutex
-	read  []byte
-	spill bool // there was too much to remember
+	mu      sync.Mutex
+	read    []byte
+	spill   bool // there was too much to remember
+	reading bool
+	closed  bool
 }
 
 // Read implements [io.Reader].
 func (b *heldBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.reading = true
+	b.mu.Unlock()
 	n, err := b.body.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -127,13 +135,23 @@ func (b *heldBody) Read(p []byte) (int, error) {
 	if !b.spill {
 		b.read = append(b.read, p[:n]...)
 	}
+	b.reading = false
+	if b.closed {
+		close(b.released)
+	}
 	return n, err
 }
 
-// Close notes that the transport is done. The body itself is closed by whoever
-// serves the client: it may yet be read for the second try.
+// Close notes that the transport is done. It may have another goroutine that
+// reads yet: what that gets belongs to the second try, too. The body itself is
+// closed by whoever serves the client.
 func (b *heldBody) Close() error {
-	b.once.Do(func() { close(b.released) })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed && !b.reading {
+		close(b.released)
+	}
+	b.closed = true
 	return nil
 }
 
