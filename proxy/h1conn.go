@@ -22,6 +22,10 @@ const maxAnswerHeader = 1 << 20
 // stopped to take the request.
 const lastAnswerTimeout = 5 * time.Second
 
+// lateRequestTimeout is how long the end of a request may be on its way after the
+// answer has ended.
+const lateRequestTimeout = 50 * time.Millisecond
+
 var errLongAnswerHeader = fmt.Errorf("the header of the server's answer is longer than %d bytes", maxAnswerHeader)
 
 // h1Conn is a connection to a server, with one request at a time on it.
@@ -42,9 +46,10 @@ type h1Conn struct {
 	since    time.Time
 
 	mu      sync.Mutex
-	parts   int   // of the exchange that are not done: the request's body, the answer
-	spoilt  bool  // no further request may be sent
-	sending error // why the request's body was not sent
+	parts   int         // of the exchange that are not done: the request's body, the answer
+	spoilt  bool        // no further request may be sent
+	sending error       // why the request's body was not sent
+	late    *time.Timer // closes the connection if the request does not end soon
 }
 
 // newH1Conn returns a connection for which there is room in pool.
@@ -178,8 +183,16 @@ func (c *h1Conn) answer(r *http.Request) (*http.Response, error) {
 }
 
 // answerDone is called when the answer has come to its end, ok saying whether
-// another one may follow it.
-func (c *h1Conn) answerDone(ok bool) { c.done(ok && c.reader.Buffered() == 0) }
+// another one may follow it. A request that has not ended by then may never: the
+// server need not read it.
+func (c *h1Conn) answerDone(ok bool) {
+	c.mu.Lock()
+	if c.parts > 1 {
+		c.late = time.AfterFunc(lateRequestTimeout, c.abort)
+	}
+	c.mu.Unlock()
+	c.done(ok && c.reader.Buffered() == 0)
+}
 
 // done is called when a part of the exchange has ended. After the last one the
 // connection is free, or of no more use.
@@ -187,6 +200,10 @@ func (c *h1Conn) done(ok bool) {
 	c.mu.Lock()
 	c.parts--
 	c.spoilt = c.spoilt || !ok
+	if c.parts == 0 && c.late != nil {
+		c.spoilt = !c.late.Stop() || c.spoilt
+		c.late = nil
+	}
 	last, spoilt := c.parts == 0, c.spoilt
 	c.mu.Unlock()
 	if last && (spoilt || !c.pool.put(c)) {
