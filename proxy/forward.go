@@ -113,8 +113,12 @@ func traceUpgrade(out *http.Request, x *exchange) {
 	*out = *out.WithContext(httptrace.WithClientTrace(out.Context(), trace))
 }
 
-// prepareAnswer readies the server's answer for its way to the client.
+// prepareAnswer readies the server's answer for its way to the client. It fails
+// for answers that nobody is to get.
 func prepareAnswer(res *http.Response) error {
+	if res.StatusCode < 100 { // net/http takes such an answer, and panics when it is to send it
+		return fmt.Errorf("the server answered with status %d, which is none", res.StatusCode)
+	}
 	x := exchangeOf(res.Request.Context())
 	x.redact(res.Header)
 	x.redact(res.Trailer) // whose names are announced

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -32,17 +31,17 @@ func (p *Proxy) relay(x *exchange, r *http.Request) {
 	}
 	res, err := recovering{}.RoundTrip(out)
 	in.stop()
-	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
-		res.Body.Close()
-		err = errors.New("the server switched to another protocol, which was not asked for")
-	}
 	if err != nil {
 		forwardFailed(x, out, err)
 		return
 	}
-	removeHopByHop(res.Header)
 	empty, atHand := res.Body == http.NoBody, bodyAtHand(res)
-	_ = prepareAnswer(res) // which fails upgrades only
+	if err := prepareAnswer(res); err != nil {
+		res.Body.Close()
+		forwardFailed(x, out, err)
+		return
+	}
+	removeHopByHop(res.Header)
 	h := x.Header()
 	for name, values := range res.Header {
 		h[name] = values

@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// newOddServer starts a server that answers requests for /odd with answer, and
+// others with "ok".
+func newOddServer(t *testing.T, answer string) string {
+	t.Helper()
+	return newRawTLSServer(t, func(c *tls.Conn) {
+		r := newReader(c)
+		for {
+			head, err := requestHead(r)
+			if err != nil {
+				return
+			}
+			if strings.Contains(head[0], "/odd") {
+				_, _ = io.WriteString(c, answer)
+			} else {
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			}
+		}
+	})
+}
+
+// TestOddAnswers has servers send what could be read in two ways. Whatever it is
+// read as, the answer to the next request is that request's own.
+func TestOddAnswers(t *testing.T) {
+	t.Parallel()
+	const smuggled = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled"
+	length := fmt.Sprintf("Content-Length: %d\r\n", len(smuggled))
+	for name, test := range map[string]struct {
+		method, answer string
+		status         int
+		body           string
+	}{
+		"a body for HEAD":           {"HEAD", "HTTP/1.1 200 OK\r\n" + length + "\r\n" + smuggled, 200, ""},
+		"a body of 204":             {"GET", "HTTP/1.1 204 No Content\r\n\r\n" + smuggled, 204, ""},
+		"a body of 304":             {"GET", "HTTP/1.1 304 Not Modified\r\n\r\n" + smuggled, 304, ""},
+		"more than the length":      {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx" + smuggled, 200, "x"},
+		"a length and chunks":       {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + smuggled, 200, "x"},
+		"two lengths":               {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx" + smuggled, 502, ""},
+		"a length with a sign":      {"GET", "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\nx" + smuggled, 502, ""},
+		"chunks and something else": {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, x\r\n\r\n1\r\nx\r\n0\r\n\r\n", 502, ""},
+		"a line without a name":     {"GET", "HTTP/1.1 200 OK\r\n: x\r\nContent-Length: 0\r\n\r\n", 502, ""},
+		"lines without CR":          {"GET", "HTTP/1.1 200 OK\nContent-Length: 1\n\nx", 200, "x"},
+		"a folded line":             {"GET", "HTTP/1.1 200 OK\r\nX-Folded: a\r\n Content-Length: 5\r\nContent-Length: 1\r\n\r\nx", 200, "x"},
+		"a chunk's extension":       {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a=\"b\"\r\nx\r\n0\r\n\r\n" + smuggled, 200, "x"},
+		"a trailer that is framing": {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n1\r\nx\r\n0\r\nContent-Length: 9\r\n\r\n", 502, ""},
+		"another protocol":          {"GET", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n" + smuggled, 502, ""},
+		"no status":                 {"GET", "HTTP/1.1 000 Nothing\r\nContent-Length: 0\r\n\r\n", 502, ""},
+		"a status with a sign":      {"GET", "HTTP/1.1 +20 OK\r\nContent-Length: 0\r\n\r\n", 502, ""},
+		"a status of four digits":   {"GET", "HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n", 502, ""},
+		"no version":                {"GET", "ICY 200 OK\r\nContent-Length: 0\r\n\r\n", 502, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startProxy(t, newOddServer(t, test.answer))
+			for _, proto := range []string{h1, h2} {
+				c := p.client(t, proto)
+				for range 2 {
+					res := do(t, c, newRequest(t, test.method, origin+"/odd", nil))
+					if res.StatusCode == http.StatusBadGateway && test.status == http.StatusBadGateway {
+						wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+					} else if got := readAll(t, res.Body); res.StatusCode != test.status || got != test.body {
+						t.Errorf("%s: %s, %q", proto, res.Status, got)
+					}
+					if got := readAll(t, get(t, c, origin+"/").Body); got != "ok" {
+						t.Errorf("%s: the next answer is %q", proto, got)
+					}
+				}
+			}
+			if log := p.log.String(); strings.Contains(log, "panic") {
+				t.Error(log)
+			}
+		})
+	}
+}
