@@ -37,6 +37,7 @@ type exchange struct {
 	started  time.Time
 	method   string
 	path     string
+	http10   bool   // the client speaks HTTP/1.0
 	kind     string // one of the kinds in front.go
 	status   int
 	sent     atomic.Int64 // to the client
@@ -79,7 +80,12 @@ func (x *exchange) WriteHeader(status int) {
 		}
 	}
 	if status < 200 {
-		x.redact(x.Header()) // nobody else sees the headers before the answer's
+		if x.http10 {
+			return // which has no informational answers (RFC 9110, 15.2)
+		}
+		// Nobody else sees the headers before the answer's.
+		removeHopByHop(x.Header())
+		x.redact(x.Header())
 	}
 	x.ResponseWriter.WriteHeader(status)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"testing"
 )
@@ -81,4 +83,37 @@ func TestOddAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOddHints has informational answers tell of one connection, which is
+// another than the client's.
+func TestOddHints(t *testing.T) {
+	t.Parallel()
+	address := newOddServer(t, "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\nConnection: X-Hop\r\nX-Hop: x\r\nKeep-Alive: x\r\n\r\n"+
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	p := startProxy(t, address)
+	eachProto(t, func(t *testing.T, proto string) {
+		var hints textproto.MIMEHeader
+		r := newRequest(t, http.MethodGet, origin+"/odd", nil)
+		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+				hints = h
+				return nil
+			},
+		}))
+		if got := readAll(t, do(t, p.client(t, proto), r).Body); got != "ok" {
+			t.Errorf("%q", got)
+		}
+		if len(hints) != 1 || hints.Get("Link") != "<x>" {
+			t.Errorf("the hints are %v", hints)
+		}
+	})
+	t.Run("HTTP/1.0", func(t *testing.T) {
+		t.Parallel() // which has none (RFC 9110, 15.2)
+		c := p.intercepted(t)
+		c.send(t, "GET /odd HTTP/1.0\r\nHost: %s\r\n\r\n", host)
+		if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusOK {
+			t.Errorf("%s", res.Status)
+		}
+	})
 }

@@ -236,7 +236,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 		pol.upstream.CloseIdleConnections()
 	}
 	x := &exchange{
-		ResponseWriter: w, policy: pol, kind: kind, method: r.Method, started: now,
+		ResponseWriter: w, policy: pol, kind: kind, method: r.Method, http10: !r.ProtoAtLeast(1, 1), started: now,
 		stall: streamStall(w, r, pol.Limits.IdleTimeout),
 		peer:  r.RemoteAddr, auditor: pol.Audit, warnings: &pol.Log,
 	}
