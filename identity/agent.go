@@ -188,7 +188,8 @@ func (a *Agent) Task(ctx context.Context, label string) (Task, bool) {
 	if err != nil {
 		return Task{}, false
 	}
-	return a.storedTask(id, label)
+	task, _, ok := a.storedTask(id, label)
+	return task, ok
 }
 
 // RenewToken returns the access token to use after the backend has refused one.
@@ -204,16 +205,20 @@ func (a *Agent) RenewToken(ctx context.Context, refused Secret) (AccessToken, er
 func (a *Agent) ClockOffset() time.Duration { return a.config.Clock.Offset() }
 
 // Session returns the identity to sign as and its task for a session label,
-// registering what is missing if that is allowed.
+// registering what is missing if that is allowed. A task that is due is replaced
+// in the background, and used until then.
 func (a *Agent) Session(ctx context.Context, label string) (Session, error) {
 	for again := true; ; again = false {
 		id, err := a.ensureIdentity(ctx)
 		if err != nil {
 			return Session{}, err
 		}
-		task, ok := a.storedTask(id, label)
-		if !ok {
+		task, due, ok := a.storedTask(id, label)
+		switch {
+		case !ok:
 			task, err = a.ensureTask(ctx, id, label)
+		case due:
+			a.beginRenewal(id, label)
 		}
 		if again && errors.Is(err, errReplaced) {
 			continue
@@ -225,18 +230,20 @@ func (a *Agent) Session(ctx context.Context, label string) (Session, error) {
 	}
 }
 
-// storedTask returns the task for a label, without registering one.
-func (a *Agent) storedTask(id *Identity, label string) (Task, bool) {
-	if task, ok := a.tasks.get(id.AgentRuntimeID, label); ok {
-		return task, true
+// storedTask returns the task for a label, without registering one, and whether
+// it is due to be replaced.
+func (a *Agent) storedTask(id *Identity, label string) (task Task, due, ok bool) {
+	task, due, ok = a.tasks.get(id.AgentRuntimeID, label)
+	if ok && (!due || a.mayRegister()) {
+		return task, due, true
 	}
 	// The record's own task serves the proxy as a whole. Where none can be
 	// registered it serves every session.
-	task := Task{id.AgentRuntimeID, id.TaskID}
-	if id.TaskID == "" || a.tasks.isRefused(task) {
-		return Task{}, false
+	own := Task{id.AgentRuntimeID, id.TaskID}
+	if id.TaskID != "" && !a.tasks.isRefused(own) && (label == "" || !a.mayRegister()) {
+		return own, false, true
 	}
-	return task, label == "" || !a.mayRegister()
+	return task, false, ok
 }
 
 func (a *Agent) mayRegister() bool { return a.config.Register && a.config.Backend != nil }
@@ -259,7 +266,7 @@ func (a *Agent) RefuseTask(label string, task Task) bool {
 func (a *Agent) refuse(label string, task Task) (refused, again bool) {
 	a.refusing.Lock()
 	defer a.refusing.Unlock()
-	if current, ok := a.tasks.get(task.AgentRuntimeID, label); ok && current != task {
+	if current, _, ok := a.tasks.get(task.AgentRuntimeID, label); ok && current != task {
 		return false, true
 	}
 	if a.tasks.isRefused(task) {

@@ -23,12 +23,12 @@ func FuzzParseTaskFile(f *testing.F) {
 		k := newTasks("", time.Now)
 		k.loaded, k.runtimeID, k.byLabel = true, file.AgentRuntimeID, file.Tasks
 		for label := range file.Tasks {
-			if task, ok := k.get(file.AgentRuntimeID, label); ok && task.ID == "" {
+			if task, _, ok := k.get(file.AgentRuntimeID, label); ok && task.ID == "" {
 				t.Error("a task without an id")
 			}
 		}
 		k.put(Task{"agent", "task"}, "label")
-		if _, ok := k.get("agent", "label"); !ok {
+		if _, _, ok := k.get("agent", "label"); !ok {
 			t.Error("what was put is not there")
 		}
 		again, err := json.Marshal(taskFile{k.runtimeID, k.byLabel})

@@ -37,6 +37,16 @@ func (b *backoff) waitsLocked(now time.Time, key any) bool {
 	return b.err != nil && b.key == key && now.Before(b.until) && b.until.Sub(now) <= 2*backoffMost
 }
 
+// last returns why key failed the last time, nil if it did not.
+func (b *backoff) last(key any) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.key != key {
+		return nil
+	}
+	return b.err
+}
+
 // ready returns nil if key may be tried now, else why not. Who was let through
 // calls done.
 func (b *backoff) ready(now time.Time, key any) error {

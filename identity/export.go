@@ -9,14 +9,15 @@ import (
 )
 
 // Export returns the identity in use as JSON in shape C, private key and default
-// task included. The task is registered if there is none, where that is allowed:
-// versions of Codex differ in whether and where they would register one.
+// task included. The task is registered if there is none or it is due, where that is
+// allowed: versions of Codex differ in whether and where they would register one.
 func (a *Agent) Export(ctx context.Context) ([]byte, error) {
 	id, err := a.Identity(ctx)
 	if err != nil {
 		return nil, err
 	}
-	task, ok := a.storedTask(id, "")
+	_ = a.RenewTask(ctx, "") // which tells why not; the former one may do
+	task, _, ok := a.storedTask(id, "")
 	if !ok && a.mayRegister() {
 		if task, err = a.ensureTask(ctx, id, ""); err != nil {
 			return nil, err

@@ -34,9 +34,10 @@ func (f *flight[T]) begin() (context.Context, error) {
 	return f.ctx, nil
 }
 
-// do waits for the outcome of work, or for the end of ctx.
-func (f *flight[T]) do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
-	outcome := f.group.DoChan(key, func() (any, error) {
+// start has work done, unless that for key is being done. The outcome comes to
+// those who read from the channel; nobody has to.
+func (f *flight[T]) start(key string, work func(context.Context) (T, error)) <-chan singleflight.Result {
+	return f.group.DoChan(key, func() (any, error) {
 		ctx, err := f.begin()
 		if err != nil {
 			return nil, err
@@ -44,8 +45,12 @@ func (f *flight[T]) do(ctx context.Context, key string, work func(context.Contex
 		defer f.running.Done()
 		return work(ctx)
 	})
+}
+
+// do waits for the outcome of work, or for the end of ctx.
+func (f *flight[T]) do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
 	select {
-	case r := <-outcome:
+	case r := <-f.start(key, work):
 		v, _ := r.Val.(T)
 		return v, r.Err
 	case <-ctx.Done():

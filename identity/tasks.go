@@ -20,12 +20,15 @@ const (
 	// maxTasks bounds the tasks that are remembered; beyond it the one that
 	// was not used for longest goes.
 	maxTasks = 1024
-	// maxTaskAge is when a task is replaced. The backend keeps one for about a
-	// day.
-	maxTaskAge = 20 * time.Hour
+	// renewTaskAge is when a task is due to be replaced. The backend keeps one
+	// for about a day.
+	renewTaskAge = 20 * time.Hour
 	// taskAgeSpread is how much earlier that may be. Tasks that were registered
 	// together are not replaced together.
 	taskAgeSpread = 2 * time.Hour
+	// maxTaskAge is when a task is used no more, though no other could be
+	// registered. It is surely gone by then.
+	maxTaskAge = 48 * time.Hour
 )
 
 // tasks remembers the tasks of one agent, one a session label, in a file. It is
@@ -61,32 +64,38 @@ func newTasks(path string, now func() time.Time) *tasks {
 	return &tasks{path: path, now: now, refused: make(map[Task]bool)}
 }
 
-// get returns the task of an agent for a label.
-func (t *tasks) get(runtimeID, label string) (Task, bool) {
+// get returns the task of an agent for a label, and whether it is due to be
+// replaced.
+func (t *tasks) get(runtimeID, label string) (task Task, due, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.load()
 	entry := t.byLabel[label]
 	now := t.now()
-	if t.runtimeID != runtimeID || entry == nil || !entry.fresh(now) {
-		return Task{}, false
+	if t.runtimeID != runtimeID || entry == nil || !entry.usable(now) {
+		return Task{}, false, false
 	}
 	entry.UsedAt = now
-	return Task{runtimeID, entry.ID}, true
+	return Task{runtimeID, entry.ID}, entry.due(now), true
 }
 
-// fresh reports whether the task is young enough. One from the future was
-// registered under another clock.
-func (e *taskEntry) fresh(now time.Time) bool {
-	age := now.Sub(e.RegisteredAt)
-	return age < e.maxAge() && age > -maxTaskAge
+// usable reports whether the backend may know the task still. One from the
+// future was registered under another clock.
+func (e *taskEntry) usable(now time.Time) bool {
+	return now.Sub(e.RegisteredAt).Abs() < maxTaskAge
 }
 
-// maxAge returns when the task is replaced, the same in every process.
-func (e *taskEntry) maxAge() time.Duration {
+// due reports whether the task is to be replaced.
+func (e *taskEntry) due(now time.Time) bool {
+	return now.Sub(e.RegisteredAt).Abs() >= e.renewAge()
+}
+
+// renewAge returns the age at which the task is replaced, the same in every
+// process.
+func (e *taskEntry) renewAge() time.Duration {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(e.ID)) // never fails
-	return maxTaskAge - time.Duration(hash.Sum64()%uint64(taskAgeSpread))
+	return renewTaskAge - time.Duration(hash.Sum64()%uint64(taskAgeSpread))
 }
 
 // put remembers a task for a label. All tasks of another agent are dropped.
@@ -109,7 +118,7 @@ func (t *tasks) put(task Task, label string) {
 // tidy drops what is too old or too much.
 func (t *tasks) tidy() {
 	now := t.now()
-	maps.DeleteFunc(t.byLabel, func(_ string, e *taskEntry) bool { return !e.fresh(now) })
+	maps.DeleteFunc(t.byLabel, func(_ string, e *taskEntry) bool { return !e.usable(now) })
 	for len(t.byLabel) > maxTasks {
 		t.dropOldest()
 	}

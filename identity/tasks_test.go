@@ -33,7 +33,7 @@ func put(t *testing.T, k *tasks, agent, label, id string) {
 
 func has(t *testing.T, k *tasks, agent, label, want string) {
 	t.Helper()
-	if task, ok := k.get(agent, label); task.ID != want || ok != (want != "") {
+	if task, _, ok := k.get(agent, label); task.ID != want || ok != (want != "") {
 		t.Fatalf("agent %q, label %q: task %q, %v; want %q", agent, label, task.ID, ok, want)
 	}
 }
@@ -66,20 +66,35 @@ func TestTasksAge(t *testing.T) {
 	tt := newTaskTest(t)
 	k := tt.open()
 	put(t, k, "a", "", "task-1")
-	tt.at = tt.at.Add(maxTaskAge - taskAgeSpread - time.Second)
-	has(t, tt.open(), "a", "", "task-1")
+	due := func(k *tasks, label string, want bool) {
+		t.Helper()
+		if task, due, ok := k.get("a", label); due != want || !ok {
+			t.Errorf("%s: task %q due: %v, %v; want %v", label, task.ID, due, ok, want)
+		}
+	}
+	tt.at = tt.at.Add(renewTaskAge - taskAgeSpread - time.Second)
+	due(tt.open(), "", false)
 	put(t, k, "a", "x", "task-2")
 	tt.at = tt.at.Add(taskAgeSpread + time.Second)
 	for _, k := range []*tasks{k, tt.open()} {
+		due(k, "", true)
+		due(k, "x", false)
+	}
+	tt.at = tt.at.Add(maxTaskAge - renewTaskAge - time.Second)
+	due(tt.open(), "", true)
+	tt.at = tt.at.Add(time.Second)
+	for _, k := range []*tasks{k, tt.open()} {
 		has(t, k, "a", "", "")
-		has(t, k, "a", "x", "task-2")
+		due(k, "x", true)
 	}
 	put(t, k, "a", "y", "task-3")
 	if len(k.byLabel) != 2 {
 		t.Errorf("%d tasks are remembered", len(k.byLabel))
 	}
 	// One from a time when the clock was ahead.
-	tt.at = tt.at.Add(-30 * 24 * time.Hour)
+	tt.at = tt.at.Add(-renewTaskAge)
+	due(tt.open(), "y", true)
+	tt.at = tt.at.Add(-maxTaskAge)
 	has(t, tt.open(), "a", "y", "")
 }
 
@@ -89,8 +104,8 @@ func TestTaskAgesAreSpread(t *testing.T) {
 	const n = 1200
 	minutes := make(map[time.Duration]int)
 	for i := range n {
-		age := (&taskEntry{ID: fmt.Sprint("task-", i)}).maxAge()
-		if age > maxTaskAge || age <= maxTaskAge-taskAgeSpread {
+		age := (&taskEntry{ID: fmt.Sprint("task-", i)}).renewAge()
+		if age > renewTaskAge || age <= renewTaskAge-taskAgeSpread {
 			t.Errorf("task %d is replaced after %s", i, age)
 		}
 		minutes[age.Truncate(time.Minute)]++

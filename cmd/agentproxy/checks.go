@@ -215,7 +215,12 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 			return
 		}
 		k.ok("identity", "agent %s", session.Identity.AgentRuntimeID)
-		k.ok("task", "%s", session.Task.ID)
+		if err := k.app.agent.RenewTask(ctx, ""); err != nil {
+			k.warn("task", "nothing is lost unless the backend forgets it before another can be registered", "%s is due to be replaced: %s", session.Task.ID, err)
+			return
+		}
+		task, _ := k.app.agent.Task(ctx, "")
+		k.ok("task", "%s", task.ID)
 		return
 	}
 	id, err := k.app.agent.Identity(ctx)

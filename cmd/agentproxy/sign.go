@@ -35,6 +35,10 @@ hold a credential: an assertion is good for minutes, a token for days.`,
 			for _, h := range authorizationHeaders(auth) {
 				fmt.Fprintf(c.stdout, "%s: %s\n", h.name, h.value)
 			}
+			if auth.TaskID != "" {
+				// Or nobody would replace the task of who calls nothing but this.
+				_ = a.agent.RenewTask(ctx, request.Label) // the task that was used does, and the log says why
+			}
 			return nil
 		}),
 	}

@@ -56,6 +56,8 @@ type agentStatus struct {
 
 	As   string `json:"as"`             // in words
 	Task string `json:"task,omitempty"` // that serves the proxy as a whole
+	// TaskOverdue says why the task was not replaced although it is due.
+	TaskOverdue string `json:"task_overdue,omitempty"`
 
 	TokenExpires *time.Time `json:"token_expires,omitempty"` // of the log-in, if it says
 	// LoginEnded says that somebody has to log in again.
@@ -125,6 +127,9 @@ func (a *app) lookUpAgent(ctx context.Context, p *principal) agentStatus {
 	s.As = p.describe(ctx) // by now somebody may have been registered
 	if task, ok := p.agent.Task(ctx, ""); ok {
 		s.Task = task.ID
+	}
+	if err := p.agent.TaskOverdue(ctx, ""); err != nil {
+		s.TaskOverdue = err.Error()
 	}
 	if expiry, err := p.agent.TokenExpiry(ctx); err == nil && !expiry.IsZero() {
 		s.TokenExpires = &expiry

@@ -64,13 +64,15 @@ func TestStatusPage(t *testing.T) {
 	})
 	ended := with(func(s *status) { s.Agents[0].LoginEnded = "auth.json: the log-in has ended; run codex login" })
 	expired := with(func(s *status) { s.Agents[0].TokenExpires, s.CAExpires = &past, statusTime.Add(40*time.Hour) })
+	overdue := with(func(s *status) { s.Agents[0].TaskOverdue = "the backend answered 500" })
 	skewed := with(func(s *status) { s.ClockOffset = -200 })
 	idle := with(func(s *status) {
 		s.Live, s.InFlight, s.Refusals, s.Agents[0].TokenExpires, s.Agents[0].Task = nil, nil, nil, nil, ""
 	})
 	several := with(func(s *status) {
 		s.Agents = append(s.Agents, agentStatus{Profile: "ci", Code: "no_login", Message: "run codex login"},
-			agentStatus{Profile: "review", Ready: true, Scheme: "Bearer", As: "the log-in of workspace r", TokenExpires: &past})
+			agentStatus{Profile: "review", Ready: true, Scheme: "Bearer", As: "the log-in of workspace r", TokenExpires: &past},
+			agentStatus{Profile: "late", Ready: true, Task: "task-2", TaskOverdue: "the backend answered 500"})
 	})
 	for name, test := range map[string]struct {
 		status status
@@ -84,10 +86,11 @@ func TestStatusPage(t *testing.T) {
 		"bad":     {bad, []string{"<title>cannot sign", "Cannot sign <span class=\"scheme\">no_login", "run codex login"}},
 		"ended":   {ended, []string{"log in again", "the log-in has ended; run codex login"}},
 		"expired": {expired, []string{"it is refreshed when it is needed", "<div class=\"bad\"><dt>Certificate authority", "40 hours left"}},
+		"overdue": {overdue, []string{"Signing <span class=\"scheme\">AgentAssertion", "task-1", "The task is due to be replaced: the backend answered 500"}},
 		"skewed":  {skewed, []string{"3 min ahead", "time stamps are corrected, but set it"}},
 		"several": {several, []string{
-			"Signing <span class=\"scheme\">2 of 3 agents", "<th scope=\"row\">–</th>", "<th scope=\"row\">ci</th>", "no_login", "run codex login",
-			"the log-in of workspace r", "9 days left", "it is refreshed when it is needed",
+			"Signing <span class=\"scheme\">3 of 4 agents", "<th scope=\"row\">–</th>", "<th scope=\"row\">ci</th>", "no_login", "run codex login",
+			"the log-in of workspace r", "9 days left", "it is refreshed when it is needed", "due to be replaced: the backend answered 500",
 		}},
 		"idle": {idle, []string{"Nothing at the moment.", "Nothing since it started.", "<dd>none</dd>"}},
 	} {

@@ -159,7 +159,11 @@ func (s status) text() *bytes.Buffer {
 		case agent.TokenExpires != nil:
 			token = roughly(agent.Left())
 		}
-		row(w, dashed(agent.Profile), signs, dashed(agent.Task), token, about)
+		task := dashed(agent.Task)
+		if agent.TaskOverdue != "" {
+			task += " (overdue)"
+		}
+		row(w, dashed(agent.Profile), signs, task, token, about)
 	}
 	w.Flush()
 

@@ -105,7 +105,7 @@ func readInputs(t *testing.T, text string) inputs {
 	in.refreshMargin = constant("tokens.go", "refreshMargin")
 	in.tasks = Tasks{
 		Between: 60, Horizon: 30 * 3600, PerSecond: in.registrations, Latency: in.latency, MaxTasks: int(in.MostTasks),
-		MaxAge: constant("tasks.go", "maxTaskAge"), AgeSpread: constant("tasks.go", "taskAgeSpread"), BackoffFirst: constant("backoff.go", "backoffFirst"),
+		MaxAge: constant("tasks.go", "renewTaskAge"), AgeSpread: constant("tasks.go", "taskAgeSpread"), BackoffFirst: constant("backoff.go", "backoffFirst"),
 		BackoffMost: constant("backoff.go", "backoffMost"), RetryAfter: 5,
 	}
 	return in
@@ -269,7 +269,7 @@ func TestDefaultsBind(t *testing.T) {
 		fmt.Sprintf("`limits.connections`, %s by default", number(float64(defaults.Connections))),
 		fmt.Sprintf("the default is %d", defaults.Connections),
 		fmt.Sprintf("remembers %s tasks", number(in.MostTasks)),
-		fmt.Sprintf("lasts %.0f to %.0f hours", (in.tasks.MaxAge-in.tasks.AgeSpread)/3600, in.tasks.MaxAge/3600),
+		fmt.Sprintf("after %.0f to %.0f hours", (in.tasks.MaxAge-in.tasks.AgeSpread)/3600, in.tasks.MaxAge/3600),
 	} {
 		if !strings.Contains(string(raw), said) {
 			t.Errorf("%s does not say that %s", document, said)

@@ -1,0 +1,191 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// ensureTask registers a task of id for a label that has none.
+func (a *Agent) ensureTask(ctx context.Context, id *Identity, label string) (Task, error) {
+	if !a.mayRegister() {
+		return Task{}, fmt.Errorf("agent identity %q: %w", id.AgentRuntimeID, ErrNoTask)
+	}
+	task, err := a.registrations.do(ctx, taskKey(id, label), a.newTask(id, label))
+	if err != nil {
+		return Task{}, fmt.Errorf("%w: %w", ErrNoTask, err)
+	}
+	return task, nil
+}
+
+// RenewTask replaces the task of a label if it is due. The error says why the
+// former one stays in use. [Agent.Session] begins the same and does not wait.
+func (a *Agent) RenewTask(ctx context.Context, label string) error {
+	id, err := a.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	if _, due, ok := a.storedTask(id, label); !due || !ok {
+		return nil
+	}
+	_, err = a.registrations.do(ctx, taskKey(id, label), a.newTask(id, label))
+	if errors.Is(err, errReplaced) {
+		return nil
+	}
+	return err
+}
+
+// beginRenewal has a task that is due replaced in the background.
+func (a *Agent) beginRenewal(id *Identity, label string) {
+	if !a.taskFailed.waits(a.config.Clock.Now(), accountKey(id)) {
+		a.registrations.start(taskKey(id, label), a.newTask(id, label))
+	}
+}
+
+// TaskOverdue returns why the task of a label was not replaced although it is
+// due, nil if it was or is not. It asks nobody.
+func (a *Agent) TaskOverdue(ctx context.Context, label string) error {
+	id, err := a.Identity(ctx)
+	if err != nil {
+		return nil
+	}
+	if _, due, ok := a.storedTask(id, label); !due || !ok {
+		return nil
+	}
+	return a.taskFailed.last(accountKey(id))
+}
+
+// taskKey names the registration of a task.
+func taskKey(id *Identity, label string) string { return id.AgentRuntimeID + "\x00" + label }
+
+// accountKey is what registrations of tasks fail for: the label is not what
+// fails, nor is the agent if the next one fails too.
+func accountKey(id *Identity) [2]string {
+	return [2]string{id.Account.WorkspaceID, id.Account.UserID}
+}
+
+// newTask returns what registers a task for a label that has none, or one that is
+// due.
+func (a *Agent) newTask(id *Identity, label string) func(context.Context) (Task, error) {
+	return func(ctx context.Context) (Task, error) {
+		if task, due, ok := a.storedTask(id, label); ok && !due {
+			return task, nil // by somebody who was faster
+		}
+		a.tasks.reload(id.AgentRuntimeID)
+		if task, due, ok := a.storedTask(id, label); ok && !due {
+			return task, nil // by another process
+		}
+		key := accountKey(id)
+		if err := a.taskFailed.ready(a.config.Clock.Now(), key); err != nil {
+			return Task{}, err
+		}
+		task, err := a.registerTask(ctx, id, label)
+		failure := err
+		if errors.Is(err, errReplaced) {
+			failure = nil
+		}
+		a.taskFailed.done(a.config.Clock.Now(), key, failure)
+		if ctx.Err() == nil {
+			a.tellTask(id, label, failure)
+		}
+		return task, err
+	}
+}
+
+// tellTask tells what came of registering a task.
+func (a *Agent) tellTask(id *Identity, label string, failure error) {
+	const none, overdue = "no task was registered", "a task is used past its time, for no other was registered"
+	_, _, former := a.storedTask(id, label)
+	switch {
+	case failure == nil:
+		a.tokens.tell(none, nil)
+		a.tokens.tell(overdue, nil)
+	case former:
+		a.tokens.tell(overdue, failure)
+	default:
+		a.tokens.tell(none, failure)
+	}
+}
+
+// errReplaced says that another identity has taken the place of the one that a
+// task was wanted for.
+var errReplaced = errors.New("the agent identity was replaced meanwhile")
+
+// registerTask registers a task. Where the log-in is another's by now, or the
+// backend does not know the identity any more, it gets the identity that comes
+// after instead, and the error is errReplaced.
+func (a *Agent) registerTask(ctx context.Context, id *Identity, label string) (Task, error) {
+	task, err := a.registerTaskOf(ctx, id)
+	switch status := statusOf(err); {
+	case err == nil:
+		a.tasks.put(task, label)
+		a.saveTasks()
+		return task, nil
+	case status == http.StatusNotFound || status == http.StatusGone:
+		// A backend that does not know the one it has just registered will not
+		// know the next one either.
+		now := a.config.Clock.Now()
+		if !a.replacements.ready(now) {
+			return Task{}, err
+		}
+		a.replacements.count(now)
+		a.mu.Lock()
+		a.unusable[id.AgentRuntimeID] = true
+		a.held = heldIdentity{}
+		a.mu.Unlock()
+		a.config.Notify(Event{Message: fmt.Sprintf("agent identity %q is not used any more", id.AgentRuntimeID), Err: err})
+	case !errors.Is(err, errAccountChanged):
+		return Task{}, err
+	}
+	next, nextErr := a.ensureIdentity(ctx)
+	if nextErr != nil {
+		return Task{}, fmt.Errorf("%w; %w", err, nextErr)
+	}
+	if next.AgentRuntimeID == id.AgentRuntimeID {
+		return Task{}, err
+	}
+	return Task{}, errReplaced
+}
+
+func (a *Agent) registerTaskOf(ctx context.Context, id *Identity) (Task, error) {
+	biscuit, err := a.taskBiscuit(ctx, id)
+	if err != nil {
+		return Task{}, err
+	}
+	offset := a.config.Clock.Offset()
+	task, err := a.config.Backend.RegisterTask(ctx, id, biscuit)
+	if statusOf(err) == http.StatusUnauthorized && a.config.Clock.Offset() != offset {
+		// The refusal has told what time it is.
+		task, err = a.config.Backend.RegisterTask(ctx, id, biscuit)
+	}
+	return task, err
+}
+
+// taskBiscuit returns the biscuit for a task registration, "" where there is
+// nobody to vouch: an identity that came as a JWT needs none, nor does a log-in
+// that consists of the identity have a token to ask with.
+func (a *Agent) taskBiscuit(ctx context.Context, id *Identity) (Secret, error) {
+	if id.jwt {
+		return "", nil
+	}
+	auth, _, err := a.whom(ctx)
+	if err != nil {
+		return "", err
+	}
+	if auth == nil || auth.Mode == ModeAgentIdentity && auth.Tokens == nil {
+		return "", nil
+	}
+	view, err := a.tokens.current(ctx)
+	if err != nil {
+		return "", err
+	}
+	account, err := view.auth.Account(a.config.WorkspaceID)
+	if err != nil {
+		return "", err
+	}
+	if account.WorkspaceID != id.Account.WorkspaceID || id.Account.UserID != "" && account.UserID != id.Account.UserID {
+		return "", errAccountChanged
+	}
+	return a.biscuit(ctx, view, account, a.config.Backend.endpoints.RegisterTask(id.AgentRuntimeID))
+}
