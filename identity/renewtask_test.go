@@ -81,7 +81,8 @@ func TestTaskOutlivesOutage(t *testing.T) {
 	if n := r.told("no task was registered"); n != 0 {
 		t.Error("told that there is none")
 	}
-	if s := r.session(r.agent(), ""); s.Task != old.Task {
+	restarted := r.agent(func(c *identity.AgentConfig) { c.Notify = nil })
+	if s := r.session(restarted, ""); s.Task != old.Task {
 		t.Error("a restart lost the task")
 	}
 	r.advance(27 * time.Hour)
