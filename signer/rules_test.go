@@ -63,6 +63,27 @@ func TestRules(t *testing.T) {
 }
 
 // A pattern is brought into the form that paths are compared in.
+// TestRuleAgainstBiscuits has the rule that SECURITY.md names keep the log-in's
+// token from whatever a server may take for the request for a biscuit.
+func TestRuleAgainstBiscuits(t *testing.T) {
+	t.Parallel()
+	rule, err := NewRule("", "**/authenticate_app_v2", None{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Rules{Rules: []Rule{rule}, Default: Bootstrap{Bearer: named("bearer"), Next: named("next")}}
+	for _, path := range []string{
+		"/authenticate_app_v2", "/backend-api/authenticate_app_v2", "/backend-api//authenticate_app_v2/", "authenticate_app_v2",
+		"/backend-api/x/../authenticate_app_v2", "/backend-api/authenticate_app_v2/.", "/backend-api/authenticate_app_v2/x/..",
+		"/backend-api/authenticate%5Fapp_v2", "/backend-api/authenticate%255Fapp_v2", "/backend-api%2Fauthenticate_app_v2",
+		"/backend-api/Authenticate_App_V2", "/backend-api/authenticate_app_v2;x", `/backend-api\authenticate_app_v2`,
+	} {
+		if auth := mustSign(t, s, Request{Path: path}); !auth.Keep {
+			t.Errorf("%s is signed by %s", path, auth.Value.Reveal())
+		}
+	}
+}
+
 func TestRulePatternsAreCanonical(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ glob, path string }{
