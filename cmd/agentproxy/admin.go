@@ -9,10 +9,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
+
+// maxAdminConns bounds the connections at the admin listener, which anybody on the
+// machine can open: who it is that connects is looked at with the first request.
+const maxAdminConns = 256
 
 // serveAdmin serves the admin listener until ctx ends.
 func serveAdmin(ctx context.Context, l net.Listener, r *reloader) error {
@@ -25,7 +30,7 @@ func serveAdmin(ctx context.Context, l net.Listener, r *reloader) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(netutil.LimitListener(l, maxAdminConns)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
