@@ -122,10 +122,11 @@ type dialer struct {
 	// proxies holds the addresses of upstream proxies that were chosen, for
 	// http.Transport dials them by address alone.
 	proxies sync.Map
+	paths   *pathWatch
 }
 
 func newDialer(config UpstreamConfig, own *ownListeners) *dialer {
-	d := &dialer{config: config, own: own, proxy: config.proxyFunc()}
+	d := &dialer{config: config, own: own, proxy: config.proxyFunc(), paths: newPathWatch()}
 	d.trusted = net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
 	}}
@@ -157,9 +158,19 @@ func (d *dialer) checkPublic(addr netip.Addr) error {
 // dial connects to address (host:port), or to what stands for it.
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if to, ok := d.config.connectTo(address); ok {
-		return d.trusted.DialContext(ctx, network, to)
+		return d.connect(ctx, &d.trusted, network, to)
 	}
-	return d.guarded.DialContext(ctx, network, address)
+	return d.connect(ctx, &d.guarded, network, address)
+}
+
+// connect connects to address itself.
+func (d *dialer) connect(ctx context.Context, by *net.Dialer, network, address string) (net.Conn, error) {
+	conn, err := by.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	d.paths.watch(conn)
+	return conn, nil
 }
 
 // proxyFor returns the upstream proxy for requests to u.
@@ -186,7 +197,7 @@ func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
 // proxy with it.
 func (d *dialer) dialTransport(ctx context.Context, network, address string) (net.Conn, error) {
 	if _, ok := d.proxies.Load(address); ok {
-		return d.trusted.DialContext(ctx, network, address)
+		return d.connect(ctx, &d.trusted, network, address)
 	}
 	return d.dial(ctx, network, address)
 }
@@ -216,7 +227,7 @@ func (d *dialer) dialTunnel(ctx context.Context, t target) (net.Conn, error) {
 }
 
 func (d *dialer) dialProxy(ctx context.Context, via *url.URL) (net.Conn, error) {
-	conn, err := d.trusted.DialContext(ctx, "tcp", hostPort(via))
+	conn, err := d.connect(ctx, &d.trusted, "tcp", hostPort(via))
 	if err != nil || via.Scheme == "http" {
 		return conn, err
 	}
