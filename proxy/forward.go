@@ -119,6 +119,9 @@ func prepareAnswer(res *http.Response) error {
 	if res.StatusCode < 100 { // net/http takes such an answer, and panics when it is to send it
 		return fmt.Errorf("the server answered with status %d, which is none", res.StatusCode)
 	}
+	if lengths := res.Header["Content-Length"]; len(lengths) > 1 { // of HTTP/2, which does not go by them
+		return fmt.Errorf("the server's answer has %d lengths", len(lengths))
+	}
 	x := exchangeOf(res.Request.Context())
 	x.redact(res.Header)
 	x.redact(res.Trailer) // whose names are announced

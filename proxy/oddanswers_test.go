@@ -1,14 +1,19 @@
 package proxy
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // newOddServer starts a server that answers requests for /odd with answer, and
@@ -116,4 +121,46 @@ func TestOddHints(t *testing.T) {
 			t.Errorf("%s", res.Status)
 		}
 	})
+}
+
+// TestTwoLengths has a server say two lengths over HTTP/2, where it does no harm.
+// In HTTP/1.1 the answer would be another one to every other client.
+func TestTwoLengths(t *testing.T) {
+	t.Parallel()
+	config := serverTLS()
+	config.NextProtos = []string{"h2"}
+	refuseHTTP1(config)
+	address := newRawServer(t, func(c net.Conn) {
+		secured := tls.Server(c, config)
+		if _, err := io.CopyN(io.Discard, secured, int64(len(http2.ClientPreface))); err != nil {
+			return // it offered HTTP/1.1 alone
+		}
+		framer := http2.NewFramer(secured, secured)
+		_ = framer.WriteSettings()
+		for {
+			frame, err := framer.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch frame := frame.(type) {
+			case *http2.SettingsFrame:
+				if !frame.IsAck() {
+					_ = framer.WriteSettingsAck()
+				}
+			case *http2.HeadersFrame:
+				var header bytes.Buffer
+				enc := hpack.NewEncoder(&header)
+				for _, f := range [][2]string{{":status", "200"}, {"content-length", "2"}, {"content-length", "10"}} {
+					_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+				}
+				_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: frame.StreamID, BlockFragment: header.Bytes(), EndHeaders: true})
+				_ = framer.WriteData(frame.StreamID, true, []byte("ok"))
+			}
+		}
+	})
+	p := startProxy(t, address)
+	for _, proto := range []string{h1, h2} {
+		res := get(t, p.client(t, proto), origin+"/")
+		wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+	}
 }
