@@ -123,6 +123,25 @@ func TestOddHints(t *testing.T) {
 	})
 }
 
+// TestOddTrailers has trailers that would change what the answer is. They are
+// dropped, announced or not (RFC 9110, 6.5.1).
+func TestOddTrailers(t *testing.T) {
+	t.Parallel()
+	for name, announced := range map[string]string{"announced": "Trailer: X-Good\r\n", "not announced": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startProxy(t, newOddServer(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n"+
+				"2\r\nok\r\n0\r\nX-Good: yes\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nWww-Authenticate: x\r\n\r\n"))
+			for _, proto := range []string{h1, h2} {
+				res := get(t, p.client(t, proto), origin+"/odd")
+				if got := readAll(t, res.Body); got != "ok" || len(res.Trailer) != 1 || res.Trailer.Get("X-Good") != "yes" {
+					t.Errorf("%s: %q with trailers %v", proto, got, res.Trailer)
+				}
+			}
+		})
+	}
+}
+
 // TestTwoLengths has a server say two lengths over HTTP/2, where it does no harm.
 // In HTTP/1.1 the answer would be another one to every other client.
 func TestTwoLengths(t *testing.T) {

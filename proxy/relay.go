@@ -70,7 +70,9 @@ func (p *Proxy) relay(x *exchange, r *http.Request) {
 		prefix = http.TrailerPrefix
 	}
 	for name, values := range res.Trailer {
-		h[prefix+name] = values
+		if httpguts.ValidTrailerHeader(name) {
+			h[prefix+name] = values
+		}
 	}
 }
 
