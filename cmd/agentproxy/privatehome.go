@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -42,6 +43,14 @@ func privateHome(ctx context.Context, a *app, dir string) (string, error) {
 		return "", fmt.Errorf("write the placeholder auth.json: %w", err)
 	}
 	return home, nil
+}
+
+// withoutVariables returns environ without those of some names.
+func withoutVariables(environ, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(names, name)
+	})
 }
 
 // setVariable returns environ with name set to value.

@@ -28,7 +28,8 @@ func newRunCommand(c *command) *cobra.Command {
 		Short: "Start a private proxy, run COMMAND through it, exit with its code",
 		Long: `Start a proxy on a free loopback port, with a token of its own that dies with
 it, and run COMMAND with the variables that point it there. COMMAND finds a
-CODEX_HOME that is the user's own but for auth.json, which is a placeholder.
+CODEX_HOME that is the user's own but for auth.json, which is a placeholder, and
+none of the variables that signer.token_env names.
 
 Warnings go to standard error; --log names a file for everything.`,
 		Example: `  agentproxy run -- codex
@@ -46,6 +47,7 @@ Warnings go to standard error; --log names a file for everything.`,
 			if err != nil {
 				return err
 			}
+			secret := config.tokenVariables()
 			if config, err = c.chosen(config); err != nil {
 				return err
 			}
@@ -63,7 +65,7 @@ Warnings go to standard error; --log names a file for everything.`,
 				return err
 			}
 			defer onHangup(log, a.reopenAudit)()
-			return c.runThrough(cmd.Context(), a, args, keepHome)
+			return c.runThrough(cmd.Context(), a, args, keepHome, secret)
 		},
 	}
 	c.configFlag(cmd)
@@ -87,8 +89,8 @@ func (c *command) runLogger(config logConfig, file string) (log zerolog.Logger, 
 	return newLogger(config, f), func() { f.Close() }, nil
 }
 
-// runThrough runs args through a proxy of its own.
-func (c *command) runThrough(ctx context.Context, a *app, args []string, keepHome bool) (err error) {
+// runThrough runs args through a proxy of its own, without the secret variables.
+func (c *command) runThrough(ctx context.Context, a *app, args []string, keepHome bool, secret []string) (err error) {
 	program, err := exec.LookPath(args[0])
 	if err != nil {
 		return fmt.Errorf("run %w", lookPathError(args[0], err))
@@ -113,7 +115,7 @@ func (c *command) runThrough(ctx context.Context, a *app, args []string, keepHom
 	if err != nil {
 		return err
 	}
-	environ := clientEnv.apply(c.env.environ())
+	environ := clientEnv.apply(withoutVariables(c.env.environ(), secret))
 	if !keepHome {
 		home, err := privateHome(ctx, a, dir)
 		if err != nil {

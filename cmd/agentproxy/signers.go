@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -43,6 +44,24 @@ type pathRule struct {
 	Host   string     `yaml:"host"`
 	Path   string     `yaml:"path"`
 	Signer signerRule `yaml:",inline"`
+}
+
+// tokenVariables returns the variables that tokens come from, those of profiles
+// included.
+func (c *config) tokenVariables() (names []string) {
+	signers := []signerConfig{c.Signer}
+	for _, p := range c.Profiles {
+		if p.Signer != nil {
+			signers = append(signers, *p.Signer)
+		}
+	}
+	for _, s := range signers {
+		names = append(names, s.Default.TokenEnv)
+		for _, rule := range s.Rules {
+			names = append(names, rule.Signer.TokenEnv)
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
 func (c *config) validateSigner(environment) (string, error) {
