@@ -37,6 +37,7 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 		return x.observed(next.RoundTrip(r))
 	}
 	body := holdBody(r, x.policy.RetryBodyLimit)
+	defer body.forget() // the answer may go on for hours, and keeps its request
 	response, err := x.observed(next.RoundTrip(r))
 	if err != nil || response.StatusCode != http.StatusUnauthorized || body.spilled() {
 		return response, err
@@ -163,6 +164,16 @@ func (b *heldBody) spilled() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.spill
+}
+
+// forget lets go of what was read. From then on the body cannot be sent again.
+func (b *heldBody) forget() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.spill, b.read = true, nil
 }
 
 // reuse returns the body from its beginning, as soon as the transport has let go

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime"
 	"testing"
 
 	"github.com/agentproxy/agentproxy/signer"
@@ -54,4 +55,36 @@ func TestResendWhileUploading(t *testing.T) {
 			t.Errorf("%s, %q", res.Status, got)
 		}
 	})
+}
+
+// TestBodyIsNotKept has answers that go on and on for requests with large
+// bodies. What was kept of those is let go when the credential was accepted. It is
+// not parallel, for it measures memory.
+func TestBodyIsNotKept(t *testing.T) {
+	const requests, size = 64, DefaultRetryBodyLimit
+	release := make(chan struct{})
+	backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_ = http.NewResponseController(w).Flush()
+		<-release
+	})
+	c := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = renewing{} }).client(t, h1)
+	t.Cleanup(func() { close(release) })
+	before := heapInUse()
+	for range requests {
+		r := newRequest(t, http.MethodPost, origin+"/", io.LimitReader(zeroReader{}, size))
+		r.ContentLength = size
+		do(t, c, r)
+	}
+	if grown := heapInUse() - before; grown > requests*size/2 {
+		t.Errorf("%d requests hold %d bytes", requests, grown)
+	}
+}
+
+func heapInUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // and what finalizers have let go
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
