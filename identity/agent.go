@@ -85,6 +85,7 @@ type Agent struct {
 	taskFailed     backoff
 	replacements   pacer // of identities that the backend does not know
 	renewals       labelled[pacer]
+	pace           *pace      // of task registrations
 	refusing       sync.Mutex // held while a task is refused
 
 	background sync.WaitGroup // what watches the log-in
@@ -136,6 +137,7 @@ func NewAgent(config AgentConfig) *Agent {
 			path: cmp.Or(config.RefreshFile, inState("refresh.json")), notify: config.Notify,
 		},
 		tasks:    newTasks(inState("tasks.json"), config.Clock.Now),
+		pace:     newPace(maxRegistrations),
 		unusable: make(map[string]bool),
 	}
 }

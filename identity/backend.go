@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -73,6 +74,9 @@ type AnswerError struct {
 	Doing  string // such as "register the agent"
 	Status int
 	Code   string // the error code in the answer, "" if there is none
+	// RetryAfter is how long it asks to be left alone (RFC 9110, 10.2.3), 0 if it
+	// does not.
+	RetryAfter time.Duration
 }
 
 func (e *AnswerError) Error() string {
@@ -293,13 +297,33 @@ func (b *Backend) do(ctx context.Context, doing, method, url string, header http
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case response.StatusCode/100 != 2:
-		return nil, nil, &AnswerError{Doing: doing, Status: response.StatusCode, Code: errorCode(raw)}
+		asked := b.retryAfter(response)
+		return nil, nil, &AnswerError{Doing: doing, Status: response.StatusCode, Code: errorCode(raw), RetryAfter: asked}
 	case err != nil:
 		return nil, nil, fmt.Errorf("%s: read the answer: %w", doing, err)
 	case len(raw) > maxAnswer:
 		return nil, nil, fmt.Errorf("%s: the answer is larger than %d MiB", doing, maxAnswer>>20)
 	}
 	return response.Header, raw, nil
+}
+
+// maxRetryAfter bounds what a backend may ask for.
+const maxRetryAfter = time.Hour
+
+// retryAfter returns how long a backend with too much to do asks to be left alone.
+func (b *Backend) retryAfter(response *http.Response) time.Duration {
+	if response.StatusCode != http.StatusTooManyRequests && response.StatusCode != http.StatusServiceUnavailable {
+		return 0
+	}
+	value := response.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(b.config.Clock.Backend()), 0), maxRetryAfter)
 }
 
 // errorCode returns the code of an error in one of the forms that OpenAI's

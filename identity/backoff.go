@@ -13,13 +13,15 @@ const (
 )
 
 // backoff keeps something that fails from being tried all the time: after each
-// failure the wait doubles, and jitter keeps many proxies from trying at once.
+// failure the wait doubles, and jitter keeps many proxies from trying at once. It
+// is no shorter than the backend asks for.
 // When the wait is over one tries for all. The zero value lets the first tries
 // pass. It is safe for concurrent use.
 type backoff struct {
 	mu      sync.Mutex
 	wait    time.Duration
 	until   time.Time
+	span    time.Duration // from when until was set
 	err     error
 	key     any  // what failed; another thing may be tried at once
 	probing bool // somebody was let through after a failure
@@ -34,7 +36,7 @@ func (b *backoff) waits(now time.Time, key any) bool {
 
 func (b *backoff) waitsLocked(now time.Time, key any) bool {
 	// A clock that was set back must not stretch the wait.
-	return b.err != nil && b.key == key && now.Before(b.until) && b.until.Sub(now) <= 2*backoffMost
+	return b.err != nil && b.key == key && now.Before(b.until) && b.until.Sub(now) <= b.span
 }
 
 // last returns why key failed the last time, nil if it did not.
@@ -58,7 +60,8 @@ func (b *backoff) ready(now time.Time, key any) error {
 	if b.waitsLocked(now, key) {
 		return fmt.Errorf("%w (next try in %s)", b.err, b.until.Sub(now).Round(time.Second))
 	}
-	b.until, b.probing = now.Add(b.wait), true
+	b.waitFor(now, b.wait)
+	b.probing = true
 	return nil
 }
 
@@ -67,7 +70,7 @@ func (b *backoff) done(now time.Time, key any, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil {
-		b.wait, b.until, b.err, b.key, b.probing = 0, time.Time{}, nil, nil, false
+		b.wait, b.err, b.key, b.probing = 0, nil, nil, false
 		return
 	}
 	switch {
@@ -78,9 +81,11 @@ func (b *backoff) done(now time.Time, key any, err error) {
 	default:
 		return // one of several that were under way together counts
 	}
-	b.until = now.Add(b.wait/2 + rand.N(b.wait))
+	b.waitFor(now, max(b.wait/2+rand.N(b.wait), retryAfter(err)))
 	b.err, b.key, b.probing = err, key, false
 }
+
+func (b *backoff) waitFor(now time.Time, d time.Duration) { b.until, b.span = now.Add(d), d }
 
 const (
 	paceFirst = 2 * time.Second

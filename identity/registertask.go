@@ -76,6 +76,10 @@ func (a *Agent) newTask(id *Identity, label string) func(context.Context) (Task,
 		if task, due, ok := a.storedTask(id, label); ok && !due {
 			return task, nil // by another process
 		}
+		if err := a.pace.enter(ctx); err != nil {
+			return Task{}, err
+		}
+		defer a.pace.leave()
 		key := accountKey(id)
 		if err := a.taskFailed.ready(a.config.Clock.Now(), key); err != nil {
 			return Task{}, err
@@ -116,7 +120,11 @@ var errReplaced = errors.New("the agent identity was replaced meanwhile")
 // backend does not know the identity any more, it gets the identity that comes
 // after instead, and the error is errReplaced.
 func (a *Agent) registerTask(ctx context.Context, id *Identity, label string) (Task, error) {
-	task, err := a.registerTaskOf(ctx, id)
+	var task Task
+	err := a.pace.do(ctx, func() (err error) {
+		task, err = a.registerTaskOf(ctx, id)
+		return err
+	})
 	switch status := statusOf(err); {
 	case err == nil:
 		a.tasks.put(task, label)

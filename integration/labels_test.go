@@ -46,7 +46,7 @@ func TestManyLabels(t *testing.T) {
 
 	askAll(0, labels)
 	simulated := scale.Tasks{
-		Agents: labels, Replicas: 1, Between: 3600, Horizon: 1, PerSecond: labels, MaxAge: 3600, MaxTasks: remembered,
+		Agents: labels, Replicas: 1, Between: 3600, Horizon: 1, PerSecond: labels, MaxAge: 3600, MaxTasks: remembered, AtOnce: 10,
 		BackoffFirst: 1, BackoffMost: 30, RetryAfter: 5,
 	}.Run(1)
 	if n := registered(); n != simulated.Registrations || n != labels {

@@ -105,6 +105,7 @@ func readInputs(t *testing.T, text string) inputs {
 	in.refreshMargin = constant("tokens.go", "refreshMargin")
 	in.tasks = Tasks{
 		Between: 60, Horizon: 30 * 3600, PerSecond: in.registrations, Latency: in.latency, MaxTasks: int(in.MostTasks),
+		AtOnce: int(constant("pace.go", "maxRegistrations")),
 		MaxAge: constant("tasks.go", "renewTaskAge"), AgeSpread: constant("tasks.go", "taskAgeSpread"), BackoffFirst: constant("backoff.go", "backoffFirst"),
 		BackoffMost: constant("backoff.go", "backoffMost"), RetryAfter: 5,
 	}

@@ -25,6 +25,7 @@ type Tasks struct {
 	MaxAge       float64 // of a task
 	AgeSpread    float64 // how much earlier some are replaced
 	MaxTasks     int     // of a replica
+	AtOnce       int     // registrations that are under way at a time
 	BackoffFirst float64
 	BackoffMost  float64
 	RetryAfter   float64 // what a client is told that is refused
@@ -48,6 +49,8 @@ type replica struct {
 	// After a failure, one at a time tries, and waits longer each time.
 	failed, probing bool
 	wait, until     float64
+	underWay        int   // registrations
+	waiting         []int // agents, for one of them to end
 }
 
 // Run simulates.
@@ -68,6 +71,34 @@ func (c Tasks) Run(seed uint64) Outcome {
 	var second, taken float64
 	var tries, renewing int
 	var out Outcome
+	later := func(now float64) float64 { // as a client that is told to wait
+		return now + c.RetryAfter*(1+0.2*random.Float64())
+	}
+	try := func(r *replica, agent int, now float64) {
+		if r.failed && now < r.until {
+			out.Held++
+			queue.add(later(now), happening{agent: agent})
+			return
+		}
+		if r.failed {
+			r.until, r.probing = now+r.wait, true
+		}
+		if s := math.Floor(now); s != second {
+			second, tries, renewing, taken = s, 0, 0, 0
+		}
+		if had[agent] {
+			renewing++
+		} else {
+			tries++
+		}
+		out.Most, out.MostRenewing = max(out.Most, tries), max(out.MostRenewing, renewing)
+		try := happening{agent: agent, answer: true, taken: taken < c.PerSecond}
+		if try.taken {
+			taken++
+		}
+		r.underWay++
+		queue.add(now+c.Latency, try)
+	}
 	for queue.len() > 0 {
 		now, h := queue.next()
 		if now > c.Horizon {
@@ -75,7 +106,6 @@ func (c Tasks) Run(seed uint64) Outcome {
 		}
 		agent, r := h.agent, replicas[h.agent%c.Replicas]
 		at, known := r.registered[agent]
-		later := now + c.RetryAfter*(1+0.2*random.Float64()) // as a client that is told to wait
 		switch {
 		case h.answer && h.taken:
 			out.Registrations++
@@ -90,31 +120,22 @@ func (c Tasks) Run(seed uint64) Outcome {
 		case h.answer:
 			out.Refused++
 			r.fail(c, random, now)
-			queue.add(later, happening{agent: agent})
+			queue.add(later(now), happening{agent: agent})
 		case known && now-at < age(agent):
 			r.used[agent] = now
 			queue.add(c.nextUse(random, now, at+age(agent)), happening{agent: agent})
-		case r.failed && now < r.until:
-			out.Held++
-			queue.add(later, happening{agent: agent})
+		case r.underWay >= c.AtOnce:
+			r.waiting = append(r.waiting, agent)
 		default:
-			if r.failed {
-				r.until, r.probing = now+r.wait, true
-			}
-			if s := math.Floor(now); s != second {
-				second, tries, renewing, taken = s, 0, 0, 0
-			}
-			if had[agent] {
-				renewing++
-			} else {
-				tries++
-			}
-			out.Most, out.MostRenewing = max(out.Most, tries), max(out.MostRenewing, renewing)
-			try := happening{agent: agent, answer: true, taken: taken < c.PerSecond}
-			if try.taken {
-				taken++
-			}
-			queue.add(now+c.Latency, try)
+			try(r, agent, now)
+		}
+		if h.answer {
+			r.underWay--
+		}
+		for len(r.waiting) > 0 && r.underWay < c.AtOnce {
+			next := r.waiting[0]
+			r.waiting = r.waiting[1:]
+			try(r, next, now)
 		}
 	}
 	return out
