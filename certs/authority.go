@@ -294,6 +294,9 @@ func checkAuthority(cert *x509.Certificate, now time.Time, domains []string) err
 	case !cert.PermittedDNSDomainsCritical || len(cert.PermittedDNSDomains) == 0:
 		return fmt.Errorf("no critical name constraints, so it could vouch for any host; %s", rotate)
 	}
+	if !excludesAddresses(cert) {
+		return fmt.Errorf("its name constraints do not exclude all addresses, so it could vouch for any; %s", rotate)
+	}
 	missing := slices.DeleteFunc(slices.Clone(domains), func(domain string) bool {
 		return covers(permitted(cert), domain)
 	})

@@ -29,6 +29,20 @@ func constrain(template *x509.Certificate, domains []string) {
 	template.PermittedURIDomains, template.ExcludedURIDomains = nowhere, nowhere
 }
 
+// excludesAddresses reports whether the name constraints of cert exclude all
+// addresses, for those on DNS names say nothing about them.
+func excludesAddresses(cert *x509.Certificate) bool {
+	for _, length := range [...]int{net.IPv4len, net.IPv6len} {
+		if !slices.ContainsFunc(cert.ExcludedIPRanges, func(r *net.IPNet) bool {
+			ones, bits := r.Mask.Size()
+			return ones == 0 && bits == 8*length
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
 // Covers reports whether the CA's name constraints permit a certificate for
 // host, a DNS name without port. Case does not matter.
 func (a *Authority) Covers(host string) bool {

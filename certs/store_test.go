@@ -115,6 +115,7 @@ func TestBrokenAuthority(t *testing.T) {
 		"cert from tomorrow":  {variant(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }), "ca.pem", "not valid before", "clock"},
 		"cert unconstrained":  {variant(func(c *x509.Certificate) { c.PermittedDNSDomains = nil }), "ca.pem", "no critical name constraints", rotate},
 		"cert not critical":   {variant(func(c *x509.Certificate) { c.PermittedDNSDomainsCritical = false }), "ca.pem", "no critical name constraints", rotate},
+		"cert of addresses":   {variant(func(c *x509.Certificate) { c.ExcludedIPRanges = c.ExcludedIPRanges[:1] }), "ca.pem", "do not exclude all addresses", rotate},
 		"cert of other hosts": {variant(func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"chatgpt.com"} }), "ca.pem", "(chatgpt.com) do not cover chat.openai.com", rotate},
 	} {
 		t.Run(name, func(t *testing.T) {
