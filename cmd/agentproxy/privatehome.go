@@ -12,8 +12,8 @@ import (
 )
 
 // privateHome makes a CODEX_HOME in dir that is the user's own, entry by entry,
-// but for auth.json: that is a placeholder, which has Codex start and holds
-// nothing worth stealing.
+// but for auth.json and copies of it: that is a placeholder, which has Codex start
+// and holds nothing worth stealing.
 func privateHome(ctx context.Context, a *app, dir string) (string, error) {
 	home := filepath.Join(dir, "codex-home")
 	if err := os.Mkdir(home, 0o700); err != nil {
@@ -28,8 +28,8 @@ func privateHome(ctx context.Context, a *app, dir string) (string, error) {
 		return "", fmt.Errorf("read the Codex home: %w", err)
 	}
 	for _, entry := range entries {
-		if entry.Name() == "auth.json" {
-			continue
+		if strings.Contains(strings.ToLower(entry.Name()), "auth.json") {
+			continue // a copy of it is one, too
 		}
 		if err := os.Symlink(filepath.Join(users, entry.Name()), filepath.Join(home, entry.Name())); err != nil {
 			return "", fmt.Errorf("link the Codex home: %w", err)
