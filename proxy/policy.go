@@ -1,6 +1,9 @@
 package proxy
 
-import "cmp"
+import (
+	"cmp"
+	"time"
+)
 
 // policy is a [Config] made ready for use. Nothing of it changes: an exchange
 // takes the one in force when it begins and keeps it to its end, whatever is
@@ -40,6 +43,8 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 func (pol *policy) release() {
 	if pol.refs.release() && pol.upstream.release() {
 		pol.upstream.CloseIdleConnections()
+		// A connection of HTTP/2 is idle a moment after its last answer has ended.
+		time.AfterFunc(time.Second, pol.upstream.CloseIdleConnections)
 	}
 }
 
