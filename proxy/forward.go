@@ -11,6 +11,7 @@ import (
 	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -116,11 +117,14 @@ func traceUpgrade(out *http.Request, x *exchange) {
 // prepareAnswer readies the server's answer for its way to the client. It fails
 // for answers that nobody is to get.
 func prepareAnswer(res *http.Response) error {
-	if res.StatusCode < 100 { // net/http takes such an answer, and panics when it is to send it
+	if res.StatusCode < 100 || res.StatusCode > 999 { // net/http takes such an answer, and panics when it is to send it
 		return fmt.Errorf("the server answered with status %d, which is none", res.StatusCode)
 	}
-	if lengths := res.Header["Content-Length"]; len(lengths) > 1 { // of HTTP/2, which does not go by them
-		return fmt.Errorf("the server's answer has %d lengths", len(lengths))
+	// HTTP/2 does not go by the length, so that nobody has looked at it.
+	if lengths := res.Header["Content-Length"]; lengths != nil {
+		if _, err := strconv.ParseUint(lengths[0], 10, 63); err != nil || len(lengths) > 1 {
+			return fmt.Errorf("the length of the server's answer is %q, which is none", lengths)
+		}
 	}
 	x := exchangeOf(res.Request.Context())
 	x.redact(res.Header)

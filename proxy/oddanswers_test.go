@@ -142,20 +142,22 @@ func TestOddTrailers(t *testing.T) {
 	}
 }
 
-// TestTwoLengths has a server say two lengths over HTTP/2, where it does no harm.
-// In HTTP/1.1 the answer would be another one to every other client.
-func TestTwoLengths(t *testing.T) {
-	t.Parallel()
+// newOddH2Server starts a server of HTTP/2 that answers every request with this
+// header, names and values by turns, and "ok".
+func newOddH2Server(t *testing.T, fields []string) string {
+	t.Helper()
 	config := serverTLS()
 	config.NextProtos = []string{"h2"}
 	refuseHTTP1(config)
-	address := newRawServer(t, func(c net.Conn) {
+	return newRawServer(t, func(c net.Conn) {
 		secured := tls.Server(c, config)
 		if _, err := io.CopyN(io.Discard, secured, int64(len(http2.ClientPreface))); err != nil {
 			return // it offered HTTP/1.1 alone
 		}
 		framer := http2.NewFramer(secured, secured)
 		_ = framer.WriteSettings()
+		var header bytes.Buffer
+		enc := hpack.NewEncoder(&header)
 		for {
 			frame, err := framer.ReadFrame()
 			if err != nil {
@@ -167,19 +169,36 @@ func TestTwoLengths(t *testing.T) {
 					_ = framer.WriteSettingsAck()
 				}
 			case *http2.HeadersFrame:
-				var header bytes.Buffer
-				enc := hpack.NewEncoder(&header)
-				for _, f := range [][2]string{{":status", "200"}, {"content-length", "2"}, {"content-length", "10"}} {
-					_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+				header.Reset()
+				for i := 0; i < len(fields); i += 2 {
+					_ = enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 				}
 				_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: frame.StreamID, BlockFragment: header.Bytes(), EndHeaders: true})
 				_ = framer.WriteData(frame.StreamID, true, []byte("ok"))
 			}
 		}
 	})
-	p := startProxy(t, address)
-	for _, proto := range []string{h1, h2} {
-		res := get(t, p.client(t, proto), origin+"/")
-		wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+}
+
+// TestOddAnswersHTTP2 has a server say over HTTP/2, where it does no harm, what
+// would make another answer of it in HTTP/1.1, or none.
+func TestOddAnswersHTTP2(t *testing.T) {
+	t.Parallel()
+	for name, fields := range map[string][]string{
+		"two lengths":             {":status", "200", "content-length", "2", "content-length", "10"},
+		"a length with a sign":    {":status", "200", "content-length", "+2"},
+		"a length that is none":   {":status", "200", "content-length", "2, 2"},
+		"a status of four digits": {":status", "2000"},
+		"a status of two digits":  {":status", "20"},
+		"a status of one digit":   {":status", "007"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startProxy(t, newOddH2Server(t, fields))
+			for _, proto := range []string{h1, h2} {
+				res := get(t, p.client(t, proto), origin+"/")
+				wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+			}
+		})
 	}
 }
