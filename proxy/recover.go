@@ -42,7 +42,9 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || response.StatusCode != http.StatusUnauthorized || body.spilled() {
 		return response, err
 	}
-	auth, err := renewer.Renew(r.Context(), signRequest(x), x.auth)
+	request := signRequest(x)
+	request.RefusedAt, _ = http.ParseTime(dateOf(response)) // zero if there is none
+	auth, err := renewer.Renew(r.Context(), request, x.auth)
 	if err != nil {
 		return response, nil // as it came
 	}
@@ -60,11 +62,19 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // observed passes the Date of a server's answer on.
 func (x *exchange) observed(response *http.Response, err error) (*http.Response, error) {
-	// A cached answer (RFC 9111, 5.1) tells what time it once was.
-	if observe := x.policy.ObserveDate; err == nil && observe != nil && response.Header.Get("Age") == "" {
-		observe(response.Header.Get("Date"))
+	if observe := x.policy.ObserveDate; err == nil && observe != nil {
+		observe(dateOf(response))
 	}
 	return response, err
+}
+
+// dateOf returns the Date of a server's answer, "" if the answer is a cached one
+// (RFC 9111, 5.1), which tells what time it once was.
+func dateOf(response *http.Response) string {
+	if response.Header.Get("Age") != "" {
+		return ""
+	}
+	return response.Header.Get("Date")
 }
 
 // again returns the request that repeats r. The refused response is closed; its

@@ -3,9 +3,11 @@ package proxy
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -55,6 +57,52 @@ func TestResendWhileUploading(t *testing.T) {
 			t.Errorf("%s, %q", res.Status, got)
 		}
 	})
+}
+
+// renewingWhen takes note of when a credential was refused.
+type renewingWhen struct {
+	renewing
+	refused chan time.Time
+}
+
+func (r renewingWhen) Renew(ctx context.Context, request signer.Request, refused *signer.Authorization) (*signer.Authorization, error) {
+	r.refused <- request.RefusedAt
+	return r.renewing.Renew(ctx, request, refused)
+}
+
+// TestRefusedAt has signers know what time it is to the server that refuses their
+// credential, unless it does not say, or a cache says it in its place.
+func TestRefusedAt(t *testing.T) {
+	t.Parallel()
+	const date = "Wed, 15 Apr 2026 12:00:00 GMT"
+	at := time.Date(2026, 4, 15, 12, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		header http.Header
+		want   time.Time
+	}{
+		"said":    {http.Header{"Date": {date}}, at},
+		"not":     {http.Header{"Date": nil}, time.Time{}},
+		"no date": {http.Header{"Date": {"noon"}}, time.Time{}},
+		"cached":  {http.Header{"Date": {date}, "Age": {"7"}}, time.Time{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") != "Bearer "+renewedToken {
+					maps.Copy(w.Header(), test.header)
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+			})
+			signer := renewingWhen{refused: make(chan time.Time, 1)}
+			p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = signer })
+			if res := get(t, p.client(t, h2), origin+"/"); res.StatusCode != http.StatusOK {
+				t.Fatal(res.Status)
+			}
+			if got := <-signer.refused; !got.Equal(test.want) {
+				t.Errorf("refused at %v, want %v", got, test.want)
+			}
+		})
+	}
 }
 
 // TestBodyIsNotKept has answers that go on and on for requests with large

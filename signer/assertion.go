@@ -77,8 +77,16 @@ func (s *AgentAssertion) session(ctx context.Context, label string) (identity.Se
 		}
 	}
 	session, err := s.sessions.Session(ctx, label)
-	if err != nil || s.hold == 0 {
-		return session, err
+	if err == nil {
+		s.keep(label, session)
+	}
+	return session, err
+}
+
+// keep holds the session of a label.
+func (s *AgentAssertion) keep(label string, session identity.Session) {
+	if s.hold == 0 {
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,14 +94,6 @@ func (s *AgentAssertion) session(ctx context.Context, label string) (identity.Se
 		clear(s.held)
 	}
 	s.held[label] = heldSession{session, time.Now()}
-	return session, nil
-}
-
-// letGo has the session of a label looked up anew.
-func (s *AgentAssertion) letGo(label string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.held, label)
 }
 
 // Sign implements [Signer].
@@ -102,6 +102,11 @@ func (s *AgentAssertion) Sign(ctx context.Context, r Request) (*Authorization, e
 	if err != nil {
 		return nil, fromIdentity(err)
 	}
+	return s.assert(session)
+}
+
+// assert returns the assertion of a session for this second.
+func (s *AgentAssertion) assert(session identity.Session) (*Authorization, error) {
 	now := s.now().Add(session.ClockOffset)
 	second := now.Unix()
 
@@ -143,13 +148,34 @@ func (s *AgentAssertion) Sign(ctx context.Context, r Request) (*Authorization, e
 	return auth, nil
 }
 
+// clockTolerance is the difference of a time stamp from the server's clock that
+// does not matter. Servers accept minutes.
+const clockTolerance = 30 * time.Second
+
 // Renew implements [Renewer]. An assertion is refused because its time stamp is
-// too far from the server's clock, which the refusal itself has told by now, or
-// because the server does not know the task any more.
+// too far from the server's clock, or because the server does not know the task
+// any more. What the time is there the refusal itself has told: what was learnt
+// from all answers may be another server's, or older.
 func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
-	if refused.offset == s.sessions.ClockOffset() && !s.sessions.RefuseTask(r.Label, refused.task) {
+	offset := s.sessions.ClockOffset()
+	skewed := offset != refused.offset
+	if !r.RefusedAt.IsZero() {
+		// Round strips the monotonic clock, which knows nothing of dates.
+		told := r.RefusedAt.Sub(s.now().Round(0)).Truncate(time.Second)
+		if skewed = (told - refused.offset).Abs() > clockTolerance; skewed {
+			offset = told
+		}
+	}
+	if !skewed && !s.sessions.RefuseTask(r.Label, refused.task) {
 		return nil, errNotRenewable
 	}
-	s.letGo(r.Label)
-	return s.Sign(ctx, r)
+	session, err := s.sessions.Session(ctx, r.Label)
+	if err != nil {
+		return nil, fromIdentity(err)
+	}
+	s.keep(r.Label, session)
+	if skewed {
+		session.ClockOffset = offset
+	}
+	return s.assert(session)
 }

@@ -42,6 +42,44 @@ func TestRenewAssertion(t *testing.T) {
 	verify(t, mustRenew(t, s, Request{Label: "a"}, refused), from.identity, "task-a'", start.Add(time.Hour))
 }
 
+// TestRenewByTheRefusal goes by the clock of the server that has refused, whatever
+// was learnt from others meanwhile.
+func TestRenewByTheRefusal(t *testing.T) {
+	t.Parallel()
+	const a = "a"
+	for name, test := range map[string]struct {
+		learnt, refusedAt time.Duration // after the start, by our clock
+		task              string
+		signedAt          time.Duration
+	}{
+		"it was the time stamp":          {0, time.Hour, "task-a", time.Hour},
+		"and it was learnt":              {time.Hour, time.Hour, "task-a", time.Hour},
+		"and something else was learnt":  {-time.Hour, time.Hour, "task-a", time.Hour},
+		"it was the task":                {0, 0, "task-a'", 0},
+		"it was the task, by some delay": {0, -clockTolerance, "task-a'", 0},
+		"and something else is learnt":   {time.Hour, time.Second, "task-a'", time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from := newSessions(t)
+			s := NewAgentAssertion(from, newClock().now).HoldSessions(time.Hour)
+			refused := mustSign(t, s, Request{Label: a})
+			from.set(func(f *sessions) { f.offset = test.learnt })
+			renewed := mustRenew(t, s, Request{Label: a, RefusedAt: start.Add(test.refusedAt)}, refused)
+			verify(t, renewed, from.identity, test.task, start.Add(test.signedAt))
+			// What is signed next goes by what was learnt.
+			verify(t, mustSign(t, s, Request{Label: a}), from.identity, test.task, start.Add(test.learnt))
+		})
+	}
+	from := newSessions(t)
+	s := NewAgentAssertion(from, newClock().now)
+	refused := mustSign(t, s, Request{Label: a})
+	from.set(func(f *sessions) { f.err = identity.ErrNoTask })
+	if _, err := s.Renew(t.Context(), Request{Label: a}, refused); CodeOf(err) != NoTask {
+		t.Errorf("Renew = %v, want code %s", err, NoTask)
+	}
+}
+
 func TestRenewBearer(t *testing.T) {
 	t.Parallel()
 	from := &tokens{token: identity.AccessToken{Value: "one"}}

@@ -21,6 +21,9 @@ type Request struct {
 	Host  string // the authority's host, lower case, without port
 	Path  string // the path as it was sent, still percent-encoded, without query
 	Label string // the client's session label; "" is the proxy as a whole
+	// RefusedAt is when a server refused the request, by its own clock. It is zero
+	// if none has, or does not say.
+	RefusedAt time.Time
 }
 
 // Scheme names the kind of credential of an [Authorization].

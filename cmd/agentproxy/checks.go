@@ -271,6 +271,7 @@ func (k *checker) checkSignedRequest(ctx context.Context) {
 	answer, err := k.get(ctx, target.String(), headerOf(auth))
 	if renewer, ok := k.app.signer.(signer.Renewer); ok && err == nil && answer.StatusCode == http.StatusUnauthorized {
 		// As the proxy does.
+		request.RefusedAt, _ = http.ParseTime(answer.Header.Get("Date"))
 		if renewed, renewErr := renewer.Renew(ctx, request, auth); renewErr == nil {
 			auth = renewed
 			answer, err = k.get(ctx, target.String(), headerOf(auth))
