@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/signer"
 )
+
+// renewTimeout bounds the wait for a task that is to be used the next time.
+const renewTimeout = 15 * time.Second
 
 func newSignCommand(c *command) *cobra.Command {
 	var request signer.Request
@@ -37,6 +41,8 @@ hold a credential: an assertion is good for minutes, a token for days.`,
 			}
 			if auth.TaskID != "" {
 				// Or nobody would replace the task of who calls nothing but this.
+				ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+				defer cancel()
 				_ = a.agent.RenewTask(ctx, request.Label) // the task that was used does, and the log says why
 			}
 			return nil
