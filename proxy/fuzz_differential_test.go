@@ -120,5 +120,6 @@ func compareRequests(t *testing.T, raw []byte, arrived []*strictRequest) {
 // simple reports whether a request has nothing in it that lets the proxy refuse
 // it or send it in another form.
 func (q *strictRequest) simple() bool {
-	return strings.HasPrefix(q.target, "/") && q.values("host")[0] == host && q.method != "CONNECT"
+	return strings.HasPrefix(q.target, "/") && q.values("host")[0] == host && q.method != "CONNECT" &&
+		printable(strings.Join(q.values("upgrade"), ""))
 }

@@ -205,3 +205,18 @@ func TestUpgradeClientGone(t *testing.T) {
 	wait(t, "the server's connection is closed", closed)
 	p.logged(t, `"status":101`)
 }
+
+// TestUpgradeToNothing: what is no protocol is refused before the request is
+// signed, as the client's mistake.
+func TestUpgradeToNothing(t *testing.T) {
+	t.Parallel()
+	address, reached := countingBackend(t)
+	for _, protocol := range []string{"\xac", "websocket\t", "wébsocket"} {
+		c := startProxy(t, address).intercepted(t)
+		c.send(t, upgradeRequest, protocol+"x")
+		wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadRequest, "malformed_request", "http_request_error")
+	}
+	if n := reached.Load(); n > 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}

@@ -13,6 +13,9 @@ func checkWellFormed(r *http.Request) *refusal {
 	if refused := checkRequestLine(r.Method, r.RequestURI); refused != nil {
 		return refused
 	}
+	if protocol := r.Header.Get("Upgrade"); isUpgrade(r) && !printable(protocol) {
+		return refuseMalformed("Upgrade names %q, which is no protocol", protocol)
+	}
 	// Over HTTP/1 net/http has checked it.
 	lengths := r.Header["Content-Length"]
 	if r.ProtoMajor != 2 || lengths == nil {
@@ -35,6 +38,16 @@ func checkRequestLine(method, uri string) *refusal {
 		}
 	}
 	return nil
+}
+
+// printable reports whether s has nothing in it but printable ASCII.
+func printable(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 func refuseMalformed(format string, args ...any) *refusal {
