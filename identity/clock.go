@@ -13,6 +13,8 @@ type Clock struct {
 	now func() time.Time
 
 	mu     sync.Mutex
+	date   string    // the last that was observed
+	at     time.Time // which it says
 	offset time.Duration
 	told   func(offset time.Duration)
 }
@@ -50,13 +52,17 @@ func (c *Clock) Observe(date string) {
 	if date == "" {
 		return
 	}
-	at, err := http.ParseTime(date)
-	if err != nil {
-		return
+	c.mu.Lock()
+	if date != c.date { // many answers come in a second
+		at, err := http.ParseTime(date)
+		if err != nil {
+			c.mu.Unlock()
+			return
+		}
+		c.date, c.at = date, at
 	}
 	// Round strips the monotonic clock, which knows nothing of dates.
-	offset := at.Sub(c.now().Round(0)).Truncate(time.Second)
-	c.mu.Lock()
+	offset := c.at.Sub(c.now().Round(0)).Truncate(time.Second)
 	switch {
 	case offset.Abs() <= clockTolerance/2 || c.offset == 0 && offset.Abs() <= clockTolerance:
 		offset = 0

@@ -244,11 +244,10 @@ func (d *dialer) dialProxy(ctx context.Context, via *url.URL) (net.Conn, error) 
 }
 
 func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	if u.Port() != "" {
+		return u.Host
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 }
 
 // connectThrough asks the proxy at the other end of conn for a tunnel to t.

@@ -203,8 +203,8 @@ func (in *informer) stop() {
 
 // copyAnswer copies the body of an answer to the client. Every write is flushed
 // as it comes, whatever its type: agents stream over server-sent events, NDJSON
-// and plain chunks. The last one of a body of known length net/http flushes
-// itself when the server has ended the answer, as a rule a moment later.
+// and plain chunks. The last one of a body of known length is flushed when the
+// server has ended the answer, as a rule a moment later.
 func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 	w := &answerWriter{x: x}
 	defer w.stop()
@@ -218,7 +218,8 @@ func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 		n, err := res.Body.Read(buffer)
 		if n > 0 {
 			written += int64(n)
-			if err := w.write(buffer[:n], written != res.ContentLength); err != nil {
+			last := written == res.ContentLength
+			if err := w.write(buffer[:n], !last, last && err == nil); err != nil {
 				return err
 			}
 		}
@@ -255,13 +256,17 @@ func (w *answerWriter) flushLate() {
 	}
 }
 
-func (w *answerWriter) write(b []byte, flush bool) error {
+// write writes b, and has it flushed at once or a little later.
+func (w *answerWriter) write(b []byte, flush, flushLate bool) error {
 	w.stop()
 	if _, err := w.x.Write(b); err != nil {
 		return err
 	}
 	if flush {
 		return w.x.FlushError()
+	}
+	if !flushLate {
+		return nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
