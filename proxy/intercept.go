@@ -16,6 +16,7 @@ type interceptedConn struct {
 	target   target
 	pattern  string // of Config.Intercept that the target matched
 	admitted admitted
+	tls      *tls.ConnectionState // nil before the handshake
 }
 
 // CloseWrite implements [halfCloser].
@@ -66,11 +67,15 @@ type interceptAddr struct{}
 func (interceptAddr) Network() string { return "connect" }
 func (interceptAddr) String() string  { return "intercepted" }
 
-// newInterceptServer returns the server that speaks TLS and HTTP on
-// intercepted connections, in the name of the host that CONNECT named.
+// newInterceptServer returns the server of intercepted connections, in the name
+// of the host that CONNECT named, that h1Server leaves to it. They are past their
+// handshake.
 func (p *Proxy) newInterceptServer() *http.Server {
 	server := p.newServer(http.HandlerFunc(p.serveIntercepted))
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if replay, ok := c.(*replayConn); ok { // which net/http does not know to be TLS
+			c = replay.Conn
+		}
 		return context.WithValue(ctx, interceptedKey{}, c.(*tls.Conn).NetConn())
 	}
 	server.TLSConfig = &tls.Config{
@@ -94,6 +99,9 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	x.path = rawPath(r)
 	defer p.end(x)
 	p.live.add(x)
+	if r.TLS == nil {
+		r.TLS = conn.tls
+	}
 
 	if refused := x.checkTunnel(conn); refused != nil {
 		refused.closes = true
@@ -144,8 +152,5 @@ func (p *Proxy) intercept(client net.Conn, x *exchange) {
 	}
 	_ = client.SetWriteDeadline(time.Time{})
 	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: admitted{admission: x.admitted}}
-	if !p.intercepted.deliver(conn) {
-		x.failure = "the proxy is being stopped"
-		conn.Close()
-	}
+	p.serving.Go(func() { p.h1.serve(conn) })
 }

@@ -11,7 +11,7 @@
 //	front      who may enter, and what kind of request it is      front.go
 //	connect    what becomes of a CONNECT                          connect.go
 //	tunnel     bytes both ways                                    tunnel.go
-//	intercept  TLS towards the client                             intercept.go
+//	intercept  TLS and HTTP towards the client                    intercept.go, h1server.go
 //	authority  the request is for where the tunnel leads          authority.go
 //	grant      what is put on the request, or why nothing is      grant.go
 //	relay      the outgoing request and the answer's way back     relay.go, forward.go
@@ -106,6 +106,7 @@ type Proxy struct {
 	connects          *goproxy.ProxyHttpServer
 	intercepted       *interceptListener
 	interceptedServer *http.Server
+	h1                *h1Server // what of intercepted connections it takes
 
 	places     *slots // of connections, all under one name
 	labels     *slots // of connections, by session label
@@ -147,7 +148,9 @@ func New(config Config) *Proxy {
 	p.interceptedServer = p.newInterceptServer()
 	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
 
-	p.serving.Go(func() { _ = p.interceptedServer.ServeTLS(p.intercepted, "", "") })
+	p.h1 = newH1Server(p, errorLog)
+
+	p.serving.Go(func() { _ = p.interceptedServer.Serve(p.intercepted) })
 	return p
 }
 
@@ -208,6 +211,9 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	// In the order in which requests pass: what the one lets through the next
 	// still serves.
 	err := p.front.Shutdown(ctx)
+	if err == nil {
+		err = p.h1.shutdown(ctx)
+	}
 	if err == nil {
 		err = p.interceptedServer.Shutdown(ctx)
 	}

@@ -1,0 +1,242 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// watchDelay is how long a request may take before anybody looks whether its
+// client is still there.
+const watchDelay = 5 * time.Millisecond
+
+// lingerTimeout bounds the wait for what a client still sends of a request that
+// has been answered: a connection that is closed before may lose the answer.
+const lingerTimeout = 500 * time.Millisecond
+
+// h1ServerConn is a client's connection.
+type h1ServerConn struct {
+	server *h1Server
+	conn   *tls.Conn
+	ctx    context.Context
+	peer   string
+	state  *tls.ConnectionState
+	reader *bufio.Reader
+	writer *bufio.Writer
+	readBy time.Time // the deadline that is in force, zero for none
+
+	timer *time.Timer // has watch called
+
+	mu       sync.Mutex
+	serving  bool
+	body     *h1RequestBody // of the request that is served, nil if it has none
+	cancel   context.CancelFunc
+	watching chan struct{} // closed when watch is done; nil: nobody watches
+}
+
+// serve answers requests for as long as they are plain and may follow one
+// another. If net/http is to go on, it returns what was read of the request that is
+// next.
+func (c *h1ServerConn) serve() (ahead []byte) {
+	patience := c.server.handshake
+	for {
+		if !c.await(patience) {
+			return nil
+		}
+		patience = c.server.idle
+		buffered, _ := c.reader.Peek(c.reader.Buffered())
+		var r *http.Request
+		if plainHead(buffered) {
+			// Reads no further than the head, so that the buffer stays as it is.
+			r, _ = http.ReadRequest(c.reader)
+		}
+		if r == nil || !httpguts.ValidHostHeader(r.Host) {
+			c.setReadBy(time.Time{})
+			return bytes.Clone(buffered)
+		}
+		if !c.answer(r) {
+			return nil
+		}
+	}
+}
+
+// await waits for the beginning of a request.
+func (c *h1ServerConn) await(most time.Duration) bool {
+	s := c.server
+	if c.reader.Buffered() == 0 {
+		now := time.Now()
+		// A deadline costs more to be set than to be a little early.
+		if left := c.readBy.Sub(now); left > most || left < most-most/16 {
+			c.setReadBy(now.Add(most))
+		}
+	}
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		return false
+	}
+	s.waiting[c] = struct{}{}
+	s.mu.Unlock()
+	_, err := c.reader.Peek(1)
+	s.mu.Lock()
+	delete(s.waiting, c)
+	s.mu.Unlock()
+	return err == nil
+}
+
+func (c *h1ServerConn) setReadBy(t time.Time) {
+	c.readBy = t
+	_ = c.conn.SetReadDeadline(t)
+}
+
+// answer serves r, and reports whether another request may follow it.
+func (c *h1ServerConn) answer(r *http.Request) (another bool) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	r = r.WithContext(ctx)
+	r.RemoteAddr, r.TLS = c.peer, c.state
+	var body *h1RequestBody
+	if r.ContentLength != 0 {
+		c.setReadBy(time.Time{})
+		body = &h1RequestBody{body: r.Body, conn: c}
+		r.Body = body
+	}
+	c.startWatch(body, cancel)
+	w := &h1Answer{conn: c, request: r, header: make(http.Header), length: -1}
+	ok := c.handle(w, r) && w.finish() == nil
+	c.stopWatch()
+	switch {
+	case !ok:
+		return false
+	case body != nil && !body.ended.Load():
+		c.linger(body)
+		return false
+	}
+	return !w.close
+}
+
+// handle calls the handler, and reports whether it has come to an end.
+func (c *h1ServerConn) handle(w *h1Answer, r *http.Request) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			c.server.log.Printf("http: panic serving %s: %v\n%s", c.peer, v, debug.Stack())
+		}
+	}()
+	c.server.handler(w, r)
+	return true
+}
+
+// startWatch has the client watched as soon as the request takes a while.
+func (c *h1ServerConn) startWatch(body *h1RequestBody, cancel context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.serving, c.body, c.cancel = true, body, cancel
+	if c.timer == nil {
+		c.timer = time.AfterFunc(watchDelay, c.watch)
+	} else {
+		c.timer.Reset(watchDelay)
+	}
+}
+
+// bodyEnded has the client watched, now that nobody else reads from it.
+func (c *h1ServerConn) bodyEnded(body *h1RequestBody) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	body.ended.Store(true)
+	if c.serving && c.body == body {
+		c.timer.Reset(watchDelay)
+	}
+}
+
+// watch cancels the request when the client is gone. While there is something
+// left of the request's body, whoever reads that finds it out.
+func (c *h1ServerConn) watch() {
+	c.mu.Lock()
+	if !c.serving || c.watching != nil || c.body != nil && !c.body.ended.Load() {
+		c.mu.Unlock()
+		return
+	}
+	done := make(chan struct{})
+	c.watching = done
+	c.setReadBy(time.Time{})
+	c.mu.Unlock()
+
+	defer close(done)
+	// What comes is the next request, and waits.
+	if _, err := c.reader.Peek(1); err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.serving {
+			c.cancel()
+		}
+	}
+}
+
+// stopWatch returns when nobody reads from the connection any more.
+func (c *h1ServerConn) stopWatch() {
+	c.timer.Stop()
+	c.mu.Lock()
+	c.serving, c.body, c.cancel = false, nil, nil
+	done := c.watching
+	c.watching = nil
+	if done != nil {
+		c.setReadBy(time.Unix(1, 0))
+	}
+	c.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+}
+
+// linger takes what still comes of a request's body, for a while.
+func (c *h1ServerConn) linger(body *h1RequestBody) {
+	if c.conn.CloseWrite() != nil || closeWrite(c.conn.NetConn()) != nil {
+		return
+	}
+	c.setReadBy(time.Now().Add(lingerTimeout))
+	body.close()
+	_, _ = io.CopyN(io.Discard, c.reader, maxUnread)
+}
+
+// h1RequestBody is the body of a client's request.
+type h1RequestBody struct {
+	conn   *h1ServerConn
+	mu     sync.Mutex // held while it is read
+	body   io.Reader
+	closed bool
+	ended  atomic.Bool
+}
+
+// Read implements [io.Reader].
+func (b *h1RequestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := b.body.Read(p)
+	if err == io.EOF && !b.ended.Load() {
+		b.conn.bodyEnded(b)
+	}
+	return n, err
+}
+
+// Close implements [io.Closer]. What is left is read, or not, by whoever serves
+// the connection.
+func (b *h1RequestBody) Close() error { return nil }
+
+// close returns when nobody reads any more, and nobody will.
+func (b *h1RequestBody) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+}
