@@ -97,7 +97,7 @@ func (w *h1Answer) begin(ended bool) {
 		_, _ = b.WriteString(length)
 		_, _ = b.WriteString("\r\n")
 	} else if allowed && !head {
-		w.chunks = httputil.NewChunkedWriter(b)
+		w.chunks = httputil.NewChunkedWriter(bodyPieces{w})
 		_, _ = b.WriteString("Transfer-Encoding: chunked\r\n")
 	}
 	if w.close {
@@ -133,6 +133,19 @@ func (w *h1Answer) Write(p []byte) (int, error) {
 		return len(p), nil
 	case w.chunks != nil:
 		return w.chunks.Write(p)
+	}
+	return w.writeBody(p)
+}
+
+// writeBody writes a piece of the body, a large one in one piece: encryption
+// makes many of it, each of which would wake the client.
+func (w *h1Answer) writeBody(p []byte) (int, error) {
+	if len(p) <= tlsRecord {
+		return w.conn.writer.Write(p)
+	}
+	if socket, ok := w.conn.conn.NetConn().(corker); ok {
+		socket.cork(true)
+		defer socket.cork(false)
 	}
 	return w.conn.writer.Write(p)
 }
@@ -174,6 +187,12 @@ func (w *h1Answer) finish() error {
 	}
 	return w.conn.writer.Flush()
 }
+
+// bodyPieces writes what a chunked body is made of.
+type bodyPieces struct{ w *h1Answer }
+
+// Write implements [io.Writer].
+func (b bodyPieces) Write(p []byte) (int, error) { return b.w.writeBody(p) }
 
 // trailer returns the fields that follow the body: those that the header has
 // announced, and those that have come since.

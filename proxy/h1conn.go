@@ -64,10 +64,33 @@ func (c *h1Conn) Read(p []byte) (int, error) {
 	if c.left <= 0 {
 		return 0, errLongAnswerHeader
 	}
-	n, err := c.conn.Read(p[:min(int64(len(p)), c.left)])
+	p = p[:min(int64(len(p)), c.left)]
+	n, err := c.conn.Read(p)
+	if n >= tlsRecord && err == nil {
+		n += c.readMore(p[n:])
+	}
 	c.left -= int64(n)
 	c.answered = c.answered || n > 0
 	return n, err
+}
+
+// tlsRecord is the most that a TLS record holds (RFC 8446, 5.1), and what
+// crypto/tls reads at a time.
+const tlsRecord = 16 << 10
+
+// readMore reads the records that have come already, as far as p holds them
+// whole. An error comes again when it is waited for.
+func (c *h1Conn) readMore(p []byte) (n int) {
+	c.socket.probing = true
+	defer func() { c.socket.probing = false }()
+	for len(p)-n >= tlsRecord {
+		m, err := c.conn.Read(p[n:])
+		n += m
+		if err != nil {
+			break
+		}
+	}
+	return n
 }
 
 // alive reports whether the connection is open, and nothing has come on it that

@@ -212,7 +212,7 @@ func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 		w.timer = time.AfterFunc(headerDelay, w.flushLate)
 	}
 	buffer := p.buffers.Get()
-	defer p.buffers.Put(buffer)
+	defer func() { p.buffers.Put(buffer) }()
 	var written int64
 	for {
 		n, err := res.Body.Read(buffer)
@@ -228,6 +228,9 @@ func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 		}
 		if err != nil {
 			return err
+		}
+		if n == len(buffer) {
+			buffer = p.buffers.larger(buffer)
 		}
 	}
 }
