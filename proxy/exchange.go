@@ -86,6 +86,9 @@ func (x *exchange) WriteHeader(status int) {
 		// Nobody else sees the headers before the answer's.
 		removeHopByHop(x.Header())
 		x.redact(x.Header())
+		// Over HTTP/2, net/http may read the header when this has returned, if the
+		// client is gone. With a length, which is for no such answer, it takes a copy.
+		x.Header()["Content-Length"] = nil
 	}
 	x.ResponseWriter.WriteHeader(status)
 }

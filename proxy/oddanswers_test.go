@@ -11,6 +11,7 @@ import (
 	"net/textproto"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -200,5 +201,27 @@ func TestOddAnswersHTTP2(t *testing.T) {
 				wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
 			}
 		})
+	}
+}
+
+// TestHintsForNobody has clients of HTTP/2 go away while informational answers
+// are on their way. net/http's server may be at their header yet when it has
+// said that it is done with it; with the race detector that is found out.
+func TestHintsForNobody(t *testing.T) {
+	t.Parallel()
+	hint := "HTTP/1.1 103 Early Hints\r\n"
+	for i := range 50 {
+		hint += fmt.Sprintf("X-%d: x\r\n", i)
+	}
+	p := startProxy(t, newOddServer(t, strings.Repeat(hint+"\r\n", 20)+"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	c := p.h2(t)
+	go func() { _, _ = io.Copy(io.Discard, c.r) }()
+	for i := range 300 {
+		stream := uint32(2*i + 1)
+		c.request(t, stream, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/odd")
+		time.Sleep(time.Duration(i%50) * 20 * time.Microsecond)
+		if err := c.framer.WriteRSTStream(stream, http2.ErrCodeCancel); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
