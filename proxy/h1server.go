@@ -28,7 +28,8 @@ type h1Server struct {
 	handshake time.Duration // the most that a handshake and the first request are waited for
 	idle      time.Duration // the most that another request is
 
-	conns *gauge
+	conns   *gauge
+	writers sync.Pool // of *bufio.Writer, which connections have while they answer
 
 	mu       sync.Mutex
 	draining bool
@@ -67,7 +68,7 @@ func (s *h1Server) serve(conn *interceptedConn) {
 	}
 	c := &h1ServerConn{
 		server: s, conn: t, ctx: ctx, peer: conn.RemoteAddr().String(), state: conn.tls,
-		reader: bufio.NewReader(t), writer: bufio.NewWriter(t),
+		reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {
 		s.handOver(&replayConn{Conn: t, ahead: ahead}, uncut)
@@ -98,6 +99,21 @@ func looksLikeHTTP(b []byte) bool {
 		return true
 	}
 	return false
+}
+
+// writerTo returns a writer to conn.
+func (s *h1Server) writerTo(conn net.Conn) *bufio.Writer {
+	if w, ok := s.writers.Get().(*bufio.Writer); ok {
+		w.Reset(conn)
+		return w
+	}
+	return bufio.NewWriter(conn)
+}
+
+// giveBack has others use w.
+func (s *h1Server) giveBack(w *bufio.Writer) {
+	w.Reset(nil)
+	s.writers.Put(w)
 }
 
 // shutdown lets the requests that run end, and closes the connections that wait

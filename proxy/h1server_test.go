@@ -284,37 +284,6 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
-// TestPlainPipeline has requests answered in their order that were sent before
-// the answers to those before them came, with bodies and without.
-func TestPlainPipeline(t *testing.T) {
-	t.Parallel()
-	backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		_, _ = fmt.Fprintf(w, "%s %s", r.URL.Path, body)
-	})
-	client := startProxy(t, backend.Listener.Addr().String()).intercepted(t, "http/1.1")
-	var requests strings.Builder
-	const n = 20
-	for i := range n {
-		body := strings.Repeat("b", i%3*3000)
-		fmt.Fprintf(&requests, "POST /%d HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", i, host, len(body), body)
-	}
-	sent := make(chan error, 1)
-	go func() {
-		_, err := io.WriteString(client.Conn, requests.String())
-		sent <- err
-	}()
-	for i := range n {
-		want := fmt.Sprintf("/%d %s", i, strings.Repeat("b", i%3*3000))
-		if got := readAll(t, client.response(t, http.MethodPost).Body); string(got) != want {
-			t.Fatalf("%.20q, want %.20q", got, want)
-		}
-	}
-	if err := <-sent; err != nil {
-		t.Error(err)
-	}
-}
-
 // oneShot is a connection that has b to be read, and then ends.
 type oneShot struct {
 	net.Conn

@@ -31,8 +31,8 @@ type h1ServerConn struct {
 	peer   string
 	state  *tls.ConnectionState
 	reader *bufio.Reader
-	writer *bufio.Writer
-	readBy time.Time // the deadline that is in force, zero for none
+	writer *bufio.Writer // nil between requests
+	readBy time.Time     // the deadline that is in force, zero for none
 
 	timer *time.Timer // has watch called
 
@@ -110,10 +110,13 @@ func (c *h1ServerConn) answer(r *http.Request) (another bool) {
 		body = &h1RequestBody{body: r.Body, conn: c}
 		r.Body = body
 	}
+	c.writer = c.server.writerTo(c.conn)
 	c.startWatch(body, cancel)
 	w := &h1Answer{conn: c, request: r, header: make(http.Header), length: -1}
 	ok := c.handle(w, r) && w.finish() == nil
 	c.stopWatch()
+	c.server.giveBack(c.writer)
+	c.writer = nil
 	switch {
 	case !ok:
 		return false
