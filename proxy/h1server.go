@@ -67,7 +67,7 @@ func (s *h1Server) serve(conn *interceptedConn) {
 		return
 	}
 	c := &h1ServerConn{
-		server: s, conn: t, ctx: ctx, peer: conn.RemoteAddr().String(), state: conn.tls,
+		server: s, conn: t, ctx: ctx, cancel: cancel, peer: conn.RemoteAddr().String(), state: conn.tls,
 		reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {

@@ -27,7 +27,8 @@ const lingerTimeout = 500 * time.Millisecond
 type h1ServerConn struct {
 	server *h1Server
 	conn   *tls.Conn
-	ctx    context.Context
+	ctx    context.Context // of all its requests, for they end with it
+	cancel context.CancelFunc
 	peer   string
 	state  *tls.ConnectionState
 	reader *bufio.Reader
@@ -39,8 +40,7 @@ type h1ServerConn struct {
 	mu       sync.Mutex
 	serving  bool
 	body     *h1RequestBody // of the request that is served, nil if it has none
-	cancel   context.CancelFunc
-	watching chan struct{} // closed when watch is done; nil: nobody watches
+	watching chan struct{}  // closed when watch is done; nil: nobody watches
 }
 
 // serve answers requests for as long as they are plain and may follow one
@@ -100,9 +100,7 @@ func (c *h1ServerConn) setReadBy(t time.Time) {
 
 // answer serves r, and reports whether another request may follow it.
 func (c *h1ServerConn) answer(r *http.Request) (another bool) {
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	r = r.WithContext(ctx)
+	r = r.WithContext(c.ctx)
 	r.RemoteAddr, r.TLS = c.peer, c.state
 	var body *h1RequestBody
 	if r.ContentLength != 0 {
@@ -111,7 +109,7 @@ func (c *h1ServerConn) answer(r *http.Request) (another bool) {
 		r.Body = body
 	}
 	c.writer = c.server.writerTo(c.conn)
-	c.startWatch(body, cancel)
+	c.startWatch(body)
 	w := &h1Answer{conn: c, request: r, header: make(http.Header), length: -1}
 	ok := c.handle(w, r) && w.finish() == nil
 	c.stopWatch()
@@ -139,10 +137,10 @@ func (c *h1ServerConn) handle(w *h1Answer, r *http.Request) (ok bool) {
 }
 
 // startWatch has the client watched as soon as the request takes a while.
-func (c *h1ServerConn) startWatch(body *h1RequestBody, cancel context.CancelFunc) {
+func (c *h1ServerConn) startWatch(body *h1RequestBody) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.serving, c.body, c.cancel = true, body, cancel
+	c.serving, c.body = true, body
 	if c.timer == nil {
 		c.timer = time.AfterFunc(watchDelay, c.watch)
 	} else {
@@ -188,7 +186,7 @@ func (c *h1ServerConn) watch() {
 func (c *h1ServerConn) stopWatch() {
 	c.timer.Stop()
 	c.mu.Lock()
-	c.serving, c.body, c.cancel = false, nil, nil
+	c.serving, c.body = false, nil
 	done := c.watching
 	c.watching = nil
 	if done != nil {

@@ -29,6 +29,7 @@ func (p *Proxy) relay(x *exchange, r *http.Request) {
 		// transport may.
 		defer out.Body.Close()
 	}
+	defer in.stop()
 	res, err := recovering{}.RoundTrip(out)
 	in.stop()
 	if err != nil {
