@@ -86,9 +86,29 @@ func treeUsage(proc string, root int) (usage, error) {
 	var u usage
 	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
 		s := stats[queue[0]]
-		u.cpu += time.Duration(s.ticks) * (time.Second / ticksPerSecond)
+		// Threads that have ended count in the ticks alone.
+		u.cpu += max(time.Duration(s.ticks)*(time.Second/ticksPerSecond), threadTime(proc, s.pid))
 		u.rss += s.pages * int64(os.Getpagesize())
 		queue = append(queue, children[s.pid]...)
 	}
 	return u, nil
+}
+
+// threadTime returns what the threads of a process have run for, to the
+// nanosecond, where a tick is longer than many a request: the first field of
+// /proc/PID/task/TID/schedstat. It is zero where the kernel does not tell.
+func threadTime(proc string, pid int) (total time.Duration) {
+	// Where it cannot be read, the process has ended.
+	files, _ := filepath.Glob(filepath.Join(proc, strconv.Itoa(pid), "task", "*", "schedstat"))
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		ran, _, _ := strings.Cut(string(raw), " ")
+		if n, err := strconv.ParseInt(ran, 10, 64); err == nil {
+			total += time.Duration(n)
+		}
+	}
+	return total
 }

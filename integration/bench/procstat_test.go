@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,11 +49,21 @@ func TestTreeUsage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Of the helper's threads one has ended, of the worker's none.
+	for file, content := range map[string]string{
+		"21/task/21/schedstat": "70123456 5 1\n", "21/task/23/schedstat": "36000000 7 2\n",
+		"22/task/22/schedstat": "500000000 5 1\n", "22/task/24/schedstat": "?\n",
+	} {
+		file = filepath.Join(proc, file)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := os.Mkdir(filepath.Join(proc, "self"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	got, err := treeUsage(proc, 20)
-	want := usage{cpu: 114 * 10 * time.Millisecond, rss: 6 * int64(os.Getpagesize())}
+	want := usage{cpu: 40*time.Millisecond + 106123456 + time.Second, rss: 6 * int64(os.Getpagesize())}
 	if err != nil || got != want {
 		t.Errorf("usage %+v, %v, want %+v", got, err, want)
 	}

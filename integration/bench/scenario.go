@@ -19,6 +19,8 @@ type scenario struct {
 	prepare func(ctx context.Context, b *bench, i *instance) (*session, error)
 	// once says that one round is enough: more would say the same.
 	once bool
+	// close says that it takes more rounds to tell the programs apart.
+	close bool
 }
 
 // measures reports whether a program has a part in s.
@@ -93,17 +95,17 @@ const (
 // scenarios are measured in this order. Those with hundreds of connections leave
 // out the programs that need seconds to accept them.
 var scenarios = []*scenario{
-	{id: idH1, title: "Keep-alive GET, HTTP/1.1, 16 connections", programs: everyone, columns: requestColumns, prepare: keepAliveH1(16)},
+	{id: idH1, title: "Keep-alive GET, HTTP/1.1, 16 connections", programs: everyone, columns: requestColumns, prepare: keepAliveH1(16), close: true},
 	{id: idH1Many, title: "Keep-alive GET, HTTP/1.1, 256 connections", programs: []string{direct, nginx, agentproxy, squid}, columns: requestColumns, prepare: keepAliveH1(256)},
-	{id: idH2, title: "Keep-alive GET, HTTP/2, 16 connections", programs: []string{direct, nginx, agentproxy, mitmproxy}, columns: requestColumns, prepare: keepAliveH2(16)},
-	{id: idH2Many, title: "Keep-alive GET, HTTP/2, 256 connections", programs: []string{direct, nginx, agentproxy}, columns: requestColumns, prepare: keepAliveH2(256)},
+	{id: idH2, title: "Keep-alive GET, HTTP/2, 16 connections", programs: []string{direct, nginx, agentproxy, mitmproxy}, columns: requestColumns, prepare: keepAliveH2(16), close: true},
+	{id: idH2Many, title: "Keep-alive GET, HTTP/2, 256 connections", programs: []string{direct, nginx, agentproxy}, columns: requestColumns, prepare: keepAliveH2(256), close: true},
 	{id: idFull, title: "A new connection for each request, full handshakes", programs: everyone, columns: connectColumns, prepare: newConnections(false)},
 	{id: idResumed, title: "A new connection for each request, resumed handshakes", programs: everyone, columns: connectColumns, prepare: newConnections(true)},
-	{id: idDownload, title: "Downloads of 20 MB, one after another", programs: everyone, columns: moveColumns, prepare: download},
+	{id: idDownload, title: "Downloads of 20 MB, one after another", programs: everyone, columns: moveColumns, prepare: download, close: true},
 	{id: idUpload, title: "Uploads of 20 MB, one after another", programs: everyone, columns: moveColumns, prepare: upload},
 	{id: idEvents, title: "Server-sent events, 1,000 streams, an event each 50 ms", programs: []string{direct, nginx, agentproxy, squid}, columns: eventColumns, prepare: events},
 	{id: idEcho, title: "WebSocket echo, 1,000 sockets", programs: []string{direct, nginx, agentproxy}, columns: echoColumns, prepare: echo},
-	{id: idTunnel, title: "A tunnel to another host", programs: []string{agentproxy, copying}, columns: moveColumns, prepare: tunnelled},
+	{id: idTunnel, title: "A tunnel to another host", programs: []string{agentproxy, copying}, columns: moveColumns, prepare: tunnelled, close: true},
 	{id: idIdle, title: "Idle connections, intercepted, after one request", programs: []string{nginx, agentproxy}, columns: idleColumns, prepare: idle, once: true},
 	{id: idStartUp, title: "Start-up: run -- true, and env /bin/true (direct)", programs: []string{direct, agentproxy}, columns: startUpColumns, prepare: startUp, once: true},
 	{id: idSign, title: "Signing alone", programs: []string{agentproxy}, columns: signColumns, prepare: signing},
@@ -149,8 +151,11 @@ func (b *bench) measureScenario(ctx context.Context, s *scenario) *table {
 		sessions[row] = open
 	}
 	rounds := b.plan.rounds
-	if s.once {
+	switch {
+	case s.once:
 		rounds = 1
+	case s.close:
+		rounds *= 2
 	}
 	for range rounds {
 		for _, row := range t.rows {
