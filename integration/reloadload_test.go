@@ -162,7 +162,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	schemes := make(map[string]int)
 	for _, r := range f.backend.Requests() {
-		schemes[string(r.Auth.Scheme)]++
+		schemes[r.Auth.Scheme]++
 	}
 	t.Logf("of the last requests: %v", schemes)
 	if schemes[string(chatgpttest.SchemeBearer)] == 0 || schemes[string(chatgpttest.SchemeAgentAssertion)] == 0 {
