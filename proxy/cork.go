@@ -5,27 +5,24 @@ import (
 	"syscall"
 )
 
-// corker is a connection that can hold back what is written to it until there is
-// enough for a large packet.
-type corker interface{ cork(on bool) }
-
-// cork implements [corker].
-func (c *interceptedConn) cork(on bool) { setCork(c.Conn, on) }
-
-// cork implements [corker].
-func (c *replayConn) cork(on bool) { setCork(c.Conn, on) }
-
-// cork implements [corker].
-func (c *clientConn) cork(on bool) { setCork(c.Conn, on) }
-
-// setCork corks conn if that is possible. It makes no difference to what arrives.
-func setCork(conn net.Conn, on bool) {
-	switch c := conn.(type) {
-	case corker:
-		c.cork(on)
-	case syscall.Conn:
-		if raw, err := c.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { corkSocket(fd, on) })
+// socketOf returns the socket of a client's connection, nil if it has none.
+func socketOf(conn net.Conn) syscall.RawConn {
+	for {
+		switch c := conn.(type) {
+		case *interceptedConn:
+			conn = c.Conn
+		case *replayConn:
+			conn = c.Conn
+		case *clientConn:
+			conn = c.Conn
+		case syscall.Conn:
+			socket, err := c.SyscallConn()
+			if err != nil {
+				return nil
+			}
+			return socket
+		default:
+			return nil
 		}
 	}
 }

@@ -2,4 +2,7 @@
 
 package proxy
 
-func corkSocket(uintptr, bool) {}
+import "syscall"
+
+// cork is for Linux.
+func cork(syscall.RawConn, bool) {}

@@ -84,7 +84,7 @@ func (w *h1Answer) begin(ended bool) {
 	if length == "" && ended && allowed && !head && h["Trailer"] == nil {
 		w.length, length = 0, "0"
 	}
-	w.close = h.Get("Connection") == "close" || w.conn.server.isDraining()
+	w.close = h.Get("Connection") == "close" || w.conn.server.draining.Load()
 
 	w.writeStatus(w.status)
 	if w.status == http.StatusNotModified {
@@ -143,9 +143,9 @@ func (w *h1Answer) writeBody(p []byte) (int, error) {
 	if len(p) <= tlsRecord {
 		return w.conn.writer.Write(p)
 	}
-	if socket, ok := w.conn.conn.NetConn().(corker); ok {
-		socket.cork(true)
-		defer socket.cork(false)
+	if socket := socketOf(w.conn.conn.NetConn()); socket != nil {
+		cork(socket, true)
+		defer cork(socket, false)
 	}
 	return w.conn.writer.Write(p)
 }

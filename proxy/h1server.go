@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,8 +32,8 @@ type h1Server struct {
 	conns   *gauge
 	writers sync.Pool // of *bufio.Writer, which connections have while they answer
 
+	draining atomic.Bool // set with mu held
 	mu       sync.Mutex
-	draining bool
 	waiting  map[*h1ServerConn]struct{} // for a request
 }
 
@@ -56,7 +57,7 @@ func (s *h1Server) serve(conn *interceptedConn) {
 
 	t := tls.Server(conn, s.tls)
 	_ = conn.SetDeadline(time.Now().Add(s.handshake))
-	if err := t.HandshakeContext(ctx); err != nil {
+	if err := t.Handshake(); err != nil { // which ends with ctx, for its connection does
 		s.refuseHandshake(conn, err)
 		return
 	}
@@ -67,8 +68,7 @@ func (s *h1Server) serve(conn *interceptedConn) {
 		return
 	}
 	c := &h1ServerConn{
-		server: s, conn: t, ctx: ctx, cancel: cancel, peer: conn.RemoteAddr().String(), state: conn.tls,
-		reader: bufio.NewReader(t),
+		server: s, conn: t, ctx: ctx, cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {
 		s.handOver(&replayConn{Conn: t, ahead: ahead}, uncut)
@@ -120,16 +120,10 @@ func (s *h1Server) giveBack(w *bufio.Writer) {
 // for one. After ctx it waits no longer.
 func (s *h1Server) shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.draining = true
+	s.draining.Store(true)
 	for c := range s.waiting {
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 	s.mu.Unlock()
 	return s.conns.wait(ctx)
-}
-
-func (s *h1Server) isDraining() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.draining
 }

@@ -30,7 +30,6 @@ type h1ServerConn struct {
 	ctx    context.Context // of all its requests, for they end with it
 	cancel context.CancelFunc
 	peer   string
-	state  *tls.ConnectionState
 	reader *bufio.Reader
 	writer *bufio.Writer // nil between requests
 	readBy time.Time     // the deadline that is in force, zero for none
@@ -80,7 +79,7 @@ func (c *h1ServerConn) await(most time.Duration) bool {
 		}
 	}
 	s.mu.Lock()
-	if s.draining {
+	if s.draining.Load() {
 		s.mu.Unlock()
 		return false
 	}
@@ -101,7 +100,7 @@ func (c *h1ServerConn) setReadBy(t time.Time) {
 // answer serves r, and reports whether another request may follow it.
 func (c *h1ServerConn) answer(r *http.Request) (another bool) {
 	r = r.WithContext(c.ctx)
-	r.RemoteAddr, r.TLS = c.peer, c.state
+	r.RemoteAddr = c.peer
 	var body *h1RequestBody
 	if r.ContentLength != 0 {
 		c.setReadBy(time.Time{})

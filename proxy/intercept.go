@@ -99,7 +99,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	x.path = rawPath(r)
 	defer p.end(x)
 	p.live.add(x)
-	if r.TLS == nil {
+	if r.TLS == nil { // over HTTP/1.1, see h1Server
 		r.TLS = conn.tls
 	}
 
