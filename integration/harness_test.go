@@ -45,8 +45,17 @@ var _ upstream = (*chatgpttest.Server)(nil)
 type fixtureConfig struct {
 	backend  chatgpttest.Config
 	yaml     string   // lines that the proxy's configuration has besides
+	scope    string   // of the proxy: wideScope by default, or defaultScope
 	upstream upstream // by default the backend
 }
+
+const (
+	// wideScope signs whatever a test asks for, whose point is another one.
+	wideScope = `scope: {allow: [all, {host: "*.chatgpt.com"}]}`
+	// defaultScope is what a configuration has that says nothing. Real clients are
+	// tested with it.
+	defaultScope = "# no scope"
+)
 
 // fixture is a backend, a log-in that it knows, and the configuration of a proxy
 // that signs for it.
@@ -81,6 +90,9 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	if c.upstream == nil {
 		c.upstream = backend
 	}
+	if c.scope == "" {
+		c.scope = wideScope
+	}
 	dir := t.TempDir()
 	f := &fixture{
 		backend:   backend,
@@ -109,7 +121,8 @@ upstream:
 other_hosts: refuse
 log: {level: debug, format: json}
 %[5]s
-`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.yaml))
+%[6]s
+`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.scope, c.yaml))
 	return f
 }
 
