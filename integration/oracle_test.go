@@ -16,7 +16,7 @@ import (
 // leaves the requests as they come.
 func TestCodexAsOracle(t *testing.T) {
 	t.Parallel()
-	const passThrough = `signer: {use: bearer, rules: [{path: "**", use: none}]}`
+	const passThrough = `signer: {use: bearer, rules: [{path: "**", use: client}]}`
 	for _, test := range []struct {
 		name, codex string
 		auth        func(*chatgpttest.Login) []byte
@@ -73,7 +73,7 @@ func TestCodexTakesExport(t *testing.T) {
 	t.Parallel()
 	f := newLoginFixture(t, fixtureConfig{
 		backend: chatgpttest.Config{Reply: codexReply, AssertionWithAccountID: true},
-		yaml:    `signer: {use: bearer, rules: [{path: "**", use: none}]}`,
+		yaml:    `signer: {use: bearer, rules: [{path: "**", use: client}]}`,
 	})
 	mustRun(t, baseEnv(t), agentproxy, "identity", "register", "--config", f.config)
 	home := t.TempDir()
