@@ -30,6 +30,8 @@ type refusal struct {
 	// closes has the client come back on another connection: nothing it sends on
 	// this one will be served.
 	closes bool
+	// challenge marks the answer to a client that has shown nothing yet.
+	challenge bool
 }
 
 // limitReached is the proxy error of a client that has too much of something.
