@@ -14,9 +14,14 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 )
 
 func main() {
+	if launch.IsInit(os.Args) {
+		os.Exit(launch.Init(os.Args))
+	}
 	// Whatever the command, it may come to hold a credential.
 	hideMemory()
 	// net/http logs there, word for word, what a server sends unasked on an idle
@@ -72,6 +77,7 @@ type command struct {
 	// The profile to act as, by its name or by the session label of a client.
 	profile, label string
 	notes          notes
+	said           said
 }
 
 // usageError is a mistake on the command line.
