@@ -43,6 +43,9 @@ with the same configuration, and that have it trust the proxy's CA.`,
 			if err != nil {
 				return err
 			}
+			for _, b := range a.config.bypasses() {
+				c.warn(b.String())
+			}
 			for _, v := range e.variables() {
 				fmt.Fprintln(c.stdout, format(v))
 			}
