@@ -14,14 +14,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 )
 
 func main() {
-	if launch.IsInit(os.Args) {
-		os.Exit(launch.Init(os.Args))
-	}
 	// Whatever the command, it may come to hold a credential.
 	hideMemory()
 	// net/http logs there, word for word, what a server sends unasked on an idle

@@ -24,18 +24,24 @@ const netListener = "127.0.0.1:8080"
 // exitGone is the exit code of a first process whose run is gone. Nobody sees it.
 const exitGone = 1
 
-// IsInit reports whether args, those of main, have this program be the first process
-// of a command's namespaces, whose work [Init] does.
-func IsInit(args []string) bool { return len(args) == 3 && args[1] == initName }
+// A program that is to be the first process of a command's namespaces becomes it
+// here: by the time that main begins, it would have initialised all that only a
+// proxy needs, for which the command would have to wait.
+func init() {
+	if len(os.Args) == 3 && os.Args[1] == initName {
+		os.Exit(runInit(os.Args[2]))
+	}
+}
 
-// Init is the first process of a command's namespaces: it covers what the command
+// runInit is the first process of a command's namespaces: it covers what the command
 // must not see, starts it in a user namespace below its own, in which nobody can
-// undo that, and ends with it and all that it has started. It returns the exit code.
-func Init(args []string) int {
+// undo that, and ends with it and all that it has started. The descriptor is its end
+// of the wire. It returns the exit code.
+func runInit(descriptor string) int {
 	// Filters, credentials and keyrings belong to a thread. The command is to have
 	// this one's.
 	runtime.LockOSThread()
-	fd, err := strconv.Atoi(args[2])
+	fd, err := strconv.Atoi(descriptor)
 	if err != nil {
 		return exitGone
 	}

@@ -18,12 +18,6 @@ const (
 
 var errOtherSystem = &Unsupported{"only Linux has the namespaces that this takes", "use a container, or another user"}
 
-// IsInit reports whether this program is the first process of namespaces: never.
-func IsInit([]string) bool { return false }
-
-// Init is never called.
-func Init([]string) int { return 2 }
-
 // Start returns [ErrUnsupported].
 func Start(Command, bool, func(Event)) (*Isolation, error) { return nil, errOtherSystem }
 
