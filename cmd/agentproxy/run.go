@@ -255,7 +255,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, home.Close()) }()
 	if r.isolation != nil {
 		err := r.runIsolated(ctx, home, listener.Addr().String(), token)
-		if r.mode != launch.Auto || !errors.Is(err, launch.ErrUnsupported) {
+		if !errors.Is(err, launch.ErrUnsupported) {
 			return r.notRun(err)
 		}
 		if err := r.isolationOr(err); err != nil {

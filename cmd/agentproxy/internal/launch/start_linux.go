@@ -28,6 +28,8 @@ type Isolation struct {
 	listener net.Listener
 	events   func(Event)
 	signals  chan os.Signal
+
+	foreground func() // gives the terminal back to the run's own group
 }
 
 // Event is something that happens to a command that its run may want to tell.
@@ -54,7 +56,7 @@ func Start(command Command, network bool, events func(Event)) (*Isolation, error
 	if err != nil {
 		return nil, startRefusal(err)
 	}
-	i := &Isolation{command: command, network: network, pids: procIsWhole(all), events: events, signals: make(chan os.Signal, 16)}
+	i := &Isolation{command: command, network: network, pids: procIsWhole(all), events: events, signals: make(chan os.Signal, 16), foreground: keepForeground()}
 	// Before anything is started, so that none is lost.
 	notifyForwarded(i.signals)
 	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
@@ -209,6 +211,7 @@ func startCause(f *failure) error {
 // [ExitError] unless it succeeded. All that it has started is gone then.
 func (i *Isolation) Wait() error {
 	defer signal.Stop(i.signals)
+	defer i.foreground()
 	reports := make(chan report)
 	go func() {
 		defer close(reports)
