@@ -17,8 +17,8 @@ if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
   echo "the engines' tests need these programs: ${missing[*]}; install them, or run make engines as root on Debian" >&2
   exit 1
 fi
-# What is started at boot is a link from here.
-enabled() { find /etc/systemd -type l | sort; }
+# What is started at boot is a link from one of these.
+enabled() { { find /etc/systemd /etc/rc?.d -type l 2>/dev/null || true; } | sort; }
 before=$(enabled)
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
