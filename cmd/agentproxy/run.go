@@ -105,7 +105,7 @@ func (c *command) run(ctx context.Context, flags runFlags, args []string) error 
 		return r.notRun(&launch.StartError{Err: lookPathError(args[0], err)})
 	}
 	if launch.IsCodex(args[0]) && launch.ChangesLogin(args) && !flags.keepHome {
-		return errors.New("Codex logs in and out outside of agentproxy run, which keeps the log-in from COMMAND: run it without agentproxy, in a shell of your own")
+		return errors.New("agentproxy run keeps the log-in from COMMAND, so Codex can neither log in nor out there: run codex login or logout without agentproxy run, in a shell of your own")
 	}
 	if config, err = c.chosen(config); err != nil {
 		return err
