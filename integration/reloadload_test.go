@@ -168,7 +168,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	if schemes[string(chatgpttest.SchemeBearer)] == 0 || schemes[string(chatgpttest.SchemeAgentAssertion)] == 0 {
 		t.Error("the signer was not changed")
 	}
-	p.returnsTo(t, before, held{descriptors: 10, goroutines: 6, kilobytes: 40 << 10}, 20*time.Second)
+	p.returnsTo(t, before, held{descriptors: 10, goroutines: 6, kilobytes: 40 << 10}, time.Minute)
 }
 
 // streamEvery reads a stream of n events that are an interval apart, and counts
