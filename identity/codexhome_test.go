@@ -225,7 +225,7 @@ func TestLoadConcurrently(t *testing.T) {
 	var whole sync.Mutex // held while the file is not
 	h.wait = func(context.Context, time.Duration) error {
 		whole.Lock()
-		whole.Unlock() //nolint:staticcheck // it is whole again
+		defer whole.Unlock()
 		return nil
 	}
 	stop := make(chan struct{})
