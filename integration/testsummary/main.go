@@ -5,7 +5,7 @@
 //
 // The targets of an argument run at once, those of the next one when they have
 // succeeded. Targets that test run go test $(JSON), which testsummary sets to
-// -json. What a failed test wrote is shown in full, of passed ones only their
+// -json. One that tests nothing and fails stops those beside it. What a failed test wrote is shown in full, of passed ones only their
 // packages. Before the last line is what took longest.
 //
 // The exit code is 0 if every target succeeded, tests ran, and none failed.
@@ -14,6 +14,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,11 +52,17 @@ func makeTarget(ctx context.Context, target string) *exec.Cmd {
 func run(ctx context.Context, out io.Writer, groups []string, command func(context.Context, string) *exec.Cmd) bool {
 	t := newTally(out)
 	for _, group := range groups {
+		groupCtx, stop := context.WithCancelCause(ctx)
 		var steps sync.WaitGroup
 		for _, target := range strings.Fields(group) {
-			steps.Go(func() { t.step(ctx, target, command(ctx, target)) })
+			steps.Go(func() {
+				if broken := t.step(groupCtx, target, command(groupCtx, target)); broken {
+					stop(errStopped)
+				}
+			})
 		}
 		steps.Wait()
+		stop(nil)
 		if t.failed > 0 {
 			break
 		}
@@ -63,8 +70,12 @@ func run(ctx context.Context, out io.Writer, groups []string, command func(conte
 	return t.finish()
 }
 
-// step runs the command of a target and counts the tests that it reports.
-func (t *tally) step(ctx context.Context, target string, cmd *exec.Cmd) {
+// errStopped is why a step ends that runs beside one that failed.
+var errStopped = errors.New("stopped")
+
+// step runs the command of a target and counts the tests that it reports. It
+// reports whether it failed without having tested anything.
+func (t *tally) step(ctx context.Context, target string, cmd *exec.Cmd) (broken bool) {
 	begin := time.Now()
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
@@ -92,6 +103,7 @@ func (t *tally) step(ctx context.Context, target string, cmd *exec.Cmd) {
 	}
 	problem := ""
 	switch {
+	case context.Cause(ctx) == errStopped:
 	case ctx.Err() != nil:
 		problem = "interrupted"
 	case err != nil && events.failed == 0:
@@ -106,4 +118,5 @@ func (t *tally) step(ctx context.Context, target string, cmd *exec.Cmd) {
 		t.failed++
 		fmt.Fprintf(t.out, "FAIL make %s: %s\n", target, problem)
 	}
+	return problem != "" && !events.seen
 }

@@ -232,7 +232,9 @@ func (t *tally) finish() bool {
 		for _, l := range longest.timings[:min(longest.most, len(longest.timings))] {
 			list = append(list, fmt.Sprintf("%s %s", l.name, round(l.took)))
 		}
-		fmt.Fprintf(t.out, "%s%s\n", longest.what, strings.Join(list, ", "))
+		if len(list) > 0 {
+			fmt.Fprintf(t.out, "%s%s\n", longest.what, strings.Join(list, ", "))
+		}
 	}
 	fmt.Fprintf(t.out, "%d passed, %d failed", t.passed, t.failed)
 	if t.skipped > 0 {
