@@ -117,6 +117,7 @@ func TestRun(t *testing.T) {
 		"one without":       {[]string{"good", "none"}, goTest, "4 passed, 1 failed", []string{"no test ran"}, nil},
 		"no tests at all":   {[]string{"true"}, shell, "0 passed, 1 failed", []string{"FAIL no test ran"}, nil},
 		"lint":              {[]string{"true echo_not_formatted;exit_1", "echo_never"}, shell, "0 passed, 1 failed", []string{"not formatted\n", "FAIL make echo_not_formatted;exit_1: exit status 1"}, []string{"never\n"}},
+		"downloads":         {[]string{"echo_go:_downloading_x;echo_go:_other"}, shell, "0 passed, 1 failed", []string{"go: other\n"}, []string{"downloading x\n"}},
 		"lint beside":       {[]string{"exec_sleep_1000 exit_1"}, shell, "0 passed, 1 failed", []string{"FAIL make exit_1: exit status 1"}, []string{"FAIL make exec"}},
 		"no such program":   {[]string{"/nonexistent"}, shell, "0 passed, 1 failed", []string{"not found"}, nil},
 		"no newline":        {[]string{`printf_{x`}, shell, "0 passed, 1 failed", []string{"{x\n"}, nil},

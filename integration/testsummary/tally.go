@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -73,9 +74,10 @@ func newStream(t *tally) *stream {
 	return &stream{tally: t, running: make(map[string]*packageRun), builds: make(map[string]string)}
 }
 
-// line takes note of an event, and passes on what is none.
+// line takes note of an event, and passes on what is none. What the go command
+// downloads is nobody's concern: there are hundreds.
 func (s *stream) line(raw []byte) {
-	if len(raw) == 0 {
+	if len(raw) == 0 || bytes.HasPrefix(raw, []byte("go: downloading ")) {
 		return
 	}
 	s.mu.Lock()
