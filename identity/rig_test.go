@@ -115,7 +115,9 @@ func (r *rig) agent(edit ...func(*identity.AgentConfig)) *identity.Agent {
 		Backend: identity.NewBackend(identity.BackendConfig{
 			BaseURL: baseURL, Transport: r.server.Client().Transport, Clock: clock,
 			ABOM: identity.NewABOM("1.0", "cli", runtime.GOOS),
+			Wait: func(ctx context.Context, d time.Duration) error { r.advance(d); return ctx.Err() },
 		}),
+		Protocol: identity.ProtocolBackend,
 		Register: true,
 		Clock:    clock,
 		Notify:   r.notify,
