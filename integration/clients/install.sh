@@ -11,6 +11,9 @@ needed+=(certutil=libnss3-tools update-ca-certificates=ca-certificates unshare=u
 needed+=(promtool=prometheus chromium=chromium)
 # of gateways
 needed+=(nginx=nginx-light)
+# of agentproxy run: a terminal, a Secret Service on a bus of its own, a sandbox
+needed+=(tmux=tmux dbus-daemon=dbus-daemon dbus-run-session=dbus-daemon gnome-keyring-daemon=gnome-keyring secret-tool=libsecret-tools
+  bwrap=bubblewrap setpriv=util-linux)
 
 missing=()
 for entry in "${needed[@]}"; do
