@@ -87,7 +87,7 @@ func (s *Server) issue(l *Login) Tokens {
 		}),
 		RefreshToken: "rt_" + rand.Text(),
 	}
-	s.state.access[t.AccessToken] = &accessToken{login: l, expires: now.Add(access)}
+	s.state.access[t.AccessToken] = &accessToken{account: l.Account, expires: now.Add(access)}
 	s.state.refresh[t.RefreshToken] = &refreshToken{login: l}
 	l.current = t
 	return t

@@ -33,7 +33,7 @@ type authRule int
 const (
 	authRequired     authRule = iota
 	authInference             // the same, and assertions are always taken
-	authBearer                // only a person may ask, for a biscuit
+	authBearer                // only a person may ask, and need not say X-OpenAI-Fedramp
 	authAccounts              // only a person may ask, to register an agent
 	authRegistration          // the handler verifies it
 	authPublic                // no credential is looked at
@@ -141,10 +141,10 @@ func (s *Server) verifyBearer(token string, now time.Time) (AuthResult, *refusal
 	if t == nil {
 		return res, &refusal{http.StatusUnauthorized, "token_invalidated", "the access token is not known"}
 	}
-	if !now.Before(t.expires) {
+	if !t.expires.IsZero() && !now.Before(t.expires) {
 		return res, &refusal{http.StatusUnauthorized, "token_expired", "the access token expired at " + t.expires.UTC().Format(time.RFC3339)}
 	}
-	res.WorkspaceID, res.UserID = t.login.WorkspaceID, t.login.UserID
+	res.WorkspaceID, res.UserID = t.account.WorkspaceID, t.account.UserID
 	return res, nil
 }
 

@@ -46,8 +46,8 @@ func newState(c Config) state {
 type accountKey struct{ workspace, user string }
 
 type accessToken struct {
-	login   *Login
-	expires time.Time
+	account Account
+	expires time.Time // zero: never
 }
 
 type agent struct {
