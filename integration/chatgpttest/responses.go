@@ -24,7 +24,7 @@ const (
 type event map[string]any
 
 // serveResponses answers POST codex/responses with server-sent events.
-func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, _ *exchange) {
+func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, x *exchange) {
 	body, err := decodedBody(r)
 	if err == nil {
 		err = checkResponsesRequest(body)
@@ -34,6 +34,7 @@ func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, _ *excha
 		return
 	}
 	s.countResponse()
+	writeLimits(w.Header(), x.now)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
 	rc := http.NewResponseController(w)
@@ -51,6 +52,7 @@ func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, _ *excha
 // serveResponsesWebSocket answers codex/responses as a WebSocket: any number of
 // response.create messages, each answered with the events that SSE would carry.
 func (s *Server) serveResponsesWebSocket(w http.ResponseWriter, r *http.Request, x *exchange) {
+	writeLimits(w.Header(), x.now)
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // a stand-in has no origin to protect
 		CompressionMode:    websocket.CompressionContextTakeover,

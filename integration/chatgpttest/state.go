@@ -16,6 +16,10 @@ type state struct {
 	biscuits map[string]*biscuit
 	faults   []*injected
 	files    map[string]*file
+	missing  map[Generation]int // the status with which endpoints are not there
+	unwanted []string           // credentials where Codex sends none
+
+	inferenceOnly bool // assertions are for codex/responses alone
 
 	lifetime   time.Duration
 	signingKey *rsa.PrivateKey
@@ -32,6 +36,7 @@ func newState(c Config) state {
 		agents:     make(map[string]*agent),
 		biscuits:   make(map[string]*biscuit),
 		files:      make(map[string]*file),
+		missing:    make(map[Generation]int),
 		lifetime:   c.TokenLifetime,
 		signingKey: c.SigningKey,
 		reply:      c.Reply,
@@ -41,8 +46,8 @@ func newState(c Config) state {
 type accountKey struct{ workspace, user string }
 
 type accessToken struct {
-	login   *Login
-	expires time.Time
+	account Account
+	expires time.Time // zero: never
 }
 
 type agent struct {
@@ -50,6 +55,8 @@ type agent struct {
 	account Account
 	tasks   map[string]bool
 	jwt     bool // came as a JWT: tasks need no biscuit
+
+	generation Generation // guarded by Server.mu
 }
 
 // A biscuit vouches for one kind of call of one account.
