@@ -1,7 +1,6 @@
 package identity_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -113,34 +112,45 @@ func TestProtocolsComeAndGo(t *testing.T) {
 			a := r.agent(auto)
 			stop := r.gone(status, accountsAPI)
 			first := r.session(a, "")
-			wants := func(want identity.Protocol, agents ...*identity.Agent) {
+			serves := func(agents ...*identity.Agent) {
 				t.Helper()
 				for i, a := range agents {
-					s := r.session(a, fmt.Sprint("label-", status, want, i, r.now()))
-					if s.Identity.AgentRuntimeID != first.Identity.AgentRuntimeID || s.Identity.Protocol != want || r.accepts(s) != 200 {
-						t.Errorf("agent %q of %q, want %q of %q", s.Identity.AgentRuntimeID, s.Identity.Protocol, first.Identity.AgentRuntimeID, want)
+					s := r.session(a, fmt.Sprint("label-", i, r.now()))
+					if s.Identity.AgentRuntimeID != first.Identity.AgentRuntimeID || r.accepts(s) != 200 {
+						t.Errorf("agent %q, want %q", s.Identity.AgentRuntimeID, first.Identity.AgentRuntimeID)
 					}
-					if a.AssertsAll(t.Context()) != (want == identity.ProtocolBackend) {
-						t.Errorf("AssertsAll = %v with %q", a.AssertsAll(t.Context()), want)
+					if s.Identity.Protocol != identity.ProtocolBackend || !a.AssertsAll(t.Context()) {
+						t.Errorf("it is of %q", s.Identity.Protocol)
 					}
 				}
-				if record := r.record(); record.Protocol != want {
-					t.Errorf("the record is of %q, want %q", record.Protocol, want)
+			}
+			// asked is how often the accounts service was, and the backend.
+			asked := func(accounts, backend int) {
+				t.Helper()
+				if a, b := r.server.Count(accountsAPI), r.server.Count(backendAPI); a != accounts || b != backend {
+					t.Errorf("the accounts service was asked %d times, the backend %d times; want %d and %d", a, b, accounts, backend)
 				}
+				r.server.ResetRequests()
 			}
-			wants(identity.ProtocolBackend, a, r.agent(auto))
-			if n := r.server.Count(accountsAPI); n != 1 {
-				t.Errorf("accounts was asked %d times, want once", n)
-			}
+			asked(1, 2)
+			serves(a, r.agent(auto))
+			asked(0, 2)
 			stop()
-			wants(identity.ProtocolBackend, a, r.agent(auto)) // what answers is kept
+			serves(a, r.agent(auto)) // what answers is kept to
+			asked(0, 2)
 
 			stop = r.gone(status, backendAPI, biscuitAPI)
-			wants(identity.ProtocolAccounts, a, r.agent(auto))
+			serves(a, r.agent(auto))
+			asked(2, 0) // for want of biscuits
+			serves(a)
+			asked(1, 0)
 			stop()
 			defer r.gone(status, accountsAPI)()
-			wants(identity.ProtocolBackend, a, r.agent(auto))
-
+			serves(a, r.agent(auto))
+			asked(1, 2)
+			if record := r.record(); record.Protocol != identity.ProtocolBackend {
+				t.Errorf("the record is of %q", record.Protocol)
+			}
 			if n := r.server.Stats().AgentRegistrations; n != 1 || len(r.aside()) != 0 {
 				t.Errorf("%d registrations, set aside: %q", n, r.aside())
 			}
@@ -214,11 +224,7 @@ func TestGenerationOfCodexsIdentity(t *testing.T) {
 		t.Run(test.shape, func(t *testing.T) {
 			r := newRig(t)
 			l := r.server.Login(chatgpttest.Account{})
-			raw := l.AuthJSONWithIdentity(strings.Replace(test.shape, "N", "C", 1))
-			if test.shape == "N" {
-				raw = withoutFields(t, raw, "workspace_id", "registered_at", "background_task_id")
-			}
-			r.write(raw)
+			r.write(l.AuthJSONWithIdentity(test.shape))
 			s := r.session(r.agent(auto, func(c *identity.AgentConfig) { c.Store = nil }), "label")
 			if s.Identity.AgentRuntimeID != l.Identity().RuntimeID || s.Identity.Protocol != test.want || r.accepts(s) != 200 {
 				t.Errorf("signs as %q of %q", s.Identity.AgentRuntimeID, s.Identity.Protocol)
@@ -229,23 +235,6 @@ func TestGenerationOfCodexsIdentity(t *testing.T) {
 			}
 		})
 	}
-}
-
-// withoutFields removes fields from the agent identity of an auth.json.
-func withoutFields(t *testing.T, raw []byte, names ...string) []byte {
-	t.Helper()
-	var auth map[string]any
-	if err := json.Unmarshal(raw, &auth); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		delete(auth["agent_identity"].(map[string]any), name)
-	}
-	raw, err := json.Marshal(auth)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
 }
 
 // TestAssertsAll tells which log-ins have tokens for what is not inference.

@@ -235,7 +235,7 @@ func (a *Agent) Session(ctx context.Context, label string) (Session, error) {
 		if err != nil {
 			return Session{}, err
 		}
-		return Session{Identity: a.asAnswered(id), Task: task, ClockOffset: a.config.Clock.Offset()}, nil
+		return Session{Identity: id, Task: task, ClockOffset: a.config.Clock.Offset()}, nil
 	}
 }
 

@@ -148,7 +148,7 @@ func (a *Agent) use(ctx context.Context, name string, record *Record, account Ac
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	a.mu.Lock()
-	unusable, answered := a.unusable[record.AgentRuntimeID], a.answered[record.AgentRuntimeID]
+	unusable := a.unusable[record.AgentRuntimeID]
 	a.mu.Unlock()
 	if unusable {
 		return nil, fmt.Errorf("%s: agent identity %q: %w", name, record.AgentRuntimeID, errUnknownAgent)
@@ -157,12 +157,6 @@ func (a *Agent) use(ctx context.Context, name string, record *Record, account Ac
 		if err := a.verify(ctx, record); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-	}
-	switch {
-	case a.config.Protocol != ProtocolAuto:
-		id.Protocol = a.config.Protocol
-	case answered != "":
-		id.Protocol = answered
 	}
 	return id, nil
 }

@@ -103,7 +103,7 @@ func (a *Agent) registerNew(ctx context.Context) (*Identity, error) {
 }
 
 func (a *Agent) registerOnce(ctx context.Context) (*Identity, error) {
-	record, id, err := a.newIdentity(ctx, a.config.Protocol.order(a.answeredBy("")))
+	record, id, err := a.newIdentity(ctx, a.agentProtocols())
 	if err != nil {
 		return nil, err
 	}

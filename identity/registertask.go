@@ -145,15 +145,15 @@ func (a *Agent) registerTask(ctx context.Context, id *Identity, label string) (T
 	return Task{}, errReplaced
 }
 
-// registerTaskOf registers a task of id by the protocol that the identity is of.
-// Where that has no such endpoint, or does not know the agent, the other one may.
-// The error is that of the identity's own protocol.
+// registerTaskOf registers a task of id by the likeliest protocol. Where that has no
+// such endpoint, or does not know the agent, the other one may. The status of the
+// error is what the likeliest one answered.
 func (a *Agent) registerTaskOf(ctx context.Context, id *Identity) (Task, error) {
 	var failure error
-	for _, p := range a.config.Protocol.order(a.asAnswered(id).Protocol) {
+	for _, p := range a.taskProtocols(id) {
 		task, err := a.registerTaskBy(ctx, p, id)
 		if err == nil {
-			a.rememberTask(ctx, id, p)
+			a.remember(id.AgentRuntimeID, p)
 			return task, nil
 		}
 		if failure = alsoTried(failure, err); !isMissing(err) {

@@ -34,11 +34,12 @@ func (a *Agent) replaceUnknown(ctx context.Context, id *Identity, label string, 
 		return cause
 	}
 	a.replacements.count(now)
-	record, next, err := a.newIdentity(ctx, []Protocol{id.Protocol})
+	p := a.taskProtocols(id)[0]
+	record, next, err := a.newIdentity(ctx, []Protocol{p})
 	if err != nil {
 		return fmt.Errorf("%w; no other agent: %w", cause, err)
 	}
-	task, err := a.registerTaskBy(ctx, id.Protocol, next)
+	task, err := a.registerTaskBy(ctx, p, next)
 	if err != nil {
 		return fmt.Errorf("%w; another agent fares no better: %w", cause, err)
 	}

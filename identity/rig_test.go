@@ -163,6 +163,9 @@ func (r *rig) accepts(s identity.Session) int {
 	}
 	request := newRequest(r.t, "/wham/settings/user")
 	request.Header.Set("Authorization", assertion.Header())
+	if s.Identity.Protocol == identity.ProtocolAccounts {
+		request.Header.Set("ChatGPT-Account-ID", s.Identity.Account.WorkspaceID)
+	}
 	if s.Identity.Account.FedRAMP {
 		request.Header.Set("X-OpenAI-Fedramp", "true")
 	}
