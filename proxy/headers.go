@@ -25,7 +25,7 @@ func authorize(h http.Header, auth *signer.Authorization) {
 	delete(h, headerAccountID)
 	delete(h, headerFedRAMP)
 	h[headerAuthorization] = []string{auth.Value.Reveal()}
-	if auth.AccountID != "" && auth.Scheme != signer.SchemeAssertion {
+	if auth.AccountID != "" {
 		h[headerAccountID] = []string{auth.AccountID}
 	}
 	if auth.FedRAMP {

@@ -45,8 +45,8 @@ type Authorization struct {
 	Value identity.Secret
 	// Scheme is the kind of credential in Value.
 	Scheme Scheme
-	// AccountID is the value of ChatGPT-Account-ID, "" for none. It is never
-	// set together with SchemeAssertion, whose envelope implies the account.
+	// AccountID is the value of ChatGPT-Account-ID, "" for none. Beside an
+	// assertion it is set for identities of the second generation alone.
 	AccountID string
 	// FedRAMP asks for X-OpenAI-Fedramp: true.
 	FedRAMP bool
