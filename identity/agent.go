@@ -201,6 +201,12 @@ func (a *Agent) Task(ctx context.Context, label string) (Task, bool) {
 	return task, ok
 }
 
+// TaskRegistered returns when the task that is remembered for a label was
+// registered, zero if it is another one.
+func (a *Agent) TaskRegistered(label string, task Task) time.Time {
+	return a.tasks.registeredAt(task, label)
+}
+
 // RenewToken returns the access token to use after the backend has refused one.
 func (a *Agent) RenewToken(ctx context.Context, refused Secret) (AccessToken, error) {
 	view, err := a.tokens.rejected(ctx, refused)

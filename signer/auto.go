@@ -7,6 +7,10 @@ import "context"
 type Auto struct {
 	First    Signer
 	Fallback Signer // nil: refuse
+	// Account signs the requests of [KindAccount], unless AssertsAll reports that
+	// First signs them too. nil: First does.
+	Account    Signer
+	AssertsAll func(context.Context) bool
 }
 
 var _ Renewer = Auto{}
@@ -14,6 +18,9 @@ var _ Renewer = Auto{}
 // Sign implements [Signer]. If neither can sign, the error is First's, for it
 // names what was wanted, with Fallback's reason behind it.
 func (a Auto) Sign(ctx context.Context, r Request) (*Authorization, error) {
+	if r.Kind == KindAccount && a.Account != nil && !a.AssertsAll(ctx) {
+		return a.Account.Sign(ctx, r)
+	}
 	auth, err := a.First.Sign(ctx, r)
 	if err == nil || a.Fallback == nil {
 		return auth, err
@@ -29,18 +36,17 @@ func (a Auto) Sign(ctx context.Context, r Request) (*Authorization, error) {
 	return nil, &Error{Code: code, Message: err.Error() + "; nor with a Bearer token: " + fallbackErr.Error(), Err: err}
 }
 
-// Renew implements [Renewer], with the signer that has made what was refused,
-// and with Fallback where First has nothing else to offer.
+// Renew implements [Renewer], with a signer of the kind that has made what was
+// refused. A server that refuses an assertion is not given the log-in's token
+// instead.
 func (a Auto) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
-	if refused.Scheme != SchemeAssertion {
-		if a.Fallback == nil {
-			return nil, errNotRenewable
-		}
+	switch {
+	case refused.Scheme == SchemeAssertion:
+		return renew(ctx, a.First, r, refused)
+	case a.Fallback != nil:
 		return renew(ctx, a.Fallback, r, refused)
+	case a.Account != nil:
+		return renew(ctx, a.Account, r, refused)
 	}
-	auth, err := renew(ctx, a.First, r, refused)
-	if err != nil && a.Fallback != nil {
-		return a.Fallback.Sign(ctx, r)
-	}
-	return auth, err
+	return nil, errNotRenewable
 }

@@ -9,6 +9,7 @@ package signer
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -60,8 +61,16 @@ type Authorization struct {
 	// configuration: agent-assertion, bearer, command, token or none.
 	Signer string
 
-	task   identity.Task
-	offset time.Duration // of the clock that an assertion was made by
+	task     identity.Task
+	offset   time.Duration // of the clock that an assertion was made by
+	accepted *atomic.Int64 // when a server last took one for the task, in seconds since 1970
+}
+
+// Accepted notes that a server has taken the credential.
+func (a *Authorization) Accepted(at time.Time) {
+	if a.accepted != nil {
+		a.accepted.Store(at.Unix())
+	}
 }
 
 // Signer authorises requests. Implementations are safe for concurrent use and

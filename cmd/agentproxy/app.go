@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -175,7 +176,7 @@ func isTerminal(w any) bool {
 
 // probe is the request by which is seen whether the proxy can sign.
 func (a *app) probe() signer.Request {
-	return signer.Request{Host: "chatgpt.com", Path: "/backend-api/codex/responses"}
+	return signer.Request{Host: "chatgpt.com", Method: http.MethodPost, Path: "/backend-api/codex/responses", Kind: signer.KindInference}
 }
 
 // ready says what kind of credential a request would get now, or why it would

@@ -261,7 +261,7 @@ func (k *checker) checkSignedRequest(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 3*checkTimeout)
 	defer cancel()
 	target := k.baseURL().JoinPath("codex", "models")
-	request := signer.Request{Host: target.Hostname(), Path: target.EscapedPath()}
+	request := signer.Request{Host: target.Hostname(), Method: http.MethodGet, Path: target.EscapedPath(), Kind: signer.KindAccount}
 	target.RawQuery = "client_version=0.0.0"
 	auth, err := k.app.signer.Sign(ctx, request)
 	if err != nil {
