@@ -61,6 +61,8 @@ type AgentConfig struct {
 	Store Store
 	// Backend is asked for what is missing. nil: nothing is asked for.
 	Backend *Backend
+	// Protocol is how agents and tasks are registered. "": [ProtocolAuto].
+	Protocol Protocol
 	// Register allows to register an identity, unless Store is read-only, and tasks.
 	Register bool
 	// Clock tells the time. nil: that of Backend, else this machine's.
@@ -95,7 +97,10 @@ type Agent struct {
 	stored   heldRecord
 	unsaved  *Record         // registered, but the store could not take it
 	unusable map[string]bool // runtime ids that the backend does not know
-	verified Secret          // the JWT that was
+	// answered is the protocol that was answered last for a runtime id; "" is for
+	// agents that are to be registered.
+	answered map[string]Protocol
+	verified Secret // the JWT that was
 }
 
 // heldIdentity is the identity that was found for one version of the log-in and
@@ -124,6 +129,7 @@ func NewAgent(config AgentConfig) *Agent {
 	if config.Notify == nil {
 		config.Notify = func(Event) {}
 	}
+	config.Protocol = cmp.Or(config.Protocol, ProtocolAuto)
 	inState := func(name string) string {
 		if config.StateDir == "" {
 			return ""
@@ -139,6 +145,7 @@ func NewAgent(config AgentConfig) *Agent {
 		tasks:    newTasks(inState("tasks.json"), config.Clock.Now),
 		pace:     newPace(maxRegistrations),
 		unusable: make(map[string]bool),
+		answered: make(map[string]Protocol),
 	}
 }
 

@@ -157,7 +157,6 @@ func (a *Agent) use(ctx context.Context, name string, record *Record, account Ac
 		if err := a.verify(ctx, record); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		id.jwt = true
 	}
 	return id, nil
 }

@@ -16,11 +16,13 @@ const (
 	OperationRegisterTask  Operation = "register_task"  // [Backend.RegisterTask]
 	OperationRefresh       Operation = "refresh"        // of the access token
 	OperationKeySet        Operation = "key_set"        // that signs identities which are JWTs
+	OperationRevoke        Operation = "revoke"         // [Backend.Revoke]
+	OperationWhoami        Operation = "whoami"         // of a workspace's access token
 )
 
 // Operations returns all operations.
 func Operations() []Operation {
-	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet}
+	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet, OperationRevoke, OperationWhoami}
 }
 
 // Result is what came of an [Operation], in one word.

@@ -7,7 +7,7 @@ import (
 
 const isWindows = runtime.GOOS == "windows"
 
-// storedRecord is shape C, the one that every version of Codex reads.
+// storedRecord is shape C, with the protocol for agentproxy alone.
 type storedRecord struct {
 	WorkspaceID      string `json:"workspace_id"`
 	ChatGPTUserID    string `json:"chatgpt_user_id,omitempty"`
@@ -21,6 +21,8 @@ type storedRecord struct {
 	PlanType  string `json:"plan_type"`
 	FedRAMP   bool   `json:"chatgpt_account_is_fedramp"`
 	TaskID    string `json:"task_id,omitempty"`
+
+	Protocol Protocol `json:"protocol,omitempty"`
 }
 
 // MarshalShapeC returns r as JSON in shape C, private key included. task is the
@@ -34,6 +36,7 @@ func (r *Record) MarshalShapeC(task string) []byte {
 		AgentRuntimeID: r.AgentRuntimeID, AgentPrivateKey: r.PrivateKey.Reveal(),
 		RegisteredAt: r.RegisteredAt, BackgroundTaskID: task,
 		AccountID: r.WorkspaceID, Email: r.Email, PlanType: r.PlanType, FedRAMP: r.FedRAMP, TaskID: task,
+		Protocol: r.Protocol,
 	}, "", "  ")
 	if err != nil {
 		panic(err) // strings and a bool cannot fail to encode

@@ -14,7 +14,7 @@ type Verdict string
 const (
 	VerdictSign   Verdict = "sign"   // sent on with a credential of ours
 	VerdictGrant  Verdict = "grant"  // not sent by the proxy: a gateway was given a credential for it
-	VerdictPass   Verdict = "pass"   // to an intercepted host, sent on as it came
+	VerdictPass   Verdict = "pass"   // to an intercepted host, sent on without a credential of ours
 	VerdictResend Verdict = "resend" // sent again with another credential, after a 401
 	VerdictPlain  Verdict = "plain"  // http:// to another host, sent on as it came
 	VerdictTunnel Verdict = "tunnel" // CONNECT to another host, passed on unseen
@@ -88,7 +88,7 @@ func (x *exchange) refuseWith(r *refusal) {
 // by authorising it.
 func (x *exchange) verdictOn(auth *signer.Authorization) Verdict {
 	switch {
-	case auth.Keep:
+	case auth.Value == "":
 		return VerdictPass
 	case x.kind == KindAsk:
 		return VerdictGrant

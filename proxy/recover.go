@@ -33,7 +33,7 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	if x.kind != KindRequest {
 		return next.RoundTrip(r)
 	}
-	if renewer == nil || x.auth.Keep {
+	if renewer == nil || x.auth.Value == "" {
 		return x.observed(next.RoundTrip(r))
 	}
 	body := holdBody(r, x.policy.RetryBodyLimit)

@@ -141,6 +141,9 @@ func (s *AgentAssertion) assert(session identity.Session) (*Authorization, error
 		task:    session.Task,
 		offset:  session.ClockOffset,
 	}
+	if session.Identity.Protocol == identity.ProtocolAccounts {
+		auth.AccountID = session.Identity.Account.WorkspaceID
+	}
 	if len(s.recent) >= maxRecent {
 		clear(s.recent)
 	}

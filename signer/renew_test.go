@@ -168,7 +168,7 @@ func TestRenewGoesToWhomSigned(t *testing.T) {
 	next := renewing{fixed{auth: &Authorization{Value: "next"}}}
 	bearer := renewing{fixed{auth: &Authorization{Value: "bearer"}}}
 	bootstrap := Bootstrap{Bearer: bearer, Next: next}
-	rules := Rules{Rules: []Rule{{host: "chatgpt.com", signer: bootstrap}}, Default: named("default")}
+	rules := Rules{Rules: []Rule{{matcher{host: hostPattern{name: "chatgpt.com"}}, bootstrap}}, Default: named("default")}
 	biscuit := Request{Host: "chatgpt.com", Path: "/backend-api/authenticate_app_v2"}
 	if auth := mustRenew(t, rules, biscuit, bearer.auth); auth.Value != "bearer" {
 		t.Errorf("the biscuit's request was renewed with %q", auth.Value.Reveal())

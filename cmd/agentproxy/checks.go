@@ -297,7 +297,7 @@ func headerOf(auth *signer.Authorization) http.Header {
 
 // authorizationHeaders are the headers that an authorisation puts on a request.
 func authorizationHeaders(auth *signer.Authorization) []variable {
-	if auth.Keep {
+	if auth.Value == "" {
 		return nil
 	}
 	headers := []variable{{"Authorization", auth.Value.Reveal()}}

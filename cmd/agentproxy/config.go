@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -38,6 +39,7 @@ type config struct {
 	adminEntrance entrance
 	authzEntrance entrance
 	upstream      proxy.UpstreamConfig
+	overrides     identity.Overrides
 	profiles      []profile
 
 	// In the configuration of a profile: its name, and identity.codex_home of
@@ -60,6 +62,7 @@ type identityConfig struct {
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
 	Register    bool   `yaml:"register"`
+	Protocol    string `yaml:"protocol"`
 }
 
 // The values of identity.store.
@@ -133,7 +136,7 @@ func defaultConfig() *config {
 			BaseURL: "https://chatgpt.com/backend-api",
 			Hosts:   []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com"},
 		},
-		Identity:   identityConfig{Store: storeState, Register: true},
+		Identity:   identityConfig{Store: storeState, Register: true, Protocol: string(identity.ProtocolAuto)},
 		Signer:     signerConfig{Default: signerRule{Use: useAuto, OnFailure: "bearer"}},
 		OtherHosts: otherHosts{word: "tunnel"},
 		OtherPorts: []string{"80", "443"},

@@ -33,6 +33,7 @@ type profileIdentity struct {
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
 	Register    *bool  `yaml:"register"`
+	Protocol    string `yaml:"protocol"`
 }
 
 type profileLimits struct {
@@ -137,6 +138,7 @@ func (c *config) with(p profileConfig) *config {
 		File:        cmp.Or(id.File, c.Identity.File),
 		WorkspaceID: cmp.Or(id.WorkspaceID, c.Identity.WorkspaceID),
 		Register:    c.Identity.Register,
+		Protocol:    cmp.Or(id.Protocol, c.Identity.Protocol),
 	}
 	if id.Register != nil {
 		n.Identity.Register = *id.Register

@@ -36,6 +36,9 @@ hold a credential: an assertion is good for minutes, a token for days.`,
 			if auth.Keep {
 				return fmt.Errorf("requests for %s%s are left as they come", request.Host, request.Path)
 			}
+			if auth.Value == "" {
+				return fmt.Errorf("requests for %s%s get no credential", request.Host, request.Path)
+			}
 			for _, h := range authorizationHeaders(auth) {
 				fmt.Fprintf(c.stdout, "%s: %s\n", h.name, h.value)
 			}

@@ -61,6 +61,14 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 	if c.Identity.Store != storeState && c.Identity.Store != storeKeyring {
 		return "identity.store", fmt.Errorf("%q is neither state nor keyring", c.Identity.Store)
 	}
+	switch identity.Protocol(c.Identity.Protocol) {
+	case identity.ProtocolAuto, identity.ProtocolAccounts, identity.ProtocolBackend:
+	default:
+		return "identity.protocol", fmt.Errorf("%q is none of auto, accounts, backend", c.Identity.Protocol)
+	}
+	if c.overrides, err = identity.OverridesFrom(env.get); err != nil {
+		return "identity", err
+	}
 	if c.Identity.File != "" && c.Identity.Store == storeKeyring {
 		return "identity.file", errors.New("identity.store is keyring, which would not be used; keep one of them")
 	}
