@@ -11,8 +11,9 @@ import (
 const (
 	SchemeAgentAssertion = "AgentAssertion"
 	SchemeBearer         = "Bearer"
-	SchemeBiscuit        = "Biscuit"   // a registration, vouched for by a human biscuit
-	SchemeSignature      = "Signature" // a task registration that needs no biscuit
+	SchemeBiscuit        = "Biscuit"       // a registration, vouched for by a human biscuit
+	SchemeSignature      = "Signature"     // a task registration that needs no biscuit
+	SchemeRemoteControl  = "RemoteControl" // a Bearer token that remote control gave out
 )
 
 // An AuthResult says what the server made of a request's credential.

@@ -33,12 +33,16 @@ func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, x *excha
 		writeError(w, http.StatusBadRequest, "invalid_request", err.Error())
 		return
 	}
-	s.countResponse()
+	events := compactionAnswer()
+	if !compacts(body) {
+		s.countResponse()
+		events = s.answer()
+	}
 	writeLimits(w.Header(), x.now)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
 	rc := http.NewResponseController(w)
-	for i, e := range s.answer() {
+	for i, e := range events {
 		if i > 0 && s.Config.DeltaInterval > 0 && isDelta(e) && !sleep(r.Context(), s.Config.DeltaInterval) {
 			return
 		}
@@ -98,6 +102,8 @@ func (s *Server) answerMessage(r *http.Request, conn *websocket.Conn, msg []byte
 		}}
 	case req.Generate != nil && !*req.Generate:
 		events = emptyAnswer()
+	case compacts(msg):
+		events = compactionAnswer()
 	default:
 		s.countResponse()
 		events = s.answer()

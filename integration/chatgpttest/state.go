@@ -16,6 +16,10 @@ type state struct {
 	biscuits map[string]*biscuit
 	faults   []*injected
 	files    map[string]*file
+
+	remoteServers map[string]*remoteServer // by id
+	remoteTokens  map[string]*remoteToken
+
 	missing  map[Generation]int // the status with which endpoints are not there
 	unwanted []string           // credentials where Codex sends none
 
@@ -30,13 +34,17 @@ type state struct {
 
 func newState(c Config) state {
 	return state{
-		accounts:   make(map[accountKey]*Account),
-		access:     make(map[string]*accessToken),
-		refresh:    make(map[string]*refreshToken),
-		agents:     make(map[string]*agent),
-		biscuits:   make(map[string]*biscuit),
-		files:      make(map[string]*file),
-		missing:    make(map[Generation]int),
+		accounts: make(map[accountKey]*Account),
+		access:   make(map[string]*accessToken),
+		refresh:  make(map[string]*refreshToken),
+		agents:   make(map[string]*agent),
+		biscuits: make(map[string]*biscuit),
+		files:    make(map[string]*file),
+		missing:  make(map[Generation]int),
+
+		remoteServers: make(map[string]*remoteServer),
+		remoteTokens:  make(map[string]*remoteToken),
+
 		lifetime:   c.TokenLifetime,
 		signingKey: c.SigningKey,
 		reply:      c.Reply,

@@ -43,9 +43,11 @@ func (s *Server) checkUnwanted(r *http.Request, rule authRule) {
 }
 
 func (s *Server) unwanted(r *http.Request, what string) {
+	line := fmt.Sprintf("%s %s%s: %s", r.Method, r.Host, rawPath(r), what)
+	s.Config.Logf("unwanted credential: %s", line)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.state.unwanted) < maxUnwanted {
-		s.state.unwanted = append(s.state.unwanted, fmt.Sprintf("%s %s%s: %s", r.Method, r.Host, rawPath(r), what))
+		s.state.unwanted = append(s.state.unwanted, line)
 	}
 }
