@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,11 @@ type endedLogin struct {
 	err     error
 }
 
+// errEnded says that a log-in has ended, and why.
+func errEnded(file *Auth, reason string) error {
+	return fmt.Errorf("%s: %w (%s); %s", authName(file.Path), ErrLoginEnded, reason, remedyLogin)
+}
+
 func (v *tokenView) isDue(now time.Time) bool   { return !v.due.IsZero() && !now.Before(v.due) }
 func (v *tokenView) expired(now time.Time) bool { return !v.expiry.IsZero() && !now.Before(v.expiry) }
 
@@ -98,6 +104,12 @@ func (t *tokens) current(ctx context.Context) (*tokenView, error) {
 		return view, nil
 	}
 	expired := view.expired(now)
+	if err := t.hasEnded(view, view.auth.Tokens.RefreshToken); due && err != nil {
+		if expired {
+			return nil, fmt.Errorf("%w: %w", ErrTokenExpired, err)
+		}
+		return view, nil // as long as it is good
+	}
 	if !expired {
 		if due && t.refreshing.waits(now, view.auth.Tokens.RefreshToken) || !due && t.writing.waits(now, view.token.Value) {
 			return view, nil
@@ -297,6 +309,9 @@ func (t *tokens) hasEnded(view *tokenView, refresh Secret) error {
 	if t.ended != nil && t.ended.refresh == refresh && t.ended.file == view.file {
 		return t.ended.err
 	}
+	if reason := t.journal.endOf(view.auth.Tokens); reason != "" {
+		return errEnded(view.file, reason)
+	}
 	return nil
 }
 
@@ -306,7 +321,20 @@ func (t *tokens) refreshFailed(view *tokenView, refresh Secret, err error) error
 		t.notify(Event{Message: "the access token was not refreshed", Err: err})
 		return err
 	}
-	return t.end(view, refresh, fmt.Errorf("%s: %w (%s); %s", authName(view.file.Path), ErrLoginEnded, answer.Code, remedyLogin))
+	reason := cmp.Or(answer.Code, fmt.Sprintf("the answer was %d", answer.Status))
+	t.noteEnd(view, reason)
+	return t.end(view, refresh, errEnded(view.file, reason))
+}
+
+// noteEnd writes down that a log-in has ended, so that no other process asks again.
+func (t *tokens) noteEnd(view *tokenView, reason string) {
+	t.mu.Lock()
+	t.journal = t.journal.withEnd(view.auth.Tokens, reason)
+	j := t.journal
+	t.mu.Unlock()
+	if t.path != "" && !view.file.InKeyring {
+		t.tell("the end of the log-in is remembered in memory only", j.write(t.path))
+	}
 }
 
 // end remembers that a refresh token is of no more use.

@@ -7,10 +7,16 @@ import "context"
 type Auto struct {
 	First    Signer
 	Fallback Signer // nil: refuse
-	// Account signs the requests of [KindAccount], unless AssertsAll reports that
-	// First signs them too. nil: First does.
-	Account    Signer
-	AssertsAll func(context.Context) bool
+	// Account signs the requests of [KindAccount], unless First signs them too by
+	// what Agent says. nil: First does.
+	Account Signer
+	Agent   Asserter
+}
+
+// Asserter knows for which requests an agent's assertions are.
+type Asserter interface {
+	// AssertsAll reports whether they are for all, and not for inference alone.
+	AssertsAll(ctx context.Context) bool
 }
 
 var _ Renewer = Auto{}
@@ -18,7 +24,7 @@ var _ Renewer = Auto{}
 // Sign implements [Signer]. If neither can sign, the error is First's, for it
 // names what was wanted, with Fallback's reason behind it.
 func (a Auto) Sign(ctx context.Context, r Request) (*Authorization, error) {
-	if r.Kind == KindAccount && a.Account != nil && !a.AssertsAll(ctx) {
+	if r.Kind == KindAccount && a.Account != nil && !a.Agent.AssertsAll(ctx) {
 		return a.Account.Sign(ctx, r)
 	}
 	auth, err := a.First.Sign(ctx, r)

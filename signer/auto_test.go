@@ -8,6 +8,10 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
+type assertsAll bool
+
+func (a assertsAll) AssertsAll(context.Context) bool { return bool(a) }
+
 // TestAutoByKind has requests that are not inference signed with the log-in's token
 // where the agent's assertions are for inference alone.
 func TestAutoByKind(t *testing.T) {
@@ -28,7 +32,7 @@ func TestAutoByKind(t *testing.T) {
 		{"first generation, no task, and none in its place", noTask, token, true, true, map[Kind]string{KindInference: "no_task", KindAccount: "no_task"}},
 		{"an ended log-in", first, noLogin, false, false, map[Kind]string{KindInference: "assertion", KindAccount: "no_login"}},
 	} {
-		s := Auto{First: test.first, Fallback: test.token, Account: test.token, AssertsAll: func(context.Context) bool { return test.all }}
+		s := Auto{First: test.first, Fallback: test.token, Account: test.token, Agent: assertsAll(test.all)}
 		if test.noFallback {
 			s.Fallback = nil
 		}

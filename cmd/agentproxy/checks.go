@@ -125,6 +125,10 @@ func (k *checker) checkLogin(ctx context.Context) {
 	}
 	k.ok("log-in", "%s in workspace %s", who, account.WorkspaceID)
 
+	if ended := k.app.agent.LoginEnded(ctx); ended != nil {
+		k.fail("token", "", "%s", ended)
+		return
+	}
 	expiry, err := k.app.agent.TokenExpiry(ctx)
 	switch {
 	case errors.Is(err, identity.ErrNoLogin):

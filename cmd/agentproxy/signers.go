@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -145,13 +144,13 @@ type countSigner func(name string, s signer.Renewer) signer.Renewer
 // newSigner returns the signer of the configuration, for agent.
 func (c *config) newSigner(agent *identity.Agent, env environment, now func() time.Time, count countSigner) (signer.Signer, error) {
 	build := signerBuilder{
-		bearer:     count(useBearer, signer.NewBearer(agent)),
-		assertion:  count(useAssertion, signer.NewAgentAssertion(agent, now).HoldSessions(sessionHold)),
-		assertsAll: agent.AssertsAll,
-		count:      count,
-		onFailure:  c.Signer.Default.OnFailure,
-		env:        env,
-		now:        now,
+		bearer:    count(useBearer, signer.NewBearer(agent)),
+		assertion: count(useAssertion, signer.NewAgentAssertion(agent, now).HoldSessions(sessionHold)),
+		agent:     agent,
+		count:     count,
+		onFailure: c.Signer.Default.OnFailure,
+		env:       env,
+		now:       now,
 	}
 	rules := signer.Rules{Default: build.signer(c.Signer.Default)}
 	for _, r := range c.Signer.Rules {
@@ -169,7 +168,7 @@ func (c *config) newSigner(agent *identity.Agent, env environment, now func() ti
 
 type signerBuilder struct {
 	bearer, assertion signer.Signer
-	assertsAll        func(context.Context) bool
+	agent             *identity.Agent
 	count             countSigner
 	onFailure         string
 	env               environment
@@ -203,7 +202,7 @@ func (b signerBuilder) signer(r signerRule) signer.Signer {
 		}
 		bearer = s
 	default:
-		auto := signer.Auto{First: b.assertion, Account: b.bearer, AssertsAll: b.assertsAll}
+		auto := signer.Auto{First: b.assertion, Account: b.bearer, Agent: b.agent}
 		if onFailure == "bearer" {
 			auto.Fallback = b.bearer
 		} else {
