@@ -139,7 +139,7 @@ func (b *Backend) try(ctx context.Context, c call, body []byte) (http.Header, []
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	request.Header.Set("Accept", "application/json")
+	request.Header.Set("Accept", "*/*") // as Codex does, for all that it asks
 	request.Header.Set("Originator", originator)
 	request.Header.Set("User-Agent", b.userAgent())
 	response, err := b.config.Transport.RoundTrip(request) // no redirect is followed with a credential

@@ -50,10 +50,17 @@ func (b *Backend) registerTask(ctx context.Context, id *Identity, c call) (_ Tas
 	defer b.observe(OperationRegisterTask, &err)
 	c.doing, c.method = fmt.Sprintf("register a task of agent identity %q", id.AgentRuntimeID), http.MethodPost
 	signature, timestamp := id.Key.SignTaskRegistration(id.AgentRuntimeID, b.config.Clock.Backend())
-	c.body = struct {
-		Signature string `json:"signature"`
-		Timestamp string `json:"timestamp"`
-	}{signature, timestamp}
+	if id.Protocol == ProtocolAccounts { // each generation of Codex has its order
+		c.body = struct {
+			Timestamp string `json:"timestamp"`
+			Signature string `json:"signature"`
+		}{timestamp, signature}
+	} else {
+		c.body = struct {
+			Signature string `json:"signature"`
+			Timestamp string `json:"timestamp"`
+		}{signature, timestamp}
+	}
 	_, raw, err := b.do(ctx, c)
 	if err != nil {
 		return Task{}, err
