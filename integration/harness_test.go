@@ -116,12 +116,15 @@ log: {level: debug, format: json}
 // secrets are what no client, no log and no answer may ever hold.
 func (f *fixture) secrets() map[string]string {
 	current := f.login.Current()
-	return map[string]string{
+	secrets := map[string]string{
 		"the id token":      current.IDToken,
 		"the access token":  current.AccessToken,
 		"the refresh token": current.RefreshToken,
-		"the agent's key":   f.login.Identity().PrivateKeyPKCS8,
 	}
+	if id := f.login.Identity(); id != nil {
+		secrets["the agent's key"] = id.PrivateKeyPKCS8
+	}
+	return secrets
 }
 
 // checkNoSecret fails the test if text holds a secret of the log-in.
