@@ -49,6 +49,11 @@ type Event struct {
 type AgentConfig struct {
 	// Home is where the log-in is.
 	Home *Home
+	// AccessToken is the log-in, in place of that in Home: an access token of a
+	// workspace, or the JWT of an agent identity. "": that in Home. AccessTokenName
+	// says where it is from.
+	AccessToken     Secret
+	AccessTokenName string
 	// WorkspaceID is the one workspace to act in. "": the one logged in to.
 	WorkspaceID string
 	// StateDir keeps the tasks and the last refresh. "": in memory only.
@@ -82,6 +87,8 @@ type Agent struct {
 	identities     flight[*Identity]
 	registrations  flight[Task]
 	verifications  flight[struct{}]
+	whoamis        flight[Account]
+	whoamiFailed   backoff
 	identityFailed backoff
 	verifyFailed   backoff
 	taskFailed     backoff
@@ -101,6 +108,9 @@ type Agent struct {
 	// agents that are to be registered.
 	answered map[string]Protocol
 	verified Secret // the JWT that was
+
+	tokenLogin  tokenLogin
+	knownTokens map[string]Account // by hash; nil: the file was not read yet
 }
 
 // heldIdentity is the identity that was found for one version of the log-in and
@@ -136,7 +146,7 @@ func NewAgent(config AgentConfig) *Agent {
 		}
 		return filepath.Join(config.StateDir, name)
 	}
-	return &Agent{
+	a := &Agent{
 		config: config,
 		tokens: &tokens{
 			home: config.Home, workspace: config.WorkspaceID, backend: config.Backend, clock: config.Clock,
@@ -147,6 +157,8 @@ func NewAgent(config AgentConfig) *Agent {
 		unusable: make(map[string]bool),
 		answered: make(map[string]Protocol),
 	}
+	a.tokens.login = a.login
+	return a
 }
 
 // Close ends what the agent is doing and waits for it. The context of
@@ -156,6 +168,7 @@ func (a *Agent) Close() {
 	a.registrations.close()
 	a.identities.close()
 	a.verifications.close()
+	a.whoamis.close()
 	a.tokens.flight.close()
 }
 

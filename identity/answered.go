@@ -33,7 +33,7 @@ func (a *Agent) taskProtocols(id *Identity) []Protocol {
 // the log-in has no tokens. It registers nothing.
 func (a *Agent) AssertsAll(ctx context.Context) bool {
 	auth, account, err := a.whom(ctx)
-	if err != nil || !canVouch(auth) {
+	if err != nil || !hasTokens(auth) {
 		return true
 	}
 	id, err := a.find(ctx, auth, account)

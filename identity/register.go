@@ -33,7 +33,10 @@ func (a *Agent) ensureIdentity(ctx context.Context) (*Identity, error) {
 func (a *Agent) given() bool { return a.config.Store != nil && a.config.Store.ReadOnly() != nil }
 
 // canVouch reports whether there is somebody logged in to register an identity.
-func canVouch(auth *Auth) bool { return auth != nil && auth.Tokens != nil }
+func canVouch(auth *Auth) bool { return hasTokens(auth) && auth.Mode != ModePersonalAccessToken }
+
+// hasTokens reports whether there is a log-in with an access token.
+func hasTokens(auth *Auth) bool { return auth != nil && auth.Tokens != nil }
 
 // replaceable reports whether an identity that is missing or not used for this
 // reason may be replaced by a new one.

@@ -34,6 +34,7 @@ const (
 // tokens keeps the access token of a log-in fresh. It is safe for concurrent use.
 type tokens struct {
 	home      *Home
+	login     func(context.Context) (*Auth, error)
 	workspace string
 	backend   *Backend // nil: nothing is refreshed
 	clock     *Clock
@@ -152,7 +153,7 @@ func (t *tokens) rejected(ctx context.Context, refused Secret) (*tokenView, erro
 
 // view returns what auth.json and the journal say, without asking anybody.
 func (t *tokens) view(ctx context.Context) (*tokenView, error) {
-	file, err := t.home.Load(ctx)
+	file, err := t.login(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -37,14 +37,15 @@ type accountSettings struct {
 	baseURL  string
 	upstream proxy.UpstreamConfig
 	override identity.Overrides
+	token    identity.Secret // the log-in, "": that in the Codex home
 }
 
 func (s accountSettings) equal(other accountSettings) bool {
-	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.override == other.override && s.upstream.Equal(other.upstream)
+	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.override == other.override && s.token == other.token && s.upstream.Equal(other.upstream)
 }
 
 func (c *config) account() accountSettings {
-	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides}
+	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides, c.accessToken}
 }
 
 // newAccount opens an account. What its agent does on its own is told to the log.
@@ -70,7 +71,11 @@ func (a *app) newAccount(s accountSettings) *account {
 	})
 	n.agent = identity.NewAgent(identity.AgentConfig{
 		Home:        n.home,
+		AccessToken: s.token,
 		WorkspaceID: s.identity.WorkspaceID,
+
+		AccessTokenName: "environment variable " + accessTokenVariable,
+
 		StateDir:    s.stateDir,
 		RefreshFile: s.refresh,
 		Store:       n.store,

@@ -40,6 +40,7 @@ type config struct {
 	authzEntrance entrance
 	upstream      proxy.UpstreamConfig
 	overrides     identity.Overrides
+	accessToken   identity.Secret // of the environment, "" if it is not used
 	profiles      []profile
 
 	// In the configuration of a profile: its name, and identity.codex_home of

@@ -46,6 +46,8 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 			}
 			id, err := a.agent.Identity(ctx)
 			switch {
+			case errors.Is(err, identity.ErrTokenLogin):
+				c.row("Agent", "none; the log-in is a workspace's access token, which needs none")
 			case errors.Is(err, identity.ErrNoIdentity) && a.config.Identity.Register:
 				c.row("Agent", "none yet; one is registered when it is needed")
 			case errors.Is(err, identity.ErrNoIdentity):

@@ -132,6 +132,9 @@ func (c *config) with(p profileConfig) *config {
 	n := c.alone()
 	n.profile, n.commonHome = p.Name, c.Identity.CodexHome
 	id := p.Identity
+	if id.CodexHome != "" || id.File != "" {
+		n.accessToken = ""
+	}
 	n.Identity = identityConfig{
 		CodexHome:   cmp.Or(id.CodexHome, c.Identity.CodexHome),
 		Store:       cmp.Or(id.Store, c.Identity.Store),

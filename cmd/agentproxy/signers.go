@@ -192,13 +192,13 @@ func (b signerBuilder) signer(r signerRule) signer.Signer {
 	case useAssertion:
 		s, bearer = b.assertion, nil
 	case useCommand:
-		s = b.count(useCommand, signer.NewCommand(r.Command, b.now))
+		s = b.count(useCommand, signer.NewCommand(r.Command, b.now).WithAccounts(b.agent))
 		bearer = s
 	case useToken:
 		if r.TokenEnv != "" {
-			s = b.count(useToken, signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup))
+			s = b.count(useToken, signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup).WithAccounts(b.agent))
 		} else {
-			s = b.count(useToken, signer.NewTokenFromFile(r.TokenFile))
+			s = b.count(useToken, signer.NewTokenFromFile(r.TokenFile).WithAccounts(b.agent))
 		}
 		bearer = s
 	default:

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
@@ -54,6 +55,11 @@ func (c *config) validate(env environment) (key string, err error) {
 
 func (c *config) validateIdentity(env environment) (key string, err error) {
 	if c.Identity.CodexHome == "" {
+		if c.Identity.File == "" {
+			// Codex prefers it to auth.json. Who names a log-in in the configuration
+			// means that one.
+			c.accessToken = identity.Secret(strings.TrimSpace(env.get(accessTokenVariable)))
+		}
 		if c.Identity.CodexHome, err = identity.DefaultHome(env.get); err != nil {
 			return "identity.codex_home", err
 		}
@@ -74,6 +80,10 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 	}
 	return "", nil
 }
+
+// accessTokenVariable is the variable in which Codex looks for an access token of a
+// workspace, or the JWT of an agent identity.
+const accessTokenVariable = "CODEX_ACCESS_TOKEN"
 
 func defaultStateDir(env environment) (string, error) {
 	if dir := env.get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
