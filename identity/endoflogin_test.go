@@ -111,3 +111,36 @@ func TestEndedLoginOfCodex(t *testing.T) {
 		}
 	}
 }
+
+// TestCodexWasFaster takes over what Codex was refreshing at the same time, which
+// comes to auth.json a moment after the refusal.
+func TestCodexWasFaster(t *testing.T) {
+	r := newRig(t)
+	r.server.SetTokenLifetime(time.Hour)
+	l := r.login(chatgpttest.Account{})
+	a := r.agent()
+	r.advance(2 * time.Hour)
+	body := `{"client_id":"app_EMoamEEZ73f0CkXaXp7hrann","grant_type":"refresh_token","refresh_token":"` + l.RefreshToken + `"}`
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, identity.DefaultRefreshURL, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := r.server.Client().Do(request) // Codex's
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	done := make(chan error)
+	go func() {
+		token, err := a.AccessToken(t.Context())
+		if err == nil && token.Value.Reveal() != l.Current().AccessToken {
+			t.Error("another token than Codex's")
+		}
+		done <- err
+	}()
+	eventually(t, "the token was used twice", func() bool { return r.server.Stats().ReusedRefreshTokens == 1 })
+	r.write(l.AuthJSON())
+	if err := <-done; err != nil || a.LoginEnded(t.Context()) != nil {
+		t.Errorf("error %v, %v", err, a.LoginEnded(t.Context()))
+	}
+}

@@ -19,8 +19,13 @@ var errRenewedTooOften = errors.New("what the backend refused was renewed a mome
 
 const (
 	// refreshMargin is how long before its expiry a token is refreshed, at most
-	// the last fifth of its life.
-	refreshMargin = 5 * time.Minute
+	// the last fifth of its life. Codex does so 5 minutes before, and holds no lock
+	// while it asks: whoever comes first must come well before.
+	refreshMargin = 7 * time.Minute
+	// commitPatience is how long Codex, which has refreshed a token, is given to write
+	// the next one down, and commitInterval how often that is looked for.
+	commitPatience = 2 * time.Second
+	commitInterval = 20 * time.Millisecond
 	// refreshAge is when a token is refreshed that does not say when it
 	// expires, as in Codex.
 	refreshAge = 8 * 24 * time.Hour
@@ -289,12 +294,34 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	answer, err := t.backend.refresh(ctx, refresh)
 	t.refreshing.done(t.clock.Backend(), refresh, err)
 	if err != nil {
+		if renewed := t.byAnother(ctx, refresh, err); renewed != nil {
+			return renewed, nil
+		}
 		return nil, t.refreshFailed(view, refresh, err)
 	}
 	if paced {
 		t.pace.count(now)
 	}
 	return t.keep(ctx, view, answer)
+}
+
+// byAnother returns what another program has refreshed the log-in to, where the
+// refusal says that one has, nil if that does not come to light.
+func (t *tokens) byAnother(ctx context.Context, refresh Secret, refusal error) *tokenView {
+	answer, _ := errors.AsType[*AnswerError](refusal)
+	if answer == nil || answer.Code != "refresh_token_reused" {
+		return nil
+	}
+	for range commitPatience / commitInterval {
+		view, err := t.view(ctx)
+		if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != refresh && !view.expired(t.clock.Backend()) {
+			return view
+		}
+		if t.home.wait(ctx, commitInterval) != nil {
+			return nil
+		}
+	}
+	return nil
 }
 
 // renewedBefore reports whether a refresh token came from a refresh of ours.
