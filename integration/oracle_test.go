@@ -78,7 +78,7 @@ func TestCodexTakesExport(t *testing.T) {
 	mustRun(t, baseEnv(t), agentproxy, "identity", "register", "--config", f.config)
 	home := t.TempDir()
 	before := readFile(t, filepath.Join(f.codexHome, "auth.json"))
-	mustRun(t, baseEnv(t), agentproxy, "identity", "export", "--codex", "--config", f.config)
+	mustRun(t, baseEnv(t), agentproxy, "identity", "export", "--codex", "--yes", "--config", f.config)
 	exported := readFile(t, filepath.Join(f.codexHome, "auth.json"))
 	if exported == before || !strings.Contains(exported, `"account_id"`) {
 		t.Fatalf("auth.json after the export:\n%s", exported)

@@ -79,6 +79,7 @@ func (c *command) showIdentity(id *identity.Identity) {
 	c.row("Agent", id.AgentRuntimeID)
 	c.row("Public key", id.Key.PublicKey())
 	c.row("Registered", id.RegisteredAt)
+	c.row("Protocol", string(id.Protocol))
 }
 
 func (c *command) showToken(expiry time.Time, err error) {

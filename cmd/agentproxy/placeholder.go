@@ -71,7 +71,7 @@ func refuseToReplaceLogin(path string) error {
 		return fmt.Errorf("write the placeholder %s: %w; name another file", path, causeOf(err))
 	}
 	auth, err := identity.ParseAuth(raw)
-	if err == nil && !auth.HasAPIKey && auth.Record == nil && auth.RecordErr == nil {
+	if err == nil && !auth.HasAPIKey && auth.PersonalAccessToken == "" && auth.Record == nil && auth.RecordErr == nil {
 		if _, _, err := auth.Bearer(""); errors.Is(err, identity.ErrPlaceholder) {
 			return nil
 		}
