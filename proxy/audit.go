@@ -40,6 +40,8 @@ type Decision struct {
 	Signer string
 	// Refused is the code of a refusal.
 	Refused string
+	// OutOfScope says why the request is out of scope, be it refused or not.
+	OutOfScope signer.Reason
 }
 
 // Auditor is told of every decision before it is carried out.
@@ -69,6 +71,9 @@ func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refusal 
 	}
 	if x.refused != nil {
 		d.Refused = x.refused.code
+	}
+	if x.outOfScope != nil {
+		d.OutOfScope = x.outOfScope.Reason
 	}
 	if err := x.auditor.Audit(d); err != nil {
 		return refuse(http.StatusServiceUnavailable, "audit_failed", "proxy_internal_error",

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/agentproxy/agentproxy/signer"
@@ -30,6 +31,18 @@ type refusal struct {
 	// closes has the client come back on another connection: nothing it sends on
 	// this one will be served.
 	closes bool
+	// request says which request was refused, where that is not plain.
+	request *refusedRequest
+}
+
+// refusedRequest is a request as it was understood, and what would allow it.
+type refusedRequest struct {
+	Host   string `json:"host"` // host:port
+	Method string `json:"method"`
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+	// Allow is the lines of YAML that would allow it, "" if none would.
+	Allow string `json:"allow,omitempty"`
 }
 
 // limitReached is the proxy error of a client that has too much of something.
@@ -56,6 +69,9 @@ func (r *refusal) header() http.Header {
 	if r.status == http.StatusProxyAuthRequired {
 		h.Set("Proxy-Authenticate", `Basic realm="agentproxy", charset="UTF-8"`)
 	}
+	if r.status == http.StatusMethodNotAllowed {
+		h.Set("Allow", strings.Join(signer.Methods(), ", "))
+	}
 	if r.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
 	}
@@ -66,14 +82,15 @@ func (r *refusal) body() []byte {
 	type detail struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
+		*refusedRequest
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	// A struct of strings cannot fail to encode.
+	// Structs of strings cannot fail to encode.
 	_ = enc.Encode(struct {
 		Error detail `json:"error"`
-	}{detail{r.code, r.message}})
+	}{detail{r.code, r.message, r.request}})
 	return b.Bytes()
 }
 
@@ -103,8 +120,11 @@ func (r *refusal) response(req *http.Request) *http.Response {
 // refuseUnsigned is the refusal of a request that no signer authorised.
 func refuseUnsigned(err error) *refusal {
 	code := string(signer.CodeOf(err))
-	if code == "" {
+	switch signer.Code(code) {
+	case "":
 		code = "signing_failed"
+	case signer.RuleRefused, signer.AmbiguousPath, signer.BiscuitRefused:
+		return refuse(http.StatusForbidden, code, "http_request_denied", "the request was not sent: %s", err)
 	}
 	return refuse(http.StatusServiceUnavailable, code, "proxy_configuration_error", "the request was not sent, because it cannot be signed: %s", err)
 }

@@ -58,6 +58,8 @@ func quoteYAML(s string) string {
 // the decision d. It reports false if no entry would.
 func (s *Scope) Widening(q Query, d Decision) (ScopeEntry, bool) {
 	switch {
+	case s == nil:
+		return ScopeEntry{}, false
 	case d.Reason == ReasonBootstrap:
 		return ScopeEntry{Word: WordAll}, s.backend.match(q.Host, q.Port) && q.Path == d.Path && q.Upgrade == ""
 	case d.Reason == ReasonSpelling, !isStrict(q.Path):

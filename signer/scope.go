@@ -81,7 +81,7 @@ type ScopeConfig struct {
 }
 
 // Scope says which requests carry a credential, and of which kind. It is safe for
-// concurrent use.
+// concurrent use. A nil Scope allows nothing.
 type Scope struct {
 	config  ScopeConfig
 	backend hostPattern // of the base URL
@@ -176,12 +176,28 @@ func (s *Scope) add(index int, entry ScopeEntry) error {
 	return err
 }
 
+// IsBackend reports whether a host, with its port if that is not the usual one, is
+// that of the base URL.
+func (s *Scope) IsBackend(authority string) bool {
+	if s == nil {
+		return false
+	}
+	name := s.backend.name
+	if strings.Contains(name, ":") {
+		name = "[" + name + "]"
+	}
+	return strings.EqualFold(authority, name+":"+s.backend.port) || s.backend.port == "443" && strings.EqualFold(authority, name)
+}
+
 // Warns reports whether requests that are out of scope are sent all the same.
 func (s *Scope) Warns() bool { return s.config.Warn }
 
 // Decide says what becomes of a request. It asks for hosts that the backend may
 // have named for the account, if all else is in scope.
 func (s *Scope) Decide(ctx context.Context, q Query) Decision {
+	if s == nil {
+		return Decision{Reason: ReasonHost, Path: q.Path, Entry: -1}
+	}
 	path, strict := strictPath(q.Path)
 	d := Decision{Path: path, Entry: -1}
 	if !strict {

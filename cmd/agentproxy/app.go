@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -125,6 +124,7 @@ func (a *app) proxyConfig(ca *certs.Authority, who entrance) proxy.Config {
 		OtherHosts:  a.config.other,
 		Limits:      a.config.limits,
 		Signer:      a.signer,
+		Scope:       a.scope,
 		Profiles:    a.proxyProfiles(),
 		Leaves:      ca,
 		Upstream:    a.config.upstream,
@@ -176,7 +176,7 @@ func isTerminal(w any) bool {
 
 // probe is the request by which is seen whether the proxy can sign.
 func (a *app) probe() signer.Request {
-	return signer.Request{Host: "chatgpt.com", Method: http.MethodPost, Path: "/backend-api/codex/responses", Kind: signer.KindInference}
+	return signer.Request{Host: "chatgpt.com", Method: "POST", Path: "/backend-api/codex/responses", Kind: signer.KindInference}
 }
 
 // ready says what kind of credential a request would get now, or why it would

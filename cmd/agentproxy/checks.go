@@ -271,7 +271,7 @@ func (k *checker) checkSignedRequest(ctx context.Context) {
 	target := k.baseURL().JoinPath("codex", "models")
 	request := signer.Request{Host: target.Hostname(), Method: http.MethodGet, Path: target.EscapedPath(), Kind: signer.KindAccount}
 	target.RawQuery = "client_version=0.0.0"
-	auth, err := k.app.signer.Sign(ctx, request)
+	auth, err := signer.Authorize(ctx, k.app.signer, request)
 	if err != nil {
 		k.fail("signed request", "", "it cannot be signed: %s", err)
 		return

@@ -6,6 +6,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // config is the configuration file. config.example.yaml explains every key.
@@ -17,6 +18,7 @@ type config struct {
 	ChatGPT    chatgptConfig   `yaml:"chatgpt"`
 	Identity   identityConfig  `yaml:"identity"`
 	Signer     signerConfig    `yaml:"signer"`
+	Scope      scopeConfig     `yaml:"scope"`
 	Clients    clientsConfig   `yaml:"clients"`
 	Upstream   upstreamConfig  `yaml:"upstream"`
 	OtherHosts otherHosts      `yaml:"other_hosts"`
@@ -139,6 +141,7 @@ func defaultConfig() *config {
 		},
 		Identity:   identityConfig{Store: storeState, Register: true, Protocol: string(identity.ProtocolAuto)},
 		Signer:     signerConfig{Default: signerRule{Use: useAuto, OnFailure: "bearer"}},
+		Scope:      scopeConfig{Allow: []scopeEntry{{Word: signer.WordCodex}}, OnMiss: missRefuse},
 		OtherHosts: otherHosts{word: "tunnel"},
 		OtherPorts: []string{"80", "443"},
 		Limits:     defaultLimits(),

@@ -16,6 +16,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // validate checks the configuration and prepares what comes of it. It returns
@@ -44,7 +45,7 @@ func (c *config) validate(env environment) (key string, err error) {
 		return key, err
 	}
 	for _, check := range []func(environment) (string, error){
-		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateAuthz, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateLog, c.validateAudit, c.validateProfiles,
+		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateAuthz, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateScope, c.validateLog, c.validateAudit, c.validateProfiles,
 	} {
 		if key, err := check(env); err != nil {
 			return key, err
@@ -105,6 +106,9 @@ func parseHostPatterns(key string, list []string) (proxy.HostPatterns, string, e
 		var err error
 		if patterns[i], err = proxy.ParseHostPattern(s); err != nil {
 			return nil, fmt.Sprintf("%s[%d]", key, i), err
+		}
+		if suffix, ok := signer.CoversPublicSuffix(s); ok && key != "other_hosts" {
+			return nil, fmt.Sprintf("%s[%d]", key, i), fmt.Errorf("host pattern %q: %s is a public suffix, below which anybody can have a name; name the hosts", s, suffix)
 		}
 	}
 	return patterns, "", nil
