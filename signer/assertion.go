@@ -175,9 +175,10 @@ const provenFor = 5 * time.Minute
 
 // worksElsewhere reports whether a task was refused by a server that takes no
 // assertions for such requests, and is good: it was registered or taken a moment
-// ago. Inference is asked for with assertions or not at all.
+// ago. Inference is asked for with assertions or not at all, and those of the first
+// generation, which name no account beside them, are taken for everything.
 func (s *AgentAssertion) worksElsewhere(r Request, refused *Authorization) bool {
-	if r.Kind != KindAccount || refused.accepted == nil {
+	if r.Kind != KindAccount || refused.accepted == nil || refused.AccountID == "" {
 		return false
 	}
 	proven := time.Unix(refused.accepted.Load(), 0)

@@ -66,6 +66,7 @@ func TestAssertionNamesTheAccount(t *testing.T) {
 func TestTaskThatWorksElsewhere(t *testing.T) {
 	t.Parallel()
 	clock, from := newClock(), newSessions(t)
+	from.identity.Protocol, from.identity.Account.WorkspaceID = identity.ProtocolAccounts, "account-1"
 	s := NewAgentAssertion(from, clock.now)
 	account := Request{Kind: KindAccount}
 	// Nothing is known of it: it may be gone.
@@ -92,4 +93,17 @@ func TestTaskThatWorksElsewhere(t *testing.T) {
 	request := account
 	request.RefusedAt = now.Add(provenFor + time.Hour)
 	verify(t, mustRenew(t, s, request, refused), from.identity, "task-''''", now.Add(provenFor+time.Hour))
+}
+
+// TestTaskOfTheFirstGeneration renews one that is refused anywhere: all requests
+// carry its assertions, so that Codex would never get to inference without.
+func TestTaskOfTheFirstGeneration(t *testing.T) {
+	t.Parallel()
+	clock, from := newClock(), newSessions(t)
+	from.identity.Protocol = identity.ProtocolBackend
+	s := NewAgentAssertion(from, clock.now)
+	account := Request{Kind: KindAccount}
+	refused := mustSign(t, s, account)
+	refused.Accepted(start) // a moment ago, and has been forgotten since
+	verify(t, mustRenew(t, s, account, refused), from.identity, "task-'", start)
 }

@@ -27,6 +27,7 @@ func codexRows() []row {
 		// The client's own: the token that the server gave it at its enrolment.
 		{"", "GET", "wham/remote/control/server", KindClient, "websocket", false},
 		{"", "POST", "wham/remote/control/server/pair*", KindClient, "", false},
+		{"", "POST", "wham/remote/control/server/pair/status", KindClient, "", false},
 
 		// None.
 		{"ab.chatgpt.com", "POST", "/otlp/v1/metrics", KindNone, "", false},
