@@ -119,12 +119,18 @@ func (r *refusal) response(req *http.Request) *http.Response {
 
 // refuseUnsigned is the refusal of a request that no signer authorised.
 func refuseUnsigned(err error) *refusal {
+	const denied = "http_request_denied"
+	switch signer.CodeOf(err) {
+	case signer.RuleRefused:
+		return refuse(http.StatusForbidden, "rule_refused", denied, "the request was not sent: %s", err)
+	case signer.AmbiguousPath:
+		return refuse(http.StatusForbidden, "ambiguous_path", denied, "the request was not sent: %s", err)
+	case signer.BiscuitRefused:
+		return refuse(http.StatusForbidden, "biscuit_refused", denied, "the request was not sent: %s", err)
+	}
 	code := string(signer.CodeOf(err))
-	switch signer.Code(code) {
-	case "":
+	if code == "" {
 		code = "signing_failed"
-	case signer.RuleRefused, signer.AmbiguousPath, signer.BiscuitRefused:
-		return refuse(http.StatusForbidden, code, "http_request_denied", "the request was not sent: %s", err)
 	}
 	return refuse(http.StatusServiceUnavailable, code, "proxy_configuration_error", "the request was not sent, because it cannot be signed: %s", err)
 }
