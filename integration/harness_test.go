@@ -45,6 +45,7 @@ var _ upstream = (*chatgpttest.Server)(nil)
 type fixtureConfig struct {
 	backend  chatgpttest.Config
 	yaml     string   // lines that the proxy's configuration has besides
+	identity string   // keys of identity besides
 	upstream upstream // by default the backend
 }
 
@@ -95,10 +96,13 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	caFile := filepath.Join(dir, "upstream-ca.pem")
 	writeFile(t, caFile, c.upstream.CertPEM())
 	writeFile(t, filepath.Join(f.codexHome, "auth.json"), f.login.AuthJSONWithIdentity("C"))
+	if c.identity != "" {
+		c.identity = ", " + c.identity
+	}
 	writeFile(t, f.config, fmt.Appendf(nil, `listen: 127.0.0.1:0
 admin: ""
 state_dir: %q
-identity: {codex_home: %q}
+identity: {codex_home: %q%[6]s}
 upstream:
   connect_to:
     "chatgpt.com:443": %[3]q
@@ -109,7 +113,7 @@ upstream:
 other_hosts: refuse
 log: {level: debug, format: json}
 %[5]s
-`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.yaml))
+`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.yaml, c.identity))
 	return f
 }
 
