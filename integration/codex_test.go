@@ -49,7 +49,7 @@ func TestCodex(t *testing.T) {
 func TestCodexMoved(t *testing.T) {
 	t.Parallel()
 	const home = "gov.chatgpt.com"
-	f := newFixture(t, fixtureConfig{backend: chatgpttest.Config{Origin: "https://" + home, Reply: codexReply}})
+	f := newFixture(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Origin: "https://" + home, Reply: codexReply}})
 	p := f.serve(t)
 	codexHome, placeholder := codexHome(t, p)
 	out := mustRun(t, append(p.env, "CODEX_HOME="+codexHome), npmProgram(t, codexVersions[1].path), codexExec(codexQuiet...)...)
@@ -82,6 +82,7 @@ func (c codexCell) test(t *testing.T) {
 	use := map[string]string{chatgpttest.SchemeAgentAssertion: "agent-assertion", chatgpttest.SchemeBearer: "bearer"}[c.scheme]
 	f := newFixture(t, fixtureConfig{
 		backend: chatgpttest.Config{HTTP1Only: c.http1, Reply: codexReply},
+		scope:   defaultScope,
 		yaml:    "signer: {use: " + use + "}",
 	})
 	if c.post {

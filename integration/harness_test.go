@@ -46,8 +46,17 @@ type fixtureConfig struct {
 	backend  chatgpttest.Config
 	yaml     string   // lines that the proxy's configuration has besides
 	identity string   // keys of identity besides
+	scope    string   // of the proxy: wideScope by default, or defaultScope
 	upstream upstream // by default the backend
 }
+
+const (
+	// wideScope signs whatever a test asks for, whose point is another one.
+	wideScope = `scope: {allow: [all, {host: "*.chatgpt.com"}]}`
+	// defaultScope is what a configuration has that says nothing. Real clients are
+	// tested with it.
+	defaultScope = "# no scope"
+)
 
 // fixture is a backend, a log-in that it knows, and the configuration of a proxy
 // that signs for it.
@@ -82,6 +91,9 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	if c.upstream == nil {
 		c.upstream = backend
 	}
+	if c.scope == "" {
+		c.scope = wideScope
+	}
 	dir := t.TempDir()
 	f := &fixture{
 		backend:   backend,
@@ -102,7 +114,7 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	writeFile(t, f.config, fmt.Appendf(nil, `listen: 127.0.0.1:0
 admin: ""
 state_dir: %q
-identity: {codex_home: %q%[6]s}
+identity: {codex_home: %q%[7]s}
 upstream:
   connect_to:
     "chatgpt.com:443": %[3]q
@@ -113,7 +125,8 @@ upstream:
 other_hosts: refuse
 log: {level: debug, format: json}
 %[5]s
-`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.yaml, c.identity))
+%[6]s
+`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.scope, c.yaml, c.identity))
 	return f
 }
 
