@@ -19,12 +19,9 @@ import (
 // cannot write either.
 func (h *Home) lockAsCodex(ctx context.Context) (unlock func(), err error) {
 	unlockAll := func() {}
-	for _, file := range []struct {
-		path string
-		perm fs.FileMode
-	}{{filepath.Join(h.dir, "auth.lock"), 0o666}, {h.target() + ".lock", 0o600}} {
-		lock := flock.New(file.path, flock.SetFlag(os.O_RDWR|os.O_CREATE), flock.SetPermissions(file.perm))
-		_, missing := os.Lstat(file.path)
+	for _, path := range []string{filepath.Join(h.dir, "auth.lock"), h.target() + ".lock"} {
+		lock := flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE), flock.SetPermissions(0o600))
+		_, missing := os.Lstat(path)
 		unlock, err := takeLock(ctx, lock)
 		if err != nil && ctx.Err() != nil {
 			unlockAll()
@@ -34,7 +31,7 @@ func (h *Home) lockAsCodex(ctx context.Context) (unlock func(), err error) {
 			continue
 		}
 		if errors.Is(missing, fs.ErrNotExist) {
-			giveLike(file.path, h.target())
+			giveLike(path, h.target())
 		}
 		before := unlockAll
 		unlockAll = func() { unlock(); before() }
