@@ -24,7 +24,7 @@ CLIENTS     := integration/clients/node_modules/.package-lock.json
 CADDY       := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 CADDY_BIN   := integration/clients/bin/caddy
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit test-fips bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit test-fips test-codex bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -90,6 +90,16 @@ unit: clients
 # What does cryptography, in FIPS 140-3 mode.
 test-fips:
 	GODEBUG=fips140=on $(GO) test -count=1 -timeout 10m ./certs ./identity ./signer
+
+## test-codex: VERSIONS of Codex through the proxy, fetched from npm; takes minutes, and a gigabyte for four
+VERSIONS      ?= 0.121.0 0.125.0 0.130.0 0.143.0 0.150.1 0.166.0 0.171.0
+CODEX_MATRIX  := $(CURDIR)/integration/clients/node_modules/.matrix
+test-codex: clients
+	@mkdir -p "$(CODEX_MATRIX)"
+	npm install --prefix "$(CODEX_MATRIX)" --no-save --no-package-lock --no-fund --no-audit \
+	  $(foreach v,$(VERSIONS),codex-$(v)@npm:@openai/codex@$(v)-linux-x64)
+	$(GO) vet -tags codexmatrix ./integration
+	CODEX_MATRIX="$(CODEX_MATRIX)" CODEX_VERSIONS="$(VERSIONS)" $(GO) test -tags codexmatrix -count=1 -timeout 30m -v -run '^TestCodexMatrix$$' ./integration
 
 ## bench: agentproxy beside nginx, squid, mitmproxy and goproxy; BENCH=quick takes a minute in place of five
 bench:
