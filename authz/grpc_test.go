@@ -120,7 +120,7 @@ func TestEnvoyAnswers(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"Authorization": "AgentAssertion abc"}, set(t, ok.Headers)); diff != "" {
 		t.Errorf("set (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"Chatgpt-Account-Id", "X-Openai-Fedramp"}, ok.HeadersToRemove); diff != "" {
+	if diff := cmp.Diff([]string{"Chatgpt-Account-Id", "X-Openai-Fedramp", "X-Openai-Agent-Assertion", "X-Openai-Authorization"}, ok.HeadersToRemove); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)
 	}
 

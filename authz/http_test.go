@@ -125,7 +125,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"nginx", "/auth-request/chatgpt.com", 403, "", true},
 		{"Traefik and Caddy", "/forward-auth/chatgpt.com", 503, "", false},
-		{"Envoy", "/ext-authz/chatgpt.com/", 403, "chatgpt-account-id,x-openai-fedramp", false},
+		{"Envoy", "/ext-authz/chatgpt.com/", 403, "chatgpt-account-id,x-openai-fedramp,x-openai-agent-assertion,x-openai-authorization", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -125,7 +125,9 @@ func (r *rig) agent(edit ...func(*identity.AgentConfig)) *identity.Agent {
 		Backend: identity.NewBackend(identity.BackendConfig{
 			BaseURL: baseURL, Transport: r.server.Client().Transport, Clock: clock,
 			ABOM: identity.NewABOM("1.0", "cli", runtime.GOOS),
+			Wait: func(ctx context.Context, d time.Duration) error { r.advance(d); return ctx.Err() },
 		}),
+		Protocol: identity.ProtocolBackend,
 		Register: true,
 		Clock:    clock,
 		Notify:   r.notify,
@@ -171,6 +173,9 @@ func (r *rig) accepts(s identity.Session) int {
 	}
 	request := newRequest(r.t, "/wham/settings/user")
 	request.Header.Set("Authorization", assertion.Header())
+	if s.Identity.Protocol == identity.ProtocolAccounts {
+		request.Header.Set("ChatGPT-Account-ID", s.Identity.Account.WorkspaceID)
+	}
 	if s.Identity.Account.FedRAMP {
 		request.Header.Set("X-OpenAI-Fedramp", "true")
 	}

@@ -57,7 +57,7 @@ func TestTokenIsRefreshed(t *testing.T) {
 	if got := r.token(a); got != l.AccessToken {
 		t.Error("another token than that of the file")
 	}
-	r.advance(54 * time.Minute)
+	r.advance(52 * time.Minute)
 	if r.token(a) != l.AccessToken {
 		t.Error("refreshed too early")
 	}
@@ -514,7 +514,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	r.server.SetTokenLifetime(time.Hour)
 	r.login(chatgpttest.Account{})
 	old := time.Now().Add(-time.Hour)
-	for name, stays := range map[string]bool{".auth.json123": false, ".auth.json12x": true, "auth.json.1": true, ".auth.json": true} {
+	for name, stays := range map[string]bool{".auth-123": false, ".auth-12x": true, "auth.json.1": true, ".auth-": true} {
 		path := filepath.Join(r.home, name)
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)

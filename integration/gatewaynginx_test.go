@@ -21,7 +21,7 @@ func TestNginx(t *testing.T) { behaves(t, startNginx) }
 // base URL and a certificate to trust, and holds a placeholder.
 func TestCodexBehindGateway(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}})
+	g := newGateway(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}})
 	startNginx(t, g)
 	_, port, err := net.SplitHostPort(g.addr)
 	if err != nil {

@@ -45,8 +45,18 @@ var _ upstream = (*chatgpttest.Server)(nil)
 type fixtureConfig struct {
 	backend  chatgpttest.Config
 	yaml     string   // lines that the proxy's configuration has besides
+	identity string   // keys of identity besides
+	scope    string   // of the proxy: wideScope by default, or defaultScope
 	upstream upstream // by default the backend
 }
+
+const (
+	// wideScope signs whatever a test asks for, whose point is another one.
+	wideScope = `scope: {allow: [all, {host: "*.chatgpt.com"}]}`
+	// defaultScope is what a configuration has that says nothing. Real clients are
+	// tested with it.
+	defaultScope = "# no scope"
+)
 
 // fixture is a backend, a log-in that it knows, and the configuration of a proxy
 // that signs for it.
@@ -81,6 +91,9 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	if c.upstream == nil {
 		c.upstream = backend
 	}
+	if c.scope == "" {
+		c.scope = wideScope
+	}
 	dir := t.TempDir()
 	f := &fixture{
 		backend:   backend,
@@ -95,10 +108,13 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	caFile := filepath.Join(dir, "upstream-ca.pem")
 	writeFile(t, caFile, c.upstream.CertPEM())
 	writeFile(t, filepath.Join(f.codexHome, "auth.json"), f.login.AuthJSONWithIdentity("C"))
+	if c.identity != "" {
+		c.identity = ", " + c.identity
+	}
 	writeFile(t, f.config, fmt.Appendf(nil, `listen: 127.0.0.1:0
 admin: ""
 state_dir: %q
-identity: {codex_home: %q}
+identity: {codex_home: %q%[7]s}
 upstream:
   connect_to:
     "chatgpt.com:443": %[3]q
@@ -109,19 +125,23 @@ upstream:
 other_hosts: refuse
 log: {level: debug, format: json}
 %[5]s
-`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.yaml))
+%[6]s
+`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.scope, c.yaml, c.identity))
 	return f
 }
 
 // secrets are what no client, no log and no answer may ever hold.
 func (f *fixture) secrets() map[string]string {
 	current := f.login.Current()
-	return map[string]string{
+	secrets := map[string]string{
 		"the id token":      current.IDToken,
 		"the access token":  current.AccessToken,
 		"the refresh token": current.RefreshToken,
-		"the agent's key":   f.login.Identity().PrivateKeyPKCS8,
 	}
+	if id := f.login.Identity(); id != nil {
+		secrets["the agent's key"] = id.PrivateKeyPKCS8
+	}
+	return secrets
 }
 
 // checkNoSecret fails the test if text holds a secret of the log-in.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,7 +21,8 @@ type Ask struct {
 	Method string
 	// URI is the path and query, byte for byte as the server will see them.
 	URI string
-	// Header is the client's. Its credentials alone are looked at.
+	// Header is the client's: its credentials, and what it says of web pages and of
+	// upgrades.
 	Header http.Header
 }
 
@@ -55,7 +57,7 @@ func (r *refusal) answer() Answer {
 
 // CredentialHeaders returns the headers that only an [Answer] may decide.
 func CredentialHeaders() []string {
-	return []string{headerAuthorization, headerAccountID, headerFedRAMP}
+	return []string{headerAuthorization, headerAccountID, headerFedRAMP, headerAssertion, headerBiscuit}
 }
 
 // Authorize decides on a request that somebody else will send, as it is decided
@@ -97,7 +99,10 @@ func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
 	if refused := checkRequestLine(ask.Method, ask.URI); refused != nil {
 		return refused
 	}
-	if !strings.HasPrefix(ask.URI, "/") || ask.Method == http.MethodConnect {
+	if refused := checkMethod(ask.Method); refused != nil {
+		return refused
+	}
+	if !strings.HasPrefix(ask.URI, "/") {
 		return refuseMalformed("only requests for a path are signed")
 	}
 	authority := ask.Host
@@ -112,5 +117,23 @@ func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
 	if pattern, ok := x.policy.Intercept.find(t.host, t.port); ok {
 		x.pattern = pattern.String()
 	}
+	if refused := checkSpelling(ask.Header); refused != nil {
+		return refused
+	}
+	x.asked = askedBy(ask.Header)
+	// A gateway may have taken Connection away, and upgrade all the same.
+	x.asked.upgrade = strings.Join(ask.Header["Upgrade"], ", ")
 	return x.grant(ctx)
+}
+
+// checkSpelling refuses a request whose header has another spelling of one that
+// only an [Answer] may decide: the gateway replaces those that it is told by name,
+// and might pass this one on.
+func checkSpelling(h http.Header) *refusal {
+	for name := range h {
+		if isCredential(name) && !slices.Contains(CredentialHeaders(), http.CanonicalHeaderKey(name)) {
+			return refuseMalformed("the header %s means the same as one that carries a credential; leave it out", name)
+		}
+	}
+	return nil
 }

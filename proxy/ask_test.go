@@ -51,7 +51,7 @@ func TestAuthorize(t *testing.T) {
 	}{
 		{"assertion", func(*Ask) {}, assertion, 200, func(*Decision) {}},
 		{"with a port", func(a *Ask) { a.Host = "ChatGPT.com:443" }, assertion, 200, func(*Decision) {}},
-		{"below", func(a *Ask) { a.Host = "ab.chatgpt.com" }, assertion, 200, func(d *Decision) { d.Host = "ab.chatgpt.com:443" }},
+		{"below", func(a *Ask) { a.Host, a.URI = "ab.chatgpt.com", "/a" }, assertion, 200, func(d *Decision) { d.Host, d.Path = "ab.chatgpt.com:443", "/a" }},
 		{"no label", func(a *Ask) { a.Label = "" }, assertion, 200, func(d *Decision) { d.Client = "" }},
 		{"no header", func(a *Ask) { a.Header = nil }, assertion, 200, func(*Decision) {}},
 		{"token", func(a *Ask) { a.URI = "/bearer" },
@@ -80,7 +80,7 @@ func TestAuthorize(t *testing.T) {
 		{"an asterisk", func(a *Ask) { a.Method, a.URI = "OPTIONS", "*" }, nil, 400, func(d *Decision) { d.Host, d.Method, d.Path, d.Refused = "", "OPTIONS", "*", "malformed_request" }},
 		{"a space in the path", func(a *Ask) { a.URI = "/a b" }, nil, 400, func(d *Decision) { d.Host, d.Path, d.Refused = "", "/a b", "malformed_request" }},
 		{"no method", func(a *Ask) { a.Method = "" }, nil, 400, func(d *Decision) { d.Host, d.Method, d.Refused = "", "", "malformed_request" }},
-		{"CONNECT", func(a *Ask) { a.Method = "CONNECT" }, nil, 400, func(d *Decision) { d.Host, d.Method, d.Refused = "", "CONNECT", "malformed_request" }},
+		{"CONNECT", func(a *Ask) { a.Method = "CONNECT" }, nil, 405, func(d *Decision) { d.Host, d.Method, d.Refused = "", "CONNECT", "method_not_allowed" }},
 		{"a label with a space", func(a *Ask) { a.Label = "a b" }, nil, 400, func(d *Decision) { d.Client, d.Host, d.Refused = "", "", "bad_label" }},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -14,7 +14,7 @@ type Verdict string
 const (
 	VerdictSign   Verdict = "sign"   // sent on with a credential of ours
 	VerdictGrant  Verdict = "grant"  // not sent by the proxy: a gateway was given a credential for it
-	VerdictPass   Verdict = "pass"   // to an intercepted host, sent on as it came
+	VerdictPass   Verdict = "pass"   // to an intercepted host, sent on without a credential of ours
 	VerdictResend Verdict = "resend" // sent again with another credential, after a 401
 	VerdictPlain  Verdict = "plain"  // http:// to another host, sent on as it came
 	VerdictTunnel Verdict = "tunnel" // CONNECT to another host, passed on unseen
@@ -40,6 +40,8 @@ type Decision struct {
 	Signer string
 	// Refused is the code of a refusal.
 	Refused string
+	// OutOfScope says why the request is out of scope, be it refused or not.
+	OutOfScope signer.Reason
 }
 
 // Auditor is told of every decision before it is carried out.
@@ -70,6 +72,9 @@ func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refusal 
 	if x.refused != nil {
 		d.Refused = x.refused.code
 	}
+	if x.outOfScope != nil {
+		d.OutOfScope = x.outOfScope.Reason
+	}
 	if err := x.auditor.Audit(d); err != nil {
 		return refuse(http.StatusServiceUnavailable, "audit_failed", "proxy_internal_error",
 			"the request was not sent, because the audit log cannot be written: %s", err)
@@ -88,7 +93,7 @@ func (x *exchange) refuseWith(r *refusal) {
 // by authorising it.
 func (x *exchange) verdictOn(auth *signer.Authorization) Verdict {
 	switch {
-	case auth.Keep:
+	case auth.Value == "":
 		return VerdictPass
 	case x.kind == KindAsk:
 		return VerdictGrant

@@ -121,7 +121,9 @@ type auditLine struct {
 	Task     string `json:"task,omitempty"`
 	Signer   string `json:"signer,omitempty"`
 	Refused  string `json:"refused,omitempty"`
-	Lost     int    `json:"lost,omitempty"`
+
+	OutOfScope string `json:"out_of_scope,omitempty"`
+	Lost       int    `json:"lost,omitempty"`
 }
 
 // Audit implements [Auditor].
@@ -129,6 +131,7 @@ func (a *AuditFile) Audit(d Decision) error {
 	line := auditLine{
 		Time: d.Time.UTC().Format(auditTimeFormat), Decision: string(d.Verdict), Client: d.Client, Profile: d.Profile, Peer: d.Peer, Host: d.Host,
 		Method: d.Method, Path: d.Path, Scheme: string(d.Scheme), Task: d.Task, Signer: d.Signer, Refused: d.Refused,
+		OutOfScope: string(d.OutOfScope),
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

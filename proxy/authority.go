@@ -10,10 +10,6 @@ import (
 // authority alone, and a server that is asked in somebody else's name might
 // hand the request on (RFC 9110, 7.4 and 15.5.20).
 func checkAuthority(t target, r *http.Request) *refusal {
-	if r.Method == http.MethodConnect {
-		return refuse(http.StatusMisdirectedRequest, "misdirected_request", "http_request_denied",
-			"CONNECT inside the tunnel to %s is not allowed; open a new connection to the proxy", t.authority())
-	}
 	if !t.names(r.Host, "443") {
 		return refuseAuthority(t, r.Host)
 	}

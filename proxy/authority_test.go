@@ -47,8 +47,8 @@ func TestForeignAuthorityHTTP1(t *testing.T) {
 		{"absolute URL of another scheme", "GET ftp://chatgpt.com/ HTTP/1.1\r\nHost: chatgpt.com", 421},
 		{"absolute URL with a user", "GET https://chatgpt.com@evil.com/ HTTP/1.1\r\nHost: chatgpt.com", 421},
 		{"absolute URL with our name as user", "GET https://evil.com@chatgpt.com/ HTTP/1.1\r\nHost: chatgpt.com", 421},
-		{"CONNECT", "CONNECT evil.com:443 HTTP/1.1\r\nHost: evil.com:443", 421},
-		{"CONNECT to the same", "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: chatgpt.com:443", 421},
+		{"CONNECT", "CONNECT evil.com:443 HTTP/1.1\r\nHost: evil.com:443", 405},
+		{"CONNECT to the same", "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: chatgpt.com:443", 405},
 		{"a letter that folds to s", "GET / HTTP/1.1\r\nHost: chatgpt-\u017ftaging.com", 400},
 	} {
 		c := p.intercepted(t)
@@ -95,8 +95,8 @@ func TestForeignAuthorityHTTP2(t *testing.T) {
 		{"no authority", plain, "421 400 reset"},
 		{"a letter that folds to s", with(":authority", "chatgpt-\u017ftaging.com"), "421 400 reset"},
 		{"absolute URL as path", []string{":method", "GET", ":scheme", "https", ":authority", host, ":path", "https://evil.com/"}, "421 400 reset"},
-		{"CONNECT", []string{":method", "CONNECT", ":authority", "evil.com:443"}, "421"},
-		{"CONNECT to the same", []string{":method", "CONNECT", ":authority", "chatgpt.com:443"}, "421"},
+		{"CONNECT", []string{":method", "CONNECT", ":authority", "evil.com:443"}, "405"},
+		{"CONNECT to the same", []string{":method", "CONNECT", ":authority", "chatgpt.com:443"}, "405"},
 	} {
 		c := p.h2(t)
 		c.request(t, 1, test.fields...)

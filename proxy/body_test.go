@@ -113,7 +113,6 @@ func TestNoBody(t *testing.T) {
 			{http.MethodHead, "/", 200, -1},
 			{http.MethodGet, "/", 200, 0},
 			{http.MethodDelete, "/204", 204, 0},
-			{"BREW", "/", 200, 0},
 		} {
 			res := do(t, c, newRequest(t, test.method, origin+test.path, nil))
 			if body := readAll(t, res.Body); res.StatusCode != test.status || body != "" {

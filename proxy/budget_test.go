@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // The most that one short request may allocate. Whoever needs more measures what it costs
@@ -24,7 +26,10 @@ const (
 // Over HTTP/1.1 the client and the server write bytes that are ready and look at
 // next to nothing, so that what is counted is the proxy's.
 func TestAllocationBudget(t *testing.T) {
-	quiet := func(c *Config) { c.Log = zerolog.Nop() }
+	quiet := func(c *Config) {
+		c.Log = zerolog.Nop()
+		c.Scope = scopeOf(t, signer.ScopeEntry{Word: signer.WordCodex})
+	}
 	t.Run("h1", func(t *testing.T) {
 		server := newRawTLSServer(t, func(c *tls.Conn) {
 			answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
@@ -36,7 +41,7 @@ func TestAllocationBudget(t *testing.T) {
 			}
 		})
 		client := startProxy(t, server, quiet).intercepted(t, "http/1.1")
-		request := []byte("GET /backend-api/x HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: test/1\r\nAccept: */*\r\n" +
+		request := []byte("GET /backend-api/wham/tasks/list HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: test/1\r\nAccept: */*\r\n" +
 			"Accept-Language: en\r\nSession-Id: 0123456789abcdef\r\nAuthorization: Bearer placeholder\r\n\r\n")
 		wantBudget(t, budgetH1, func() error {
 			if _, err := client.Conn.Write(request); err != nil {
@@ -52,7 +57,7 @@ func TestAllocationBudget(t *testing.T) {
 	t.Run("h2", func(t *testing.T) {
 		backend := newBackend(t, h2, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
 		client := startProxy(t, backend.Listener.Addr().String(), quiet).client(t, h2)
-		request := newRequest(t, http.MethodGet, origin+"/backend-api/x", nil)
+		request := newRequest(t, http.MethodGet, origin+"/backend-api/wham/tasks/list", nil)
 		wantBudget(t, budgetH2, func() error {
 			res, err := client.Transport.RoundTrip(request)
 			if err != nil {

@@ -26,8 +26,12 @@ type exchange struct {
 	// admitted is why the client was let in, known at the proxy's own port.
 	admitted *admission
 	peer     string // the client's address
-	auth     *signer.Authorization
-	former   *signer.Authorization // what was refused with 401 before auth
+	asked    asked
+	// credential is the kind that the scope has decided on.
+	credential signer.Kind
+	outOfScope *OutOfScope // nil: it is in scope
+	auth       *signer.Authorization
+	former     *signer.Authorization // what was refused with 401 before auth
 	// upgraded is the connection to the server of an upgraded exchange.
 	upgraded net.Conn
 	stall    *stall
@@ -160,7 +164,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 	switch {
 	case x.refused != nil && x.refused.challenge:
 		event = l.Debug()
-	case x.refused != nil:
+	case x.refused != nil, x.outOfScope != nil:
 		event = l.Warn()
 	case x.kind == KindConnect: // each request inside has a line of its own
 		event = l.Debug()
@@ -188,6 +192,9 @@ func (x *exchange) log(l *zerolog.Logger) {
 	}
 	if x.retried {
 		event.Bool("retried", true)
+	}
+	if x.outOfScope != nil {
+		event.Str("out_of_scope", string(x.outOfScope.Reason))
 	}
 	event.Int("status", x.status).
 		Int64("received", x.received.Load()).

@@ -79,12 +79,8 @@ func forwardTrailers(out, in *http.Request) {
 	}
 	out.Trailer = make(http.Header, len(in.Trailer))
 	for name := range in.Trailer {
-		switch name {
-		case headerAuthorization, headerAccountID, headerFedRAMP, "Proxy-Authorization":
-		default:
-			if httpguts.ValidTrailerHeader(name) {
-				out.Trailer[name] = nil
-			}
+		if !isCredential(name) && name != "Proxy-Authorization" && httpguts.ValidTrailerHeader(name) {
+			out.Trailer[name] = nil
 		}
 	}
 	out.Body = &trailerBody{out.Body, in, out.Trailer}

@@ -75,6 +75,10 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 	}
 	x.target, x.path = t, rawPath(r)
 	p.live.add(x)
+	if refused := checkPlainMethod(r.Method); refused != nil {
+		x.refuse(refused)
+		return
+	}
 	if x.policy.interceptsHost(t.host) {
 		x.refuse(refuse(http.StatusForbidden, "plain_http_refused", "http_request_denied",
 			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.host))
@@ -163,5 +167,5 @@ func rawPath(r *http.Request) string {
 }
 
 func signRequest(x *exchange) signer.Request {
-	return signer.Request{Host: x.target.host, Path: x.path, Label: x.label}
+	return signer.Request{Host: x.target.host, Method: x.method, Path: x.path, Kind: x.credential, Label: x.label}
 }

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // sentinel is a request that follows what a test sends. Once it is answered, so
@@ -120,6 +123,7 @@ func compareRequests(t *testing.T, raw []byte, arrived []*strictRequest) {
 // simple reports whether a request has nothing in it that lets the proxy refuse
 // it or send it in another form.
 func (q *strictRequest) simple() bool {
-	return strings.HasPrefix(q.target, "/") && q.values("host")[0] == host && q.method != "CONNECT" &&
+	return strings.HasPrefix(q.target, "/") && q.values("host")[0] == host && signer.KnownMethod(q.method) &&
+		q.values("origin") == nil && q.values("sec-fetch-site") == nil && identity.IsBootstrapPath(q.target) == identity.BootstrapNone &&
 		printable(strings.Join(q.values("upgrade"), ""))
 }

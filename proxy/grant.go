@@ -3,18 +3,27 @@ package proxy
 import (
 	"context"
 	"net/http"
+
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // grant decides what authorises the exchange's request, and notes it in x.auth.
 // Every credential that leaves the proxy, on a request that it sends itself or to
 // a gateway that asks for one, was decided here: the target is one of
-// chatgpt.hosts and of the hosts of the label's profile, that profile's signer
-// has answered, and the decision is recorded.
+// chatgpt.hosts and of the hosts of the label's profile, no web page of another site
+// has had the request sent, it is in the profile's scope, the profile's signer has
+// answered, and the decision is recorded.
 func (x *exchange) grant(ctx context.Context) *refusal {
 	if refused := x.checkSigned(); refused != nil {
 		return refused
 	}
-	auth, err := x.profile.Signer.Sign(ctx, signRequest(x))
+	if refused := x.checkSite(); refused != nil {
+		return refused
+	}
+	if refused := x.checkScope(ctx); refused != nil {
+		return refused
+	}
+	auth, err := signer.Authorize(ctx, x.profile.Signer, signRequest(x))
 	if err != nil {
 		return refuseUnsigned(err)
 	}

@@ -226,7 +226,7 @@ func TestHandOver(t *testing.T) {
 		"chunked":        {"POST / HTTP/1.1\r\nHost: " + host + "\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 200, false},
 		"close":          {"GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n", 200, true},
 		"HTTP/1.0":       {"GET / HTTP/1.0\r\nHost: " + host + "\r\n\r\n", 200, true},
-		"another method": {"PROPFIND / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", 200, false},
+		"another method": {"PROPFIND / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", 405, false},
 		"whole URL":      {"GET https://" + host + "/ HTTP/1.1\r\nHost: " + host + "\r\n\r\n", 200, false},
 		"a long header":  {"GET / HTTP/1.1\r\nHost: " + host + "\r\nX: " + strings.Repeat("x", 5000) + "\r\n\r\n", 200, false},
 		"no host":        {"GET / HTTP/1.1\r\n\r\n", 400, true},

@@ -205,6 +205,22 @@ func patterns(t testing.TB, list ...string) HostPatterns {
 	return ps
 }
 
+// wideScope allows whatever is asked of any host that tests name.
+func wideScope(t testing.TB) *signer.Scope {
+	t.Helper()
+	return scopeOf(t, signer.ScopeEntry{Word: signer.WordAll},
+		signer.ScopeEntry{Match: signer.Match{Host: "*." + host}}, signer.ScopeEntry{Match: signer.Match{Host: "chatgpt-staging.com"}})
+}
+
+func scopeOf(t testing.TB, allow ...signer.ScopeEntry) *signer.Scope {
+	t.Helper()
+	s, _, err := signer.NewScope(signer.ScopeConfig{BaseURL: origin + "/backend-api", Allow: allow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // startProxy starts a proxy that reaches all intercepted hosts at backend.
 func startProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 	t.Helper()
@@ -222,6 +238,7 @@ func newProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 		// What tests connect to has whatever port was free.
 		OtherHosts: OtherHosts{Ports: PortRanges{{1, 65535}}},
 		Signer:     fixedSigner{auth: bearer()},
+		Scope:      wideScope(t),
 		Leaves:     clientCA,
 		Upstream: UpstreamConfig{
 			ConnectTo: map[string]string{},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,10 +67,10 @@ func TestCredentialHeaders(t *testing.T) {
 			header{"Authorization": {assertion}},
 		},
 		{
-			"an assertion has none even if the signer says so",
+			"an assertion of the second generation has one",
 			&signer.Authorization{Value: assertion, Scheme: signer.SchemeAssertion, AccountID: account},
-			nil,
-			header{"Authorization": {assertion}},
+			header{"ChatGPT-Account-ID": {"other"}},
+			header{"Authorization": {assertion}, "Chatgpt-Account-Id": {account}},
 		},
 		{
 			"FedRAMP and an assertion",
@@ -82,6 +83,19 @@ func TestCredentialHeaders(t *testing.T) {
 			&signer.Authorization{Value: "Bearer t", Scheme: signer.SchemeBearer, AccountID: account, FedRAMP: true},
 			nil,
 			header{"Authorization": {"Bearer t"}, "Chatgpt-Account-Id": {account}, "X-Openai-Fedramp": {"true"}},
+		},
+		{
+			"none", &signer.Authorization{Scheme: signer.SchemeNone},
+			header{"Authorization": {mine}, "ChatGPT-Account-ID": {"other"}, "X-OpenAI-Fedramp": {"true"}, "x-openai-authorization": {"biscuit"}},
+			nil,
+		},
+		{
+			"in other spellings", bearer(),
+			header{
+				"chatgpt_account_id": {"other"}, "ChatGPT-Account_ID": {"other"}, "X_OpenAI_Fedramp": {"true"}, "x-openai_fedramp": {"true"},
+				"X-OpenAI-Agent-Assertion": {"jws"}, "x_openai_agent_assertion": {"jws"}, "X-OpenAI-Authorization": {"biscuit"}, "x_openai-authorization": {"biscuit"},
+			},
+			ours,
 		},
 		{
 			"another scheme", &signer.Authorization{Value: "Custom x", Scheme: signer.SchemeOther},
@@ -121,6 +135,11 @@ func TestCredentialHeaders(t *testing.T) {
 				}
 				do(t, p.client(t, client), r)
 				got := <-arrived
+				for name := range got {
+					if test.want[name] == nil && strings.Contains(strings.ToLower(name), "openai") || strings.Contains(name, "_") {
+						t.Errorf("%s: %q", name, got[name])
+					}
+				}
 				for _, name := range []string{"Authorization", "Chatgpt-Account-Id", "X-Openai-Fedramp", "Proxy-Authorization"} {
 					if !slices.Equal(got[name], test.want[name]) {
 						t.Errorf("%s: %q, want %q", name, got[name], test.want[name])
@@ -171,8 +190,8 @@ func TestSignerIsAsked(t *testing.T) {
 			})
 		})
 		label := "build-" + proto
-		get(t, p.clientAs(t, proto, userPassword(label, "token")), "https://ab.chatgpt.com/a%2Fb//c?secret=1")
-		if got, want := <-asked, (signer.Request{Host: "ab.chatgpt.com", Path: "/a%2Fb//c", Label: label}); got != want {
+		get(t, p.clientAs(t, proto, userPassword(label, "token")), origin+"/a%2Fb//c?secret=1")
+		if got, want := <-asked, (signer.Request{Host: host, Method: "GET", Path: "/a%2Fb//c", Kind: signer.KindAccount, Label: label}); got != want {
 			t.Errorf("asked for %+v, want %+v", got, want)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -116,9 +117,17 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
+	if refused := checkMethod(r.Method); refused != nil {
+		x.refuse(refused)
+		return
+	}
 	if refused := checkAuthority(x.target, r); refused != nil {
 		x.refuse(refused)
 		return
+	}
+	x.asked = askedBy(r.Header)
+	if isUpgrade(r) {
+		x.asked.upgrade = strings.Join(r.Header["Upgrade"], ", ")
 	}
 	if refused := x.grant(r.Context()); refused != nil {
 		if r.Context().Err() != nil {

@@ -23,6 +23,9 @@ type Outcome struct {
 	Resent bool
 	// Refused and Reason are the code and the message of a refusal by the proxy.
 	Refused, Reason string
+	// OutOfScope is set if the request was out of scope, be it refused or sent all the
+	// same.
+	OutOfScope *OutOfScope
 	// Failure says why an exchange that had begun did not come to its end.
 	Failure string
 	// FirstByte is the time to the answer's header, Duration that to its end.
@@ -32,7 +35,7 @@ type Outcome struct {
 func (x *exchange) outcome() Outcome {
 	o := Outcome{
 		Kind: x.kind, Time: x.started, Client: x.label, Pattern: x.pattern, Status: x.status,
-		Resent: x.retried, Failure: x.failure, FirstByte: x.firstByte, Duration: time.Since(x.started),
+		Resent: x.retried, OutOfScope: x.outOfScope, Failure: x.failure, FirstByte: x.firstByte, Duration: time.Since(x.started),
 	}
 	if x.target != (target{}) {
 		o.Host = x.target.authority()

@@ -24,11 +24,11 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
 	pol := &policy{Config: config, refs: newRefs(), clients: newClients(config)}
 	for _, p := range config.Profiles {
-		pol.profiles = append(pol.profiles, newProfile(p))
+		pol.profiles = append(pol.profiles, newProfile(p, config.Scope))
 	}
 	pol.common = newProfile(Profile{
 		Signer: config.Signer, OtherHosts: config.OtherHosts, ConnectionsPerLabel: config.Limits.ConnectionsPerLabel,
-	})
+	}, config.Scope)
 	if former != nil && former.Upstream.Equal(config.Upstream) {
 		pol.upstream = former.upstream
 		pol.upstream.hold()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,6 +21,8 @@ type Profile struct {
 	Refuse bool
 	// Signer authorises their requests.
 	Signer signer.Signer
+	// Scope says which of their requests are signed. nil: that of [Config].
+	Scope *signer.Scope
 	// Hosts are those of [Config].Intercept that they may reach. nil: all.
 	Hosts HostPatterns
 	// OtherHosts says what becomes of hosts that are not intercepted.
@@ -80,11 +83,13 @@ func (ps LabelPatterns) Match(label string) bool {
 // profile is a [Profile] made ready for use.
 type profile struct {
 	Profile
-	renewer signer.Renewer // nil: what was refused is not sent again
+	scope    *signer.Scope
+	ownScope bool           // it is not that of all
+	renewer  signer.Renewer // nil: what was refused is not sent again
 }
 
-func newProfile(p Profile) *profile {
-	n := &profile{Profile: p}
+func newProfile(p Profile, common *signer.Scope) *profile {
+	n := &profile{Profile: p, scope: cmp.Or(p.Scope, common), ownScope: p.Scope != nil}
 	n.renewer, _ = p.Signer.(signer.Renewer)
 	return n
 }

@@ -13,6 +13,7 @@
 //	tunnel     bytes both ways                                    tunnel.go
 //	intercept  TLS and HTTP towards the client                    intercept.go, h1server.go
 //	authority  the request is for where the tunnel leads          authority.go
+//	scope      whether the request may carry a credential         scope.go, method.go, crosssite.go
 //	grant      what is put on the request, or why nothing is      grant.go
 //	relay      the outgoing request and the answer's way back     relay.go, forward.go
 //	transport  connections to servers                             transport.go, h1transport.go, dialer.go
@@ -44,14 +45,17 @@ type Leaves interface {
 	Leaf(host string) (*tls.Certificate, error)
 }
 
-// Config says what a [Proxy] does. Signer, Leaves and Intercept are needed.
+// Config says what a [Proxy] does. Signer, Scope, Leaves and Intercept are needed.
 type Config struct {
-	// Intercept lists the hosts whose requests are signed.
+	// Intercept lists the hosts whose requests are decrypted, and signed if they are
+	// in scope.
 	Intercept HostPatterns
 	// OtherHosts says what becomes of all other hosts.
 	OtherHosts OtherHosts
 	// Signer authorises the requests to intercepted hosts.
 	Signer signer.Signer
+	// Scope says which of them are signed. The others are refused.
+	Scope *signer.Scope
 	// Profiles differ from this for clients with certain session labels. The
 	// first that matches holds.
 	Profiles []Profile

@@ -27,7 +27,7 @@ func (x *exchange) redact(h http.Header) {
 }
 
 func (x *exchange) redactOf(h http.Header, auth *signer.Authorization) {
-	if auth == nil || auth.Keep {
+	if auth == nil || auth.Value == "" {
 		return
 	}
 	value := auth.Value.Reveal()
@@ -51,7 +51,7 @@ func (x *exchange) redactOf(h http.Header, auth *signer.Authorization) {
 // redactText is redact for a text that quotes what a server has sent.
 func (x *exchange) redactText(s string) string {
 	for _, auth := range [...]*signer.Authorization{x.auth, x.former} {
-		if auth == nil || auth.Keep {
+		if auth == nil || auth.Value == "" {
 			continue
 		}
 		if value := auth.Value.Reveal(); carries(s, value, credentialOf(value)) {

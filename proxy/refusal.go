@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/agentproxy/agentproxy/signer"
@@ -32,6 +33,18 @@ type refusal struct {
 	closes bool
 	// challenge marks the answer to a client that has shown nothing yet.
 	challenge bool
+	// request says which request was refused, where that is not plain.
+	request *refusedRequest
+}
+
+// refusedRequest is a request as it was understood, and what would allow it.
+type refusedRequest struct {
+	Host   string `json:"host"` // host:port
+	Method string `json:"method"`
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+	// Allow is the lines of YAML that would allow it, "" if none would.
+	Allow string `json:"allow,omitempty"`
 }
 
 // limitReached is the proxy error of a client that has too much of something.
@@ -58,6 +71,9 @@ func (r *refusal) header() http.Header {
 	if r.status == http.StatusProxyAuthRequired {
 		h.Set("Proxy-Authenticate", `Basic realm="agentproxy", charset="UTF-8"`)
 	}
+	if r.status == http.StatusMethodNotAllowed {
+		h.Set("Allow", strings.Join(signer.Methods(), ", "))
+	}
 	if r.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
 	}
@@ -68,14 +84,15 @@ func (r *refusal) body() []byte {
 	type detail struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
+		*refusedRequest
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	// A struct of strings cannot fail to encode.
+	// Structs of strings cannot fail to encode.
 	_ = enc.Encode(struct {
 		Error detail `json:"error"`
-	}{detail{r.code, r.message}})
+	}{detail{r.code, r.message, r.request}})
 	return b.Bytes()
 }
 
@@ -104,6 +121,15 @@ func (r *refusal) response(req *http.Request) *http.Response {
 
 // refuseUnsigned is the refusal of a request that no signer authorised.
 func refuseUnsigned(err error) *refusal {
+	const denied = "http_request_denied"
+	switch signer.CodeOf(err) {
+	case signer.RuleRefused:
+		return refuse(http.StatusForbidden, "rule_refused", denied, "the request was not sent: %s", err)
+	case signer.AmbiguousPath:
+		return refuse(http.StatusForbidden, "ambiguous_path", denied, "the request was not sent: %s", err)
+	case signer.BiscuitRefused:
+		return refuse(http.StatusForbidden, "biscuit_refused", denied, "the request was not sent: %s", err)
+	}
 	code := string(signer.CodeOf(err))
 	if code == "" {
 		code = "signing_failed"

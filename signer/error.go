@@ -22,6 +22,10 @@ const (
 	TokenExpired  Code = "token_expired"  // the access token has expired
 	TokenMissing  Code = "token_missing"  // the configured token is not there
 	CommandFailed Code = "command_failed" // the configured command gave no credential
+
+	RuleRefused    Code = "rule_refused"    // a rule of the configuration refuses the request
+	AmbiguousPath  Code = "ambiguous_path"  // a rule might be got round by this spelling of the path
+	BiscuitRefused Code = "biscuit_refused" // the configuration gives no token to make an agent with
 )
 
 // Error says why a request was not signed.

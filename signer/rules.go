@@ -2,48 +2,24 @@ package signer
 
 import (
 	"context"
-	"fmt"
-	"path"
-	"regexp"
-	"strconv"
-	"strings"
-	"unicode/utf8"
+	"errors"
 )
 
-// Rule gives the requests it matches a signer of their own.
+// Rule gives the requests it matches a signer of their own, or refuses them.
 type Rule struct {
-	host   string
-	path   *regexp.Regexp
-	signer Signer
+	matcher
+	signer Signer // nil: refuse
 }
 
-// NewRule returns the rule that has s sign the requests for host and path. An
-// empty pattern matches everything. A host is a name, or "*." and a name for
-// all names below it. In a path "*" and "?" match within a segment and "**"
-// across segments; all else stands for itself, without percent-encoding.
-func NewRule(host, glob string, s Signer) (Rule, error) {
-	rule := Rule{host: strings.ToLower(host), signer: s}
-	switch name := strings.TrimPrefix(rule.host, "*."); {
-	case strings.Contains(name, "*"):
-		return Rule{}, fmt.Errorf("host pattern %q: only a leading \"*.\" may stand for names below a host", host)
-	case name == "" && host != "", strings.ContainsAny(name, ":/ \t"), strings.HasSuffix(name, "."):
-		return Rule{}, fmt.Errorf("host pattern %q: it must be a name such as chatgpt.com, without a port", host)
+// NewRule returns the rule that has s sign the requests that m matches. If s is
+// nil they are refused.
+func NewRule(m Match, s Signer) (Rule, error) {
+	host, err := parseHost(m.Host)
+	if err != nil {
+		return Rule{}, err
 	}
-	if glob == "" {
-		return rule, nil
-	}
-	if !strings.HasPrefix(glob, "/") && !strings.HasPrefix(glob, "**") {
-		return Rule{}, fmt.Errorf("path pattern %q: must begin with \"/\" or \"**\"", glob)
-	}
-	if strings.Contains(glob, "%") {
-		return Rule{}, fmt.Errorf("path pattern %q: write characters as themselves, without percent-encoding", glob)
-	}
-	if strings.ContainsRune(glob, utf8.RuneError) {
-		return Rule{}, fmt.Errorf("path pattern %q: not UTF-8", glob)
-	}
-	// Paths are compared in this form, so no other could ever match.
-	rule.path = compileGlob(path.Clean(glob))
-	return rule, nil
+	matcher, err := newMatcher(m, host)
+	return Rule{matcher, s}, err
 }
 
 // Rules is a signer that asks the first rule that matches a request, and
@@ -53,82 +29,75 @@ type Rules struct {
 	Default Signer
 }
 
-var _ Renewer = Rules{}
+var (
+	_ Renewer = Rules{}
+	_ Refuser = Rules{}
+)
 
 // Sign implements [Signer].
 func (s Rules) Sign(ctx context.Context, r Request) (*Authorization, error) {
-	return s.signerFor(r).Sign(ctx, r)
+	by, err := s.signerFor(r)
+	if err != nil {
+		return nil, err
+	}
+	return by.Sign(ctx, r)
 }
 
 // Renew implements [Renewer].
 func (s Rules) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
-	return renew(ctx, s.signerFor(r), r, refused)
+	by, err := s.signerFor(r)
+	if err != nil {
+		return nil, err
+	}
+	return renew(ctx, by, r, refused)
 }
 
-func (s Rules) signerFor(r Request) Signer {
-	for _, rule := range s.Rules {
-		if rule.match(r) {
-			return rule.signer
+// Refuse implements [Refuser].
+func (s Rules) Refuse(r Request) error {
+	_, err := s.signerFor(r)
+	return err
+}
+
+// Find returns the index of the rule that decides on a request, -1 for none. The
+// error says why the request is refused.
+func (s Rules) Find(r Request) (int, error) {
+	if len(s.Rules) == 0 {
+		return -1, nil
+	}
+	path, strict := strictPath(r.Path)
+	method := methodBit(r.Method)
+	for i := range s.Rules {
+		rule := &s.Rules[i]
+		if !rule.host.match(r.Host, "") || r.Method != "" && !rule.methods.has(method) {
+			continue
 		}
-	}
-	return s.Default
-}
-
-func (r Rule) match(req Request) bool {
-	if r.host != "" && !matchHost(r.host, req.Host) {
-		return false
-	}
-	return r.path == nil || r.path.MatchString(canonicalPath(req.Path))
-}
-
-func matchHost(pattern, host string) bool {
-	if below, ok := strings.CutPrefix(pattern, "*"); ok {
-		return len(host) > len(below) && strings.HasSuffix(host, below)
-	}
-	return pattern == host
-}
-
-// canonicalPath is the path that a server is likely to see behind the escapes,
-// dots and doubled slashes of p. Rules match on it, so that another spelling of
-// a path does not get round its rule.
-func canonicalPath(p string) string { return path.Clean("/" + unescape(p)) }
-
-// unescape decodes %XX. Unlike url.PathUnescape it leaves a % that begins none,
-// and decodes the others all the same.
-func unescape(s string) string {
-	if !strings.Contains(s, "%") {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '%' && i+2 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				c = byte(n)
-				i += 2
-			}
-		}
-		b = append(b, c)
-	}
-	return string(b)
-}
-
-func compileGlob(glob string) *regexp.Regexp {
-	var expr strings.Builder
-	expr.WriteString(`\A`)
-	for i := 0; i < len(glob); i++ {
 		switch {
-		case strings.HasPrefix(glob[i:], "**"):
-			expr.WriteString(`.*`)
-			i++
-		case glob[i] == '*':
-			expr.WriteString(`[^/]*`)
-		case glob[i] == '?':
-			expr.WriteString(`[^/]`)
-		default:
-			expr.WriteString(regexp.QuoteMeta(glob[i : i+1]))
+		case rule.path != nil && !strict:
+			return i, &Error{Code: AmbiguousPath, Err: errAmbiguous,
+				Message: "the path has bytes in it that servers take for different things, so that a rule of signer.rules might be got round; write it in its plain form"}
+		case rule.signer == nil:
+			if rule.matchPathFold(path) {
+				return i, &Error{Code: RuleRefused, Err: errRuled, Message: "a rule of signer.rules refuses it"}
+			}
+		case rule.matchPath(path):
+			return i, nil
 		}
 	}
-	expr.WriteString(`\z`)
-	return regexp.MustCompile(`(?s)` + expr.String())
+	return -1, nil
+}
+
+var (
+	errAmbiguous = errors.New("ambiguous path")
+	errRuled     = errors.New("refused by a rule")
+)
+
+func (s Rules) signerFor(r Request) (Signer, error) {
+	i, err := s.Find(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case i >= 0:
+		return s.Rules[i].signer, nil
+	}
+	return s.Default, nil
 }

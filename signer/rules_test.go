@@ -4,7 +4,7 @@ import "testing"
 
 func mustRule(t testing.TB, host, glob, name string) Rule {
 	t.Helper()
-	rule, err := NewRule(host, glob, named(name))
+	rule, err := NewRule(Match{Host: host, Path: glob}, named(name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestRules(t *testing.T) {
 		{"chatgpt.com", "/backend-api/whammy/x", "default"},
 		{"chatgpt.com", "/x/backend-api/wham/tasks", "default"},
 		{"ab.chatgpt.com", "/anything", "below"},
-		{"a.b.chatgpt.com", "", "below"},
+		{"a.b.chatgpt.com", "/", "below"},
 		{".chatgpt.com", "/", "default"},
 		{"evilchatgpt.com", "/", "default"},
 		{"chatgpt.com.evil", "/", "default"},
@@ -45,15 +45,7 @@ func TestRules(t *testing.T) {
 
 		// Other spellings of a path do not get round its rule.
 		{"chatgpt.com", "/backend-api/wh%61m/tasks", "wham"},
-		{"chatgpt.com", "/backend-api/wh%61m/%zz/100%", "wham"},
-		{"chatgpt.com", "/backend-api%2Fwham%2ftasks", "wham"},
-		{"chatgpt.com", "//backend-api///wham//tasks/", "wham"},
-		{"chatgpt.com", "/backend-api/./wham/./tasks", "wham"},
-		{"chatgpt.com", "/x/../backend-api/wham/tasks", "wham"},
-		{"chatgpt.com", "/%2e%2E/backend-api/%2e/wham/tasks", "wham"},
-		{"chatgpt.com", "backend-api/wham/tasks", "wham"},
-		{"chatgpt.com", "/backend-api/wham/../other/x", "default"},
-		{"chatgpt.com", "/backend-api/wham/a%0Ab", "wham"},
+		{"chatgpt.com", "/backend-api///wham//tasks/", "wham"},
 	} {
 		auth := mustSign(t, s, Request{Host: test.host, Path: test.path})
 		if got := auth.Value.Reveal(); got != test.want {
@@ -62,12 +54,83 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// A pattern is brought into the form that paths are compared in.
+// TestRulesRefuseOtherSpellings refuses what servers may take for the path of a
+// rule, or for another one.
+func TestRulesRefuseOtherSpellings(t *testing.T) {
+	t.Parallel()
+	s := Rules{Rules: []Rule{mustRule(t, "chatgpt.com", "/backend-api/wham/**", "wham")}, Default: named("default")}
+	for _, path := range []string{
+		"/backend-api/wh%61m/%zz/100%", "/backend-api%2Fwham%2ftasks", "//backend-api///wham//tasks/", "/backend-api/./wham/./tasks",
+		"/x/../backend-api/wham/tasks", "/%2e%2E/backend-api/%2e/wham/tasks", "backend-api/wham/tasks", "/backend-api/wham/../other/x",
+		"/backend-api/wham/a%0Ab", "/backend-api/wham;x/tasks", `/backend-api\wham\tasks`, "/backend-api/wh%2561m/tasks", "*", "",
+	} {
+		auth, err := s.Sign(t.Context(), Request{Host: "chatgpt.com", Path: path})
+		if CodeOf(err) != AmbiguousPath {
+			t.Errorf("%s: %v, %v", path, auth, err)
+		}
+		if _, err := s.Renew(t.Context(), Request{Host: "chatgpt.com", Path: path}, keep); CodeOf(err) != AmbiguousPath {
+			t.Errorf("%s is renewed: %v", path, err)
+		}
+		if _, err := s.Sign(t.Context(), Request{Host: "ab.chatgpt.com", Path: path}); err != nil {
+			t.Errorf("%s for a host without a rule: %v", path, err)
+		}
+	}
+}
+
+// TestRuleMethods has a rule match by method.
+func TestRuleMethods(t *testing.T) {
+	t.Parallel()
+	rule, err := NewRule(Match{Methods: []string{"POST", "PATCH"}, Path: "/a"}, named("rule"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Rules{Rules: []Rule{rule}, Default: named("default")}
+	for method, want := range map[string]string{"POST": "rule", "PATCH": "rule", "GET": "default", "post": "default", "PURGE": "default"} {
+		if got := mustSign(t, s, Request{Method: method, Path: "/a"}).Value.Reveal(); got != want {
+			t.Errorf("%s: %s, want %s", method, got, want)
+		}
+	}
+	if _, err := NewRule(Match{Methods: []string{"post"}}, None{}); err == nil || err.Error() != `method "post" is none of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS` {
+		t.Errorf("a method in lower case: %v", err)
+	}
+}
+
+// TestRefusingRule refuses what it matches, in any case, and lets pass what a rule
+// before it matches.
+func TestRefusingRule(t *testing.T) {
+	t.Parallel()
+	first := mustRule(t, "", "/backend-api/conversation/mine", "first")
+	refuse, err := NewRule(Match{Host: "chatgpt.com", Path: "/backend-api/conversation/**"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Rules{Rules: []Rule{first, refuse}, Default: named("default")}
+	for path, want := range map[string]Code{
+		"/backend-api/conversation/mine":     "",
+		"/backend-api/conversations":         "",
+		"/backend-api/conversation/x":        RuleRefused,
+		"/backend-api//conversation//x/":     RuleRefused,
+		"/Backend-Api/CONVERSATION/x":        RuleRefused,
+		"/backend-api/conv%65rsation/x":      RuleRefused,
+		"/backend-api/conversation/../other": AmbiguousPath,
+	} {
+		r := Request{Host: "chatgpt.com", Path: path}
+		if _, err := s.Sign(t.Context(), r); CodeOf(err) != want {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+		// No kind of credential gets round it, that of the client included.
+		r.Kind = KindClient
+		if _, err := Authorize(t.Context(), s, r); CodeOf(err) != want {
+			t.Errorf("%s with the client's own: %v, want %q", path, err, want)
+		}
+	}
+}
+
 // TestRuleAgainstBiscuits has the rule that SECURITY.md names keep the log-in's
 // token from whatever a server may take for the request for a biscuit.
 func TestRuleAgainstBiscuits(t *testing.T) {
 	t.Parallel()
-	rule, err := NewRule("", "**/authenticate_app_v2", None{})
+	rule, err := NewRule(Match{Path: "**/authenticate_app_v2"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +141,13 @@ func TestRuleAgainstBiscuits(t *testing.T) {
 		"/backend-api/authenticate%5Fapp_v2", "/backend-api/authenticate%255Fapp_v2", "/backend-api%2Fauthenticate_app_v2",
 		"/backend-api/Authenticate_App_V2", "/backend-api/authenticate_app_v2;x", `/backend-api\authenticate_app_v2`,
 	} {
-		if auth := mustSign(t, s, Request{Path: path}); !auth.Keep {
+		if auth, err := s.Sign(t.Context(), Request{Path: path}); err == nil {
 			t.Errorf("%s is signed by %s", path, auth.Value.Reveal())
 		}
 	}
 }
 
+// A pattern is brought into the form that paths are compared in.
 func TestRulePatternsAreCanonical(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ glob, path string }{
@@ -92,16 +156,16 @@ func TestRulePatternsAreCanonical(t *testing.T) {
 		{"//wham//tasks", "/wham/tasks"},
 		{"/./wham/*/", "/wham/x"},
 		{"/", "/"},
-		{"/", ""},
 		{"**", "/a/b"},
 		{"/é", "/%C3%A9"},
 		{"/a.b+c(d)", "/a.b+c(d)"},
 	} {
-		if !mustRule(t, "", test.glob, "").match(Request{Path: test.path}) {
+		path, ok := strictPath(test.path)
+		if rule := mustRule(t, "", test.glob, ""); !ok || !rule.matchPath(path) {
 			t.Errorf("%s does not match %s", test.glob, test.path)
 		}
 	}
-	if mustRule(t, "", "/a.b", "").match(Request{Path: "/axb"}) {
+	if rule := mustRule(t, "", "/a.b", ""); rule.matchPath("/axb") {
 		t.Error(`"." stands for more than itself`)
 	}
 }
@@ -121,8 +185,12 @@ func TestBadRules(t *testing.T) {
 		{"", "?x", `path pattern "?x": must begin with "/" or "**"`},
 		{"", "/%61", `path pattern "/%61": write characters as themselves, without percent-encoding`},
 		{"", "/\xff", `path pattern "/\xff": not UTF-8`},
+		{"", "/a;b", `path pattern "/a;b": no path that has ';' in it matches a pattern`},
+		{"*.com", "", `host pattern "*.com": com is a public suffix, below which anybody can have a name; name the hosts`},
+		{"*.co.uk", "", `host pattern "*.co.uk": co.uk is a public suffix, below which anybody can have a name; name the hosts`},
+		{"*.GitHub.io", "", `host pattern "*.GitHub.io": github.io is a public suffix, below which anybody can have a name; name the hosts`},
 	} {
-		if _, err := NewRule(test.host, test.glob, None{}); err == nil || err.Error() != test.want {
+		if _, err := NewRule(Match{Host: test.host, Path: test.glob}, None{}); err == nil || err.Error() != test.want {
 			t.Errorf("NewRule(%q, %q) = %v, want %s", test.host, test.glob, err, test.want)
 		}
 	}

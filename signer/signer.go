@@ -9,6 +9,7 @@ package signer
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -18,9 +19,11 @@ import (
 // no header and no body: whoever signs must not be able to be talked into
 // something by the client.
 type Request struct {
-	Host  string // the authority's host, lower case, without port
-	Path  string // the path as it was sent, still percent-encoded, without query
-	Label string // the client's session label; "" is the proxy as a whole
+	Host   string // the authority's host, lower case, without port
+	Method string
+	Path   string // the path as it was sent, still percent-encoded, without query
+	Kind   Kind   // which credential the request is to carry, by its scope
+	Label  string // the client's session label; "" is the proxy as a whole
 	// RefusedAt is when a server refused the request, by its own clock. It is zero
 	// if none has, or does not say.
 	RefusedAt time.Time
@@ -34,19 +37,19 @@ const (
 	SchemeAssertion Scheme = "AgentAssertion"
 	SchemeBearer    Scheme = "Bearer"
 	SchemeOther     Scheme = "other" // a command's own header
-	SchemeNone      Scheme = "none"  // the request goes as it came
+	SchemeNone      Scheme = "none"  // no credential of ours
 )
 
 // Authorization is a signer's answer. It is shared between requests and must
 // not be changed by whoever receives it.
 type Authorization struct {
-	// Value is the value of the Authorization header. It is empty only when
-	// Keep is set.
+	// Value is the value of the Authorization header. "" puts no credential on the
+	// request.
 	Value identity.Secret
 	// Scheme is the kind of credential in Value.
 	Scheme Scheme
-	// AccountID is the value of ChatGPT-Account-ID, "" for none. It is never
-	// set together with SchemeAssertion, whose envelope implies the account.
+	// AccountID is the value of ChatGPT-Account-ID, "" for none. Beside an
+	// assertion it is set for identities of the second generation alone.
 	AccountID string
 	// FedRAMP asks for X-OpenAI-Fedramp: true.
 	FedRAMP bool
@@ -58,8 +61,16 @@ type Authorization struct {
 	// configuration: agent-assertion, bearer, command, token or none.
 	Signer string
 
-	task   identity.Task
-	offset time.Duration // of the clock that an assertion was made by
+	task     identity.Task
+	offset   time.Duration // of the clock that an assertion was made by
+	accepted *atomic.Int64 // when a server last took one for the task, in seconds since 1970
+}
+
+// Accepted notes that a server has taken the credential.
+func (a *Authorization) Accepted(at time.Time) {
+	if a.accepted != nil {
+		a.accepted.Store(at.Unix())
+	}
 }
 
 // Signer authorises requests. Implementations are safe for concurrent use and
@@ -94,12 +105,42 @@ func IsPlaceholder(authorization string) bool {
 	return identity.IsPlaceholder(trimScheme(authorization))
 }
 
-// None is the signer that leaves requests as they came.
+// None is the signer that has requests sent without any credential.
 type None struct{}
 
 var _ Signer = None{}
 
 // Sign implements [Signer].
-func (None) Sign(context.Context, Request) (*Authorization, error) { return keep, nil }
+func (None) Sign(context.Context, Request) (*Authorization, error) { return without, nil }
 
-var keep = &Authorization{Scheme: SchemeNone, Keep: true, Signer: "none"}
+// The answers that have no credential of ours: the client's own stay, or none.
+var (
+	keep    = &Authorization{Scheme: SchemeNone, Keep: true, Signer: "none"}
+	without = &Authorization{Scheme: SchemeNone, Signer: "none"}
+)
+
+// Refuser is a [Signer] that refuses some requests whatever credential they would
+// get.
+type Refuser interface {
+	Signer
+	// Refuse returns an [*Error] that says why r is refused, or nil. It asks
+	// nobody.
+	Refuse(r Request) error
+}
+
+// Authorize returns what authorises a request whose kind a [Scope] has decided.
+// A signer is asked only where there is to be a credential of ours.
+func Authorize(ctx context.Context, s Signer, r Request) (*Authorization, error) {
+	if refuser, ok := s.(Refuser); ok {
+		if err := refuser.Refuse(r); err != nil {
+			return nil, err
+		}
+	}
+	switch r.Kind {
+	case KindClient:
+		return keep, nil
+	case KindNone:
+		return without, nil
+	}
+	return s.Sign(ctx, r)
+}

@@ -151,11 +151,26 @@ func TestIsPlaceholder(t *testing.T) {
 	}
 }
 
-func TestNoneKeepsTheRequest(t *testing.T) {
+// TestNone has requests sent without a credential, the client's included.
+func TestNone(t *testing.T) {
 	t.Parallel()
 	auth := mustSign(t, None{}, Request{})
-	if !auth.Keep || auth.Scheme != SchemeNone || auth.Value != "" {
-		t.Errorf("None = %+v, want one that keeps the request", auth)
+	if auth.Keep || auth.Scheme != SchemeNone || auth.Value != "" {
+		t.Errorf("None = %+v", auth)
+	}
+}
+
+// TestAuthorize asks a signer only where there is to be a credential of ours.
+func TestAuthorize(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[Kind]*Authorization{
+		KindUnknown: {Value: "ours"}, KindInference: {Value: "ours"}, KindAccount: {Value: "ours"}, KindBiscuit: {Value: "ours"},
+		KindClient: {Keep: true}, KindNone: {},
+	} {
+		auth, err := Authorize(t.Context(), named("ours"), Request{Kind: kind})
+		if err != nil || auth.Value != want.Value || auth.Keep != want.Keep {
+			t.Errorf("%s: %+v, %v", kind, auth, err)
+		}
 	}
 }
 

@@ -124,6 +124,7 @@ func (a *app) proxyConfig(ca *certs.Authority, who entrance) proxy.Config {
 		OtherHosts:  a.config.other,
 		Limits:      a.config.limits,
 		Signer:      a.signer,
+		Scope:       a.scope,
 		Profiles:    a.proxyProfiles(),
 		Leaves:      ca,
 		Upstream:    a.config.upstream,
@@ -176,7 +177,7 @@ func isTerminal(w any) bool {
 
 // probe is the request by which is seen whether the proxy can sign.
 func (a *app) probe() signer.Request {
-	return signer.Request{Host: "chatgpt.com", Path: "/backend-api/codex/responses"}
+	return signer.Request{Host: "chatgpt.com", Method: "POST", Path: "/backend-api/codex/responses", Kind: signer.KindInference}
 }
 
 // ready says what kind of credential a request would get now, or why it would
@@ -243,8 +244,12 @@ func (a *principal) describe(ctx context.Context) string {
 	if a.config.Signer.Default.Use == useBearer {
 		return "the log-in of workspace " + account.WorkspaceID
 	}
-	if id, err := a.agent.Identity(ctx); err == nil {
+	id, err := a.agent.Identity(ctx)
+	if err == nil {
 		return fmt.Sprintf("agent %s of workspace %s", id.AgentRuntimeID, account.WorkspaceID)
+	}
+	if errors.Is(err, identity.ErrTokenLogin) {
+		return "the access token of workspace " + account.WorkspaceID
 	}
 	if a.config.Identity.Register {
 		return fmt.Sprintf("an agent of workspace %s, to be registered", account.WorkspaceID)

@@ -28,6 +28,7 @@ type finding struct {
 
 func newCheckCommand(c *command) *cobra.Command {
 	var asJSON, ready bool
+	var request string
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say what works and what does not, each with its remedy",
@@ -35,19 +36,31 @@ func newCheckCommand(c *command) *cobra.Command {
 backend's answer, and say of each whether it is in order. An identity and a task
 are registered on the way if the configuration allows that.
 
+With --request nothing is asked for: what would become of that request is said, and
+which line of the configuration decides. The method WEBSOCKET is GET with an
+upgrade.
+
 With --ready only the running proxy is asked, at its admin listener, whether it
 can sign: what a container's health is probed with.
 
-The exit code is 1 if anything failed.`,
+The exit code is 1 if anything failed, or the request would be refused.`,
+		Example: `  agentproxy check
+  agentproxy check --request "POST https://chatgpt.com/backend-api/files"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if ready && asJSON {
 				return &usageError{errors.New("--ready and --json: the one prints a line, the other a list; choose one")}
 			}
+			if ready && request != "" {
+				return &usageError{errors.New("--ready and --request: the one asks the running proxy, the other nobody; choose one")}
+			}
 			if ready {
 				return c.checkReady(cmd.Context())
 			}
-			findings := c.check(cmd.Context())
+			findings, err := c.findings(cmd.Context(), request)
+			if err != nil {
+				return err
+			}
 			if asJSON {
 				enc := json.NewEncoder(c.stdout)
 				enc.SetEscapeHTML(false)
@@ -71,8 +84,17 @@ The exit code is 1 if anything failed.`,
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
 	cmd.Flags().BoolVar(&ready, "ready", false, "ask the running proxy whether it can sign, and nothing else")
+	cmd.Flags().StringVar(&request, "request", "", "say what would become of a `request`, a method and a URL")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array in place of lines")
 	return cmd
+}
+
+// findings makes all checks, or the one of a request.
+func (c *command) findings(ctx context.Context, request string) ([]finding, error) {
+	if request != "" {
+		return c.checkRequest(ctx, request)
+	}
+	return c.check(ctx), nil
 }
 
 func (c *command) printFinding(f finding) {

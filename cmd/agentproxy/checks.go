@@ -125,6 +125,10 @@ func (k *checker) checkLogin(ctx context.Context) {
 	}
 	k.ok("log-in", "%s in workspace %s", who, account.WorkspaceID)
 
+	if ended := k.app.agent.LoginEnded(ctx); ended != nil {
+		k.fail("token", "", "%s", ended)
+		return
+	}
 	expiry, err := k.app.agent.TokenExpiry(ctx)
 	switch {
 	case errors.Is(err, identity.ErrNoLogin):
@@ -238,6 +242,10 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 
 // identityMissing is a failure only where nothing else can sign.
 func (k *checker) identityMissing(err error) {
+	if errors.Is(err, identity.ErrTokenLogin) && k.app.config.Signer.Default.Use == useAuto && k.app.config.Signer.Default.OnFailure != "refuse" {
+		k.ok("identity", "none, for the log-in is a workspace's access token")
+		return
+	}
 	if k.app.config.Signer.Default.Use == useAuto && k.app.config.Signer.Default.OnFailure != "refuse" {
 		k.warn("identity", "requests are signed with the log-in's token meanwhile", "%s", err)
 		return
@@ -261,9 +269,9 @@ func (k *checker) checkSignedRequest(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 3*checkTimeout)
 	defer cancel()
 	target := k.baseURL().JoinPath("codex", "models")
-	request := signer.Request{Host: target.Hostname(), Path: target.EscapedPath()}
+	request := signer.Request{Host: target.Hostname(), Method: http.MethodGet, Path: target.EscapedPath(), Kind: signer.KindAccount}
 	target.RawQuery = "client_version=0.0.0"
-	auth, err := k.app.signer.Sign(ctx, request)
+	auth, err := signer.Authorize(ctx, k.app.signer, request)
 	if err != nil {
 		k.fail("signed request", "", "it cannot be signed: %s", err)
 		return
@@ -297,7 +305,7 @@ func headerOf(auth *signer.Authorization) http.Header {
 
 // authorizationHeaders are the headers that an authorisation puts on a request.
 func authorizationHeaders(auth *signer.Authorization) []variable {
-	if auth.Keep {
+	if auth.Value == "" {
 		return nil
 	}
 	headers := []variable{{"Authorization", auth.Value.Reveal()}}

@@ -5,7 +5,9 @@ import (
 	"os"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
+	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // config is the configuration file. config.example.yaml explains every key.
@@ -17,6 +19,7 @@ type config struct {
 	ChatGPT    chatgptConfig   `yaml:"chatgpt"`
 	Identity   identityConfig  `yaml:"identity"`
 	Signer     signerConfig    `yaml:"signer"`
+	Scope      scopeConfig     `yaml:"scope"`
 	Clients    clientsConfig   `yaml:"clients"`
 	Upstream   upstreamConfig  `yaml:"upstream"`
 	OtherHosts otherHosts      `yaml:"other_hosts"`
@@ -40,6 +43,8 @@ type config struct {
 	adminEntrance entrance
 	authzEntrance entrance
 	upstream      proxy.UpstreamConfig
+	overrides     identity.Overrides
+	accessToken   identity.Secret // of the environment, "" if it is not used
 	profiles      []profile
 
 	// In the configuration of a profile: its name, and identity.codex_home of
@@ -62,6 +67,7 @@ type identityConfig struct {
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
 	Register    bool   `yaml:"register"`
+	Protocol    string `yaml:"protocol"`
 }
 
 // The values of identity.store.
@@ -148,8 +154,9 @@ func defaultConfig() *config {
 			BaseURL: "https://chatgpt.com/backend-api",
 			Hosts:   []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com"},
 		},
-		Identity:   identityConfig{Store: storeState, Register: true},
+		Identity:   identityConfig{Store: storeState, Register: true, Protocol: string(identity.ProtocolAuto)},
 		Signer:     signerConfig{Default: signerRule{Use: useAuto, OnFailure: "bearer"}},
+		Scope:      scopeConfig{Allow: []scopeEntry{{Word: signer.WordCodex}}, OnMiss: missRefuse},
 		OtherHosts: otherHosts{word: "tunnel"},
 		OtherPorts: []string{"80", "443"},
 		Limits:     defaultLimits(),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"runtime"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	recent   refusals
+	missed   misses
 	started  time.Time
 
 	requests  *prometheus.CounterVec
@@ -29,6 +31,7 @@ type metrics struct {
 	cut       *prometheus.CounterVec
 	resent    *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
+	misses    *prometheus.CounterVec
 	signings  *prometheus.CounterVec
 	backend   *prometheus.CounterVec
 	reloads   *prometheus.CounterVec
@@ -71,6 +74,8 @@ func newMetrics() *metrics {
 		"Requests that were sent again with another credential because the server had answered 401, by who signed at last.", "signer")
 	m.refusals = counter("agentproxy_refusals_total",
 		"Requests and connections that the proxy refused, by reason.", "code")
+	m.misses = counter("agentproxy_out_of_scope_total",
+		"Requests out of scope, by configured host pattern, by reason, and by what became of them (refused, or sent all the same).", "host", "reason", "action")
 	m.signings = counter("agentproxy_signings_total",
 		"Times that a signer was asked for a credential, by signer and by what came of it.", "signer", "code")
 	m.backend = counter("agentproxy_backend_requests_total",
@@ -102,6 +107,10 @@ func (m *metrics) observe(o proxy.Outcome) {
 	if o.Refused != "" {
 		m.refusals.WithLabelValues(o.Refused).Inc()
 		m.recent.add(o)
+	}
+	if out := o.OutOfScope; out != nil {
+		m.misses.WithLabelValues(cmp.Or(o.Pattern, otherHostsLabel), string(out.Reason), missAction(out.Sent)).Inc()
+		m.missed.add(o)
 	}
 	if o.Failure != "" {
 		m.cut.WithLabelValues(o.Kind).Inc()
@@ -137,6 +146,14 @@ func (m *metrics) observe(o proxy.Outcome) {
 		s.firstByte.Observe(o.FirstByte.Seconds())
 	}
 	s.duration.Observe(o.Duration.Seconds())
+}
+
+// missAction says what became of a request that was out of scope.
+func missAction(sent bool) string {
+	if sent {
+		return "sent"
+	}
+	return "refused"
 }
 
 type requestLabels struct{ host, signer, code string }

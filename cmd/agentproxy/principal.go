@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/url"
 	"reflect"
 
 	"github.com/agentproxy/agentproxy/proxy"
@@ -13,6 +14,7 @@ type principal struct {
 	config *config
 	*account
 	signer signer.Signer
+	scope  *signer.Scope
 }
 
 // newPrincipal opens whom config acts as. It shares with those of former, the app
@@ -28,7 +30,6 @@ func (a *app) newPrincipal(config *config, former *app) (*principal, error) {
 		n.users.join()
 		if old.config.profile == config.profile && reflect.DeepEqual(old.config.Signer, config.Signer) {
 			n.signer = old.signer
-			return n, nil
 		}
 		break
 	}
@@ -36,11 +37,35 @@ func (a *app) newPrincipal(config *config, former *app) (*principal, error) {
 		n.account = a.newAccount(settings)
 	}
 	var err error
-	if n.signer, err = config.newSigner(n.agent, a.env, a.now, a.metrics.count); err != nil {
+	if n.signer == nil {
+		n.signer, err = config.newSigner(n.agent, a.env, a.now, a.metrics.count)
+	}
+	if err == nil {
+		n.scope, _, err = config.newScope(a.newOrigins(n))
+	}
+	if err != nil {
 		n.close()
 		return nil, err
 	}
 	return n, nil
+}
+
+// newOrigins returns the origins of whom p acts as.
+func (a *app) newOrigins(p *principal) signer.Origins {
+	base, err := url.Parse(p.config.ChatGPT.BaseURL)
+	if err != nil {
+		return nil // it was checked when the configuration was loaded
+	}
+	return &origins{
+		base: base, transport: p.transport, signer: p.signer, now: a.now,
+		account: func(ctx context.Context) (string, error) {
+			account, err := p.agent.Account(ctx)
+			return account.WorkspaceID, err
+		},
+		failed: func(err error) {
+			a.logInForce.Load().Warn().AnErr("error", err).Msg("the backend did not say which hosts the account has besides its own; none is signed for meanwhile")
+		},
+	}
 }
 
 // principals returns all that the app has open.
@@ -100,6 +125,7 @@ func (a *app) proxyProfiles() (profiles []proxy.Profile) {
 		profile := proxy.Profile{Name: p.name, Labels: p.labels, Refuse: p.refuse, Hosts: p.hosts}
 		if !p.refuse {
 			profile.Signer = a.profiles[i].signer
+			profile.Scope = a.profiles[i].scope
 			profile.OtherHosts = p.config.other
 			profile.ConnectionsPerLabel = p.config.limits.ConnectionsPerLabel
 		}

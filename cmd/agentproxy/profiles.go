@@ -22,6 +22,7 @@ type profileConfig struct {
 	Refuse     bool            `yaml:"refuse"`
 	Identity   profileIdentity `yaml:"identity"`
 	Signer     *signerConfig   `yaml:"signer"`
+	Scope      *scopeConfig    `yaml:"scope"`
 	Hosts      []string        `yaml:"hosts"`
 	OtherHosts *otherHosts     `yaml:"other_hosts"`
 	Limits     profileLimits   `yaml:"limits"`
@@ -33,6 +34,7 @@ type profileIdentity struct {
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
 	Register    *bool  `yaml:"register"`
+	Protocol    string `yaml:"protocol"`
 }
 
 type profileLimits struct {
@@ -95,14 +97,14 @@ func (c *config) checkProfile(p profileConfig, env environment) (checked profile
 		checked.labels = append(checked.labels, pattern)
 	}
 	if p.Refuse {
-		if p.Identity != (profileIdentity{}) || p.Signer != nil || p.Hosts != nil || p.OtherHosts != nil || p.Limits != (profileLimits{}) {
+		if p.Identity != (profileIdentity{}) || p.Signer != nil || p.Scope != nil || p.Hosts != nil || p.OtherHosts != nil || p.Limits != (profileLimits{}) {
 			return checked, "refuse", errors.New("such clients are served nothing; leave out all but name and labels")
 		}
 		return checked, "", nil
 	}
 	checked.config = c.with(p)
 	for _, check := range []func(environment) (string, error){
-		checked.config.validateIdentity, checked.config.validateSigner, checked.config.validateOtherHosts, checked.config.validateOtherPorts, checked.config.validateLimits,
+		checked.config.validateIdentity, checked.config.validateSigner, checked.config.validateScope, checked.config.validateOtherHosts, checked.config.validateOtherPorts, checked.config.validateLimits,
 	} {
 		if key, err := check(env); err != nil {
 			return checked, key, err
@@ -131,12 +133,16 @@ func (c *config) with(p profileConfig) *config {
 	n := c.alone()
 	n.profile, n.commonHome = p.Name, c.Identity.CodexHome
 	id := p.Identity
+	if id.CodexHome != "" || id.File != "" {
+		n.accessToken = ""
+	}
 	n.Identity = identityConfig{
 		CodexHome:   cmp.Or(id.CodexHome, c.Identity.CodexHome),
 		Store:       cmp.Or(id.Store, c.Identity.Store),
 		File:        cmp.Or(id.File, c.Identity.File),
 		WorkspaceID: cmp.Or(id.WorkspaceID, c.Identity.WorkspaceID),
 		Register:    c.Identity.Register,
+		Protocol:    cmp.Or(id.Protocol, c.Identity.Protocol),
 	}
 	if id.Register != nil {
 		n.Identity.Register = *id.Register
@@ -146,6 +152,12 @@ func (c *config) with(p profileConfig) *config {
 		if rule := &n.Signer.Default; rule.Use == useAuto {
 			rule.OnFailure = cmp.Or(rule.OnFailure, c.Signer.Default.OnFailure)
 		}
+	}
+	if p.Scope != nil {
+		if p.Scope.Allow != nil {
+			n.Scope.Allow = p.Scope.Allow
+		}
+		n.Scope.OnMiss = cmp.Or(p.Scope.OnMiss, c.Scope.OnMiss)
 	}
 	if p.OtherHosts != nil {
 		n.OtherHosts = *p.OtherHosts

@@ -20,7 +20,8 @@ func newSignCommand(c *command) *cobra.Command {
 		Use:   "sign",
 		Short: "Print the Authorization header that a request would get",
 		Long: `Print the header lines that the proxy would put on a request, one a line. They
-hold a credential: an assertion is good for minutes, a token for days.`,
+hold a credential: an assertion is good for minutes, a token for days. A request
+that is out of scope gets none.`,
 		Example: `  agentproxy sign | curl -H @- https://chatgpt.com/backend-api/codex/models`,
 		Args:    cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app) error {
@@ -29,12 +30,20 @@ hold a credential: an assertion is good for minutes, a token for days.`,
 			if !a.config.intercept.Match(request.Host, "443") {
 				return &usageError{fmt.Errorf("%s is not signed for; chatgpt.hosts lists the hosts that are", request.Host)}
 			}
-			auth, err := a.signer.Sign(ctx, request)
+			v := a.judge(ctx, signer.Query{Host: request.Host, Port: "443", Method: request.Method, Path: request.Path})
+			if err := v.err(); err != nil {
+				return err
+			}
+			request.Kind = v.kind
+			auth, err := signer.Authorize(ctx, a.signer, request)
 			if err != nil {
 				return err
 			}
 			if auth.Keep {
 				return fmt.Errorf("requests for %s%s are left as they come", request.Host, request.Path)
+			}
+			if auth.Value == "" {
+				return fmt.Errorf("requests for %s%s get no credential", request.Host, request.Path)
 			}
 			for _, h := range authorizationHeaders(auth) {
 				fmt.Fprintf(c.stdout, "%s: %s\n", h.name, h.value)
@@ -51,6 +60,7 @@ hold a credential: an assertion is good for minutes, a token for days.`,
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
 	cmd.Flags().StringVar(&request.Host, "host", "chatgpt.com", "`host` that the request is for")
+	cmd.Flags().StringVar(&request.Method, "method", "GET", "`method` of the request")
 	cmd.Flags().StringVar(&request.Path, "path", "/backend-api/codex/responses", "`path` that the request is for")
 	cmd.Flags().StringVar(&c.label, "label", "", "session `label` of the client, which may have a profile of its own")
 	return cmd

@@ -22,7 +22,8 @@ const (
 	useBearer    = "bearer"
 	useCommand   = "command"
 	useToken     = "token"
-	useNone      = "none" // in rules only
+	useNone      = "none"   // in rules only: without any credential
+	useRefuse    = "refuse" // in rules only
 )
 
 // signerRule names a signer and its settings.
@@ -41,9 +42,14 @@ type signerConfig struct {
 
 // pathRule has the requests for a host and path signed by a signer of its own.
 type pathRule struct {
-	Host   string     `yaml:"host"`
-	Path   string     `yaml:"path"`
-	Signer signerRule `yaml:",inline"`
+	Host    string     `yaml:"host"`
+	Methods []string   `yaml:"methods"`
+	Path    string     `yaml:"path"`
+	Signer  signerRule `yaml:",inline"`
+}
+
+func (r pathRule) match() signer.Match {
+	return signer.Match{Host: r.Host, Methods: r.Methods, Path: r.Path}
 }
 
 // tokenVariables returns the variables that tokens come from, those of profiles
@@ -65,8 +71,8 @@ func (c *config) tokenVariables() (names []string) {
 }
 
 func (c *config) validateSigner(environment) (string, error) {
-	if c.Signer.Default.Use == useNone {
-		return "signer.use", errors.New("none is for rules: a proxy that signs nothing is of no use; name auto, agent-assertion, bearer, command or token")
+	if use := c.Signer.Default.Use; use == useNone || use == useRefuse {
+		return "signer.use", errors.New(use + " is for rules: a proxy that signs nothing is of no use; name auto, agent-assertion, bearer, command or token")
 	}
 	if key, err := c.Signer.Default.validate(); err != nil {
 		return "signer." + key, err
@@ -74,12 +80,12 @@ func (c *config) validateSigner(environment) (string, error) {
 	for i, rule := range c.Signer.Rules {
 		at := fmt.Sprintf("signer.rules[%d].", i)
 		if rule.Signer.Use == "" {
-			return at[:len(at)-1], errors.New("use is missing; name a signer, or none")
+			return at[:len(at)-1], errors.New("use is missing; name a signer, none or refuse")
 		}
-		if rule.Host == "" && rule.Path == "" {
-			return at[:len(at)-1], errors.New("it matches everything; give it a host or a path, or change signer.use")
+		if rule.Host == "" && rule.Path == "" && len(rule.Methods) == 0 {
+			return at[:len(at)-1], errors.New("it matches everything; give it a host, methods or a path, or change signer.use")
 		}
-		if _, err := signer.NewRule(rule.Host, rule.Path, signer.None{}); err != nil {
+		if _, err := signer.NewRule(rule.match(), signer.None{}); err != nil {
 			return at[:len(at)-1], err
 		}
 		if key, err := rule.Signer.validate(); err != nil {
@@ -96,7 +102,7 @@ func (c *config) validateSigner(environment) (string, error) {
 // would ignore.
 func (r signerRule) validate() (key string, err error) {
 	switch r.Use {
-	case useAuto, useAssertion, useBearer, useNone:
+	case useAuto, useAssertion, useBearer, useNone, useRefuse:
 	case useCommand:
 		if len(r.Command) == 0 || r.Command[0] == "" {
 			return "command", errors.New("a command is needed: a program and its arguments, as in [pass, show, chatgpt]")
@@ -140,6 +146,7 @@ func (c *config) newSigner(agent *identity.Agent, env environment, now func() ti
 	build := signerBuilder{
 		bearer:    count(useBearer, signer.NewBearer(agent)),
 		assertion: count(useAssertion, signer.NewAgentAssertion(agent, now).HoldSessions(sessionHold)),
+		agent:     agent,
 		count:     count,
 		onFailure: c.Signer.Default.OnFailure,
 		env:       env,
@@ -147,7 +154,7 @@ func (c *config) newSigner(agent *identity.Agent, env environment, now func() ti
 	}
 	rules := signer.Rules{Default: build.signer(c.Signer.Default)}
 	for _, r := range c.Signer.Rules {
-		rule, err := signer.NewRule(r.Host, r.Path, build.signer(r.Signer))
+		rule, err := signer.NewRule(r.match(), build.signer(r.Signer))
 		if err != nil {
 			return nil, err
 		}
@@ -161,6 +168,7 @@ func (c *config) newSigner(agent *identity.Agent, env environment, now func() ti
 
 type signerBuilder struct {
 	bearer, assertion signer.Signer
+	agent             *identity.Agent
 	count             countSigner
 	onFailure         string
 	env               environment
@@ -175,26 +183,30 @@ func (b signerBuilder) signer(r signerRule) signer.Signer {
 	var s signer.Signer
 	bearer := b.bearer
 	switch r.Use {
+	case useRefuse:
+		return nil
 	case useNone:
 		return signer.None{}
 	case useBearer:
 		s = b.bearer
 	case useAssertion:
-		s = b.assertion
+		s, bearer = b.assertion, nil
 	case useCommand:
-		s = b.count(useCommand, signer.NewCommand(r.Command, b.now))
+		s = b.count(useCommand, signer.NewCommand(r.Command, b.now).WithAccounts(b.agent))
 		bearer = s
 	case useToken:
 		if r.TokenEnv != "" {
-			s = b.count(useToken, signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup))
+			s = b.count(useToken, signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup).WithAccounts(b.agent))
 		} else {
-			s = b.count(useToken, signer.NewTokenFromFile(r.TokenFile))
+			s = b.count(useToken, signer.NewTokenFromFile(r.TokenFile).WithAccounts(b.agent))
 		}
 		bearer = s
 	default:
-		auto := signer.Auto{First: b.assertion}
+		auto := signer.Auto{First: b.assertion, Account: b.bearer, Agent: b.agent}
 		if onFailure == "bearer" {
 			auto.Fallback = b.bearer
+		} else {
+			bearer = nil // nothing is done in the name of the log-in
 		}
 		s = auto
 	}

@@ -41,6 +41,9 @@ type status struct {
 	Bytes    map[string]traffic `json:"bytes"`     // of all exchanges so far, by kind
 	Live     []live             `json:"live"`      // the latest of those in flight
 	Refusals []refusal          `json:"refusals"`  // the latest first
+	// OutOfScope are the last requests that were out of scope, the latest first, be
+	// it that they were refused or not.
+	OutOfScope []miss `json:"out_of_scope"`
 }
 
 // agentStatus is how it is with an agent.
@@ -94,7 +97,7 @@ func (a *app) lookUp(ctx context.Context, p *proxy.Proxy) status {
 	s := status{
 		Version: versionName(), Started: a.metrics.started,
 		CAExpires: a.ca.Certificate().NotAfter, ClockOffset: a.clock.Offset().Seconds(),
-		Bytes: make(map[string]traffic), Live: []live{}, Refusals: a.metrics.recent.last(),
+		Bytes: make(map[string]traffic), Live: []live{}, Refusals: a.metrics.recent.last(), OutOfScope: a.metrics.missed.last(),
 	}
 	principals := a.inUse()
 	s.Agents = make([]agentStatus, len(principals))

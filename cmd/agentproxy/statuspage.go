@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,6 +125,19 @@ func (s status) CanSign() (n int) {
 		}
 	}
 	return n
+}
+
+// Widening returns the entries of scope.allow, as lines of YAML, that would allow
+// what was out of scope.
+func (s status) Widening() string {
+	var lines []string
+	for _, m := range s.OutOfScope {
+		if m.Allow != "" {
+			lines = append(lines, "    - "+m.Allow+"\n")
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(slices.Compact(lines), "")
 }
 
 // Left is the time until t, from the moment of the status.

@@ -27,7 +27,7 @@ func newTopCommand(c *command) *cobra.Command {
 		Use:   "top",
 		Short: "Show what the running proxy is doing",
 		Long: `Show what the page on the admin listener shows: as whom the proxy signs, what is
-under way, and what was refused lately and why. On a terminal the view is renewed
+under way, and what was refused or out of scope lately and why. On a terminal the view is renewed
 every two seconds until Ctrl-C; elsewhere it is printed once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -178,6 +178,20 @@ func (s status) text() *bytes.Buffer {
 			row(w, x.Kind, dashed(x.Client), x.Host, roughly(s.Ago(x.Started)), received, sent)
 		}
 		w.Flush()
+	}
+	if len(s.OutOfScope) > 0 {
+		b.WriteString("\n")
+		w = table("OUT OF SCOPE", "TIMES", "AGO", "CLIENT", "REQUEST", "BECAUSE OF")
+		for _, m := range s.OutOfScope {
+			row(w, missAction(m.Sent), m.Count, roughly(s.Ago(m.Last)), dashed(m.Client), m.Method+" https://"+strings.TrimSuffix(m.Host, ":443")+m.Path, m.Reason)
+		}
+		w.Flush()
+		if lines := s.Widening(); lines != "" {
+			b.WriteString("\nTo allow them, add to the configuration:\n\nscope:\n  allow:\n    # … what is there now\n")
+			for line := range strings.Lines(lines) {
+				b.WriteString(printable(strings.TrimSuffix(line, "\n")) + "\n")
+			}
+		}
 	}
 	if len(s.Refusals) > 0 {
 		b.WriteString("\n")

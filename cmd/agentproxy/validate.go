@@ -9,10 +9,12 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // validate checks the configuration and prepares what comes of it. It returns
@@ -41,7 +43,7 @@ func (c *config) validate(env environment) (key string, err error) {
 		return key, err
 	}
 	for _, check := range []func(environment) (string, error){
-		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateAuthz, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateLog, c.validateAudit, c.validateRun, c.validateProfiles,
+		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateAuthz, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateScope, c.validateLog, c.validateAudit, c.validateRun, c.validateProfiles,
 	} {
 		if key, err := check(env); err != nil {
 			return key, err
@@ -52,6 +54,11 @@ func (c *config) validate(env environment) (key string, err error) {
 
 func (c *config) validateIdentity(env environment) (key string, err error) {
 	if c.Identity.CodexHome == "" {
+		if c.Identity.File == "" {
+			// Codex prefers it to auth.json. Who names a log-in in the configuration
+			// means that one.
+			c.accessToken = identity.Secret(strings.TrimSpace(env.get(accessTokenVariable)))
+		}
 		if c.Identity.CodexHome, err = identity.DefaultHome(env.get); err != nil {
 			return "identity.codex_home", err
 		}
@@ -59,11 +66,23 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 	if c.Identity.Store != storeState && c.Identity.Store != storeKeyring {
 		return "identity.store", fmt.Errorf("%q is neither state nor keyring", c.Identity.Store)
 	}
+	switch identity.Protocol(c.Identity.Protocol) {
+	case identity.ProtocolAuto, identity.ProtocolAccounts, identity.ProtocolBackend:
+	default:
+		return "identity.protocol", fmt.Errorf("%q is none of auto, accounts, backend", c.Identity.Protocol)
+	}
+	if c.overrides, err = identity.OverridesFrom(env.get); err != nil {
+		return "identity", err
+	}
 	if c.Identity.File != "" && c.Identity.Store == storeKeyring {
 		return "identity.file", errors.New("identity.store is keyring, which would not be used; keep one of them")
 	}
 	return "", nil
 }
+
+// accessTokenVariable is the variable in which Codex looks for an access token of a
+// workspace, or the JWT of an agent identity.
+const accessTokenVariable = "CODEX_ACCESS_TOKEN"
 
 func defaultStateDir(env environment) (string, error) {
 	if dir := env.get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
@@ -85,6 +104,9 @@ func parseHostPatterns(key string, list []string) (proxy.HostPatterns, string, e
 		var err error
 		if patterns[i], err = proxy.ParseHostPattern(s); err != nil {
 			return nil, fmt.Sprintf("%s[%d]", key, i), err
+		}
+		if suffix, ok := signer.CoversPublicSuffix(s); ok && key != "other_hosts" {
+			return nil, fmt.Sprintf("%s[%d]", key, i), fmt.Errorf("host pattern %q: %s is a public suffix, below which anybody can have a name; name the hosts", s, suffix)
 		}
 	}
 	return patterns, "", nil

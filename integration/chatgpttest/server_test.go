@@ -29,7 +29,9 @@ func newAgentServer(t *testing.T, c Config) (*Server, []string) {
 func dial(t *testing.T, s *Server, url string, header []string) *websocket.Conn {
 	t.Helper()
 	h := make(http.Header)
-	h.Set(header[0], header[1])
+	for i := 0; i < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
 	// A WebSocket needs HTTP/1.1, which the shared client would not ask for.
 	tr := s.Client().Transport.(*http.Transport).Clone()
 	tr.ForceAttemptHTTP2 = false

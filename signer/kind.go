@@ -1,0 +1,41 @@
+package signer
+
+// Kind says which credential a request is to carry. [Scope] decides it by what the
+// request asks for; the signers decide what it comes to for an account.
+type Kind int
+
+// The kinds.
+const (
+	// KindUnknown is a request that no scope has decided on.
+	KindUnknown Kind = iota
+	// KindInference asks the model: the agent's own credential where there is one.
+	KindInference
+	// KindAccount is all else that Codex asks of the backend: that of the log-in
+	// where there is one, else the agent's.
+	KindAccount
+	// KindClient is a request whose credential the client got from the server
+	// itself. It goes as the client sent it.
+	KindClient
+	// KindNone is a request to which Codex adds no credential. It goes without one.
+	KindNone
+	// KindBiscuit asks for the biscuit of the first generation of the protocol,
+	// which takes the log-in's token and nothing else.
+	KindBiscuit
+)
+
+// String returns the kind in one word, which logs and commands use.
+func (k Kind) String() string {
+	switch k {
+	case KindInference:
+		return "inference"
+	case KindAccount:
+		return "account"
+	case KindClient:
+		return "client"
+	case KindNone:
+		return "none"
+	case KindBiscuit:
+		return "biscuit"
+	}
+	return "unknown"
+}
