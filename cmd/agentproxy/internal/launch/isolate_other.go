@@ -14,6 +14,7 @@ type Event int
 const (
 	LoginReplaced Event = iota
 	LoginAttempted
+	LoginUnguarded
 )
 
 var errOtherSystem = &Unsupported{"only Linux has the namespaces that this takes", "use a container, or another user"}

@@ -64,9 +64,15 @@ type View struct {
 	// HideFiles and HideDirs are paths that read as an empty file or directory, if
 	// there is anything.
 	HideFiles, HideDirs []string
+	// HideLater are paths at which nothing is, yet. What appears there reads as empty.
+	HideLater []string
+	// Pin are directories that cannot be renamed, those above first.
+	Pin []string
 	// Guard is a directory in which files appear that must not be seen: those that
 	// Show names, and those whose name [IsLoginCopy] knows. "" is none.
 	Guard string
+	// Abstract is whether servers outside can be reached at sockets without a path.
+	Abstract bool
 	// System holds files that are to be found below /etc, by their path there.
 	System map[string][]byte
 }

@@ -3,6 +3,7 @@ package launch
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -40,6 +41,9 @@ const (
 	LoginReplaced Event = iota
 	// LoginAttempted: the command tried to put another log-in in place.
 	LoginAttempted
+	// LoginUnguarded: a log-in that is put in place from outside would not be hidden
+	// any more, so that the command was killed.
+	LoginUnguarded
 )
 
 // Start makes namespaces for a command, of which only the streams are looked at yet.
@@ -50,6 +54,9 @@ const (
 // It is called before this process holds a secret. Only one that can be dumped may
 // map its user into a namespace, so it is made such a one for the moment.
 func Start(command Command, network bool, events func(Event)) (*Isolation, error) {
+	if err := checkStreams(command, nil); err != nil {
+		return nil, err
+	}
 	all, err := mounts()
 	if err != nil {
 		return nil, startRefusal(err)
@@ -157,9 +164,12 @@ func (i *Isolation) Listener() net.Listener { return i.listener }
 // of the files. The error is a [*StartError] if it cannot be run, or
 // [ErrUnsupported].
 func (i *Isolation) Exec(command Command, view View) error {
+	if err := checkStreams(i.command, &view); err != nil {
+		return err
+	}
 	dir, err := os.Getwd()
 	if err != nil {
-		return err
+		return fmt.Errorf("find the working directory: %w; start COMMAND in one that is there", err)
 	}
 	p := plan{
 		View: &view, Network: i.network, Dir: dir,
@@ -233,6 +243,8 @@ func (i *Isolation) Wait() error {
 				return i.ended(code)
 			case r.Exposed:
 				i.events(LoginReplaced)
+			case r.Unguarded != "":
+				i.events(LoginUnguarded)
 			case r.Login:
 				i.events(LoginAttempted)
 			case r.Exit != nil:
