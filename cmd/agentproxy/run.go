@@ -140,6 +140,7 @@ func (r *runner) runWith(ctx context.Context, config *config) (err error) {
 			}
 		}()
 	}
+	config.loginInPlace = r.isolation != nil
 	log, closeLog, err := r.logger(config.Log)
 	if err != nil {
 		return err

@@ -73,6 +73,12 @@ type shell struct {
 // startShell starts a shell with a view.
 func startShell(t *testing.T, view View) *shell {
 	t.Helper()
+	return startShellIn(t, view, true)
+}
+
+// startShellIn is startShell, with a PID namespace or without.
+func startShellIn(t *testing.T, view View, pids bool) *shell {
+	t.Helper()
 	stdin, toShell, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +88,7 @@ func startShell(t *testing.T, view View) *shell {
 		t.Fatal(err)
 	}
 	s := &shell{t: t, stdin: toShell, stdout: bufio.NewReader(fromShell), ended: make(chan error, 1), events: make(chan Event, 100)}
-	s.isolation, err = Start(Command{Stdin: stdin, Stdout: stdout, Stderr: os.Stderr}, false, func(e Event) { s.events <- e })
+	s.isolation, err = startIn(Command{Stdin: stdin, Stdout: stdout, Stderr: os.Stderr}, false, pids, func(e Event) { s.events <- e })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,6 +275,26 @@ func TestGuardFails(t *testing.T) {
 	}
 }
 
+// TestFirstProcessKilled: where it can be, nothing goes on without it.
+func TestFirstProcessKilled(t *testing.T) {
+	view, home := testView(t)
+	s := startShellIn(t, view, false)
+	if got := s.does("cat " + home + "/auth.json"); got != "placeholder\n" {
+		t.Errorf("auth.json is %q", got)
+	}
+	if _, err := fmt.Fprintln(s.stdin, "kill -KILL $PPID; trap '' TERM; while :; do sleep 0.01; done"); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(s.stdout); err != nil || len(rest) > 0 {
+		t.Errorf("the shell says %q, %v", rest, err)
+	}
+	err := <-s.ended
+	s.ended <- err
+	if code, ok := errors.AsType[ExitError](err); !ok || code != 128+ExitError(syscall.SIGKILL) {
+		t.Errorf("the run ended with %v", err)
+	}
+}
+
 func TestPin(t *testing.T) {
 	view, home := testView(t)
 	view.Pin = []string{filepath.Dir(home), home}
@@ -281,12 +307,6 @@ func TestPin(t *testing.T) {
 	s.becomes("cat "+home+"/auth.json", "placeholder\n")
 	if got := s.does("echo x > " + home + "/file && mv " + home + "/file " + home + "/other && cat " + home + "/other"); got != "x\n" {
 		t.Errorf("in it: %q", got)
-	}
-}
-
-func TestPins(t *testing.T) {
-	if got := pins("/proc/self"); got != nil {
-		t.Errorf("%q", got)
 	}
 }
 

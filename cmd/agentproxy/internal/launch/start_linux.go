@@ -29,6 +29,9 @@ type Isolation struct {
 	listener net.Listener
 	events   func(Event)
 	signals  chan os.Signal
+	// endOrphans ends what the first process has not: where there is no PID namespace
+	// the command can kill it, and would go on without anybody who guards the log-in.
+	endOrphans func()
 }
 
 // Event is something that happens to a command that its run may want to tell.
@@ -61,13 +64,23 @@ func Start(command Command, network bool, events func(Event)) (*Isolation, error
 	if err != nil {
 		return nil, startRefusal(err)
 	}
-	i := &Isolation{command: command, network: network, pids: procIsWhole(all), events: events, signals: make(chan os.Signal, 16)}
+	return startIn(command, network, procIsWhole(all), events)
+}
+
+// startIn is [Start], with a PID namespace or without.
+func startIn(command Command, network, pids bool, events func(Event)) (*Isolation, error) {
+	i := &Isolation{command: command, network: network, pids: pids, events: events, signals: make(chan os.Signal, 16)}
 	// Before anything is started, so that none is lost.
 	notifyForwarded(i.signals)
 	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 	if err == nil && dumpable == 0 {
 		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) // if not, the start fails
 		defer unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	}
+	if !i.pids {
+		if i.endOrphans, err = adoptOrphans(); err != nil {
+			return nil, err
+		}
 	}
 	if err := i.start(); err != nil {
 		signal.Stop(i.signals)
@@ -257,6 +270,9 @@ func (i *Isolation) Wait() error {
 // ended waits for the first process, which has told code, or -1 if it was killed.
 func (i *Isolation) ended(code int) error {
 	err := i.init.Wait()
+	if i.endOrphans != nil {
+		i.endOrphans()
+	}
 	switch {
 	case code == 0:
 		return nil
@@ -280,6 +296,9 @@ func (i *Isolation) Close() error {
 	_ = i.wire.conn.Close()
 	_ = i.init.Process.Kill()
 	_ = i.init.Wait() // it was killed
+	if i.endOrphans != nil {
+		i.endOrphans()
+	}
 	return nil
 }
 
