@@ -17,7 +17,7 @@ const (
 	LoginUnguarded
 )
 
-var errOtherSystem = &Unsupported{"only Linux has the namespaces that this takes", "use a container, or another user"}
+var errOtherSystem = &Unsupported{"only Linux has the namespaces that this takes", "use a container, or another user", false}
 
 // IsInit reports whether this program is the first process of namespaces: never.
 func IsInit([]string) bool { return false }

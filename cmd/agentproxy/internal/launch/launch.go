@@ -85,14 +85,17 @@ var ErrUnsupported = errors.New("commands cannot be isolated here")
 type Unsupported struct {
 	Reason string // what was refused
 	Remedy string // what would allow it
+	// Busy is whether it is only now that nothing is left of what it takes. A command
+	// may have used it up so that the next one is not isolated.
+	Busy bool
 }
 
 func (e *Unsupported) Error() string {
 	return fmt.Sprintf("%s; %s", e.Reason, e.Remedy)
 }
 
-// Is reports whether target is [ErrUnsupported].
-func (e *Unsupported) Is(target error) bool { return target == ErrUnsupported }
+// Is reports whether target is [ErrUnsupported], which one that is busy is not.
+func (e *Unsupported) Is(target error) bool { return target == ErrUnsupported && !e.Busy }
 
 // ExitError is the end of a command that did not succeed. Its value is what a shell
 // makes of it: the exit code, or 128 and the number of the signal.

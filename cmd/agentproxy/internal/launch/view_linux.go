@@ -54,7 +54,7 @@ func (s Secrets) View() (View, error) {
 		return View{}, err
 	}
 	if _, ok := below(home, state); ok {
-		return View{}, &Unsupported{s.CodexHome + " is in the state directory, which has to be hidden", "set state_dir to another directory"}
+		return View{}, &Unsupported{s.CodexHome + " is in the state directory, which has to be hidden", "set state_dir to another directory", false}
 	}
 	v := View{
 		Dir: state, Files: map[string][]byte{placeholderName: s.Placeholder},
