@@ -1,5 +1,8 @@
 package identity
 
+// CodexVersion is the version of Codex whose protocol this package speaks.
+const CodexVersion = "0.171.0"
+
 // ABOM is the agent's bill of materials, sent when it is registered.
 type ABOM struct {
 	AgentVersion    string `json:"agent_version"`

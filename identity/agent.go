@@ -49,6 +49,11 @@ type Event struct {
 type AgentConfig struct {
 	// Home is where the log-in is.
 	Home *Home
+	// AccessToken is the log-in, in place of that in Home: an access token of a
+	// workspace, or the JWT of an agent identity. "": that in Home. AccessTokenName
+	// says where it is from.
+	AccessToken     Secret
+	AccessTokenName string
 	// WorkspaceID is the one workspace to act in. "": the one logged in to.
 	WorkspaceID string
 	// StateDir keeps the tasks and the last refresh. "": in memory only.
@@ -61,6 +66,8 @@ type AgentConfig struct {
 	Store Store
 	// Backend is asked for what is missing. nil: nothing is asked for.
 	Backend *Backend
+	// Protocol is how agents and tasks are registered. "": [ProtocolAuto].
+	Protocol Protocol
 	// Register allows to register an identity, unless Store is read-only, and tasks.
 	Register bool
 	// Clock tells the time. nil: that of Backend, else this machine's.
@@ -80,6 +87,8 @@ type Agent struct {
 	identities     flight[*Identity]
 	registrations  flight[Task]
 	verifications  flight[struct{}]
+	whoamis        flight[Account]
+	whoamiFailed   backoff
 	identityFailed backoff
 	verifyFailed   backoff
 	taskFailed     backoff
@@ -95,7 +104,13 @@ type Agent struct {
 	stored   heldRecord
 	unsaved  *Record         // registered, but the store could not take it
 	unusable map[string]bool // runtime ids that the backend does not know
-	verified Secret          // the JWT that was
+	// answered is the protocol that was answered last for a runtime id; "" is for
+	// agents that are to be registered.
+	answered map[string]Protocol
+	verified Secret // the JWT that was
+
+	tokenLogin  tokenLogin
+	knownTokens map[string]Account // by hash; nil: the file was not read yet
 }
 
 // heldIdentity is the identity that was found for one version of the log-in and
@@ -124,13 +139,14 @@ func NewAgent(config AgentConfig) *Agent {
 	if config.Notify == nil {
 		config.Notify = func(Event) {}
 	}
+	config.Protocol = cmp.Or(config.Protocol, ProtocolAuto)
 	inState := func(name string) string {
 		if config.StateDir == "" {
 			return ""
 		}
 		return filepath.Join(config.StateDir, name)
 	}
-	return &Agent{
+	a := &Agent{
 		config: config,
 		tokens: &tokens{
 			home: config.Home, workspace: config.WorkspaceID, backend: config.Backend, clock: config.Clock,
@@ -139,7 +155,10 @@ func NewAgent(config AgentConfig) *Agent {
 		tasks:    newTasks(inState("tasks.json"), config.Clock.Now),
 		pace:     newPace(maxRegistrations),
 		unusable: make(map[string]bool),
+		answered: make(map[string]Protocol),
 	}
+	a.tokens.login = a.login
+	return a
 }
 
 // Close ends what the agent is doing and waits for it. The context of
@@ -149,6 +168,7 @@ func (a *Agent) Close() {
 	a.registrations.close()
 	a.identities.close()
 	a.verifications.close()
+	a.whoamis.close()
 	a.tokens.flight.close()
 }
 
@@ -192,6 +212,12 @@ func (a *Agent) Task(ctx context.Context, label string) (Task, bool) {
 	}
 	task, _, ok := a.storedTask(id, label)
 	return task, ok
+}
+
+// TaskRegistered returns when the task that is remembered for a label was
+// registered, zero if it is another one.
+func (a *Agent) TaskRegistered(label string, task Task) time.Time {
+	return a.tasks.registeredAt(task, label)
 }
 
 // RenewToken returns the access token to use after the backend has refused one.

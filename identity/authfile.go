@@ -13,9 +13,14 @@ type Mode string
 
 // The modes that auth.json knows, spelled as Codex writes them.
 const (
-	ModeChatGPT       Mode = "chatgpt"
-	ModeAPIKey        Mode = "apikey"
-	ModeAgentIdentity Mode = "agentIdentity"
+	ModeChatGPT             Mode = "chatgpt"
+	ModeChatGPTAuthTokens   Mode = "chatgptAuthTokens" // the tokens of another program, which refreshes them
+	ModeAgentIdentity       Mode = "agentIdentity"
+	ModePersonalAccessToken Mode = "personalAccessToken" // an access token of a workspace
+	ModeAPIKey              Mode = "apikey"
+	ModeHeaders             Mode = "headers" // what another program adds to requests
+	ModeBedrockAPIKey       Mode = "bedrockApiKey"
+	ModeBedrockAccessKeys   Mode = "bedrockAccessKeys"
 )
 
 // Why an auth.json does not serve. Errors of [Home.Load], [Auth.Account] and
@@ -23,6 +28,7 @@ const (
 var (
 	ErrNoLogin     = errors.New("no ChatGPT log-in")
 	ErrAPIKey      = errors.New("logged in with an API key")
+	ErrNotChatGPT  = errors.New("logged in to something other than ChatGPT")
 	ErrPlaceholder = errors.New("the log-in is one of agentproxy's placeholders")
 )
 
@@ -43,11 +49,13 @@ type Tokens struct {
 // Auth is a parsed auth.json. It is shared by all who loaded it and must not be
 // changed.
 type Auth struct {
-	Mode        Mode
-	HasAPIKey   bool
-	Tokens      *Tokens // nil if there are none
-	LastRefresh time.Time
-	Record      *Record // nil if there is none
+	Mode      Mode
+	HasAPIKey bool
+	// PersonalAccessToken is an access token of a workspace, "" if there is none.
+	PersonalAccessToken Secret
+	Tokens              *Tokens // nil if there are none
+	LastRefresh         time.Time
+	Record              *Record // nil if there is none
 	// RecordErr says why agent_identity was not understood. The tokens are good
 	// all the same: what newer versions of Codex store there is theirs.
 	RecordErr error
@@ -101,17 +109,22 @@ func parseAuth(path string, raw []byte) (*Auth, error) {
 	var d decoder
 	o := d.document("", raw)
 	a := &Auth{
-		Mode:        Mode(o.string("auth_mode")),
-		HasAPIKey:   o.string("OPENAI_API_KEY") != "",
+		Mode:      Mode(o.string("auth_mode")),
+		HasAPIKey: o.string("OPENAI_API_KEY") != "",
+
+		PersonalAccessToken: Secret(o.string("personal_access_token")),
+
 		Tokens:      parseTokens(o.object("tokens")),
 		LastRefresh: o.time("last_refresh"),
 		Path:        path,
 	}
 	switch a.Mode {
-	case ModeChatGPT, ModeAPIKey, ModeAgentIdentity:
+	case ModeChatGPT, ModeChatGPTAuthTokens, ModeAgentIdentity, ModePersonalAccessToken, ModeAPIKey, ModeHeaders, ModeBedrockAPIKey, ModeBedrockAccessKeys:
 	case "":
 		a.Mode = ModeChatGPT
-		if a.HasAPIKey {
+		if a.PersonalAccessToken != "" {
+			a.Mode = ModePersonalAccessToken
+		} else if a.HasAPIKey {
 			a.Mode = ModeAPIKey
 		}
 	default:
@@ -200,8 +213,20 @@ func (a *Auth) Account(forcedWorkspace string) (Account, error) {
 // login returns the account that the file is logged in to. Its workspace is ""
 // if nothing names one.
 func (a *Auth) login() (Account, error) {
-	if a.Mode == ModeAPIKey {
-		return Account{}, fmt.Errorf("%s: %w; %s to use ChatGPT", authName(a.Path), ErrAPIKey, remedyLogin)
+	switch path := authName(a.Path); a.Mode {
+	case ModeAPIKey:
+		return Account{}, fmt.Errorf("%s: %w; %s to use ChatGPT", path, ErrAPIKey, remedyLogin)
+	case ModeBedrockAPIKey, ModeBedrockAccessKeys:
+		return Account{}, fmt.Errorf("%s: %w: %s is Amazon Bedrock, where this proxy is not needed; %s to use ChatGPT", path, ErrNotChatGPT, a.Mode, remedyLogin)
+	case ModeHeaders:
+		return Account{}, fmt.Errorf("%s: %w: with headers another program adds the credential; %s to use ChatGPT", path, ErrNotChatGPT, remedyLogin)
+	case ModePersonalAccessToken:
+		if !IsWorkspaceToken(a.PersonalAccessToken) {
+			return Account{}, fmt.Errorf("%s: %w: personal_access_token is no access token of a workspace, at-…; run codex login --with-access-token", path, ErrNoLogin)
+		}
+		if a.Tokens == nil {
+			return Account{}, fmt.Errorf("%s: %w: whose the workspace's access token is, only ChatGPT can tell", path, ErrNoLogin)
+		}
 	}
 	if t := a.Tokens; t != nil {
 		acct := Account{t.AccountID, t.Claims.UserID, t.Claims.Email, t.Claims.PlanType, t.Claims.FedRAMP}

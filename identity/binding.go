@@ -42,5 +42,6 @@ func (r *Record) Bind(acct Account) (*Identity, error) {
 	acct.FedRAMP = acct.FedRAMP || r.FedRAMP
 	return &Identity{
 		AgentRuntimeID: r.AgentRuntimeID, Key: key, Account: acct, TaskID: r.TaskID, RegisteredAt: r.RegisteredAt,
+		Protocol: r.protocol(), jwt: r.JWT != "",
 	}, nil
 }

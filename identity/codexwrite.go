@@ -17,8 +17,8 @@ import (
 // lockInterval is how often a lock that another process holds is tried.
 const lockInterval = 10 * time.Millisecond
 
-// Lock keeps others, processes of agentproxy included, from changing the log-in
-// until unlock is called. Codex knows nothing of it.
+// Lock keeps other processes of agentproxy from changing the log-in until unlock is
+// called. Codex knows nothing of it: its own locks are taken by [Home.Update].
 //
 // The lock is on the directory of auth.json, so that it needs no file of its own
 // in Codex's home, and holds whoever replaces the file meanwhile.
@@ -86,12 +86,17 @@ func (h *Home) target() string {
 	return h.Path()
 }
 
-// Update replaces the log-in's file by what edit makes of it. edit gets a whole
-// file that was understood, and may return nil to leave it as it is. The caller
-// holds the lock.
+// Update replaces the log-in's file by what edit makes of it, under Codex's locks.
+// edit gets a whole file that was understood, and may return nil to leave it as it
+// is. The caller holds the lock.
 //
-// A file that Codex changed while edit worked is edited anew.
+// A file that an older Codex changed while edit worked is edited anew.
 func (h *Home) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]byte, error)) error {
+	unlock, err := h.lockAsCodex(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	for {
 		raw, auth, err := h.readWhole(ctx)
 		if err != nil {
@@ -107,7 +112,11 @@ func (h *Home) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]
 		if auth.InKeyring {
 			return h.keyring.save(string(edited))
 		}
-		if err := replaceLike(h.target(), raw, edited); !errors.Is(err, errChanged) {
+		write := replaceLike
+		if h.inPlace {
+			write = overwriteLike
+		}
+		if err := write(h.target(), raw, edited); !errors.Is(err, errChanged) {
 			return err
 		}
 		if err := h.wait(ctx, rereadInterval); err != nil {

@@ -103,7 +103,11 @@ type Endpoints struct {
 // EndpointsFor returns the endpoints of the backend at base, which it
 // normalises.
 func EndpointsFor(base string) Endpoints {
-	base = NormalizeBaseURL(base)
+	return endpointsBelow(NormalizeBaseURL(base))
+}
+
+// endpointsBelow returns the endpoints below base as it stands.
+func endpointsBelow(base string) Endpoints {
 	return Endpoints{
 		RegisterAgent: base + "/v1/agent/register",
 		Biscuit:       base + "/authenticate_app_v2",

@@ -8,10 +8,10 @@ import (
 	"os"
 )
 
-// Export returns the identity in use as JSON in shape C, private key and default
+// Export returns the identity in use as a record of shape C, private key and default
 // task included. The task is registered if there is none or it is due, where that is
 // allowed: versions of Codex differ in whether and where they would register one.
-func (a *Agent) Export(ctx context.Context) ([]byte, error) {
+func (a *Agent) Export(ctx context.Context) (*Record, error) {
 	id, err := a.Identity(ctx)
 	if err != nil {
 		return nil, err
@@ -23,16 +23,16 @@ func (a *Agent) Export(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 	}
-	record := &Record{
+	return &Record{
 		WorkspaceID: id.Account.WorkspaceID, UserID: id.Account.UserID,
 		AgentRuntimeID: id.AgentRuntimeID, PrivateKey: id.Key.Encode(), RegisteredAt: id.RegisteredAt,
 		Email: id.Account.Email, PlanType: id.Account.PlanType, FedRAMP: id.Account.FedRAMP,
-	}
-	return record.MarshalShapeC(task.ID), nil
+		TaskID: task.ID, Shape: ShapeC, Protocol: id.Protocol,
+	}, nil
 }
 
-// WriteCodex writes record, JSON in shape C, into Codex's auth.json. Where there
-// is none, one is made in which the identity is the log-in.
+// WriteCodex writes record, the JSON of [Record.MarshalFor], into Codex's auth.json.
+// Where there is none, one is made in which the identity is the log-in.
 func (a *Agent) WriteCodex(ctx context.Context, record []byte) error {
 	home := a.config.Home
 	unlock, err := home.Lock(ctx)

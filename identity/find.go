@@ -10,12 +10,12 @@ import (
 // identity that agentproxy keeps outlives the log-in that it was registered
 // with: where nobody is logged in, it stands for its own account.
 func (a *Agent) whom(ctx context.Context) (*Auth, Account, error) {
-	auth, err := a.config.Home.Load(ctx)
+	auth, err := a.login(ctx)
 	if err == nil {
 		account, err := auth.Account(a.config.WorkspaceID)
 		return auth, account, err
 	}
-	if !errors.Is(err, ErrNoLogin) || a.config.Store == nil {
+	if !errors.Is(err, ErrNoLogin) || a.config.Store == nil || a.hasToken() {
 		return nil, Account{}, err
 	}
 	record, storeErr := a.load()
@@ -91,6 +91,9 @@ func (a *Agent) find(ctx context.Context, auth *Auth, account Account) (*Identit
 	if held.auth == auth && held.stored == version && held.identity != nil {
 		return held.identity, nil
 	}
+	if auth != nil && auth.Mode == ModePersonalAccessToken && !a.given() {
+		return nil, fmt.Errorf("%s: %w", authName(auth.Path), ErrTokenLogin)
+	}
 	id, err := a.findAnew(ctx, auth, account)
 	if err != nil {
 		return nil, err
@@ -157,7 +160,6 @@ func (a *Agent) use(ctx context.Context, name string, record *Record, account Ac
 		if err := a.verify(ctx, record); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		id.jwt = true
 	}
 	return id, nil
 }

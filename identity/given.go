@@ -1,18 +1,26 @@
 package identity
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
 // GivenFile is a store that somebody else fills, such as a secret that is mounted
 // into a container. It is never written, and read anew when it has changed.
-type GivenFile struct{ path string }
+type GivenFile struct {
+	path string
+
+	mu    sync.Mutex
+	seen  StoreVersion // of which token is
+	token Secret
+}
 
 // NewGivenFile returns the store that is the file at path, in any form that
-// [ParseRecord] reads.
-func NewGivenFile(path string) *GivenFile { return &GivenFile{path} }
+// [ParseRecord] reads. It may hold an access token of a workspace instead.
+func NewGivenFile(path string) *GivenFile { return &GivenFile{path: path} }
 
 // String returns the path.
 func (s *GivenFile) String() string { return s.path }
@@ -26,6 +34,9 @@ func (s *GivenFile) Load() (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	if IsWorkspaceToken(Secret(bytes.TrimSpace(raw))) {
+		return nil, fmt.Errorf("%s: %w", s.path, ErrTokenLogin)
+	}
 	record, err := ParseRecord(raw)
 	if err != nil {
 		e := fileError(s.path, raw, err)
@@ -33,6 +44,29 @@ func (s *GivenFile) Load() (*Record, error) {
 		return nil, e
 	}
 	return record, nil
+}
+
+// AccessToken returns the access token of a workspace that the file holds in place of
+// an identity, "" if it holds none.
+func (s *GivenFile) AccessToken() (Secret, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	version := s.Version()
+	if version == s.seen && version != (StoreVersion{}) {
+		return s.token, nil
+	}
+	raw, err := readPrivate(s.path)
+	if errors.Is(err, ErrNoIdentity) {
+		return "", nil // Load tells
+	}
+	if err != nil {
+		return "", err
+	}
+	s.seen, s.token = version, ""
+	if token := Secret(bytes.TrimSpace(raw)); IsWorkspaceToken(token) {
+		s.token = token
+	}
+	return s.token, nil
 }
 
 // Version implements [Store]. Links are followed, so that it changes when they

@@ -47,6 +47,9 @@ type Identity struct {
 	// RegisteredAt is the record's own note of its registration, RFC 3339 as a
 	// rule, unchecked, "" if there is none.
 	RegisteredAt string
+	// Protocol is the generation that it is of. It says which requests carry an
+	// assertion, and what goes beside it.
+	Protocol Protocol
 
 	jwt bool // its record came as a JWT
 }

@@ -30,6 +30,14 @@ type journal struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
 	LastRefresh  string `json:"last_refresh"`
+	// Ended is about a log-in that cannot be refreshed any more, nil if there is none.
+	Ended *endNote `json:"ended,omitempty"`
+}
+
+// endNote says which log-in has ended. It holds no secret.
+type endNote struct {
+	Login  string `json:"login"` // the SHA-256 of its tokens in hex
+	Reason string `json:"reason"`
 }
 
 // maxSpent bounds the spent tokens that are remembered. A file that is older
@@ -88,6 +96,31 @@ func (j *journal) next(account Account, before Tokens, r refreshed, lastRefresh 
 	return n
 }
 
+// loginHash tells one log-in from the next. Somebody who has refreshed this one where
+// refresh tokens are not replaced has another access token.
+func loginHash(tokens *Tokens) string {
+	return tokenHash(tokens.RefreshToken + "\n" + tokens.AccessToken)
+}
+
+// endOf returns why the log-in with these tokens has ended, "" if it has not as far
+// as is known.
+func (j *journal) endOf(tokens *Tokens) string {
+	if j == nil || j.Ended == nil || j.Ended.Login != loginHash(tokens) {
+		return ""
+	}
+	return j.Ended.Reason
+}
+
+// withEnd returns the journal with the end of the log-in with these tokens.
+func (j *journal) withEnd(tokens *Tokens, reason string) *journal {
+	n := new(journal)
+	if j != nil {
+		*n = *j
+	}
+	n.Ended = &endNote{loginHash(tokens), reason}
+	return n
+}
+
 func (j *journal) tokens() refreshed {
 	return refreshed{Secret(j.IDToken), Secret(j.AccessToken), Secret(j.RefreshToken)}
 }
@@ -129,7 +162,7 @@ func readJournal(path string) (*journal, error) {
 func parseJournal(path string, raw []byte) (*journal, error) {
 	j := new(journal)
 	// The parser's own error could quote a token.
-	if json.Unmarshal(raw, j) != nil || j.AccessToken == "" || !headerSafe(j.AccessToken) {
+	if json.Unmarshal(raw, j) != nil || j.AccessToken == "" && j.Ended == nil || !headerSafe(j.AccessToken) {
 		return nil, &FileError{Path: path, Reason: "not a record of a refresh", Remedy: "remove it"}
 	}
 	return j, nil

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net/http"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -50,6 +52,19 @@ func (b *Backend) VerifyJWT(ctx context.Context, r *Record) error {
 		return fmt.Errorf("agent identity %q: %w: %w", r.AgentRuntimeID, errUnverified, err)
 	}
 	return nil
+}
+
+// keySetTimeout bounds the request for the key set, as in Codex.
+const keySetTimeout = 10 * time.Second
+
+// keySet returns the JSON Web Key Set that signs identities which are JWTs.
+func (b *Backend) keySet(ctx context.Context) (_ []byte, err error) {
+	defer b.observe(OperationKeySet, &err)
+	_, raw, err := b.do(ctx, call{
+		doing: "read the key set of agent identities", method: http.MethodGet,
+		url: keySetURL(b.config.Overrides.JWKSURL), timeout: keySetTimeout,
+	})
+	return raw, err
 }
 
 const (

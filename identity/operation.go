@@ -3,7 +3,8 @@ package identity
 import (
 	"context"
 	"errors"
-	"slices"
+	"net/http"
+	"strings"
 )
 
 // Operation names what is asked of the backend.
@@ -16,11 +17,13 @@ const (
 	OperationRegisterTask  Operation = "register_task"  // [Backend.RegisterTask]
 	OperationRefresh       Operation = "refresh"        // of the access token
 	OperationKeySet        Operation = "key_set"        // that signs identities which are JWTs
+	OperationRevoke        Operation = "revoke"         // [Backend.Revoke]
+	OperationWhoami        Operation = "whoami"         // of a workspace's access token
 )
 
 // Operations returns all operations.
 func Operations() []Operation {
-	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet}
+	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet, OperationRevoke, OperationWhoami}
 }
 
 // Result is what came of an [Operation], in one word.
@@ -41,10 +44,23 @@ func Results() []Result {
 	return []Result{ResultOK, ResultEnded, ResultRefused, ResultFailed, ResultNoAnswer, ResultCanceled}
 }
 
-// permanentCodes are the errors after which a refresh token is never good again.
-var permanentCodes = []string{"refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated"}
-
-func (e *AnswerError) permanent() bool { return e != nil && slices.Contains(permanentCodes, e.Code) }
+// permanent reports whether the answer to a refresh says that the refresh token is
+// never good again. As in Codex every 401 does, and others by their code. A bare 403
+// is what a network filter says, or a country.
+func (e *AnswerError) permanent() bool {
+	switch {
+	case e == nil, e.Status == http.StatusTooManyRequests, e.Status/100 != 4:
+		return false
+	case e.Status == http.StatusUnauthorized:
+		return true
+	}
+	switch strings.ToLower(e.Code) {
+	case "invalid_grant", "invalid_refresh_token", "refresh_token_expired", "refresh_token_invalidated", "refresh_token_reused",
+		"app_session_expired", "app_session_terminated", "token_expired", "token_invalidated":
+		return true
+	}
+	return false
+}
 
 // observe is deferred by every operation.
 func (b *Backend) observe(o Operation, err *error) {

@@ -2,18 +2,20 @@ package identity
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 )
 
 // Shape tells how a record was stored. Versions of Codex differ in which they
-// read; all read C.
+// read.
 type Shape string
 
 // The shapes that a record is stored in.
 const (
-	ShapeA Shape = "A" // an object
+	ShapeA Shape = "A" // an object with workspace_id
 	ShapeB Shape = "B" // a JWT
-	ShapeC Shape = "C" // A's object with account_id and more
+	ShapeC Shape = "C" // A and N in one object
+	ShapeN Shape = "N" // an object with account_id
 )
 
 // Record is an agent identity as it is stored, in auth.json or elsewhere. Its
@@ -30,11 +32,13 @@ type Record struct {
 	PlanType       string
 	FedRAMP        bool
 	Shape          Shape
-	JWT            Secret // of shape B, the whole token; it holds the private key
+	// Protocol is how the agent was registered, "" if the record does not say.
+	Protocol Protocol
+	JWT      Secret // of shape B, the whole token; it holds the private key
 }
 
-// ParseRecord reads a record in any of the three shapes: a JSON object (A, C), a
-// JWT, or a JWT as a JSON string (both B).
+// ParseRecord reads a record in any shape: a JSON object (A, C, N), a JWT, or a JWT
+// as a JSON string (both B).
 //
 // A JWT's signature is NOT verified: its claims are taken as they stand, and
 // so is its expiry. Whoever takes a JWT from an untrusted place has to verify
@@ -73,7 +77,16 @@ func parseRecord(v value) (*Record, error) {
 		if r.WorkspaceID != "" && r.WorkspaceID != account {
 			o.get("account_id").fail("names another account than workspace_id")
 		}
-		r.WorkspaceID, r.Shape = account, ShapeC
+		r.Shape = ShapeC
+		if r.WorkspaceID == "" {
+			r.Shape = ShapeN
+		}
+		r.WorkspaceID = account
+	}
+	switch r.Protocol = Protocol(o.string("protocol")); r.Protocol {
+	case "", ProtocolAccounts, ProtocolBackend:
+	default:
+		o.get("protocol").fail(fmt.Sprintf("%.40q is neither accounts nor backend", r.Protocol))
 	}
 	if r.WorkspaceID == "" {
 		o.get("workspace_id").fail("missing")
@@ -82,6 +95,19 @@ func parseRecord(v value) (*Record, error) {
 		return nil, v.d.err
 	}
 	return r, nil
+}
+
+// protocol returns how the agent was registered. A record that does not say tells
+// by its shape whose it is: A is of Codex 0.123 and before, B and N are of later
+// versions, and C is agentproxy's own from when it knew only the first generation.
+func (r *Record) protocol() Protocol {
+	switch {
+	case r.Protocol != "":
+		return r.Protocol
+	case r.Shape == ShapeB || r.Shape == ShapeN:
+		return ProtocolAccounts
+	}
+	return ProtocolBackend
 }
 
 func recordFromJWT(v value, jwt string) (*Record, error) {

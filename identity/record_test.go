@@ -21,7 +21,9 @@ func TestParseRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bare := Record{WorkspaceID: "w", AgentRuntimeID: "r", PrivateKey: "k", Shape: ShapeC}
+	bare := Record{WorkspaceID: "w", AgentRuntimeID: "r", PrivateKey: "k", Shape: ShapeN}
+	said := bare
+	said.Protocol = ProtocolBackend
 	for _, tt := range []struct {
 		name, raw string
 		want      Record
@@ -32,7 +34,8 @@ func TestParseRecord(t *testing.T) {
 		{"B as JSON", string(quoted), b},
 		{"C", shapeC, c},
 		{"C, background task first", strings.Replace(shapeC, `"task_id":"task-1"`, `"task_id":"t","background_task_id":"task-1"`, 1), c},
-		{"C without workspace", `{"account_id":"w","agent_runtime_id":"r","agent_private_key":"k"}`, bare},
+		{"N", `{"account_id":"w","agent_runtime_id":"r","agent_private_key":"k"}`, bare},
+		{"N of the first generation", `{"account_id":"w","agent_runtime_id":"r","agent_private_key":"k","protocol":"backend"}`, said},
 	} {
 		got, err := ParseRecord([]byte(tt.raw))
 		if err != nil {
@@ -52,6 +55,7 @@ func TestParseRecord(t *testing.T) {
 		{`"x"`, "agent_identity: not a JWT"},
 		{"eyJ.e30", "agent_identity: not a JWT: expected three parts"},
 		{strings.Replace(shapeA, `"workspace_id":"ws-1",`, "", 1), "agent_identity.workspace_id: missing"},
+		{strings.Replace(shapeA, `{`, `{"protocol":"carrier pigeon",`, 1), `agent_identity.protocol: "carrier pigeon" is neither accounts nor backend`},
 		{strings.Replace(shapeA, testKey, "", 1), "agent_identity.agent_private_key: missing"},
 		{testJWT(strings.Replace(jwtClaims, "1900000000", `"x"`, 1)), "agent_identity: claims.exp: expected seconds"},
 	} {

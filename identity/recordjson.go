@@ -2,12 +2,13 @@ package identity
 
 import (
 	"encoding/json"
+	"fmt"
 	"runtime"
 )
 
 const isWindows = runtime.GOOS == "windows"
 
-// storedRecord is shape C, the one that every version of Codex reads.
+// storedRecord is shape C, with the protocol for agentproxy alone.
 type storedRecord struct {
 	WorkspaceID      string `json:"workspace_id"`
 	ChatGPTUserID    string `json:"chatgpt_user_id,omitempty"`
@@ -21,6 +22,8 @@ type storedRecord struct {
 	PlanType  string `json:"plan_type"`
 	FedRAMP   bool   `json:"chatgpt_account_is_fedramp"`
 	TaskID    string `json:"task_id,omitempty"`
+
+	Protocol Protocol `json:"protocol,omitempty"`
 }
 
 // MarshalShapeC returns r as JSON in shape C, private key included. task is the
@@ -34,11 +37,71 @@ func (r *Record) MarshalShapeC(task string) []byte {
 		AgentRuntimeID: r.AgentRuntimeID, AgentPrivateKey: r.PrivateKey.Reveal(),
 		RegisteredAt: r.RegisteredAt, BackgroundTaskID: task,
 		AccountID: r.WorkspaceID, Email: r.Email, PlanType: r.PlanType, FedRAMP: r.FedRAMP, TaskID: task,
+		Protocol: r.Protocol,
 	}, "", "  ")
 	if err != nil {
 		panic(err) // strings and a bool cannot fail to encode
 	}
 	return append(raw, '\n')
+}
+
+// MarshalFor returns r, which is no JWT, as JSON in a shape that Codex writes or
+// reads, private key included. [Shape.Refusers] tells which versions do not read it.
+func (r *Record) MarshalFor(shape Shape) ([]byte, error) {
+	var v any
+	switch shape {
+	case ShapeA:
+		v = struct {
+			WorkspaceID      string `json:"workspace_id"`
+			ChatGPTUserID    string `json:"chatgpt_user_id,omitempty"`
+			AgentRuntimeID   string `json:"agent_runtime_id"`
+			AgentPrivateKey  string `json:"agent_private_key"`
+			RegisteredAt     string `json:"registered_at"`
+			BackgroundTaskID string `json:"background_task_id,omitempty"`
+		}{r.WorkspaceID, r.UserID, r.AgentRuntimeID, r.PrivateKey.Reveal(), r.RegisteredAt, r.TaskID}
+	case ShapeN:
+		v = struct {
+			AgentRuntimeID  string `json:"agent_runtime_id"`
+			AgentPrivateKey string `json:"agent_private_key"`
+			AccountID       string `json:"account_id"`
+			ChatGPTUserID   string `json:"chatgpt_user_id"`
+			Email           string `json:"email,omitempty"`
+			PlanType        string `json:"plan_type"`
+			FedRAMP         bool   `json:"chatgpt_account_is_fedramp"`
+			TaskID          string `json:"task_id,omitempty"`
+		}{r.AgentRuntimeID, r.PrivateKey.Reveal(), r.WorkspaceID, r.UserID, r.Email, r.PlanType, r.FedRAMP, r.TaskID}
+	case ShapeC:
+		unmarked := *r
+		unmarked.Protocol = "" // which is agentproxy's own
+		return unmarked.MarshalShapeC(""), nil
+	default:
+		return nil, fmt.Errorf("%q is none of the shapes A, C, N", shape)
+	}
+	raw, err := json.MarshalIndent(v, "", "  ")
+	return append(raw, '\n'), err
+}
+
+// Refusers says in words which versions of Codex refuse an auth.json with an identity
+// of this shape in it, as a whole: they are logged out by it.
+func (s Shape) Refusers() string {
+	switch s {
+	case ShapeA:
+		return "Codex 0.124 and later"
+	case ShapeB:
+		return "Codex 0.121 to 0.125"
+	case ShapeN:
+		return "Codex 0.121 to 0.123, and 0.128 to 0.141"
+	}
+	return "Codex 0.128 to 0.141"
+}
+
+// ShapeOf returns the shape for an identity of a generation that most versions of
+// Codex read which speak that generation's protocol.
+func ShapeOf(p Protocol) Shape {
+	if p == ProtocolAccounts {
+		return ShapeN
+	}
+	return ShapeC
 }
 
 // encode returns r as it is stored: a JWT stays one, since only the JWT proves

@@ -33,7 +33,10 @@ func (a *Agent) ensureIdentity(ctx context.Context) (*Identity, error) {
 func (a *Agent) given() bool { return a.config.Store != nil && a.config.Store.ReadOnly() != nil }
 
 // canVouch reports whether there is somebody logged in to register an identity.
-func canVouch(auth *Auth) bool { return auth != nil && auth.Tokens != nil }
+func canVouch(auth *Auth) bool { return hasTokens(auth) && auth.Mode != ModePersonalAccessToken }
+
+// hasTokens reports whether there is a log-in with an access token.
+func hasTokens(auth *Auth) bool { return auth != nil && auth.Tokens != nil }
 
 // replaceable reports whether an identity that is missing or not used for this
 // reason may be replaced by a new one.
@@ -103,42 +106,96 @@ func (a *Agent) registerNew(ctx context.Context) (*Identity, error) {
 }
 
 func (a *Agent) registerOnce(ctx context.Context) (*Identity, error) {
+	record, id, err := a.newIdentity(ctx, a.agentProtocols())
+	if err != nil {
+		return nil, err
+	}
+	a.adopt(record)
+	return id, nil
+}
+
+// newIdentity registers an agent by the first of protocols that is answered. It
+// keeps nothing.
+func (a *Agent) newIdentity(ctx context.Context, protocols []Protocol) (*Record, *Identity, error) {
 	// One snapshot of the log-in serves all that follows.
 	view, err := a.tokens.current(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	account, err := view.auth.Account(a.config.WorkspaceID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	key, err := GenerateKey()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	biscuit, err := a.biscuit(ctx, view, account, a.config.Backend.endpoints.RegisterAgent)
+	protocol, runtimeID, err := a.registerAgent(ctx, protocols, key, view, account)
 	if err != nil {
-		return nil, err
-	}
-	runtimeID, err := a.config.Backend.RegisterAgent(ctx, key, biscuit)
-	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if now, err := a.Account(ctx); err != nil || !sameAccount(now, account) {
-		return nil, errAccountChanged
+		return nil, nil, errAccountChanged
 	}
 	record := &Record{
 		WorkspaceID: account.WorkspaceID, UserID: account.UserID,
 		AgentRuntimeID: runtimeID, PrivateKey: key.Encode(),
 		RegisteredAt: a.config.Clock.Backend().UTC().Format(time.RFC3339),
 		Email:        account.Email, PlanType: account.PlanType, FedRAMP: account.FedRAMP,
-		Shape: ShapeC,
+		Shape: ShapeC, Protocol: protocol,
 	}
 	id, err := record.Bind(account)
-	if err != nil {
-		return nil, err
+	return record, id, err
+}
+
+// registerAgent registers an agent by the first of protocols that is answered.
+func (a *Agent) registerAgent(ctx context.Context, protocols []Protocol, key *Key, view *tokenView, account Account) (protocol Protocol, runtimeID string, err error) {
+	for _, protocol := range protocols {
+		var tried error
+		if protocol == ProtocolAccounts {
+			runtimeID, tried = a.registerByToken(ctx, key, view, account)
+		} else {
+			runtimeID, tried = a.registerByBiscuit(ctx, key, view, account)
+		}
+		if tried == nil {
+			a.remember("", protocol)
+			return protocol, runtimeID, nil
+		}
+		if err = alsoTried(err, tried); !isMissing(tried) {
+			break
+		}
 	}
-	err = a.keep(record)
+	return "", "", err
+}
+
+// alsoTried returns the error of having tried something else after err, which is
+// nil at first.
+func alsoTried(err, tried error) error {
+	if err == nil {
+		return tried
+	}
+	return fmt.Errorf("%w; by the other protocol: %w", err, tried)
+}
+
+func (a *Agent) registerByBiscuit(ctx context.Context, key *Key, view *tokenView, account Account) (runtimeID string, err error) {
+	biscuit, err := a.biscuit(ctx, view, account, a.config.Backend.endpoints.RegisterAgent)
+	if err != nil {
+		return "", err
+	}
+	return a.config.Backend.RegisterAgent(ctx, key, biscuit)
+}
+
+func (a *Agent) registerByToken(ctx context.Context, key *Key, view *tokenView, account Account) (runtimeID string, err error) {
+	err = a.withToken(ctx, view, account, func(token Secret) (err error) {
+		runtimeID, err = a.config.Backend.RegisterAgentByToken(ctx, key, AccessToken{token, account})
+		return err
+	})
+	return runtimeID, err
+}
+
+// adopt makes the identity that was registered the one in use.
+func (a *Agent) adopt(record *Record) {
+	err := a.keep(record)
 	a.mu.Lock()
 	a.held, a.stored, a.unsaved = heldIdentity{}, heldRecord{}, nil
 	if err != nil {
@@ -148,8 +205,7 @@ func (a *Agent) registerOnce(ctx context.Context) (*Identity, error) {
 	if err != nil {
 		a.config.Notify(Event{Message: "the agent identity is remembered in memory only", Err: err})
 	}
-	a.config.Notify(Event{Message: fmt.Sprintf("agent identity %q was registered for workspace %q", runtimeID, account.WorkspaceID)})
-	return id, nil
+	a.config.Notify(Event{Message: fmt.Sprintf("agent identity %q was registered for workspace %q", record.AgentRuntimeID, record.WorkspaceID)})
 }
 
 // Keep stores record as the identity in use. What was stored before is set aside.
@@ -180,21 +236,30 @@ func (a *Agent) keep(record *Record) error {
 
 func sameAccount(a, b Account) bool { return a.WorkspaceID == b.WorkspaceID && a.UserID == b.UserID }
 
-// biscuit asks for a biscuit with the token of view. Should the backend refuse
+// biscuit asks for a biscuit with the token of view.
+func (a *Agent) biscuit(ctx context.Context, view *tokenView, account Account, url string) (biscuit Secret, err error) {
+	err = a.withToken(ctx, view, account, func(token Secret) (err error) {
+		biscuit, err = a.config.Backend.Biscuit(ctx, token, url)
+		return err
+	})
+	return biscuit, err
+}
+
+// withToken asks for something with the token of view. Should the backend refuse
 // the token, it is renewed once, for the same account.
-func (a *Agent) biscuit(ctx context.Context, view *tokenView, account Account, url string) (Secret, error) {
-	biscuit, err := a.config.Backend.Biscuit(ctx, view.token.Value, url)
+func (a *Agent) withToken(ctx context.Context, view *tokenView, account Account, ask func(Secret) error) error {
+	err := ask(view.token.Value)
 	if statusOf(err) != http.StatusUnauthorized {
-		return biscuit, err
+		return err
 	}
 	renewed, renewErr := a.tokens.rejected(ctx, view.token.Value)
 	if renewErr != nil {
-		return "", fmt.Errorf("%w: %w", err, renewErr)
+		return fmt.Errorf("%w: %w", err, renewErr)
 	}
 	if now, err := renewed.auth.Account(a.config.WorkspaceID); err != nil || !sameAccount(now, account) {
-		return "", errAccountChanged
+		return errAccountChanged
 	}
-	return a.config.Backend.Biscuit(ctx, renewed.token.Value, url)
+	return ask(renewed.token.Value)
 }
 
 // lockState keeps other processes from registering an identity meanwhile.

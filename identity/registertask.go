@@ -116,33 +116,22 @@ func (a *Agent) tellTask(id *Identity, label string, failure error) {
 // task was wanted for.
 var errReplaced = errors.New("the agent identity was replaced meanwhile")
 
-// registerTask registers a task. Where the log-in is another's by now, or the
-// backend does not know the identity any more, it gets the identity that comes
-// after instead, and the error is errReplaced.
+// registerTask registers a task. Where the log-in is another's by now, or another
+// identity took the place of one that the backend does not know, the error is
+// errReplaced.
 func (a *Agent) registerTask(ctx context.Context, id *Identity, label string) (Task, error) {
 	var task Task
 	err := a.pace.do(ctx, func() (err error) {
 		task, err = a.registerTaskOf(ctx, id)
 		return err
 	})
-	switch status := statusOf(err); {
+	switch {
 	case err == nil:
 		a.tasks.put(task, label)
 		a.saveTasks()
 		return task, nil
-	case status == http.StatusNotFound || status == http.StatusGone:
-		// A backend that does not know the one it has just registered will not
-		// know the next one either.
-		now := a.config.Clock.Now()
-		if !a.replacements.ready(now) {
-			return Task{}, err
-		}
-		a.replacements.count(now)
-		a.mu.Lock()
-		a.unusable[id.AgentRuntimeID] = true
-		a.held = heldIdentity{}
-		a.mu.Unlock()
-		a.config.Notify(Event{Message: fmt.Sprintf("agent identity %q is not used any more", id.AgentRuntimeID), Err: err})
+	case isMissing(err):
+		return Task{}, a.replaceUnknown(ctx, id, label, err)
 	case !errors.Is(err, errAccountChanged):
 		return Task{}, err
 	}
@@ -156,16 +145,38 @@ func (a *Agent) registerTask(ctx context.Context, id *Identity, label string) (T
 	return Task{}, errReplaced
 }
 
+// registerTaskOf registers a task of id by the likeliest protocol. Where that has no
+// such endpoint, or does not know the agent, the other one may. The status of the
+// error is what the likeliest one answered.
 func (a *Agent) registerTaskOf(ctx context.Context, id *Identity) (Task, error) {
-	biscuit, err := a.taskBiscuit(ctx, id)
-	if err != nil {
-		return Task{}, err
+	var failure error
+	for _, p := range a.taskProtocols(id) {
+		task, err := a.registerTaskBy(ctx, p, id)
+		if err == nil {
+			a.remember(id.AgentRuntimeID, p)
+			return task, nil
+		}
+		if failure = alsoTried(failure, err); !isMissing(err) {
+			break
+		}
+	}
+	return Task{}, failure
+}
+
+// registerTaskBy registers a task of id by p.
+func (a *Agent) registerTaskBy(ctx context.Context, p Protocol, id *Identity) (Task, error) {
+	register := func() (Task, error) { return a.config.Backend.RegisterTaskByKey(ctx, id) }
+	if p == ProtocolBackend {
+		biscuit, err := a.taskBiscuit(ctx, id)
+		if err != nil {
+			return Task{}, err
+		}
+		register = func() (Task, error) { return a.config.Backend.RegisterTask(ctx, id, biscuit) }
 	}
 	offset := a.config.Clock.Offset()
-	task, err := a.config.Backend.RegisterTask(ctx, id, biscuit)
+	task, err := register()
 	if statusOf(err) == http.StatusUnauthorized && a.config.Clock.Offset() != offset {
-		// The refusal has told what time it is.
-		task, err = a.config.Backend.RegisterTask(ctx, id, biscuit)
+		task, err = register() // the refusal has told what time it is
 	}
 	return task, err
 }

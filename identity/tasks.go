@@ -79,6 +79,19 @@ func (t *tasks) get(runtimeID, label string) (task Task, due, ok bool) {
 	return Task{runtimeID, entry.ID}, entry.due(now), true
 }
 
+// registeredAt returns when the task of a label was registered, zero if the label
+// has another one.
+func (t *tasks) registeredAt(task Task, label string) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.load()
+	entry := t.byLabel[label]
+	if entry == nil || t.runtimeID != task.AgentRuntimeID || entry.ID != task.ID {
+		return time.Time{}
+	}
+	return entry.RegisteredAt
+}
+
 // usable reports whether the backend may know the task still. One from the
 // future was registered under another clock.
 func (e *taskEntry) usable(now time.Time) bool {

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +19,13 @@ var errRenewedTooOften = errors.New("what the backend refused was renewed a mome
 
 const (
 	// refreshMargin is how long before its expiry a token is refreshed, at most
-	// the last fifth of its life.
-	refreshMargin = 5 * time.Minute
+	// the last fifth of its life. Codex does so 5 minutes before, and holds no lock
+	// while it asks: whoever comes first must come well before.
+	refreshMargin = 7 * time.Minute
+	// commitPatience is how long Codex, which has refreshed a token, is given to write
+	// the next one down, and commitInterval how often that is looked for.
+	commitPatience = 2 * time.Second
+	commitInterval = 20 * time.Millisecond
 	// refreshAge is when a token is refreshed that does not say when it
 	// expires, as in Codex.
 	refreshAge = 8 * 24 * time.Hour
@@ -33,6 +39,7 @@ const (
 // tokens keeps the access token of a log-in fresh. It is safe for concurrent use.
 type tokens struct {
 	home      *Home
+	login     func(context.Context) (*Auth, error)
 	workspace string
 	backend   *Backend // nil: nothing is refreshed
 	clock     *Clock
@@ -72,6 +79,11 @@ type endedLogin struct {
 	err     error
 }
 
+// errEnded says that a log-in has ended, and why.
+func errEnded(file *Auth, reason string) error {
+	return fmt.Errorf("%s: %w (%s); %s", authName(file.Path), ErrLoginEnded, reason, remedyLogin)
+}
+
 func (v *tokenView) isDue(now time.Time) bool   { return !v.due.IsZero() && !now.Before(v.due) }
 func (v *tokenView) expired(now time.Time) bool { return !v.expiry.IsZero() && !now.Before(v.expiry) }
 
@@ -98,6 +110,12 @@ func (t *tokens) current(ctx context.Context) (*tokenView, error) {
 		return view, nil
 	}
 	expired := view.expired(now)
+	if err := t.hasEnded(view, view.auth.Tokens.RefreshToken); due && err != nil {
+		if expired {
+			return nil, fmt.Errorf("%w: %w", ErrTokenExpired, err)
+		}
+		return view, nil // as long as it is good
+	}
 	if !expired {
 		if due && t.refreshing.waits(now, view.auth.Tokens.RefreshToken) || !due && t.writing.waits(now, view.token.Value) {
 			return view, nil
@@ -140,7 +158,7 @@ func (t *tokens) rejected(ctx context.Context, refused Secret) (*tokenView, erro
 
 // view returns what auth.json and the journal say, without asking anybody.
 func (t *tokens) view(ctx context.Context) (*tokenView, error) {
-	file, err := t.home.Load(ctx)
+	file, err := t.login(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -276,12 +294,34 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	answer, err := t.backend.refresh(ctx, refresh)
 	t.refreshing.done(t.clock.Backend(), refresh, err)
 	if err != nil {
+		if renewed := t.byAnother(ctx, refresh, err); renewed != nil {
+			return renewed, nil
+		}
 		return nil, t.refreshFailed(view, refresh, err)
 	}
 	if paced {
 		t.pace.count(now)
 	}
 	return t.keep(ctx, view, answer)
+}
+
+// byAnother returns what another program has refreshed the log-in to, where the
+// refusal says that one has, nil if that does not come to light.
+func (t *tokens) byAnother(ctx context.Context, refresh Secret, refusal error) *tokenView {
+	answer, _ := errors.AsType[*AnswerError](refusal)
+	if answer == nil || answer.Code != "refresh_token_reused" {
+		return nil
+	}
+	for range commitPatience / commitInterval {
+		view, err := t.view(ctx)
+		if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != refresh && !view.expired(t.clock.Backend()) {
+			return view
+		}
+		if t.home.wait(ctx, commitInterval) != nil {
+			return nil
+		}
+	}
+	return nil
 }
 
 // renewedBefore reports whether a refresh token came from a refresh of ours.
@@ -297,6 +337,9 @@ func (t *tokens) hasEnded(view *tokenView, refresh Secret) error {
 	if t.ended != nil && t.ended.refresh == refresh && t.ended.file == view.file {
 		return t.ended.err
 	}
+	if reason := t.journal.endOf(view.auth.Tokens); reason != "" {
+		return errEnded(view.file, reason)
+	}
 	return nil
 }
 
@@ -306,7 +349,20 @@ func (t *tokens) refreshFailed(view *tokenView, refresh Secret, err error) error
 		t.notify(Event{Message: "the access token was not refreshed", Err: err})
 		return err
 	}
-	return t.end(view, refresh, fmt.Errorf("%s: %w (%s); %s", authName(view.file.Path), ErrLoginEnded, answer.Code, remedyLogin))
+	reason := cmp.Or(answer.Code, fmt.Sprintf("the answer was %d", answer.Status))
+	t.noteEnd(view, reason)
+	return t.end(view, refresh, errEnded(view.file, reason))
+}
+
+// noteEnd writes down that a log-in has ended, so that no other process asks again.
+func (t *tokens) noteEnd(view *tokenView, reason string) {
+	t.mu.Lock()
+	t.journal = t.journal.withEnd(view.auth.Tokens, reason)
+	j := t.journal
+	t.mu.Unlock()
+	if t.path != "" && !view.file.InKeyring {
+		t.tell("the end of the log-in is remembered in memory only", j.write(t.path))
+	}
 }
 
 // end remembers that a refresh token is of no more use.

@@ -57,7 +57,7 @@ func TestTokenIsRefreshed(t *testing.T) {
 	if got := r.token(a); got != l.AccessToken {
 		t.Error("another token than that of the file")
 	}
-	r.advance(54 * time.Minute)
+	r.advance(52 * time.Minute)
 	if r.token(a) != l.AccessToken {
 		t.Error("refreshed too early")
 	}
@@ -435,6 +435,7 @@ func TestRefreshTokenStays(t *testing.T) {
 	r.server.SetTokenLifetime(time.Hour)
 	l := r.login(chatgpttest.Account{})
 	for _, body := range []string{`{"access_token":%q}`, `{"access_token":%q,"refresh_token":"` + l.RefreshToken + `"}`} {
+		r.advance(time.Second) // tokens of one second may be alike
 		fresh := r.server.Login(chatgpttest.Account{}).AccessToken
 		stop := r.server.Inject(chatgpttest.Fault{Path: "/oauth/token", Status: 200, Body: fmt.Sprintf(body, fresh)})
 		a := r.agent()
@@ -513,7 +514,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	r.server.SetTokenLifetime(time.Hour)
 	r.login(chatgpttest.Account{})
 	old := time.Now().Add(-time.Hour)
-	for name, stays := range map[string]bool{".auth.json123": false, ".auth.json12x": true, "auth.json.1": true, ".auth.json": true} {
+	for name, stays := range map[string]bool{".auth-123": false, ".auth-12x": true, "auth.json.1": true, ".auth-": true} {
 		path := filepath.Join(r.home, name)
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)

@@ -49,7 +49,7 @@ func (a *Agent) Run(ctx context.Context, label string) {
 func (a *Agent) Prepare(ctx context.Context, label string) error {
 	a.tokens.repair(ctx)
 	_, err := a.Session(ctx, label)
-	if errors.Is(err, ErrNoIdentity) && !a.mayRegister() {
+	if errors.Is(err, ErrNoIdentity) && !a.mayRegister() || errors.Is(err, ErrTokenLogin) {
 		return nil // as configured
 	}
 	return err

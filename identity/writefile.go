@@ -87,6 +87,19 @@ func replaceLike(path string, raw, data []byte) error {
 	return err
 }
 
+// overwriteLike is [replaceLike] that writes in place.
+func overwriteLike(path string, raw, data []byte) error {
+	old, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if !holds(old, raw) || !isAt(old, path) {
+		return errChanged
+	}
+	return writeInPlace(path, data)
+}
+
 // writeInPlace writes JSON text over what a file holds. Spaces make up for what
 // was longer, so that no moment leaves half of the old text behind the new.
 func writeInPlace(path string, data []byte) error {
@@ -122,7 +135,7 @@ func replaceFile(path string, data []byte, perm fs.FileMode, prepare, last func(
 		}
 	}()
 	removeLeftovers(path)
-	f, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(perm), renameio.WithTempDir(filepath.Dir(path)))
+	f, err := renameio.NewPendingFile(filepath.Join(filepath.Dir(path), temporaryName(path)), renameio.WithStaticPermissions(perm), renameio.WithTempDir(filepath.Dir(path)))
 	if err != nil {
 		return err
 	}
@@ -139,7 +152,19 @@ func replaceFile(path string, data []byte, perm fs.FileMode, prepare, last func(
 	if err := last(f.File); err != nil {
 		return err
 	}
-	return f.CloseAtomicallyReplace()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// temporaryName is what the name of the temporary file for path begins with, after a
+// dot. That of auth.json is as Codex's.
+func temporaryName(path string) string {
+	if name := filepath.Base(path); name != "auth.json" {
+		return name
+	}
+	return "auth-"
 }
 
 // leftoverAge is when a temporary file is one that a crash has left.
@@ -153,7 +178,7 @@ func removeLeftovers(path string) {
 		return
 	}
 	for _, entry := range entries {
-		digits, ok := strings.CutPrefix(entry.Name(), "."+filepath.Base(path))
+		digits, ok := strings.CutPrefix(entry.Name(), "."+temporaryName(path))
 		if !ok || digits == "" || strings.Trim(digits, "0123456789") != "" {
 			continue
 		}
@@ -175,4 +200,19 @@ func inode(info fs.FileInfo) uint64 {
 		return stat.Ino
 	}
 	return 0
+}
+
+// giveLike gives a file to the owner of another one, if it is not this user's. A lock
+// must not shut its owner out.
+func giveLike(path, like string) {
+	info, err := os.Stat(like)
+	if err != nil {
+		info, err = os.Stat(filepath.Dir(like))
+	}
+	if err != nil {
+		return
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
+		_ = os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	}
 }

@@ -45,6 +45,7 @@ var _ upstream = (*chatgpttest.Server)(nil)
 type fixtureConfig struct {
 	backend  chatgpttest.Config
 	yaml     string   // lines that the proxy's configuration has besides
+	identity string   // keys of identity besides
 	scope    string   // of the proxy: wideScope by default, or defaultScope
 	upstream upstream // by default the backend
 }
@@ -107,10 +108,13 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	caFile := filepath.Join(dir, "upstream-ca.pem")
 	writeFile(t, caFile, c.upstream.CertPEM())
 	writeFile(t, filepath.Join(f.codexHome, "auth.json"), f.login.AuthJSONWithIdentity("C"))
+	if c.identity != "" {
+		c.identity = ", " + c.identity
+	}
 	writeFile(t, f.config, fmt.Appendf(nil, `listen: 127.0.0.1:0
 admin: ""
 state_dir: %q
-identity: {codex_home: %q}
+identity: {codex_home: %q%[7]s}
 upstream:
   connect_to:
     "chatgpt.com:443": %[3]q
@@ -122,19 +126,22 @@ other_hosts: refuse
 log: {level: debug, format: json}
 %[5]s
 %[6]s
-`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.scope, c.yaml))
+`, f.stateDir, f.codexHome, c.upstream.Addr(), caFile, c.scope, c.yaml, c.identity))
 	return f
 }
 
 // secrets are what no client, no log and no answer may ever hold.
 func (f *fixture) secrets() map[string]string {
 	current := f.login.Current()
-	return map[string]string{
+	secrets := map[string]string{
 		"the id token":      current.IDToken,
 		"the access token":  current.AccessToken,
 		"the refresh token": current.RefreshToken,
-		"the agent's key":   f.login.Identity().PrivateKeyPKCS8,
 	}
+	if id := f.login.Identity(); id != nil {
+		secrets["the agent's key"] = id.PrivateKeyPKCS8
+	}
+	return secrets
 }
 
 // checkNoSecret fails the test if text holds a secret of the log-in.
@@ -225,8 +232,8 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		}
 	}()
 	t.Cleanup(func() {
-		hung := time.AfterFunc(20*time.Second, func() {
-			t.Error("agentproxy serve was still running 20 seconds after SIGTERM")
+		hung := time.AfterFunc(2*time.Minute, func() {
+			t.Error("agentproxy serve was still running two minutes after SIGTERM")
 			_ = cmd.Process.Signal(syscall.SIGQUIT) // says where it hangs
 		})
 		defer hung.Stop()
@@ -251,7 +258,7 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		return &proxy{fixture: f, addr: m[1], ca: m[2], process: cmd.Process, log: log}
 	case <-ended:
 		t.Fatal("agentproxy serve did not start")
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("agentproxy serve does not say that it listens")
 	}
 	return nil

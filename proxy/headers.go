@@ -31,7 +31,7 @@ func authorize(h http.Header, auth *signer.Authorization) {
 		return
 	}
 	h[headerAuthorization] = []string{auth.Value.Reveal()}
-	if auth.AccountID != "" && auth.Scheme != signer.SchemeAssertion {
+	if auth.AccountID != "" {
 		h[headerAccountID] = []string{auth.AccountID}
 	}
 	if auth.FedRAMP {

@@ -67,10 +67,10 @@ func TestCredentialHeaders(t *testing.T) {
 			header{"Authorization": {assertion}},
 		},
 		{
-			"an assertion has none even if the signer says so",
+			"an assertion of the second generation has one",
 			&signer.Authorization{Value: assertion, Scheme: signer.SchemeAssertion, AccountID: account},
-			nil,
-			header{"Authorization": {assertion}},
+			header{"ChatGPT-Account-ID": {"other"}},
+			header{"Authorization": {assertion}, "Chatgpt-Account-Id": {account}},
 		},
 		{
 			"FedRAMP and an assertion",

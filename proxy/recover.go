@@ -38,7 +38,7 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	body := holdBody(r, x.policy.RetryBodyLimit)
 	defer body.forget() // the answer may go on for hours, and keeps its request
-	response, err := x.observed(next.RoundTrip(r))
+	response, err := x.taken(x.observed(next.RoundTrip(r)))
 	if err != nil || response.StatusCode != http.StatusUnauthorized || body.spilled() {
 		return response, err
 	}
@@ -57,7 +57,16 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	x.former, x.auth, x.retried = x.auth, auth, true
 	authorize(again.Header, auth)
-	return x.observed(next.RoundTrip(again))
+	return x.taken(x.observed(next.RoundTrip(again)))
+}
+
+// taken tells the signer of a credential that the server has not refused.
+func (x *exchange) taken(response *http.Response, err error) (*http.Response, error) {
+	if err == nil && response.StatusCode < http.StatusInternalServerError &&
+		response.StatusCode != http.StatusUnauthorized && response.StatusCode != http.StatusForbidden {
+		x.auth.Accepted(time.Now())
+	}
+	return response, err
 }
 
 // observed passes the Date of a server's answer on.

@@ -3,6 +3,7 @@ package signer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -16,6 +17,9 @@ type Sessions interface {
 	// RefuseTask is told that a task was refused, and reports whether Session
 	// may have another one now.
 	RefuseTask(label string, task identity.Task) bool
+	// TaskRegistered returns when the task of a label was registered, zero if that is
+	// not known.
+	TaskRegistered(label string, task identity.Task) time.Time
 	// ClockOffset is that of the sessions which are returned now.
 	ClockOffset() time.Duration
 }
@@ -30,9 +34,10 @@ type AgentAssertion struct {
 
 	hold time.Duration // of sessions
 
-	mu     sync.RWMutex
-	recent map[identity.Task]*madeAssertion
-	held   map[string]heldSession // by label
+	mu       sync.RWMutex
+	recent   map[identity.Task]*madeAssertion
+	held     map[string]heldSession          // by label
+	accepted map[identity.Task]*atomic.Int64 // see Authorization
 }
 
 var _ Renewer = (*AgentAssertion)(nil)
@@ -55,7 +60,10 @@ const maxRecent = 4096
 
 // NewAgentAssertion returns a signer for the identity and tasks of sessions.
 func NewAgentAssertion(sessions Sessions, now func() time.Time) *AgentAssertion {
-	return &AgentAssertion{sessions: sessions, now: now, recent: make(map[identity.Task]*madeAssertion), held: make(map[string]heldSession)}
+	return &AgentAssertion{
+		sessions: sessions, now: now,
+		recent: make(map[identity.Task]*madeAssertion), held: make(map[string]heldSession), accepted: make(map[identity.Task]*atomic.Int64),
+	}
 }
 
 // HoldSessions has the answer of [Sessions] hold for d, so that not each of many
@@ -141,8 +149,18 @@ func (s *AgentAssertion) assert(session identity.Session) (*Authorization, error
 		task:    session.Task,
 		offset:  session.ClockOffset,
 	}
+	if session.Identity.Protocol == identity.ProtocolAccounts {
+		auth.AccountID = session.Identity.Account.WorkspaceID
+	}
 	if len(s.recent) >= maxRecent {
 		clear(s.recent)
+	}
+	if auth.accepted = s.accepted[session.Task]; auth.accepted == nil {
+		if len(s.accepted) >= maxRecent {
+			clear(s.accepted)
+		}
+		auth.accepted = new(atomic.Int64)
+		s.accepted[session.Task] = auth.accepted
 	}
 	s.recent[session.Task] = &madeAssertion{second: second, key: key, auth: auth}
 	return auth, nil
@@ -151,6 +169,24 @@ func (s *AgentAssertion) assert(session identity.Session) (*Authorization, error
 // clockTolerance is the difference of a time stamp from the server's clock that
 // does not matter. Servers accept minutes.
 const clockTolerance = 30 * time.Second
+
+// provenFor is how long a task is certainly good that a server has taken.
+const provenFor = 5 * time.Minute
+
+// worksElsewhere reports whether a task was refused by a server that takes no
+// assertions for such requests, and is good: it was registered or taken a moment
+// ago. Inference is asked for with assertions or not at all, and those of the first
+// generation, which name no account beside them, are taken for everything.
+func (s *AgentAssertion) worksElsewhere(r Request, refused *Authorization) bool {
+	if r.Kind != KindAccount || refused.accepted == nil || refused.AccountID == "" {
+		return false
+	}
+	proven := time.Unix(refused.accepted.Load(), 0)
+	if at := s.sessions.TaskRegistered(r.Label, refused.task); at.After(proven) {
+		proven = at
+	}
+	return s.now().Sub(proven).Abs() < provenFor
+}
 
 // Renew implements [Renewer]. An assertion is refused because its time stamp is
 // too far from the server's clock, or because the server does not know the task
@@ -166,7 +202,7 @@ func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authoriz
 			offset = told
 		}
 	}
-	if !skewed && !s.sessions.RefuseTask(r.Label, refused.task) {
+	if !skewed && (s.worksElsewhere(r, refused) || !s.sessions.RefuseTask(r.Label, refused.task)) {
 		return nil, errNotRenewable
 	}
 	session, err := s.sessions.Session(ctx, r.Label)

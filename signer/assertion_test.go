@@ -21,6 +21,8 @@ type sessions struct {
 	asked    int
 	renewed  int // how often a task was replaced
 	refuse   bool
+
+	registered time.Time // its tasks
 }
 
 func newSessions(t *testing.T) *sessions {
@@ -59,6 +61,12 @@ func (s *sessions) RefuseTask(string, identity.Task) bool {
 	}
 	s.renewed++
 	return true
+}
+
+func (s *sessions) TaskRegistered(string, identity.Task) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.registered
 }
 
 func (s *sessions) ClockOffset() time.Duration {

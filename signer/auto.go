@@ -7,6 +7,16 @@ import "context"
 type Auto struct {
 	First    Signer
 	Fallback Signer // nil: refuse
+	// Account signs the requests of [KindAccount], unless First signs them too by
+	// what Agent says. nil: First does.
+	Account Signer
+	Agent   Asserter
+}
+
+// Asserter knows for which requests an agent's assertions are.
+type Asserter interface {
+	// AssertsAll reports whether they are for all, and not for inference alone.
+	AssertsAll(ctx context.Context) bool
 }
 
 var _ Renewer = Auto{}
@@ -14,6 +24,9 @@ var _ Renewer = Auto{}
 // Sign implements [Signer]. If neither can sign, the error is First's, for it
 // names what was wanted, with Fallback's reason behind it.
 func (a Auto) Sign(ctx context.Context, r Request) (*Authorization, error) {
+	if r.Kind == KindAccount && a.Account != nil && !a.Agent.AssertsAll(ctx) {
+		return a.Account.Sign(ctx, r)
+	}
 	auth, err := a.First.Sign(ctx, r)
 	if err == nil || a.Fallback == nil {
 		return auth, err
@@ -29,18 +42,17 @@ func (a Auto) Sign(ctx context.Context, r Request) (*Authorization, error) {
 	return nil, &Error{Code: code, Message: err.Error() + "; nor with a Bearer token: " + fallbackErr.Error(), Err: err}
 }
 
-// Renew implements [Renewer], with the signer that has made what was refused,
-// and with Fallback where First has nothing else to offer.
+// Renew implements [Renewer], with a signer of the kind that has made what was
+// refused. A server that refuses an assertion is not given the log-in's token
+// instead.
 func (a Auto) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
-	if refused.Scheme != SchemeAssertion {
-		if a.Fallback == nil {
-			return nil, errNotRenewable
-		}
+	switch {
+	case refused.Scheme == SchemeAssertion:
+		return renew(ctx, a.First, r, refused)
+	case a.Fallback != nil:
 		return renew(ctx, a.Fallback, r, refused)
+	case a.Account != nil:
+		return renew(ctx, a.Account, r, refused)
 	}
-	auth, err := renew(ctx, a.First, r, refused)
-	if err != nil && a.Fallback != nil {
-		return a.Fallback.Sign(ctx, r)
-	}
-	return auth, err
+	return nil, errNotRenewable
 }

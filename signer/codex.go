@@ -27,8 +27,10 @@ func codexRows() []row {
 		// The client's own: the token that the server gave it at its enrolment.
 		{"", "GET", "wham/remote/control/server", KindClient, "websocket", false},
 		{"", "POST", "wham/remote/control/server/pair*", KindClient, "", false},
+		{"", "POST", "wham/remote/control/server/pair/status", KindClient, "", false},
 
-		// None.
+		// None. HEAD is codex doctor's, which is content with any answer.
+		{"", "HEAD", "codex/responses", KindNone, "", false},
 		{"ab.chatgpt.com", "POST", "/otlp/v1/metrics", KindNone, "", false},
 		{"", "GET", "plugins/export/curated", KindNone, "", false},
 		{"", "GET", "wham/agent-identities/jwks", KindNone, "", false},

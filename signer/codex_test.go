@@ -101,6 +101,7 @@ func TestRowsOfCodex(t *testing.T) {
 
 		{"GET", "https://chatgpt.com/backend-api/wham/remote/control/server", "websocket", KindClient, ""},
 		{"POST", "https://chatgpt.com/backend-api/wham/remote/control/server/pair", "", KindClient, ""},
+		{"POST", "https://chatgpt.com/backend-api/wham/remote/control/server/pair/status", "", KindClient, ""},
 		{"POST", "https://chatgpt.com/backend-api/wham/remote/control/server/pairing-code", "", KindClient, ""},
 		{"POST", "https://chatgpt.com/backend-api/wham/remote/control/server/enroll", "", KindAccount, ""},
 		{"POST", "https://chatgpt.com/backend-api/wham/remote/control/server/refresh", "", KindAccount, ""},

@@ -24,9 +24,10 @@ import (
 // The program runs once however many requests wait for it, and again shortly
 // before what it printed expires.
 type Command struct {
-	argv    []string
-	now     func() time.Time
-	timeout time.Duration
+	argv     []string
+	now      func() time.Time
+	timeout  time.Duration
+	accounts Accounts // nil: a token is for the account that it names
 
 	flight  singleflight.Group
 	mu      sync.Mutex
@@ -52,6 +53,13 @@ const (
 // without a shell.
 func NewCommand(argv []string, now func() time.Time) *Command {
 	return &Command{argv: argv, now: now, timeout: commandTimeout}
+}
+
+// WithAccounts has accounts asked whose a token is that does not say so itself. It
+// returns c, and must be called before c is used.
+func (c *Command) WithAccounts(accounts Accounts) *Command {
+	c.accounts = accounts
+	return c
 }
 
 // Sign implements [Signer].
@@ -122,6 +130,9 @@ func (c *Command) run(ctx context.Context) (*Authorization, error) {
 	}
 	auth, expires, err := parseCommandOutput(out.buf.Bytes())
 	if err != nil {
+		return nil, err
+	}
+	if err := withAccount(ctx, c.accounts, auth); err != nil {
 		return nil, err
 	}
 	auth.Signer = "command"

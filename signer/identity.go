@@ -13,7 +13,7 @@ func fromIdentity(err error) error {
 	}
 	code := NoIdentity
 	switch {
-	case errors.Is(err, identity.ErrNoLogin), errors.Is(err, identity.ErrPlaceholder):
+	case errors.Is(err, identity.ErrNoLogin), errors.Is(err, identity.ErrPlaceholder), errors.Is(err, identity.ErrNotChatGPT):
 		code = NoLogin
 	case errors.Is(err, identity.ErrAPIKey):
 		code = APIKeyLogin

@@ -148,14 +148,19 @@ func TestRenewAuto(t *testing.T) {
 	second := renewing{fixed{auth: &Authorization{Value: "second", Scheme: SchemeBearer}}}
 	broken := renewing{fixed{err: Errorf(NoTask, "no task")}}
 
-	if auth := mustRenew(t, Auto{first, second}, Request{}, first.auth); auth.Value != "first" {
+	both := Auto{First: first, Fallback: second}
+	if auth := mustRenew(t, both, Request{}, first.auth); auth.Value != "first" {
 		t.Errorf("a refused assertion was renewed to %q", auth.Value.Reveal())
 	}
-	if auth := mustRenew(t, Auto{first, second}, Request{}, second.auth); auth.Value != "second" {
+	if auth := mustRenew(t, both, Request{}, second.auth); auth.Value != "second" {
 		t.Errorf("a refused token was renewed to %q", auth.Value.Reveal())
 	}
-	if auth := mustRenew(t, Auto{broken, second}, Request{}, first.auth); auth.Value != "second" {
-		t.Errorf("an assertion that cannot be renewed became %q", auth.Value.Reveal())
+	// The log-in's token is not handed to a server that has refused an assertion.
+	if auth, err := renew(t.Context(), Auto{First: broken, Fallback: second, Account: second}, Request{}, first.auth); CodeOf(err) != NoTask {
+		t.Errorf("an assertion that cannot be renewed became %+v, %v", auth, err)
+	}
+	if auth := mustRenew(t, Auto{First: first, Account: second}, Request{Kind: KindAccount}, second.auth); auth.Value != "second" {
+		t.Errorf("a refused token was renewed to %q", auth.Value.Reveal())
 	}
 	if _, err := renew(t.Context(), Auto{First: broken}, Request{}, first.auth); CodeOf(err) != NoTask {
 		t.Errorf("Renew = %v, want code %s", err, NoTask)

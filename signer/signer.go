@@ -9,6 +9,7 @@ package signer
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -47,8 +48,8 @@ type Authorization struct {
 	Value identity.Secret
 	// Scheme is the kind of credential in Value.
 	Scheme Scheme
-	// AccountID is the value of ChatGPT-Account-ID, "" for none. It is never
-	// set together with SchemeAssertion, whose envelope implies the account.
+	// AccountID is the value of ChatGPT-Account-ID, "" for none. Beside an
+	// assertion it is set for identities of the second generation alone.
 	AccountID string
 	// FedRAMP asks for X-OpenAI-Fedramp: true.
 	FedRAMP bool
@@ -60,8 +61,16 @@ type Authorization struct {
 	// configuration: agent-assertion, bearer, command, token or none.
 	Signer string
 
-	task   identity.Task
-	offset time.Duration // of the clock that an assertion was made by
+	task     identity.Task
+	offset   time.Duration // of the clock that an assertion was made by
+	accepted *atomic.Int64 // when a server last took one for the task, in seconds since 1970
+}
+
+// Accepted notes that a server has taken the credential.
+func (a *Authorization) Accepted(at time.Time) {
+	if a.accepted != nil {
+		a.accepted.Store(at.Unix())
+	}
 }
 
 // Signer authorises requests. Implementations are safe for concurrent use and

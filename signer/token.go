@@ -16,9 +16,10 @@ import (
 // Token signs with a fixed Bearer token, from a file or a variable. It is read
 // for every request, so that a new one counts at once.
 type Token struct {
-	source string // what holds the token, for errors
-	read   func() (string, error)
-	last   atomic.Pointer[Authorization]
+	source   string // what holds the token, for errors
+	read     func() (string, error)
+	accounts Accounts // nil: a token is for the account that it names
+	last     atomic.Pointer[Authorization]
 }
 
 var _ Renewer = (*Token)(nil)
@@ -46,6 +47,13 @@ func NewTokenFromEnv(name string, lookup func(string) (string, bool)) *Token {
 // NewTokenFromFile returns a signer for the token in the file at path.
 func NewTokenFromFile(path string) *Token {
 	return &Token{source: path, read: func() (string, error) { return readTokenFile(path) }}
+}
+
+// WithAccounts has accounts asked whose a token is that does not say so itself. It
+// returns t, and must be called before t is used.
+func (t *Token) WithAccounts(accounts Accounts) *Token {
+	t.accounts = accounts
+	return t
 }
 
 func readTokenFile(path string) (string, error) {
@@ -76,7 +84,7 @@ func readAtMost(path string, limit int64) ([]byte, error) {
 }
 
 // Sign implements [Signer].
-func (t *Token) Sign(context.Context, Request) (*Authorization, error) {
+func (t *Token) Sign(ctx context.Context, _ Request) (*Authorization, error) {
 	raw, err := t.read()
 	if err != nil {
 		return nil, &Error{Code: TokenMissing, Message: err.Error(), Err: err}
@@ -88,6 +96,9 @@ func (t *Token) Sign(context.Context, Request) (*Authorization, error) {
 	auth, err := authorizationForToken(token)
 	if err != nil {
 		return nil, Errorf(TokenMissing, "%s: %w", t.source, err)
+	}
+	if err := withAccount(ctx, t.accounts, auth); err != nil {
+		return nil, Errorf(CodeOf(fromIdentity(err)), "%s: %w", t.source, err)
 	}
 	auth.Signer = "token"
 	t.last.Store(auth)

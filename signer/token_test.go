@@ -1,6 +1,9 @@
 package signer
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,5 +127,50 @@ func write(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// accounts knows one token.
+type accounts struct {
+	token identity.Secret
+	asked int
+	err   error
+}
+
+func (a *accounts) TokenAccount(_ context.Context, token identity.Secret) (identity.Account, error) {
+	a.asked++
+	if a.err == nil && token != a.token {
+		return identity.Account{}, errors.New("another token")
+	}
+	return identity.Account{WorkspaceID: "account-1", FedRAMP: true}, a.err
+}
+
+// TestWorkspaceToken goes with the account that it is for, which others know.
+func TestWorkspaceToken(t *testing.T) {
+	t.Parallel()
+	known := &accounts{token: "at-secret"}
+	value := "at-secret\n"
+	s := NewTokenFromEnv("T", func(string) (string, bool) { return value, true }).WithAccounts(known)
+	for range 3 {
+		if auth := mustSign(t, s, Request{}); auth.Value != "Bearer at-secret" || auth.AccountID != "account-1" || !auth.FedRAMP {
+			t.Errorf("signed %+v", auth)
+		}
+	}
+	if known.asked != 1 {
+		t.Errorf("asked %d times", known.asked)
+	}
+	value = "opaque" // which is nobody's to tell of
+	if auth := mustSign(t, s, Request{}); auth.Value != "Bearer opaque" || auth.AccountID != "" || known.asked != 1 {
+		t.Errorf("signed %+v after %d questions", auth, known.asked)
+	}
+	value, known.err = "at-secret", fmt.Errorf("%w: revoked", identity.ErrNoLogin)
+	if _, err := s.Sign(t.Context(), Request{}); CodeOf(err) != NoLogin || !strings.Contains(err.Error(), "environment variable T: ") || strings.Contains(err.Error(), "at-secret") {
+		t.Errorf("error %v", err)
+	}
+
+	p := newPrinter(t, "at-secret")
+	known.err = nil
+	if auth := mustSign(t, NewCommand(p.argv(), newClock().now).WithAccounts(known), Request{}); auth.AccountID != "account-1" {
+		t.Errorf("signed %+v", auth)
 	}
 }

@@ -36,14 +36,17 @@ type accountSettings struct {
 	refresh  string // the file that the last refresh is kept in
 	baseURL  string
 	upstream proxy.UpstreamConfig
+	override identity.Overrides
+	token    identity.Secret // the log-in, "": that in the Codex home
+	inPlace  bool            // auth.json is never replaced, for something is mounted over it
 }
 
 func (s accountSettings) equal(other accountSettings) bool {
-	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.upstream.Equal(other.upstream)
+	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.override == other.override && s.token == other.token && s.inPlace == other.inPlace && s.upstream.Equal(other.upstream)
 }
 
 func (c *config) account() accountSettings {
-	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream}
+	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides, c.accessToken, c.loginInPlace}
 }
 
 // newAccount opens an account. What its agent does on its own is told to the log.
@@ -51,6 +54,9 @@ func (a *app) newAccount(s accountSettings) *account {
 	n := &account{settings: s, stop: func() {}}
 	n.users.join()
 	n.home = identity.OpenHome(s.identity.CodexHome).WithKeyring()
+	if s.inPlace {
+		n.home.InPlace()
+	}
 	n.store = identity.NewFileStore(filepath.Join(s.stateDir, "identity.json"))
 	switch {
 	case s.identity.File != "":
@@ -60,20 +66,25 @@ func (a *app) newAccount(s accountSettings) *account {
 	}
 	n.transport = proxy.NewTransport(s.upstream)
 	n.backend = identity.NewBackend(identity.BackendConfig{
-		BaseURL:    s.baseURL,
-		RefreshURL: a.env.get("CODEX_REFRESH_TOKEN_URL_OVERRIDE"),
-		Transport:  n.transport,
-		Clock:      a.clock,
-		ABOM:       identity.NewABOM(versionName(), "cli", runtime.GOOS),
-		Observe:    a.metrics.observeBackend,
+		BaseURL:   s.baseURL,
+		Overrides: s.override,
+		Transport: n.transport,
+		Clock:     a.clock,
+		ABOM:      identity.NewABOM(versionName(), "cli", runtime.GOOS),
+		Observe:   a.metrics.observeBackend,
 	})
 	n.agent = identity.NewAgent(identity.AgentConfig{
 		Home:        n.home,
+		AccessToken: s.token,
 		WorkspaceID: s.identity.WorkspaceID,
+
+		AccessTokenName: "environment variable " + accessTokenVariable,
+
 		StateDir:    s.stateDir,
 		RefreshFile: s.refresh,
 		Store:       n.store,
 		Backend:     n.backend,
+		Protocol:    identity.Protocol(s.identity.Protocol),
 		Register:    s.identity.Register,
 		Clock:       a.clock,
 		Notify:      a.notify,

@@ -244,8 +244,12 @@ func (a *principal) describe(ctx context.Context) string {
 	if a.config.Signer.Default.Use == useBearer {
 		return "the log-in of workspace " + account.WorkspaceID
 	}
-	if id, err := a.agent.Identity(ctx); err == nil {
+	id, err := a.agent.Identity(ctx)
+	if err == nil {
 		return fmt.Sprintf("agent %s of workspace %s", id.AgentRuntimeID, account.WorkspaceID)
+	}
+	if errors.Is(err, identity.ErrTokenLogin) {
+		return "the access token of workspace " + account.WorkspaceID
 	}
 	if a.config.Identity.Register {
 		return fmt.Sprintf("an agent of workspace %s, to be registered", account.WorkspaceID)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -13,7 +14,7 @@ import (
 )
 
 func newBackendCommand(c *command) *cobra.Command {
-	var address, dir string
+	var b backendOptions
 	cmd := &cobra.Command{
 		Use:   "backend",
 		Short: "Run the stand-in ChatGPT backend by itself, for local tests",
@@ -25,19 +26,36 @@ It forgets all it knew when it ends.`,
   agentproxy run --config /tmp/standin/agentproxy.yaml -- codex exec "say hi"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.backend(cmd.Context(), address, dir)
+			return c.backend(cmd.Context(), b)
 		},
 	}
-	cmd.Flags().StringVar(&address, "listen", "127.0.0.1:8443", "`address` to listen on")
-	cmd.Flags().StringVar(&dir, "dir", "", "`directory` for its log-in, CA and configuration; made if need be (default: ./agentproxy-backend)")
+	cmd.Flags().StringVar(&b.address, "listen", "127.0.0.1:8443", "`address` to listen on")
+	cmd.Flags().StringVar(&b.dir, "dir", "", "`directory` for its log-in, CA and configuration; made if need be (default: ./agentproxy-backend)")
+	cmd.Flags().StringVar(&b.without, "without", "", "`protocol` whose registration it does not have: accounts or backend")
+	cmd.Flags().BoolVar(&b.inferenceOnly, "inference-only", false, "refuse assertions outside of codex/responses")
 	return cmd
 }
 
-func (c *command) backend(ctx context.Context, address, dir string) error {
+// backendOptions are the flags of agentproxy backend.
+type backendOptions struct {
+	address, dir  string
+	without       string // a protocol, as identity.protocol names it
+	inferenceOnly bool
+}
+
+func (c *command) backend(ctx context.Context, b backendOptions) error {
+	address, dir := b.address, b.dir
 	if network, _, err := listenAddress(address); err != nil {
 		return &usageError{fmt.Errorf("--listen %w", err)}
 	} else if network != "tcp" {
 		return &usageError{fmt.Errorf("--listen %s: the backend listens on host:port only", address)}
+	}
+	without := map[string]chatgpttest.Generation{
+		"accounts": chatgpttest.SecondGeneration, "backend": chatgpttest.FirstGeneration, "": chatgpttest.AnyGeneration,
+	}
+	missing, ok := without[b.without]
+	if !ok {
+		return &usageError{fmt.Errorf("--without %s: it is accounts or backend", b.without)}
 	}
 	if dir == "" {
 		dir = "agentproxy-backend"
@@ -54,6 +72,10 @@ func (c *command) backend(ctx context.Context, address, dir string) error {
 		return listenError(address, err, "choose another address with --listen")
 	}
 	defer server.Close()
+	if missing != chatgpttest.AnyGeneration {
+		server.SetMissing(missing, http.StatusNotFound)
+	}
+	server.SetInferenceOnly(b.inferenceOnly)
 	config, err := writeBackendHome(dir, server)
 	if err != nil {
 		return err
@@ -97,9 +119,10 @@ identity:
 upstream:
   connect_to:
     "chatgpt.com:443": %[3]q
-    "*.chatgpt.com:443": %[3]q
+    "*.chatgpt.com:443": %[3]q # ab.chatgpt.com too, which takes Codex's telemetry
     "chat.openai.com:443": %[3]q
     "auth.openai.com:443": %[3]q
+    "auth.api.openai.org:443": %[3]q
   ca_file: %[4]q
 other_hosts: refuse
 `, filepath.Join(dir, "state"), home, address, filepath.Join(dir, "backend-ca.pem"))

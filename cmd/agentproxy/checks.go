@@ -125,6 +125,10 @@ func (k *checker) checkLogin(ctx context.Context) {
 	}
 	k.ok("log-in", "%s in workspace %s", who, account.WorkspaceID)
 
+	if ended := k.app.agent.LoginEnded(ctx); ended != nil {
+		k.fail("token", "", "%s", ended)
+		return
+	}
 	expiry, err := k.app.agent.TokenExpiry(ctx)
 	switch {
 	case errors.Is(err, identity.ErrNoLogin):
@@ -238,6 +242,10 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 
 // identityMissing is a failure only where nothing else can sign.
 func (k *checker) identityMissing(err error) {
+	if errors.Is(err, identity.ErrTokenLogin) && k.app.config.Signer.Default.Use == useAuto && k.app.config.Signer.Default.OnFailure != "refuse" {
+		k.ok("identity", "none, for the log-in is a workspace's access token")
+		return
+	}
 	if k.app.config.Signer.Default.Use == useAuto && k.app.config.Signer.Default.OnFailure != "refuse" {
 		k.warn("identity", "requests are signed with the log-in's token meanwhile", "%s", err)
 		return

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
+	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -42,12 +43,16 @@ type config struct {
 	adminEntrance entrance
 	authzEntrance entrance
 	upstream      proxy.UpstreamConfig
+	overrides     identity.Overrides
+	accessToken   identity.Secret // of the environment, "" if it is not used
 	profiles      []profile
 
 	// In the configuration of a profile: its name, and identity.codex_home of
 	// those who have none.
 	profile    string
 	commonHome string
+
+	loginInPlace bool // auth.json is written in place, for [launch] hides it by a mount
 
 	source *configSource
 	read   func(path string) ([]byte, error) // of the files that keys name
@@ -64,6 +69,7 @@ type identityConfig struct {
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
 	Register    bool   `yaml:"register"`
+	Protocol    string `yaml:"protocol"`
 }
 
 // The values of identity.store.
@@ -150,7 +156,7 @@ func defaultConfig() *config {
 			BaseURL: "https://chatgpt.com/backend-api",
 			Hosts:   []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com"},
 		},
-		Identity:   identityConfig{Store: storeState, Register: true},
+		Identity:   identityConfig{Store: storeState, Register: true, Protocol: string(identity.ProtocolAuto)},
 		Signer:     signerConfig{Default: signerRule{Use: useAuto, OnFailure: "bearer"}},
 		Scope:      scopeConfig{Allow: []scopeEntry{{Word: signer.WordCodex}}, OnMiss: missRefuse},
 		OtherHosts: otherHosts{word: "tunnel"},

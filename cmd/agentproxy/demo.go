@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -133,12 +134,14 @@ func demoRequest(ctx context.Context, say func(string, ...any), proxyURL *url.UR
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	defer transport.CloseIdleConnections()
 
-	const target = "https://chatgpt.com/backend-api/codex/models?client_version=demo"
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	const target = "https://chatgpt.com/backend-api/codex/responses"
+	question := strings.NewReader(`{"model":"demo","stream":true,"input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"}]}]}`)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, question)
 	if err != nil {
 		return err
 	}
-	say("client    GET %s, without a credential", target)
+	request.Header.Set("Content-Type", "application/json")
+	say("client    POST %s, without a credential", target)
 	response, err := transport.RoundTrip(request)
 	if err != nil {
 		return err

@@ -46,6 +46,8 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 			}
 			id, err := a.agent.Identity(ctx)
 			switch {
+			case errors.Is(err, identity.ErrTokenLogin):
+				c.row("Agent", "none; the log-in is a workspace's access token, which needs none")
 			case errors.Is(err, identity.ErrNoIdentity) && a.config.Identity.Register:
 				c.row("Agent", "none yet; one is registered when it is needed")
 			case errors.Is(err, identity.ErrNoIdentity):
@@ -77,6 +79,7 @@ func (c *command) showIdentity(id *identity.Identity) {
 	c.row("Agent", id.AgentRuntimeID)
 	c.row("Public key", id.Key.PublicKey())
 	c.row("Registered", id.RegisteredAt)
+	c.row("Protocol", string(id.Protocol))
 }
 
 func (c *command) showToken(expiry time.Time, err error) {

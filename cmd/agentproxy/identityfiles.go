@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,15 +113,23 @@ func (a *app) importRecord(ctx context.Context, name string, record *identity.Re
 }
 
 func newIdentityExportCommand(c *command) *cobra.Command {
-	var codex bool
-	var output string
+	var codex, yes bool
+	var output, shape string
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write the agent identity, private key included, as JSON",
-		Long: `Write the agent identity as JSON, in the form that every version of Codex reads.
-It holds the private key: whoever has it can sign as the agent.
+		Long: `Write the agent identity as JSON, for identity.file or identity import. It holds
+the private key: whoever has it can sign as the agent.
 
-With --codex it is written into Codex's auth.json, of which nothing else changes.`,
+With --codex it is written into Codex's auth.json, of which nothing else changes.
+No shape is read by every version of Codex, and one that cannot read it refuses
+the whole file, as if nobody were logged in:
+
+  N  what Codex 0.142 and later write; refused by 0.121 to 0.123, and 0.128 to 0.141
+  C  N and A in one; refused by 0.128 to 0.141
+  A  what Codex 0.121 to 0.123 write; refused by 0.124 and later
+
+It says which versions that is, and asks first.`,
 		Example: `  agentproxy identity export --output identity.json
   agentproxy identity export --codex`,
 		Args: cobra.NoArgs,
@@ -128,18 +137,27 @@ With --codex it is written into Codex's auth.json, of which nothing else changes
 			if codex && output != "" {
 				return &usageError{errors.New("--codex and --output name two places; keep one of them")}
 			}
+			if shape != "" && !codex {
+				return &usageError{errors.New("--shape is for --codex; agentproxy itself reads its own")}
+			}
+			switch identity.Shape(shape) {
+			case "", identity.ShapeA, identity.ShapeC, identity.ShapeN:
+			default:
+				return &usageError{fmt.Errorf("--shape %s: it is none of A, C, N", shape)}
+			}
 			a, err := c.load()
 			if err != nil {
 				return err
 			}
 			defer a.close()
-			raw, err := a.agent.Export(cmd.Context())
+			record, err := a.agent.Export(cmd.Context())
 			if err != nil {
 				return err
 			}
+			raw := record.MarshalShapeC("")
 			switch {
 			case codex:
-				return a.agent.WriteCodex(cmd.Context(), raw)
+				return c.exportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), yes)
 			case output != "":
 				if err := identity.WriteFile(output, raw, 0o600); err != nil {
 					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, causeOf(err))
@@ -153,8 +171,25 @@ With --codex it is written into Codex's auth.json, of which nothing else changes
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
 	cmd.Flags().BoolVar(&codex, "codex", false, "write it into Codex's auth.json")
+	cmd.Flags().StringVar(&shape, "shape", "", "`shape` for --codex: A, C or N (default: N, or C for an identity of the first generation)")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to this `file`, with mode 0600, in place of standard output")
 	return cmd
+}
+
+// exportToCodex writes record into Codex's auth.json, if that may be.
+func (c *command) exportToCodex(ctx context.Context, a *app, record *identity.Record, shape identity.Shape, yes bool) error {
+	raw, err := record.MarshalFor(shape)
+	if err != nil {
+		return err
+	}
+	warning := fmt.Sprintf("%s would refuse %s with an identity of shape %s in it, and be logged out", shape.Refusers(), a.home.Path(), shape)
+	if yes {
+		fmt.Fprintln(c.stderr, "agentproxy: "+warning)
+	} else if !c.confirm(warning + ". Write it?") {
+		return errors.New("nothing was written; answer y, or give --yes")
+	}
+	return a.agent.WriteCodex(ctx, raw)
 }
 
 func newIdentityRemoveCommand(c *command) *cobra.Command {

@@ -67,7 +67,7 @@ var nobody = identity.Account{WorkspaceID: "agentproxy", UserID: "agentproxy", E
 // placeholder.
 func isPlaceholderFile(raw []byte) bool {
 	auth, err := identity.ParseAuth(raw)
-	if err != nil || auth.HasAPIKey || auth.Record != nil || auth.RecordErr != nil {
+	if err != nil || auth.HasAPIKey || auth.PersonalAccessToken != "" || auth.Record != nil || auth.RecordErr != nil {
 		return false
 	}
 	_, _, err = auth.Bearer("")

@@ -34,6 +34,7 @@ type profileIdentity struct {
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
 	Register    *bool  `yaml:"register"`
+	Protocol    string `yaml:"protocol"`
 }
 
 type profileLimits struct {
@@ -132,12 +133,16 @@ func (c *config) with(p profileConfig) *config {
 	n := c.alone()
 	n.profile, n.commonHome = p.Name, c.Identity.CodexHome
 	id := p.Identity
+	if id.CodexHome != "" || id.File != "" {
+		n.accessToken = ""
+	}
 	n.Identity = identityConfig{
 		CodexHome:   cmp.Or(id.CodexHome, c.Identity.CodexHome),
 		Store:       cmp.Or(id.Store, c.Identity.Store),
 		File:        cmp.Or(id.File, c.Identity.File),
 		WorkspaceID: cmp.Or(id.WorkspaceID, c.Identity.WorkspaceID),
 		Register:    c.Identity.Register,
+		Protocol:    cmp.Or(id.Protocol, c.Identity.Protocol),
 	}
 	if id.Register != nil {
 		n.Identity.Register = *id.Register

@@ -147,6 +147,7 @@ func (c *config) newSigner(agent *identity.Agent, env environment, now func() ti
 	build := signerBuilder{
 		bearer:    count(useBearer, signer.NewBearer(agent)),
 		assertion: count(useAssertion, signer.NewAgentAssertion(agent, now).HoldSessions(sessionHold)),
+		agent:     agent,
 		count:     count,
 		onFailure: c.Signer.Default.OnFailure,
 		env:       env,
@@ -168,6 +169,7 @@ func (c *config) newSigner(agent *identity.Agent, env environment, now func() ti
 
 type signerBuilder struct {
 	bearer, assertion signer.Signer
+	agent             *identity.Agent
 	count             countSigner
 	onFailure         string
 	env               environment
@@ -193,17 +195,17 @@ func (b signerBuilder) signer(r signerRule) signer.Signer {
 	case useAssertion:
 		s, bearer = b.assertion, nil
 	case useCommand:
-		s = b.count(useCommand, signer.NewCommand(r.Command, b.now))
+		s = b.count(useCommand, signer.NewCommand(r.Command, b.now).WithAccounts(b.agent))
 		bearer = s
 	case useToken:
 		if r.TokenEnv != "" {
-			s = b.count(useToken, signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup))
+			s = b.count(useToken, signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup).WithAccounts(b.agent))
 		} else {
-			s = b.count(useToken, signer.NewTokenFromFile(r.TokenFile))
+			s = b.count(useToken, signer.NewTokenFromFile(r.TokenFile).WithAccounts(b.agent))
 		}
 		bearer = s
 	default:
-		auto := signer.Auto{First: b.assertion}
+		auto := signer.Auto{First: b.assertion, Account: b.bearer, Agent: b.agent}
 		if onFailure == "bearer" {
 			auto.Fallback = b.bearer
 		} else {

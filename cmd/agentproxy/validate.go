@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -53,6 +54,11 @@ func (c *config) validate(env environment) (key string, err error) {
 
 func (c *config) validateIdentity(env environment) (key string, err error) {
 	if c.Identity.CodexHome == "" {
+		if c.Identity.File == "" {
+			// Codex prefers it to auth.json. Who names a log-in in the configuration
+			// means that one.
+			c.accessToken = identity.Secret(strings.TrimSpace(env.get(accessTokenVariable)))
+		}
 		if c.Identity.CodexHome, err = identity.DefaultHome(env.get); err != nil {
 			return "identity.codex_home", err
 		}
@@ -60,11 +66,23 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 	if c.Identity.Store != storeState && c.Identity.Store != storeKeyring {
 		return "identity.store", fmt.Errorf("%q is neither state nor keyring", c.Identity.Store)
 	}
+	switch identity.Protocol(c.Identity.Protocol) {
+	case identity.ProtocolAuto, identity.ProtocolAccounts, identity.ProtocolBackend:
+	default:
+		return "identity.protocol", fmt.Errorf("%q is none of auto, accounts, backend", c.Identity.Protocol)
+	}
+	if c.overrides, err = identity.OverridesFrom(env.get); err != nil {
+		return "identity", err
+	}
 	if c.Identity.File != "" && c.Identity.Store == storeKeyring {
 		return "identity.file", errors.New("identity.store is keyring, which would not be used; keep one of them")
 	}
 	return "", nil
 }
+
+// accessTokenVariable is the variable in which Codex looks for an access token of a
+// workspace, or the JWT of an agent identity.
+const accessTokenVariable = "CODEX_ACCESS_TOKEN"
 
 func defaultStateDir(env environment) (string, error) {
 	if dir := env.get("XDG_STATE_HOME"); filepath.IsAbs(dir) {

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"time"
@@ -43,38 +42,14 @@ func (p *program) installed() bool {
 	return err == nil
 }
 
-// policyFile tells Debian's packages whether to start what they install.
-const policyFile = "/usr/sbin/policy-rc.d"
-
-// install installs packages, without starting any service.
+// install installs packages. None of their services is started or enabled.
 func (b *bench) install(ctx context.Context, packages []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	policy, err := os.OpenFile(policyFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
-	switch {
-	case errors.Is(err, fs.ErrExist): // somebody has decided already
-	case err != nil:
-		return err
-	default:
-		defer os.Remove(policyFile)
-		_, err = policy.WriteString("#!/bin/sh\nexit 101\n")
-		if err := errors.Join(err, policy.Close()); err != nil {
-			return err
-		}
-	}
 	b.logf("installing %v", packages)
-	if err := b.apt(ctx, "update", "-qq"); err != nil {
-		return err
-	}
-	return b.apt(ctx, append([]string{"install", "-y", "-qq", "--no-install-recommends"}, packages...)...)
-}
-
-func (b *bench) apt(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", args...)
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	out, err := cmd.CombinedOutput()
+	out, err := exec.CommandContext(ctx, "integration/clients/debian.sh", packages...).CombinedOutput()
 	if err != nil {
-		b.logf("apt-get %v: %v\n%s", args, err, out)
+		b.logf("integration/clients/debian.sh %v: %v\n%s", packages, err, out)
 	}
 	return err
 }

@@ -24,6 +24,9 @@ func (s *fixedSession) Session(context.Context, string) (identity.Session, error
 // RefuseTask implements [signer.Sessions].
 func (s *fixedSession) RefuseTask(string, identity.Task) bool { return false }
 
+// TaskRegistered implements [signer.Sessions].
+func (s *fixedSession) TaskRegistered(string, identity.Task) time.Time { return time.Time{} }
+
 // ClockOffset implements [signer.Sessions].
 func (s *fixedSession) ClockOffset() time.Duration { return 0 }
 

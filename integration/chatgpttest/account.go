@@ -72,7 +72,7 @@ func (s *Server) Login(a Account) *Login {
 
 // issue makes new tokens for l. The caller holds s.mu.
 func (s *Server) issue(l *Login) Tokens {
-	now := s.now()
+	now := s.now().Add(-s.state.tokenAge)
 	access := s.state.lifetime
 	t := Tokens{
 		IDToken: s.sign(l.idClaims(now)),
@@ -87,7 +87,7 @@ func (s *Server) issue(l *Login) Tokens {
 		}),
 		RefreshToken: "rt_" + rand.Text(),
 	}
-	s.state.access[t.AccessToken] = &accessToken{login: l, expires: now.Add(access)}
+	s.state.access[t.AccessToken] = &accessToken{account: l.Account, expires: now.Add(access)}
 	s.state.refresh[t.RefreshToken] = &refreshToken{login: l}
 	l.current = t
 	return t
@@ -134,8 +134,8 @@ func (l *Login) AuthJSON() []byte { return l.authJSON("chatgpt", true, nil) }
 
 // AuthJSONWithIdentity registers an agent identity (see [Login.Identity]) and
 // returns an auth.json that holds both the tokens and the identity, in one of the
-// three shapes that are in circulation: "A", a record; "B", a JWT; "C", a record
-// that also tells about the account.
+// four shapes that are in circulation: "A", a record of the first generation; "B",
+// a JWT; "N", a record of the second generation; "C", one that both read.
 func (l *Login) AuthJSONWithIdentity(shape string) []byte {
 	return l.authJSON("chatgpt", true, l.identityValue(l.server.RegisterIdentity(l), shape))
 }
@@ -147,25 +147,33 @@ func (l *Login) AgentAuthJSON(shape string) []byte {
 }
 
 func (l *Login) identityValue(id *AgentIdentity, shape string) any {
-	if shape == "B" {
-		return l.server.IdentityJWT(id)
+	rec := map[string]any{"agent_runtime_id": id.RuntimeID, "agent_private_key": id.PrivateKeyPKCS8}
+	first := func() {
+		rec["workspace_id"] = l.WorkspaceID
+		rec["chatgpt_user_id"] = l.UserID
+		rec["registered_at"] = l.server.time().UTC().Format(time.RFC3339)
+		rec["background_task_id"] = id.TaskID
 	}
-	rec := map[string]any{
-		"workspace_id":       l.WorkspaceID,
-		"chatgpt_user_id":    l.UserID,
-		"agent_runtime_id":   id.RuntimeID,
-		"agent_private_key":  id.PrivateKeyPKCS8,
-		"registered_at":      l.server.time().UTC().Format(time.RFC3339),
-		"background_task_id": id.TaskID,
-	}
-	switch shape {
-	case "A":
-	case "C":
+	second := func() {
 		rec["account_id"] = l.WorkspaceID
+		rec["chatgpt_user_id"] = l.UserID
 		rec["email"] = l.Email
 		rec["plan_type"] = l.PlanType
 		rec["chatgpt_account_is_fedramp"] = l.FedRAMP
 		rec["task_id"] = id.TaskID
+	}
+	switch shape {
+	case "A":
+		first()
+		l.server.SetGeneration(id.RuntimeID, FirstGeneration)
+	case "B":
+		return l.server.IdentityJWT(id)
+	case "C":
+		first()
+		second()
+	case "N":
+		second()
+		l.server.SetGeneration(id.RuntimeID, SecondGeneration)
 	default:
 		panic("chatgpttest: no agent_identity of shape " + shape)
 	}

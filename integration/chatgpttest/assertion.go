@@ -125,11 +125,11 @@ func checkTimestamp(timestamp string, now time.Time) error {
 }
 
 // verifyAssertion checks an AgentAssertion against the agents that the server
-// knows, and returns the account of the agent.
-func (s *Server) verifyAssertion(credential string, now time.Time) (AuthResult, *refusal) {
-	res := AuthResult{Scheme: SchemeAgentAssertion}
-	refuse := func(code, format string, args ...any) (AuthResult, *refusal) {
-		return res, &refusal{401, code, fmt.Sprintf(format, args...)}
+// knows, and returns the account and the generation of the agent.
+func (s *Server) verifyAssertion(credential string, now time.Time) (res AuthResult, g Generation, _ *refusal) {
+	res = AuthResult{Scheme: SchemeAgentAssertion}
+	refuse := func(code, format string, args ...any) (AuthResult, Generation, *refusal) {
+		return res, g, &refusal{401, code, fmt.Sprintf(format, args...)}
 	}
 	e, err := parseEnvelope(credential)
 	if err != nil {
@@ -154,5 +154,5 @@ func (s *Server) verifyAssertion(credential string, now time.Time) (AuthResult, 
 		return refuse("unknown_task", "agent %q has no task %q", e.runtimeID, e.taskID)
 	}
 	res.WorkspaceID, res.UserID = a.account.WorkspaceID, a.account.UserID
-	return res, nil
+	return res, a.generation, nil
 }

@@ -11,8 +11,9 @@ import (
 const (
 	SchemeAgentAssertion = "AgentAssertion"
 	SchemeBearer         = "Bearer"
-	SchemeBiscuit        = "Biscuit"   // a registration, vouched for by a human biscuit
-	SchemeSignature      = "Signature" // a task registration that needs no biscuit
+	SchemeBiscuit        = "Biscuit"       // a registration, vouched for by a human biscuit
+	SchemeSignature      = "Signature"     // a task registration that needs no biscuit
+	SchemeRemoteControl  = "RemoteControl" // a Bearer token that remote control gave out
 )
 
 // An AuthResult says what the server made of a request's credential.
@@ -32,10 +33,13 @@ type authRule int
 
 const (
 	authRequired     authRule = iota
-	authOptional              // answered without a credential, but not with a bad one
-	authBearer                // only a person may ask
+	authInference             // the same, and assertions are always taken
+	authBearer                // only a person may ask, and need not say X-OpenAI-Fedramp
+	authAccounts              // only a person may ask, to register an agent
 	authRegistration          // the handler verifies it
 	authPublic                // no credential is looked at
+	authNone                  // nor is any wanted: Codex sends none
+	authOwn                   // a credential that is not the log-in's; the handler verifies it
 )
 
 // A refusal is an answer that says why a request is not served.
@@ -48,7 +52,11 @@ func (f *refusal) write(w http.ResponseWriter) { writeError(w, f.status, f.code,
 
 // authenticate verifies the request's credential under the given rule.
 func (s *Server) authenticate(r *http.Request, rule authRule, now time.Time) (AuthResult, *refusal) {
-	if rule == authPublic {
+	switch rule {
+	case authPublic:
+		return AuthResult{OK: true}, nil
+	case authNone, authOwn:
+		s.checkUnwanted(r, rule)
 		return AuthResult{OK: true}, nil
 	}
 	values := r.Header.Values("Authorization")
@@ -57,11 +65,7 @@ func (s *Server) authenticate(r *http.Request, rule authRule, now time.Time) (Au
 			return AuthResult{}, nil
 		}
 		refused := &refusal{http.StatusUnauthorized, "missing_authorization", "no Authorization header"}
-		res := AuthResult{Reason: refused.reason}
-		if rule == authOptional {
-			refused = nil
-		}
-		return res, refused
+		return AuthResult{Reason: refused.reason}, refused
 	}
 	res, refused := s.verify(r, values, rule, now)
 	if refused != nil {
@@ -79,20 +83,16 @@ func (s *Server) verify(r *http.Request, values []string, rule authRule, now tim
 	scheme, credential, _ := strings.Cut(values[0], " ")
 	switch scheme {
 	case SchemeAgentAssertion:
-		if rule == authBearer || rule == authRegistration {
+		if rule == authBearer || rule == authAccounts || rule == authRegistration || rule == authRequired && s.inferenceOnly() {
 			return AuthResult{Scheme: scheme}, &refusal{http.StatusUnauthorized, "agent_not_allowed", "an agent may not ask for this"}
 		}
+		var g Generation
 		var refused *refusal
-		if res, refused = s.verifyAssertion(credential, now); refused != nil {
+		if res, g, refused = s.verifyAssertion(credential, now); refused != nil {
 			return res, refused
 		}
-		if ids := r.Header.Values("ChatGPT-Account-ID"); len(ids) > 0 {
-			if !s.Config.AssertionWithAccountID {
-				return res, &refusal{http.StatusBadRequest, "ambiguous_account", "ChatGPT-Account-ID together with an AgentAssertion"}
-			}
-			if refused := checkAccountID(ids, res); refused != nil {
-				return res, refused
-			}
+		if refused := s.checkAssertedAccount(r.Header.Values("ChatGPT-Account-ID"), res, g); refused != nil {
+			return res, refused
 		}
 	case SchemeBearer:
 		var refused *refusal
@@ -105,11 +105,23 @@ func (s *Server) verify(r *http.Request, values []string, rule authRule, now tim
 	default:
 		return res, &refusal{http.StatusUnauthorized, "invalid_authorization", fmt.Sprintf("unknown authorization scheme %q", scheme)}
 	}
-	// Not every Codex says X-OpenAI-Fedramp when it asks for a biscuit or registers.
+	// Not every Codex says X-OpenAI-Fedramp when it asks for a biscuit.
 	if rule == authBearer || rule == authRegistration {
 		return res, nil
 	}
 	return res, s.checkFedRAMP(r, res)
+}
+
+// checkAssertedAccount holds the ChatGPT-Account-ID beside an assertion to the
+// generation of its agent.
+func (s *Server) checkAssertedAccount(ids []string, res AuthResult, g Generation) *refusal {
+	switch {
+	case len(ids) > 0 && g == FirstGeneration && !s.Config.AssertionWithAccountID:
+		return &refusal{http.StatusBadRequest, "ambiguous_account", "ChatGPT-Account-ID together with an AgentAssertion of the first generation"}
+	case len(ids) == 0 && g == SecondGeneration:
+		return &refusal{http.StatusUnauthorized, "account_required", "no ChatGPT-Account-ID beside an AgentAssertion of the second generation"}
+	}
+	return checkAccountID(ids, res)
 }
 
 // checkAccountID demands that a ChatGPT-Account-ID names the credential's account.
@@ -130,10 +142,10 @@ func (s *Server) verifyBearer(token string, now time.Time) (AuthResult, *refusal
 	if t == nil {
 		return res, &refusal{http.StatusUnauthorized, "token_invalidated", "the access token is not known"}
 	}
-	if !now.Before(t.expires) {
+	if !t.expires.IsZero() && !now.Before(t.expires) {
 		return res, &refusal{http.StatusUnauthorized, "token_expired", "the access token expired at " + t.expires.UTC().Format(time.RFC3339)}
 	}
-	res.WorkspaceID, res.UserID = t.login.WorkspaceID, t.login.UserID
+	res.WorkspaceID, res.UserID = t.account.WorkspaceID, t.account.UserID
 	return res, nil
 }
 

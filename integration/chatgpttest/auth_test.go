@@ -194,7 +194,7 @@ func TestWhereCredentialsAreAsked(t *testing.T) {
 		{"DELETE", "/backend-api/codex/models", agent, 405},
 		{"GET", "/backend-api/plugins/export/curated", nil, 200},
 		{"GET", "/backend-api/plugins/export/curated", agent, 200},
-		{"GET", "/backend-api/plugins/export/curated", bad, 401},
+		{"GET", "/backend-api/codex/models", bad, 401},
 		{"GET", "/backend-api//connectors/directory/list", agent, 200},
 		{"GET", "/backend-api/authenticate_app_v2", agent, 401},
 		{"POST", "/backend-api/v1/agent/register", agent, 401},

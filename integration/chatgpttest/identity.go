@@ -18,7 +18,8 @@ type AgentIdentity struct {
 }
 
 // RegisterIdentity registers a new agent with a task for the log-in's account,
-// without any request over the network.
+// without any request over the network. It is of [AnyGeneration] until
+// [Server.SetGeneration] or the shape in which it is written down says more.
 func (s *Server) RegisterIdentity(l *Login) *AgentIdentity {
 	pub, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -35,7 +36,7 @@ func (s *Server) RegisterIdentity(l *Login) *AgentIdentity {
 		TaskID:          "task-" + rand.Text(),
 		account:         l.Account,
 	}
-	s.AddAgent(l.Account, id.RuntimeID, pub, id.TaskID)
+	s.addAgent(l.Account, id.RuntimeID, pub, AnyGeneration, id.TaskID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.identity = id
@@ -43,9 +44,26 @@ func (s *Server) RegisterIdentity(l *Login) *AgentIdentity {
 }
 
 // AddAgent makes an agent of the account known under the given runtime id, with
-// its public key and tasks. An agent of that id is replaced.
+// its public key and tasks, as one of the [FirstGeneration]. An agent of that id
+// is replaced.
 func (s *Server) AddAgent(a Account, runtimeID string, pub ed25519.PublicKey, tasks ...string) {
-	ag := &agent{key: pub, account: a.withDefaults(), tasks: make(map[string]bool)}
+	s.addAgent(a, runtimeID, pub, FirstGeneration, tasks...)
+}
+
+// SetGeneration makes the agent one of the given generation. It reports whether
+// the server knows the agent.
+func (s *Server) SetGeneration(runtimeID string, g Generation) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.state.agents[runtimeID]
+	if a != nil {
+		a.generation = g
+	}
+	return a != nil
+}
+
+func (s *Server) addAgent(a Account, runtimeID string, pub ed25519.PublicKey, g Generation, tasks ...string) {
+	ag := &agent{key: pub, account: a.withDefaults(), tasks: make(map[string]bool), generation: g}
 	for _, t := range tasks {
 		ag.tasks[t] = true
 	}

@@ -67,3 +67,27 @@ func (s *Server) exchangeRefreshToken(token string) (_ Tokens, code string) {
 	s.state.stats.Refreshes++
 	return s.issue(t.login), ""
 }
+
+// serveRevoke answers POST /oauth/revoke, with which Codex logs out: the refresh
+// token is of no use any more. Whether it was is not told (RFC 7009, 2.2).
+func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request, _ *exchange) {
+	var req struct {
+		Token    string `json:"token"`
+		Hint     string `json:"token_type_hint"`
+		ClientID string `json:"client_id"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+		writeError(w, http.StatusBadRequest, "invalid_request", "the body is not JSON: "+err.Error())
+		return
+	}
+	if req.ClientID != oauthClientID {
+		writeError(w, http.StatusUnauthorized, "invalid_client", "unknown client_id")
+		return
+	}
+	s.mu.Lock()
+	if t := s.state.refresh[req.Token]; t != nil {
+		t.refused = "refresh_token_invalidated"
+	}
+	s.mu.Unlock()
+	w.WriteHeader(http.StatusOK)
+}

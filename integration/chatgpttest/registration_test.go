@@ -131,19 +131,14 @@ func TestRegistration(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 
-	// auth.openai.com takes an access token for an agent.
-	accountsURL := "https://auth.openai.com/api/accounts/v1/agent/register"
-	if resp := do(t, s, "POST", accountsURL, reg, "Authorization", bearer); resp.StatusCode != 200 || lastRequest(t, s).Auth.Scheme != SchemeBearer {
-		t.Errorf("at auth.openai.com: %d %s", resp.StatusCode, resp.body)
-	}
-
 	refused := []struct {
 		name   string
 		resp   answer
 		status int
 		reason string
 	}{
-		{"agent with nothing at auth.openai.com", do(t, s, "POST", accountsURL, reg), 401, "0 X-OpenAI-Authorization"},
+		{"agent with the second generation's capabilities", do(t, s, "POST", agentURL, []byte(strings.Replace(string(reg), `[]`, `["responsesapi"]`, 1)), "X-OpenAI-Authorization", getBiscuit(t, s, bearer, agentURL)), 400, "capabilities"},
+		{"agent with a ttl", do(t, s, "POST", agentURL, []byte(strings.Replace(string(reg), `[]`, `[],"ttl":null`, 1)), "X-OpenAI-Authorization", getBiscuit(t, s, bearer, agentURL)), 400, "ttl"},
 		{"agent with a token only", do(t, s, "POST", agentURL, reg, "Authorization", bearer), 401, "0 X-OpenAI-Authorization"},
 		{"agent without biscuit", do(t, s, "POST", agentURL, reg), 401, "0 X-OpenAI-Authorization"},
 		{"agent with the task's biscuit", do(t, s, "POST", agentURL, reg, "X-OpenAI-Authorization", biscuit), 401, "biscuit is for"},

@@ -24,7 +24,7 @@ const (
 type event map[string]any
 
 // serveResponses answers POST codex/responses with server-sent events.
-func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, _ *exchange) {
+func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, x *exchange) {
 	body, err := decodedBody(r)
 	if err == nil {
 		err = checkResponsesRequest(body)
@@ -33,11 +33,16 @@ func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, _ *excha
 		writeError(w, http.StatusBadRequest, "invalid_request", err.Error())
 		return
 	}
-	s.countResponse()
+	events := compactionAnswer()
+	if !compacts(body) {
+		s.countResponse()
+		events = s.answer()
+	}
+	writeLimits(w.Header(), x.now)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
 	rc := http.NewResponseController(w)
-	for i, e := range s.answer() {
+	for i, e := range events {
 		if i > 0 && s.Config.DeltaInterval > 0 && isDelta(e) && !sleep(r.Context(), s.Config.DeltaInterval) {
 			return
 		}
@@ -51,6 +56,7 @@ func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, _ *excha
 // serveResponsesWebSocket answers codex/responses as a WebSocket: any number of
 // response.create messages, each answered with the events that SSE would carry.
 func (s *Server) serveResponsesWebSocket(w http.ResponseWriter, r *http.Request, x *exchange) {
+	writeLimits(w.Header(), x.now)
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // a stand-in has no origin to protect
 		CompressionMode:    websocket.CompressionContextTakeover,
@@ -96,6 +102,8 @@ func (s *Server) answerMessage(r *http.Request, conn *websocket.Conn, msg []byte
 		}}
 	case req.Generate != nil && !*req.Generate:
 		events = emptyAnswer()
+	case compacts(msg):
+		events = compactionAnswer()
 	default:
 		s.countResponse()
 		events = s.answer()

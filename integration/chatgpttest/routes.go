@@ -2,7 +2,7 @@ package chatgpttest
 
 import (
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -10,7 +10,7 @@ import (
 // it may live at the root.
 const backendPrefix = "/backend-api"
 
-// accountsPrefix is where newer clients register, on auth.openai.com.
+// accountsPrefix is where the accounts API lives, on auth.openai.com.
 const accountsPrefix = "/api/accounts"
 
 // An exchange is a request being answered.
@@ -29,102 +29,97 @@ func (x *exchange) setAuth(res AuthResult) {
 
 type handler func(*Server, http.ResponseWriter, *http.Request, *exchange)
 
-// A route is an endpoint. A * in its path stands for one segment.
-type route struct {
-	method string // empty: any
-	path   string // without backendPrefix
-	auth   authRule
-	handle handler
-}
-
-// routes returns all endpoints. Paths are matched as they stand in the request
-// line: an endpoint with a double slash is one that clients ask for so.
+// routes returns all endpoints.
 func routes() []route {
-	return []route{
-		{"GET", "/codex/models", authRequired, (*Server).serveModels},
-		{"GET", "/codex/responses", authRequired, (*Server).serveResponsesWebSocket},
-		{"POST", "/codex/responses", authRequired, (*Server).serveResponses},
-		{"POST", "/codex/analytics-events/events", authRequired, (*Server).serveAnalytics},
-		{"GET", "/plugins/featured", authRequired, (*Server).servePlugins},
-		{"GET", "/plugins/export/curated", authOptional, (*Server).serveCuratedPlugins},
-		{"GET", "/plugins/list", authRequired, (*Server).servePlugins},
-		{"GET", "/ps/plugins/list", authRequired, (*Server).servePluginPage},
-		{"GET", "/ps/plugins/installed", authRequired, (*Server).servePluginPage},
-		{"GET", "/ps/plugins/suggested/codex", authRequired, (*Server).serveSuggestedPlugins},
-		{"POST", "/ps/mcp", authRequired, (*Server).serveApps},
-		{"POST", "/wham/apps", authRequired, (*Server).serveApps},
-		{"GET", "/wham/accounts/check", authRequired, (*Server).serveAccountsCheck},
-		{"GET", "/wham/settings/user", authRequired, (*Server).serveUserSettings},
-		{"GET", "/connectors/directory/list", authRequired, (*Server).serveConnectors},
-		{"GET", "//connectors/directory/list", authRequired, (*Server).serveConnectors},
-
-		{"GET", "/authenticate_app_v2", authBearer, (*Server).serveBiscuit},
-		{"POST", "/v1/agent/register", authRegistration, (*Server).serveRegisterAgent},
-		{"POST", "/v1/agent/*/task/register", authRegistration, (*Server).serveRegisterTask},
-		{"GET", "/wham/agent-identities/jwks", authPublic, (*Server).serveJWKS},
-		{"GET", "/agent-identities/jwks", authPublic, (*Server).serveJWKS},
-		{"POST", "/oauth/token", authPublic, (*Server).serveToken},
-		{"GET", "/healthz", authPublic, (*Server).serveHealth},
-
-		{"POST", "/files", authRequired, (*Server).serveCreateFile},
-		{"PUT", "/files/*/upload", authRequired, (*Server).serveUploadFile},
-		{"POST", "/files/*/uploaded", authRequired, (*Server).serveFileUploaded},
-		{"GET", "/files/*", authRequired, (*Server).serveFileInfo},
-
-		{"", "/test/sse", authRequired, (*Server).serveTestSSE},
-		{"", "/test/ndjson", authRequired, (*Server).serveTestNDJSON},
-		{"", "/test/chunked", authRequired, (*Server).serveTestChunked},
-		{"", "/test/echo", authRequired, (*Server).serveTestEcho},
-		{"GET", "/test/ws-echo", authRequired, (*Server).serveTestWebSocket},
-		{"", "/test/trailers", authRequired, (*Server).serveTestTrailers},
-		{"", "/test/early-hints", authRequired, (*Server).serveTestEarlyHints},
-		{"", "/test/status/*", authRequired, (*Server).serveTestStatus},
-		{"", "/test/bytes", authRequired, (*Server).serveTestBytes},
-		{"", "/test/truncate", authRequired, (*Server).serveTestTruncate},
-		{"", "/test/upload", authRequired, (*Server).serveTestUpload},
-		{"", "/test/expect", authRequired, (*Server).serveTestExpect},
-	}
+	return slices.Concat(
+		at(serviceBackend, AnyGeneration,
+			endpoint{"GET", "/codex/models", authRequired, (*Server).serveModels},
+			endpoint{"GET", "/codex/responses", authInference, (*Server).serveResponsesWebSocket},
+			endpoint{"POST", "/codex/responses", authInference, (*Server).serveResponses},
+			endpoint{"POST", "/codex/responses/compact", authInference, (*Server).serveCompact},
+			endpoint{"POST", "/codex/analytics-events/events", authRequired, (*Server).serveAnalytics},
+			endpoint{"GET", "/plugins/featured", authRequired, (*Server).servePlugins},
+			endpoint{"GET", "/plugins/export/curated", authNone, (*Server).serveCuratedPlugins},
+			endpoint{"GET", "/plugins/list", authRequired, (*Server).servePlugins},
+			endpoint{"GET", "/ps/plugins/list", authRequired, (*Server).servePluginPage},
+			endpoint{"GET", "/ps/plugins/installed", authRequired, (*Server).servePluginPage},
+			endpoint{"GET", "/ps/plugins/suggested/codex", authRequired, (*Server).serveSuggestedPlugins},
+			endpoint{"POST", "/ps/mcp", authRequired, (*Server).serveApps},
+			endpoint{"POST", "/wham/apps", authRequired, (*Server).serveApps},
+			endpoint{"GET", "/wham/accounts/check", authRequired, (*Server).serveAccountsCheck},
+			endpoint{"GET", "/wham/settings/user", authRequired, (*Server).serveUserSettings},
+			endpoint{"GET", "/ps/plugins/suggested", authRequired, (*Server).serveSuggestedPlugins},
+			endpoint{"GET", "/ps/plugins/tooling-state/*", authRequired, (*Server).serveToolingState},
+			endpoint{"GET", "/wham/config/bundle", authRequired, (*Server).serveConfigBundle},
+			endpoint{"GET", "/wham/environments", authRequired, (*Server).serveEnvironments},
+			endpoint{"GET", "/wham/profiles/me", authRequired, (*Server).serveProfile},
+			endpoint{"GET", "/wham/rate-limit-reset-credits", authRequired, (*Server).serveResetCredits},
+			endpoint{"GET", "/wham/security-setup", authRequired, (*Server).serveSecuritySetup},
+			endpoint{"GET", "/wham/tasks/list", authRequired, (*Server).serveCloudTasks},
+			endpoint{"GET", "/wham/usage", authRequired, (*Server).serveUsage},
+			endpoint{"GET", "/wham/workspace-messages", authRequired, (*Server).serveWorkspaceMessages},
+			endpoint{"GET", "/wham/remote/control/server", authOwn, (*Server).serveRemoteWebSocket},
+			endpoint{"POST", "/wham/remote/control/server/enroll", authRequired, (*Server).serveRemoteEnroll},
+			endpoint{"POST", "/wham/remote/control/server/refresh", authRequired, (*Server).serveRemoteRefresh},
+			endpoint{"POST", "/wham/remote/control/server/pair", authOwn, (*Server).serveRemotePair},
+			endpoint{"POST", "/wham/remote/control/server/pair/status", authOwn, (*Server).serveRemotePairStatus},
+			endpoint{"GET", "/connectors/directory/list", authRequired, (*Server).serveConnectors},
+			endpoint{"GET", "//connectors/directory/list", authRequired, (*Server).serveConnectors},
+			endpoint{"GET", "/wham/agent-identities/jwks", authNone, (*Server).serveJWKS},
+			endpoint{"GET", "/agent-identities/jwks", authNone, (*Server).serveJWKS},
+		),
+		at(serviceBackend, AnyGeneration,
+			endpoint{"POST", "/files", authRequired, (*Server).serveCreateFile},
+			endpoint{"PUT", "/files/*/upload", authRequired, (*Server).serveUploadFile},
+			endpoint{"POST", "/files/*/uploaded", authRequired, (*Server).serveFileUploaded},
+			endpoint{"GET", "/files/*", authRequired, (*Server).serveFileInfo},
+		),
+		at(serviceBackend, FirstGeneration,
+			endpoint{"GET", "/authenticate_app_v2", authBearer, (*Server).serveBiscuit},
+			endpoint{"POST", "/v1/agent/register", authRegistration, (*Server).serveRegisterAgent},
+			endpoint{"POST", "/v1/agent/*/task/register", authRegistration, (*Server).serveRegisterTask},
+		),
+		at(serviceAuth, SecondGeneration,
+			endpoint{"POST", accountsPrefix + "/v1/agent/register", authAccounts, (*Server).serveRegisterAccountsAgent},
+			endpoint{"POST", accountsPrefix + "/v1/agent/*/task/register", authPublic, (*Server).serveRegisterAccountsTask},
+		),
+		at(serviceAuth, AnyGeneration,
+			endpoint{"GET", accountsPrefix + "/v1/user-auth-credential/whoami", authBearer, (*Server).serveWhoami},
+			endpoint{"POST", "/oauth/token", authNone, (*Server).serveToken},
+			endpoint{"POST", "/oauth/revoke", authNone, (*Server).serveRevoke},
+		),
+		at(serviceAll, AnyGeneration,
+			endpoint{"GET", "/healthz", authPublic, (*Server).serveHealth},
+		),
+		at(serviceTelemetry, AnyGeneration,
+			endpoint{"POST", "/otlp/v1/metrics", authNone, (*Server).serveTelemetry},
+		),
+		// What proxies are tried with.
+		at(serviceBackend, AnyGeneration,
+			endpoint{"", "/test/sse", authRequired, (*Server).serveTestSSE},
+			endpoint{"", "/test/ndjson", authRequired, (*Server).serveTestNDJSON},
+			endpoint{"", "/test/chunked", authRequired, (*Server).serveTestChunked},
+			endpoint{"", "/test/echo", authRequired, (*Server).serveTestEcho},
+			endpoint{"GET", "/test/ws-echo", authRequired, (*Server).serveTestWebSocket},
+			endpoint{"", "/test/trailers", authRequired, (*Server).serveTestTrailers},
+			endpoint{"", "/test/early-hints", authRequired, (*Server).serveTestEarlyHints},
+			endpoint{"", "/test/status/*", authRequired, (*Server).serveTestStatus},
+			endpoint{"", "/test/bytes", authRequired, (*Server).serveTestBytes},
+			endpoint{"", "/test/truncate", authRequired, (*Server).serveTestTruncate},
+			endpoint{"", "/test/upload", authRequired, (*Server).serveTestUpload},
+			endpoint{"", "/test/expect", authRequired, (*Server).serveTestExpect},
+		),
+	)
 }
 
-// find returns the route for a method and path, and what its * stands for. The
-// route has no handler if there is none; allow then lists the methods that are
-// served at the path.
-func find(method, path string) (rt route, param string, allow []string) {
-	rest, backend := strings.CutPrefix(path, backendPrefix)
-	rt.auth = authPublic
-	switch {
-	case backend && strings.HasPrefix(rest, "/"):
-		rt.auth = authRequired
-	case strings.HasPrefix(path, accountsPrefix+"/v1/agent/"):
-		rest = strings.TrimPrefix(path, accountsPrefix)
-	default:
-		rest = path
+// at returns the endpoints as routes of a service. Those with which a generation's
+// agents and tasks are registered name it.
+func at(sv service, g Generation, endpoints ...endpoint) []route {
+	routes := make([]route, len(endpoints))
+	for i, e := range endpoints {
+		routes[i] = route{e, sv, g}
 	}
-	for _, candidate := range routes() {
-		p, ok := matchRoute(candidate.path, rest)
-		if !ok {
-			continue
-		}
-		if candidate.method == "" || candidate.method == method || candidate.method == "GET" && method == "HEAD" {
-			return candidate, p, nil
-		}
-		allow = append(allow, candidate.method)
-	}
-	return rt, "", allow
-}
-
-func matchRoute(pattern, path string) (param string, ok bool) {
-	before, after, star := strings.Cut(pattern, "*")
-	if !star {
-		return "", pattern == path
-	}
-	if path, ok = strings.CutPrefix(path, before); !ok {
-		return "", false
-	}
-	if param, ok = strings.CutSuffix(path, after); !ok {
-		return "", false
-	}
-	return param, param != "" && !strings.Contains(param, "/")
+	return routes
 }
 
 // serve answers every request: it records it, verifies its credential, applies
@@ -143,13 +138,23 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 	w := &responseWriter{ResponseWriter: rw, rec: x.rec, drop: x.fault.DropAfter}
 	w.Header().Set("Date", x.now.UTC().Format(http.TimeFormat))
 
-	rt, param, allow := find(r.Method, x.rec.req.Path)
+	rt, param, allow := s.router.find(serviceOf(r.Host), r.Method, x.rec.req.Path)
 	x.param = param
+	gone := 0
+	if rt.generation != AnyGeneration {
+		gone = s.missing(rt.generation)
+	}
+	if gone != 0 {
+		rt = route{endpoint: endpoint{auth: authPublic}}
+	}
 	res, refused := s.authenticate(r, rt.auth, x.now)
 	x.setAuth(res)
 
 	switch {
 	case s.misbehave(w, r, x.fault):
+	case gone != 0:
+		drain(r)
+		writeError(w, gone, "not_found", "no such endpoint: "+x.rec.req.Path)
 	case refused != nil:
 		drain(r)
 		s.refuse(w, x, res, refused)

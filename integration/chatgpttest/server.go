@@ -35,7 +35,9 @@ type Config struct {
 	Now func() time.Time
 
 	// Hosts are the names and addresses in the server's certificate. By default
-	// the ChatGPT hosts, auth.openai.com, localhost and 127.0.0.1.
+	// the ChatGPT hosts, auth.openai.com, that of staging, localhost and 127.0.0.1.
+	// A request is answered as the service of its Host header answers it; a host
+	// that is none of ChatGPT's answers all requests.
 	Hosts []string
 
 	// HTTP1Only withholds HTTP/2 from the clients.
@@ -58,9 +60,9 @@ type Config struct {
 	// default https://chatgpt.com. Codex sends all further requests there.
 	Origin string
 
-	// AssertionWithAccountID accepts a ChatGPT-Account-ID beside an
-	// AgentAssertion if it names the agent's account, as Codex sends it when it
-	// signs by itself. Otherwise such a request is refused.
+	// AssertionWithAccountID accepts a ChatGPT-Account-ID beside an AgentAssertion
+	// of a [FirstGeneration] agent if it names the agent's account. Otherwise such
+	// a request is refused.
 	AssertionWithAccountID bool
 
 	// SigningKey signs the JWTs. By default a new key is made when the first JWT
@@ -79,10 +81,7 @@ func (c Config) withDefaults() Config {
 		c.Now = time.Now
 	}
 	if len(c.Hosts) == 0 {
-		c.Hosts = []string{
-			"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com",
-			"auth.openai.com", "localhost", "127.0.0.1",
-		}
+		c.Hosts = defaultHosts()
 	}
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
@@ -114,6 +113,7 @@ type Server struct {
 	ctx    context.Context // ends when the server closes
 	cancel context.CancelFunc
 
+	router   *router
 	recorder recorder
 
 	jobs   sync.WaitGroup // connections and running handlers
@@ -159,6 +159,7 @@ func (s *Server) start() error {
 	s.Config = s.Config.withDefaults()
 	s.now = s.Config.Now
 	s.state = newState(s.Config)
+	s.router = newRouter(routes())
 
 	ca, err := newAuthority()
 	if err != nil {

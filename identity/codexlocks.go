@@ -1,0 +1,40 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+// lockAsCodex takes the locks of Codex 0.168 and later around the replacement of
+// auth.json, in its order: auth.lock in the Codex home, then auth.json.lock beside
+// the file, links followed. Codex holds them while it replaces the file, and not
+// while it asks for other tokens.
+//
+// Where a lock's file cannot be made, as in a home that is mounted read-only, Codex
+// cannot write either.
+func (h *Home) lockAsCodex(ctx context.Context) (unlock func(), err error) {
+	unlockAll := func() {}
+	for _, path := range []string{filepath.Join(h.dir, "auth.lock"), h.target() + ".lock"} {
+		lock := flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE), flock.SetPermissions(0o600))
+		_, missing := os.Lstat(path)
+		unlock, err := takeLock(ctx, lock)
+		if err != nil && ctx.Err() != nil {
+			unlockAll()
+			return nil, err
+		}
+		if err != nil {
+			continue
+		}
+		if errors.Is(missing, fs.ErrNotExist) {
+			giveLike(path, h.target())
+		}
+		before := unlockAll
+		unlockAll = func() { unlock(); before() }
+	}
+	return unlockAll, nil
+}
