@@ -88,6 +88,7 @@ func (h *Home) tidy() error {
 }
 
 func (h *Home) privatePath() string { return filepath.Join(h.dir, "codex-home") }
+func (h *Home) madePath() string    { return filepath.Join(h.dir, "made") }
 func (h *Home) stubMark() string    { return filepath.Join(h.dir, "stub") }
 func (h *Home) authPath() string    { return filepath.Join(h.users, "auth.json") }
 
@@ -135,6 +136,22 @@ func (h *Home) removeStub() error {
 // they can be linked to, so that what is written there is at its place at once.
 var madeFirst = []string{"sessions", "archived_sessions", "log", "memories", "skills", "prompts", "rules", "shell_snapshots"}
 
+// makeFirst makes them, and notes which of them were not there.
+func (h *Home) makeFirst() error {
+	if err := os.MkdirAll(h.madePath(), 0o700); err != nil {
+		return err
+	}
+	for _, name := range madeFirst {
+		if os.Mkdir(filepath.Join(h.users, name), 0o700) != nil {
+			continue // it is there, or the home is read-only and has what it has
+		}
+		if err := os.WriteFile(filepath.Join(h.madePath(), name), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // notShared are the names in a Codex home that a private one does not link to: its
 // background server's.
 var notShared = []string{"app-server-control", "app-server-daemon", ".env"}
@@ -150,8 +167,8 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 			return "", fmt.Errorf("make the directory %s: %w", dir, pathCause(err))
 		}
 	}
-	for _, name := range madeFirst {
-		_ = os.Mkdir(filepath.Join(h.users, name), 0o700) // a home that is read-only has what it has
+	if err := h.makeFirst(); err != nil {
+		return "", err
 	}
 	entries, err := os.ReadDir(h.users)
 	if err != nil {
