@@ -45,7 +45,8 @@ func newRunUser(t *testing.T, c fixtureConfig, home runHome) *runUser {
 		u.uid = nobody
 	}
 	own := filepath.Join(dir, "home")
-	for _, path := range []string{u.work, own} {
+	temp := filepath.Join(dir, "tmp") // below which Codex takes no home for a lasting one
+	for _, path := range []string{u.work, own, temp} {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +68,7 @@ func newRunUser(t *testing.T, c fixtureConfig, home runHome) *runUser {
 		}
 	}
 	giveTo(t, dir, u.uid)
-	u.env = []string{"PATH=" + systemPath, "HOME=" + own, "SHELL=/bin/bash", "TERM=xterm-256color", "LC_ALL=C.UTF-8"}
+	u.env = []string{"PATH=" + systemPath, "HOME=" + own, "TMPDIR=" + temp, "SHELL=/bin/bash", "TERM=xterm-256color", "LC_ALL=C.UTF-8"}
 	t.Cleanup(func() { u.endAll(t) })
 	return u
 }

@@ -13,7 +13,6 @@ import (
 // The names in a view's directory that are ours.
 const (
 	emptyFile = ".empty"
-	emptyDir  = ".nothing"
 	systemDir = ".etc"
 )
 
@@ -41,27 +40,27 @@ func (v *View) cover() error {
 		return err
 	}
 	for _, dir := range others {
-		if err := v.bindOver(emptyDir, dir, fs.ModeDir); err != nil {
+		if err := hideDir(dir); err != nil {
 			return err
 		}
 	}
 	for path, name := range v.Show {
 		for _, alias := range aliases(path, all) {
-			if err := v.bindOver(name, alias, 0); err != nil {
+			if err := v.bindOver(name, alias); err != nil {
 				return err
 			}
 		}
 	}
 	for _, path := range v.HideFiles {
 		for _, alias := range aliases(path, all) {
-			if err := v.bindOver(emptyFile, alias, 0); err != nil {
+			if err := v.bindOver(emptyFile, alias); err != nil {
 				return err
 			}
 		}
 	}
 	for _, path := range v.HideDirs {
 		for _, alias := range aliases(path, all) {
-			if err := v.bindOver(emptyDir, alias, fs.ModeDir); err != nil {
+			if err := hideDir(alias); err != nil {
 				return err
 			}
 		}
@@ -86,11 +85,17 @@ func (v *View) makeDir() error {
 		}
 		return os.WriteFile(path, content, perm)
 	}
-	if err := errors.Join(write(emptyFile, nil, 0o600), os.Mkdir(filepath.Join(v.Dir, emptyDir), 0o700)); err != nil {
+	if err := write(emptyFile, nil, 0o600); err != nil {
 		return err
 	}
 	for name, content := range v.Files {
 		if err := write(name, content, 0o600); err != nil {
+			return err
+		}
+	}
+	for name, target := range v.Links {
+		path := filepath.Join(v.Dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(target, path)); err != nil {
 			return err
 		}
 	}
@@ -102,11 +107,11 @@ func (v *View) makeDir() error {
 	return nil
 }
 
-// bindOver has the file or directory at path read as one of the view's directory.
-// Where there is nothing of the kind, there is nothing to do.
-func (v *View) bindOver(name, path string, kind fs.FileMode) error {
+// bindOver has the file at path read as one of the view's directory. Where there is
+// no file, there is nothing to do.
+func (v *View) bindOver(name, path string) error {
 	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&fs.ModeDir != kind || info.Mode()&fs.ModeSymlink != 0 {
+	if err != nil || info.IsDir() || info.Mode()&fs.ModeSymlink != 0 {
 		// A link's own target is covered. What cannot be looked at here cannot be
 		// read by the command either: it is the same user.
 		return nil
@@ -115,6 +120,21 @@ func (v *View) bindOver(name, path string, kind fs.FileMode) error {
 		return mountError("hide "+path, err)
 	}
 	return readOnly(path)
+}
+
+// hideDir has the directory at path read as an empty one. Where there is none, there is
+// nothing to do.
+//
+// It is a file system of its own: the sandbox of Codex 0.171 does not start where the
+// directory of its servers' sockets is found under another path, too.
+func hideDir(path string) error {
+	if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+		return nil
+	}
+	if err := unix.Mount("agentproxy", path, "tmpfs", viewFlags|unix.MS_RDONLY, "mode=700,size=4k"); err != nil {
+		return mountError("hide "+path, err)
+	}
+	return nil
 }
 
 // readOnly has the mount at path be one that cannot be written to.

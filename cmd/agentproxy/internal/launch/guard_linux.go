@@ -70,7 +70,7 @@ func (g *guard) see(event fsnotify.Event) {
 	if device, err := deviceOf(path); err != nil || device == g.device {
 		return
 	}
-	if err := g.view.bindOver(cmp.Or(shown, emptyFile), path, 0); err == nil && isShown {
+	if err := g.view.bindOver(cmp.Or(shown, emptyFile), path); err == nil && isShown {
 		g.tell(report{Exposed: true})
 	}
 }

@@ -28,6 +28,9 @@ type Home struct {
 	isPlaceholder func([]byte) bool
 }
 
+// homesDir is where, in the state directory, the Homes are.
+const homesDir = "homes"
+
 // lockPatience is how often is looked whether another run has tidied up.
 const lockPatience = 5 * time.Millisecond
 
@@ -42,7 +45,7 @@ func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool) (*Hom
 		users = real
 	}
 	sum := sha256.Sum256([]byte(users))
-	dir := filepath.Join(stateDir, "homes", hex.EncodeToString(sum[:8]))
+	dir := filepath.Join(stateDir, homesDir, hex.EncodeToString(sum[:8]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", dir, pathCause(err))
 	}
@@ -130,6 +133,14 @@ func (h *Home) removeStub() error {
 		}
 	}
 	return os.Remove(h.stubMark())
+}
+
+// Links returns the links that an isolated command is to find in the state directory,
+// which is hidden from it: Codex looks for a session where it was when it was begun,
+// which may be in the private home.
+func (h *Home) Links() map[string]string {
+	name := filepath.Join(homesDir, filepath.Base(h.dir), filepath.Base(h.privatePath()))
+	return map[string]string{name: h.users}
 }
 
 // madeFirst are the directories that Codex makes in its home. Made in the user's,
