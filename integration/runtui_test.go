@@ -117,6 +117,9 @@ func useTerminal(t *testing.T, u *runUser, codex, mode, prompt string) (id strin
 	w.do(t, "resize-window", "-x", "90", "-y", "30")
 	w.enters(t, "and "+prompt, "› and "+prompt)
 	eventually(t, "the second turn", func() bool { return len(u.turnsOfOpenSession(t, "and "+prompt)) > 0 })
+	if shown := w.screen(t); strings.Contains(shown, "agentproxy: ") {
+		t.Errorf("a line of ours is on the screen:\n%s", shown)
+	}
 	w.enters(t, "/quit", "codex resume")
 	w.awaitPrompt(t)
 	m := sessionID.FindStringSubmatch(strings.ReplaceAll(w.screen(t), "\n", " "))
