@@ -104,15 +104,6 @@ func TestRunExitCode(t *testing.T) {
 	}
 }
 
-func TestRunUnknownCommand(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, fixtureConfig{})
-	r := run(t, baseEnv(t), agentproxy, f.runArgs("no-such-program")...)
-	if r.code != 1 || !strings.Contains(r.stderr, "no-such-program") {
-		t.Errorf("exit code %d, want 1 and the program's name\n%s", r.code, r.stderr)
-	}
-}
-
 // TestRunPassesSignals checks that the child gets a signal sent to agentproxy,
 // and decides by itself how it ends.
 func TestRunPassesSignals(t *testing.T) {
