@@ -52,7 +52,7 @@ type fixtureConfig struct {
 
 const (
 	// wideScope signs whatever a test asks for, whose point is another one.
-	wideScope = `scope: {allow: [all, {host: "*.chatgpt.com"}]}`
+	wideScope = `scope: {allow: [all, {host: "*.chatgpt.com"}, {host: chat.openai.com}]}`
 	// defaultScope is what a configuration has that says nothing. Real clients are
 	// tested with it.
 	defaultScope = "# no scope"
