@@ -52,7 +52,7 @@ type fixtureConfig struct {
 
 const (
 	// wideScope signs whatever a test asks for, whose point is another one.
-	wideScope = `scope: {allow: [all, {host: "*.chatgpt.com"}]}`
+	wideScope = `scope: {allow: [all, {host: "*.chatgpt.com"}, {host: chat.openai.com}]}`
 	// defaultScope is what a configuration has that says nothing. Real clients are
 	// tested with it.
 	defaultScope = "# no scope"
@@ -84,6 +84,9 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	}
 	t.Cleanup(backend.Close)
 	t.Cleanup(func() {
+		for _, unwanted := range backend.Unwanted() {
+			t.Errorf("the backend got a credential: %s", unwanted)
+		}
 		if t.Failed() {
 			logRequests(t, backend)
 		}
