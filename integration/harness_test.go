@@ -249,6 +249,9 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		}
 		f.log += log.String()
 		f.checkNoSecret(t, "the log of agentproxy serve", log.String())
+		if strings.HasPrefix(t.Name(), "TestCodex") && strings.Contains(log.String(), `"out_of_scope":`) {
+			t.Error("Codex asked for something that is out of scope")
+		}
 		if strings.Contains(log.String(), "panic serving") {
 			t.Error("something panicked in agentproxy serve")
 		}

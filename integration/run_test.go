@@ -35,7 +35,7 @@ func TestRunCodex(t *testing.T) {
 		t.Run(version.name, func(t *testing.T) {
 			t.Parallel()
 			codex := npmProgram(t, version.path)
-			f := newFixture(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}})
+			f := newFixture(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}})
 			cmd := command(t, baseEnv(t), agentproxy, f.runArgs(append([]string{codex}, codexExec(codexQuiet...)...)...)...)
 			r := runCommand(t, cmd)
 			if r.code != 0 || !strings.Contains(r.stdout, codexReply) {
