@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,6 +45,7 @@ type Home struct {
 	last    reading
 	keyring *codexKeyring
 	writing chan struct{} // another, for [Home.Lock]
+	claimed atomic.Bool   // nobody can read the file, nor write it
 
 	now  func() time.Time
 	wait func(context.Context, time.Duration) error
@@ -91,6 +93,9 @@ func (h *Home) Load(ctx context.Context) (*Auth, error) {
 		defer func() { <-h.lock }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if h.claimed.Load() && h.last.info != nil {
+		return h.last.auth, h.last.err
 	}
 	for i := 0; ; i++ {
 		r, fresh, err := h.read()
