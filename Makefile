@@ -23,8 +23,11 @@ CLIENTS     := integration/clients/node_modules/.package-lock.json
 # certificates in databases is left out.
 CADDY       := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 CADDY_BIN   := integration/clients/bin/caddy
+# The newest that speaks to the Docker of Debian 12.
+COMPOSE     := github.com/docker/compose/v2@v2.40.3
+COMPOSE_BIN := integration/clients/bin/docker-compose
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit test-fips bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit test-fips engines bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -78,6 +81,7 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(GO) vet ./...
+	$(GO) vet -tags engines ./integration
 	$(GO) run $(STATICCHECK) ./...
 
 # The race detector needs cgo. A run in which no test ran has failed.
@@ -90,6 +94,17 @@ unit: clients
 # What does cryptography, in FIPS 140-3 mode.
 test-fips:
 	GODEBUG=fips140=on $(GO) test -count=1 -timeout 10m ./certs ./identity ./signer
+
+## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
+engines: $(CLIENTS) $(COMPOSE_BIN)
+	@integration/engines/install.sh
+	$(GO) test -tags engines -count=1 -timeout 40m -run '^Test(Docker|Podman)$$' -v ./integration
+
+# It is no module that go install takes: its own go.mod has more to say.
+$(COMPOSE_BIN): Makefile
+	dir=$$($(GO) mod download -json $(COMPOSE) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+	  CGO_ENABLED=0 $(GO) build -C "$$dir" -trimpath -buildvcs=false -ldflags '-s -w -X github.com/docker/compose/v2/internal.Version=$(lastword $(subst @, ,$(COMPOSE)))' \
+	  -o "$(CURDIR)/$@" ./cmd
 
 ## bench: agentproxy beside nginx, squid, mitmproxy and goproxy; BENCH=quick takes a minute in place of five
 bench:

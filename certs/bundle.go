@@ -21,6 +21,15 @@ type Roots struct{ pem []byte }
 // PEM returns the certificates.
 func (r Roots) PEM() []byte { return r.pem }
 
+// With returns r and the certificates in data, PEM, and how many data holds that
+// this package has not made.
+func (r Roots) With(data []byte) (Roots, int) {
+	var b bundle
+	b.add(r.pem)
+	kept, _ := b.add(data)
+	return Roots{b.pem}, kept
+}
+
 // Bundle returns roots and the CA after them: the content of a file for variables
 // such as SSL_CERT_FILE that replace the system's roots rather than add to them.
 func (a *Authority) Bundle(roots Roots) []byte { return slices.Concat(roots.pem, a.PEM()) }
@@ -167,6 +176,12 @@ func (b *bundle) addDir(dir string) (kept int) {
 		kept += n
 	}
 	return kept
+}
+
+// HoldsOwn reports whether data, PEM, holds a CA that this package has made.
+func HoldsOwn(data []byte) bool {
+	_, own := new(bundle).add(data)
+	return own > 0
 }
 
 // madeHere reports whether a certificate is that of a CA made by this package.

@@ -167,13 +167,13 @@ var authorityTests = []authorityTest{
 	},
 	{
 		name:  "CONNECT",
-		http1: http1Test{lines("CONNECT evil.example:443 HTTP/1.1", "Host: evil.example:443"), 421},
-		http2: http2Test{[]hpack.HeaderField{{Name: ":method", Value: "CONNECT"}, {Name: ":authority", Value: "evil.example:443"}}, 421},
+		http1: http1Test{lines("CONNECT evil.example:443 HTTP/1.1", "Host: evil.example:443"), 405},
+		http2: http2Test{[]hpack.HeaderField{{Name: ":method", Value: "CONNECT"}, {Name: ":authority", Value: "evil.example:443"}}, 405},
 	},
 	{
 		name:  "CONNECT to the same host",
-		http1: http1Test{lines("CONNECT chatgpt.com:443 HTTP/1.1", "Host: chatgpt.com:443"), 421},
-		http2: http2Test{[]hpack.HeaderField{{Name: ":method", Value: "CONNECT"}, {Name: ":authority", Value: "chatgpt.com:443"}}, 421},
+		http1: http1Test{lines("CONNECT chatgpt.com:443 HTTP/1.1", "Host: chatgpt.com:443"), 405},
+		http2: http2Test{[]hpack.HeaderField{{Name: ":method", Value: "CONNECT"}, {Name: ":authority", Value: "chatgpt.com:443"}}, 405},
 	},
 	{
 		name:       "foreign server name",

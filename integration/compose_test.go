@@ -21,8 +21,7 @@ import (
 // checked in integration/deploy.
 type composeProject struct {
 	Services map[string]composeService
-	Secrets  map[string]struct{ File string }
-	Configs  map[string]struct{ Content string }
+	Configs  map[string]struct{ File string }
 
 	fixture *fixture
 	dir     string            // that paths are relative to
@@ -34,7 +33,6 @@ type composeService struct {
 	User        string
 	Environment map[string]string
 	Configs     []composeFile
-	Secrets     []composeFile
 	Volumes     []any
 	Tmpfs       []string
 	Healthcheck struct{ Test []string }
@@ -60,15 +58,7 @@ func (p *composeProject) container(t *testing.T, name, network string, img *cont
 		c.env[name] = value
 	}
 	for _, config := range service.Configs {
-		path := filepath.Join(t.TempDir(), "config")
-		writeFile(t, path, []byte(p.Configs[config.Source].Content))
-		if err := os.Chmod(path, 0o444); err != nil {
-			t.Fatal(err)
-		}
-		c.bind(t, path, config.Target, true)
-	}
-	for _, secret := range service.Secrets {
-		c.bind(t, filepath.Join(p.dir, p.Secrets[secret.Source].File), secret.Target, true)
+		c.bind(t, filepath.Join(p.dir, p.Configs[config.Source].File), config.Target, true)
 	}
 	for _, volume := range service.Volumes {
 		var source, target, option string
@@ -132,10 +122,13 @@ func TestComposeRuns(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(text), p); err != nil {
 		t.Fatal(err)
 	}
-	// The proxy's own configuration, and where its Internet is.
+	// Where the proxy's Internet is.
 	etc := t.TempDir()
-	upstream.write(t, etc, p.Configs["agentproxy"].Content)
-	p.Configs["agentproxy"] = struct{ Content string }{readFile(t, filepath.Join(etc, "config.yaml"))}
+	upstream.write(t, etc, readFile(t, filepath.Join(dir, p.Configs["agentproxy"].File)))
+	p.Configs["agentproxy"] = struct{ File string }{"config.yaml"}
+	if err := os.Rename(filepath.Join(etc, "config.yaml"), filepath.Join(dir, "config.yaml")); err != nil {
+		t.Fatal(err)
+	}
 
 	img, err := theImage()
 	if err != nil {

@@ -15,10 +15,16 @@ type prepared struct {
 	kubectl [][]string // the arguments that it was called with
 }
 
-// prepare runs the commands of docs/sidecar.md that are marked as run by this
+// prepare does what docs/sidecar.md prepares for this test.
+func (f *fixture) prepare(t *testing.T) *prepared {
+	t.Helper()
+	return f.prepareFor(t, t.Name())
+}
+
+// prepareFor runs the commands of docs/sidecar.md that are marked as run by a
 // test, with an identity of the fixture's log-in in the home directory. What
 // kubectl would be told is noted.
-func (f *fixture) prepare(t *testing.T) *prepared {
+func (f *fixture) prepareFor(t *testing.T, test string) *prepared {
 	t.Helper()
 	p, home, bin := &prepared{dir: t.TempDir()}, t.TempDir(), t.TempDir()
 	if err := os.CopyFS(filepath.Join(p.dir, "deploy"), os.DirFS(filepath.Join("..", "deploy"))); err != nil {
@@ -42,13 +48,13 @@ func (f *fixture) prepare(t *testing.T) *prepared {
 	script := "set -eu\n"
 	for _, e := range examplesIn(t, filepath.Join("..", "docs", "sidecar.md")) {
 		for _, c := range e.commands {
-			if e.comment == "run by "+t.Name() {
+			if e.comment == "run by "+test {
 				script += c.line + "\n"
 			}
 		}
 	}
 	if script == "set -eu\n" {
-		t.Fatalf("docs/sidecar.md has nothing for %s to run", t.Name())
+		t.Fatalf("docs/sidecar.md has nothing for %s to run", test)
 	}
 	cmd := command(t, []string{"PATH=" + bin + ":" + systemPath, "HOME=" + home}, systemProgram(t, "bash"), "-c", script)
 	cmd.Dir = p.dir

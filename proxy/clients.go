@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -21,11 +20,12 @@ type clients struct {
 	// users are those who need not show anything, and nobody else may; nil lets
 	// everyone in.
 	users Users
+	label string // of all, "" for the one that each shows
 	log   zerolog.Logger
 }
 
 func newClients(config Config) *clients {
-	c := &clients{tokens: config.ClientTokens, users: config.ClientUsers, log: config.Log}
+	c := &clients{tokens: config.ClientTokens, users: config.ClientUsers, label: config.ClientLabel, log: config.Log}
 	if config.ClientToken != "" {
 		hash := sha256.Sum256([]byte(config.ClientToken))
 		c.tokenHash = &hash
@@ -44,12 +44,12 @@ func (c *clients) admit(r *http.Request) (*admission, *refusal) {
 	a := &admission{label: user, user: user, digest: sha256.Sum256([]byte(token)), owner: ownerOf(r.Context())}
 	switch {
 	case c.tokens != nil:
-		if refused := c.admitByFile(r.Context(), a, token); refused != nil {
+		if refused := c.admitByFile(r, a, token); refused != nil {
 			return nil, refused
 		}
 	case c.tokenHash != nil:
 		if subtle.ConstantTimeCompare(a.digest[:], c.tokenHash[:]) != 1 {
-			return nil, refuseToken()
+			return nil, refuseToken(r)
 		}
 	case c.users != nil:
 		if err := a.owner.check(c.users); err != nil {
@@ -60,26 +60,33 @@ func (c *clients) admit(r *http.Request) (*admission, *refusal) {
 	if err := checkLabel(a.label); shown && err != "" {
 		return nil, refuse(http.StatusProxyAuthRequired, "bad_label", "http_request_denied", "the user name in the proxy URL %s", err)
 	}
+	if c.label != "" {
+		a.label = c.label
+	}
 	return a, nil
 }
 
-func (c *clients) admitByFile(ctx context.Context, a *admission, token string) *refusal {
+func (c *clients) admitByFile(r *http.Request, a *admission, token string) *refusal {
 	c.tokens.look(&c.log)
-	err := c.tokens.admit(ctx, a, token)
+	err := c.tokens.admit(r.Context(), a, token)
 	if errors.Is(err, errBusy) {
 		return refuse(http.StatusServiceUnavailable, "auth_busy", "http_request_denied",
 			"%s at the moment; try again, or write the token into clients.tokens_file as it is, which takes no time to check", err)
 	}
 	if err != nil {
-		return refuseToken()
+		return refuseToken(r)
 	}
 	return nil
 }
 
-// refuseToken is the same whatever is wrong with the token.
-func refuseToken() *refusal {
-	return refuse(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
+// refuseToken is the same whatever is wrong with the token. Where none was shown it
+// is how clients such as git learn that they are to show one, and nothing that
+// anybody has to see to.
+func refuseToken(r *http.Request) *refusal {
+	refused := refuse(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
 		"the proxy wants its token: put it as the password into the proxy URL, as in http://LABEL:TOKEN@HOST:PORT")
+	refused.challenge = r.Header["Proxy-Authorization"] == nil
+	return refused
 }
 
 // proxyCredentials reads Proxy-Authorization: Basic (RFC 7617).

@@ -162,6 +162,8 @@ func (c countingConn) CloseWrite() error { return closeWrite(c.Conn) }
 func (x *exchange) log(l *zerolog.Logger) {
 	event := l.Info()
 	switch {
+	case x.refused != nil && x.refused.challenge:
+		event = l.Debug()
 	case x.refused != nil, x.outOfScope != nil:
 		event = l.Warn()
 	case x.kind == KindConnect: // each request inside has a line of its own

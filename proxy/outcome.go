@@ -43,7 +43,7 @@ func (x *exchange) outcome() Outcome {
 	if x.auth != nil {
 		o.Signer = x.auth.Signer
 	}
-	if x.refused != nil {
+	if x.refused != nil && !x.refused.challenge {
 		o.Refused, o.Reason = x.refused.code, x.refused.message
 	}
 	return o

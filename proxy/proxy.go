@@ -67,6 +67,9 @@ type Config struct {
 	// ClientTokens, if not nil, has the tokens that clients must show in place of
 	// ClientToken.
 	ClientTokens *TokenFile
+	// ClientLabel is the session label of all clients, whatever user name they
+	// show. "" leaves it to them, or to ClientTokens.
+	ClientLabel string
 	// ClientUsers are the users whose processes are served where no token is
 	// asked for. nil serves all. It needs Linux: elsewhere none is served unless
 	// it is nil.

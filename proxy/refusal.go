@@ -31,6 +31,8 @@ type refusal struct {
 	// closes has the client come back on another connection: nothing it sends on
 	// this one will be served.
 	closes bool
+	// challenge marks the answer to a client that has shown nothing yet.
+	challenge bool
 	// request says which request was refused, where that is not plain.
 	request *refusedRequest
 }

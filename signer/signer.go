@@ -113,6 +113,14 @@ var _ Signer = None{}
 // Sign implements [Signer].
 func (None) Sign(context.Context, Request) (*Authorization, error) { return without, nil }
 
+// Client is the signer that leaves requests as the client sent them.
+type Client struct{}
+
+var _ Signer = Client{}
+
+// Sign implements [Signer].
+func (Client) Sign(context.Context, Request) (*Authorization, error) { return keep, nil }
+
 // The answers that have no credential of ours: the client's own stay, or none.
 var (
 	keep    = &Authorization{Scheme: SchemeNone, Keep: true, Signer: "none"}

@@ -135,6 +135,7 @@ func (a *app) proxyConfig(ca *certs.Authority, who entrance) proxy.Config {
 		ClientToken:  who.token,
 		ClientTokens: who.tokens,
 		ClientUsers:  who.users,
+		ClientLabel:  who.label,
 
 		RetryBodyLimit: cmp.Or(a.config.RetryBodyLimit, -1),
 	}

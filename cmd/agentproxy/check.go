@@ -142,6 +142,8 @@ func (c *command) check(ctx context.Context) []finding {
 	k.checkProfiles()
 	k.checkCA()
 	k.checkClients(ctx, tellUser)
+	k.checkIsolation()
+	k.checkBypasses()
 	k.checkLogin(ctx)
 	reachable := k.checkResolution(ctx) && k.checkTLS(ctx)
 	k.checkIdentity(ctx, reachable)

@@ -139,16 +139,39 @@ type envDir struct {
 	// run needs to start, and nobody reads what is in a run's directory after a
 	// crash.
 	write func(path string, content []byte, perm fs.FileMode) error
+	// read returns what a file holds now.
+	read func(path string) ([]byte, error)
 }
 
-func lastingDir(path string) envDir { return envDir{path, identity.WriteFile} }
-func runsDir(path string) envDir    { return envDir{path, os.WriteFile} }
+func lastingDir(path string) envDir { return envDir{path, identity.WriteFile, os.ReadFile} }
+func runsDir(path string) envDir    { return envDir{path, os.WriteFile, os.ReadFile} }
 
-// writeBundle writes the bundle of the system's roots and the CA into dir.
-func writeBundle(dir envDir, ca *certs.Authority, env environment) (string, error) {
+// viewDir is a directory that only an isolated command sees. It puts its files into
+// files, by their name in it.
+func viewDir(path string, files map[string][]byte) envDir {
+	name := func(file string) string {
+		rel, _ := filepath.Rel(path, file) // both are absolute
+		return rel
+	}
+	return envDir{
+		path: path,
+		write: func(file string, content []byte, _ fs.FileMode) error {
+			files[name(file)] = content
+			return nil
+		},
+		read: func(file string) ([]byte, error) { return files[name(file)], nil },
+	}
+}
+
+// writeBundle writes the bundle of the system's roots and the CA into dir. What
+// others means are roots of the client besides.
+func writeBundle(dir envDir, ca *certs.Authority, env environment, others ...[]byte) (string, error) {
 	roots, _, err := certs.SystemRoots(env.get)
 	if err != nil {
 		return "", err
+	}
+	for _, other := range others {
+		roots, _ = roots.With(other)
 	}
 	path := bundlePath(dir.path)
 	return path, dir.writeCertificates(path, ca.Bundle(roots), remedyStateDir)
@@ -156,21 +179,23 @@ func writeBundle(dir envDir, ca *certs.Authority, env environment) (string, erro
 
 func bundlePath(dir string) string { return filepath.Join(dir, "bundle.pem") }
 
-// extraCA returns a file with the CA and, while a rotation is prepared, the next
-// one.
-func extraCA(dir envDir, ca *certs.Authority) (string, error) {
-	if ca.Next() == nil {
+// writeExtra writes a file with the CA, while a rotation is prepared the next one,
+// and what else the client trusts besides the system's roots.
+func writeExtra(dir envDir, ca *certs.Authority, other []byte) (string, error) {
+	var extra certs.Roots
+	extra, n := extra.With(other)
+	if n == 0 && ca.Next() == nil && dir.path == filepath.Dir(ca.Path()) {
 		return ca.Path(), nil
 	}
-	path := filepath.Join(dir.path, "both.pem")
-	return path, dir.writeCertificates(path, ca.PEM(), remedyStateDir)
+	path := filepath.Join(dir.path, "extra.pem")
+	return path, dir.writeCertificates(path, ca.Bundle(extra), remedyStateDir)
 }
 
 const remedyStateDir = "make the directory writable, or set state_dir to one that is"
 
 // writeCertificates writes a file that everybody may read, unless it is there.
 func (d envDir) writeCertificates(path string, content []byte, remedy string) error {
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(content) {
+	if old, err := d.read(path); err == nil && string(old) == string(content) {
 		return nil
 	}
 	if err := d.write(path, content, 0o644); err != nil {

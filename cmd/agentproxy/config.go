@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
@@ -28,6 +29,7 @@ type config struct {
 	Log        logConfig       `yaml:"log"`
 	Audit      auditConfig     `yaml:"audit"`
 	Authz      authzConfig     `yaml:"authz"`
+	Run        runConfig       `yaml:"run"`
 
 	AdminTokenFile string `yaml:"admin_token_file"`
 
@@ -98,6 +100,19 @@ type limitsConfig struct {
 	IdleTimeout         string `yaml:"idle_timeout"`
 }
 
+// runConfig is for agentproxy run.
+type runConfig struct {
+	Isolate string       `yaml:"isolate"`
+	Env     runEnvConfig `yaml:"env"`
+	Hide    []string     `yaml:"hide"`
+}
+
+// runEnvConfig names variables of COMMAND's environment.
+type runEnvConfig struct {
+	Pass []string `yaml:"pass"`
+	Drop []string `yaml:"drop"`
+}
+
 type logConfig struct {
 	Level  string `yaml:"level"`
 	Format string `yaml:"format"`
@@ -147,6 +162,7 @@ func defaultConfig() *config {
 		Limits:     defaultLimits(),
 		Log:        logConfig{Level: "info", Format: "auto"},
 		Audit:      auditConfig{OnFailure: auditRefuse},
+		Run:        runConfig{Isolate: string(launch.Auto)},
 
 		RetryBodyLimit: proxy.DefaultRetryBodyLimit,
 	}

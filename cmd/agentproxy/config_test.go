@@ -120,7 +120,7 @@ var configMistakes = []struct{ name, config, want string }{
 	{"command for another", "signer:\n  command: [x]", ":2: signer.command: it is only used by use: command, but use is auto"},
 	{"missing program", "signer:\n  use: command\n  command: [no-such-program]", ":3: signer.command: no-such-program: executable file not found in $PATH; name a program that is installed, or its path"},
 	{"missing program file", "signer: {use: command, command: [/no/such/program]}", ":1: signer.command: /no/such/program: no such file or directory; name a program that is installed, or its path"},
-	{"rule without use", "signer:\n  rules:\n    - host: chatgpt.com", ":3: signer.rules[0]: use is missing; name a signer, none or refuse"},
+	{"rule without use", "signer:\n  rules:\n    - host: chatgpt.com", ":3: signer.rules[0]: use is missing; name a signer, none, client or refuse"},
 	{"rule for everything", "signer: {rules: [{use: none}]}", ":1: signer.rules[0]: it matches everything; give it a host, methods or a path, or change signer.use"},
 	{"rule's host", "signer: {rules: [{use: none, host: 'a*'}]}", `:1: signer.rules[0]: host pattern "a*": only a leading "*." may stand for names below a host`},
 	{"rule's path", "signer: {rules: [{use: none, path: a}]}", `:1: signer.rules[0]: path pattern "a": must begin with "/" or "**"`},

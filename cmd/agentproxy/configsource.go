@@ -124,6 +124,19 @@ func (s *configSource) at(t *token.Token) string {
 	return fmt.Sprintf("%s:%d", s.name, t.Position.Line)
 }
 
+// has reports whether key is set in the source, to whatever value.
+func (s *configSource) has(key string) bool {
+	if s.body == nil {
+		return false
+	}
+	path, err := yaml.PathString("$." + key)
+	if err != nil {
+		return false
+	}
+	node, err := path.FilterNode(s.body)
+	return err == nil && node != nil
+}
+
 // find returns the place of key, or of what it is missing from.
 func (s *configSource) find(key string) *token.Token {
 	for s.body != nil && key != "" {

@@ -40,9 +40,9 @@ made of it. Nothing outside this machine is used, and nothing is left behind.`,
 func (c *command) demo(ctx context.Context) (err error) {
 	say := func(format string, args ...any) { fmt.Fprintf(c.stdout, format+"\n", args...) }
 
-	dir, err := os.MkdirTemp("", "agentproxy-demo-")
+	dir, err := c.makeDemoDir()
 	if err != nil {
-		return fmt.Errorf("make a directory for the demo: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
@@ -102,6 +102,22 @@ func (c *command) demo(ctx context.Context) (err error) {
 	say("backend   verified the assertion of agent %s, task %s", last.Auth.AgentRuntimeID, last.Auth.TaskID)
 	say("\nThe client held no credential. Try your own: agentproxy run -- codex")
 	return nil
+}
+
+// makeDemoDir makes the directory of a demo: a temporary one, or one in the home
+// directory where there is no place for those, as in the image.
+func (c *command) makeDemoDir() (string, error) {
+	const pattern = "agentproxy-demo-"
+	dir, err := os.MkdirTemp("", pattern)
+	if err == nil {
+		return dir, nil
+	}
+	if home, ok := c.env.lookup("HOME"); ok && home != "" {
+		if dir, err := os.MkdirTemp(home, "."+pattern); err == nil {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("make a directory for the demo: %w; set TMPDIR to one that can be written to, or give the container one: docker run --tmpfs /tmp", err)
 }
 
 // demoLabel is the session label of the demo's client.

@@ -17,6 +17,7 @@ type entrance struct {
 	token  string
 	tokens *proxy.TokenFile
 	users  proxy.Users
+	label  string // that all clients have, "" for the one that they show
 }
 
 // free reports whether nothing has to be shown.

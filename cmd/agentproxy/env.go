@@ -43,6 +43,9 @@ with the same configuration, and that have it trust the proxy's CA.`,
 			if err != nil {
 				return err
 			}
+			for _, b := range a.config.bypasses() {
+				c.warn(b.String())
+			}
 			for _, v := range e.variables() {
 				fmt.Fprintln(c.stdout, format(v))
 			}
@@ -63,15 +66,19 @@ func (c *command) clientEnv(a *app, ca *certs.Authority, dir envDir, address, la
 	if e.proxyURL, err = proxyURL(address, label, token); err != nil {
 		return e, err
 	}
-	if e.ca, err = extraCA(dir, ca); err != nil {
+	users := readUsersCAs(c.env, a.config.Upstream.CAFile)
+	for _, problem := range users.problems {
+		c.warn(problem)
+	}
+	if e.ca, err = writeExtra(dir, ca, users.extra); err != nil {
 		return e, err
 	}
 	var dropped []string
 	e.noProxy, dropped = noProxy(c.env, a.config.intercept)
 	if len(dropped) > 0 {
-		fmt.Fprintf(c.stderr, "agentproxy: left out of NO_PROXY, for it would lead requests past the proxy: %s\n", strings.Join(dropped, ","))
+		c.warn("left out of NO_PROXY, for it would lead requests past the proxy: " + strings.Join(dropped, ","))
 	}
-	e.bundle, err = writeBundle(dir, ca, c.env)
+	e.bundle, err = writeBundle(dir, ca, users.env, users.bundles...)
 	return e, err
 }
 

@@ -72,6 +72,7 @@ type command struct {
 	// The profile to act as, by its name or by the session label of a client.
 	profile, label string
 	notes          notes
+	said           said
 }
 
 // usageError is a mistake on the command line.

@@ -52,12 +52,26 @@ func (a *app) placeholder(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		switch a.config.Signer.Default.Use {
 		case useToken, useCommand:
-			account = identity.Account{WorkspaceID: "agentproxy", UserID: "agentproxy", Email: "agentproxy@localhost", PlanType: "pro"}
+			account = nobody
 		default:
 			return nil, err
 		}
 	}
 	return identity.Placeholder(account, a.now())
+}
+
+// nobody is the account of a client where there is no log-in.
+var nobody = identity.Account{WorkspaceID: "agentproxy", UserID: "agentproxy", Email: "agentproxy@localhost", PlanType: "pro"}
+
+// isPlaceholderFile reports whether raw is an auth.json that holds nothing but a
+// placeholder.
+func isPlaceholderFile(raw []byte) bool {
+	auth, err := identity.ParseAuth(raw)
+	if err != nil || auth.HasAPIKey || auth.PersonalAccessToken != "" || auth.Record != nil || auth.RecordErr != nil {
+		return false
+	}
+	_, _, err = auth.Bearer("")
+	return errors.Is(err, identity.ErrPlaceholder)
 }
 
 // refuseToReplaceLogin protects an auth.json that is somebody's log-in, or that
@@ -70,11 +84,8 @@ func refuseToReplaceLogin(path string) error {
 	if err != nil {
 		return fmt.Errorf("write the placeholder %s: %w; name another file", path, causeOf(err))
 	}
-	auth, err := identity.ParseAuth(raw)
-	if err == nil && !auth.HasAPIKey && auth.PersonalAccessToken == "" && auth.Record == nil && auth.RecordErr == nil {
-		if _, _, err := auth.Bearer(""); errors.Is(err, identity.ErrPlaceholder) {
-			return nil
-		}
+	if isPlaceholderFile(raw) {
+		return nil
 	}
 	return fmt.Errorf("%s exists and is not a placeholder; it is left as it is: remove it first, or choose another file", path)
 }

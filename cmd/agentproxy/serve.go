@@ -104,6 +104,9 @@ func (c *command) serve(ctx context.Context, r *reloader) (err error) {
 	where := fmt.Sprintf("listening on %s, signing as %s", listenName(listener), a.describe(ctx))
 	fmt.Fprintf(c.stderr, "agentproxy: %s, CA %s\n", where, a.ca.Path())
 	notify(a.log, daemon.SdNotifyReady+"\nSTATUS="+where)
+	for _, b := range a.config.bypasses() {
+		a.log.Warn().Str("remedy", b.remedy).Msg(b.what)
+	}
 
 	// Before those of the log-ins, of which there may be more than the system gives.
 	if r.watcher, err = fsnotify.NewWatcher(); err != nil {

@@ -23,6 +23,7 @@ const (
 	useCommand   = "command"
 	useToken     = "token"
 	useNone      = "none"   // in rules only: without any credential
+	useClient    = "client" // in rules only: as the client sent it
 	useRefuse    = "refuse" // in rules only
 )
 
@@ -71,7 +72,7 @@ func (c *config) tokenVariables() (names []string) {
 }
 
 func (c *config) validateSigner(environment) (string, error) {
-	if use := c.Signer.Default.Use; use == useNone || use == useRefuse {
+	if use := c.Signer.Default.Use; use == useNone || use == useClient || use == useRefuse {
 		return "signer.use", errors.New(use + " is for rules: a proxy that signs nothing is of no use; name auto, agent-assertion, bearer, command or token")
 	}
 	if key, err := c.Signer.Default.validate(); err != nil {
@@ -80,7 +81,7 @@ func (c *config) validateSigner(environment) (string, error) {
 	for i, rule := range c.Signer.Rules {
 		at := fmt.Sprintf("signer.rules[%d].", i)
 		if rule.Signer.Use == "" {
-			return at[:len(at)-1], errors.New("use is missing; name a signer, none or refuse")
+			return at[:len(at)-1], errors.New("use is missing; name a signer, none, client or refuse")
 		}
 		if rule.Host == "" && rule.Path == "" && len(rule.Methods) == 0 {
 			return at[:len(at)-1], errors.New("it matches everything; give it a host, methods or a path, or change signer.use")
@@ -102,7 +103,7 @@ func (c *config) validateSigner(environment) (string, error) {
 // would ignore.
 func (r signerRule) validate() (key string, err error) {
 	switch r.Use {
-	case useAuto, useAssertion, useBearer, useNone, useRefuse:
+	case useAuto, useAssertion, useBearer, useNone, useClient, useRefuse:
 	case useCommand:
 		if len(r.Command) == 0 || r.Command[0] == "" {
 			return "command", errors.New("a command is needed: a program and its arguments, as in [pass, show, chatgpt]")
@@ -187,6 +188,8 @@ func (b signerBuilder) signer(r signerRule) signer.Signer {
 		return nil
 	case useNone:
 		return signer.None{}
+	case useClient:
+		return signer.Client{}
 	case useBearer:
 		s = b.bearer
 	case useAssertion:

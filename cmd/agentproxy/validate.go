@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/http/httpproxy"
-
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
@@ -45,7 +43,7 @@ func (c *config) validate(env environment) (key string, err error) {
 		return key, err
 	}
 	for _, check := range []func(environment) (string, error){
-		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateAuthz, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateScope, c.validateLog, c.validateAudit, c.validateProfiles,
+		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateAuthz, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateScope, c.validateLog, c.validateAudit, c.validateRun, c.validateProfiles,
 	} {
 		if key, err := check(env); err != nil {
 			return key, err
@@ -199,11 +197,7 @@ func (c *config) validateUpstream(env environment) (string, error) {
 	switch via := c.Upstream.Proxy; via {
 	case "":
 	case "env":
-		u.ProxyByURL = httpproxy.Config{
-			HTTPProxy:  env.first("HTTP_PROXY", "http_proxy"),
-			HTTPSProxy: env.first("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
-			NoProxy:    env.first("NO_PROXY", "no_proxy"),
-		}
+		u.ProxyByURL = shellsProxy(env)
 	default:
 		parsed, err := url.Parse(via)
 		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {

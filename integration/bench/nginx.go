@@ -78,11 +78,11 @@ http {
 		proxy_read_timeout 600s;
 
 		location / { proxy_pass https://backend; }
-		location /backend-api/bench/events {
+		location /backend-api/codex/bench/events {
 			proxy_buffering off;
 			proxy_pass https://backend;
 		}
-		location /backend-api/bench/socket {
+		location /backend-api/codex/responses {
 			proxy_set_header Host chatgpt.com;
 			proxy_set_header Authorization "Bearer %[7]s";
 			proxy_set_header Upgrade $http_upgrade;

@@ -21,12 +21,12 @@ import (
 
 // The paths of the server.
 const (
-	pathJSON          = "/backend-api/bench/json"
-	pathDownload      = "/backend-api/bench/download"
-	pathUpload        = "/backend-api/bench/upload"
-	pathEvents        = "/backend-api/bench/events"
-	pathSocket        = "/backend-api/bench/socket"
-	pathAuthorization = "/backend-api/bench/authorization"
+	pathJSON          = "/backend-api/codex/bench/json"
+	pathDownload      = "/backend-api/codex/bench/download"
+	pathUpload        = "/backend-api/codex/bench/upload"
+	pathEvents        = "/backend-api/codex/bench/events"
+	pathSocket        = "/backend-api/codex/responses"
+	pathAuthorization = "/backend-api/codex/bench/authorization"
 )
 
 // upstream is the server that all requests are for. It speaks HTTP/1.1 and

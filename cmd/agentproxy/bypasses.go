@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
+)
+
+// bypass is something in a Codex home that leads Codex past the proxy, whatever
+// variables it is started with.
+type bypass struct {
+	what   string
+	remedy string
+}
+
+func (b bypass) String() string { return b.what + "; " + b.remedy }
+
+// bypasses returns what leads a Codex with the configured home past a proxy that
+// listens as configured.
+func (c *config) bypasses() []bypass {
+	var found []bypass
+	for _, server := range launch.CodexServers(c.Identity.CodexHome) {
+		if u, err := url.Parse(server.Proxy); err == nil && c.leadsHere(u) {
+			continue
+		}
+		by := "by no proxy"
+		if server.Proxy != "" {
+			by = "by another proxy"
+		}
+		found = append(found, bypass{
+			fmt.Sprintf("Codex's background server (process %d) sends its requests %s, and every Codex with this home uses it", server.PID, by),
+			"stop it: " + launch.StopCodexServer,
+		})
+	}
+	path := filepath.Join(c.Identity.CodexHome, ".env")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			found = append(found, bypass{fmt.Sprintf("%s cannot be read: %s", path, causeOf(err)), "see that it sets no proxy"})
+		}
+		return found
+	}
+	for _, line := range launch.DotenvLines(string(raw), dotenvVariables()) {
+		found = append(found, bypass{
+			fmt.Sprintf("%s:%d sets %s, which Codex prefers to the environment", path, line.Number, line.Name),
+			"remove the line, or start Codex with agentproxy run",
+		})
+	}
+	return found
+}

@@ -1,7 +1,0 @@
-//go:build unix && !linux
-
-package main
-
-import "os/exec"
-
-func setParentDeathSignal(*exec.Cmd) {}

@@ -1,0 +1,35 @@
+package launch
+
+import (
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func setParentDeathSignal(child *exec.Cmd) {
+	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+}
+
+// adoptOrphans has what the command leaves behind come to this process, and returns
+// what ends it all.
+func adoptOrphans() (end func(), err error) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, err
+	}
+	before := make(map[int]bool)
+	for _, pid := range children() {
+		before[pid] = true
+	}
+	return func() {
+		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+		endAll(func() (rest []int) {
+			for _, pid := range children() {
+				if !before[pid] {
+					rest = append(rest, pid)
+				}
+			}
+			return rest
+		})
+	}, nil
+}

@@ -1,0 +1,120 @@
+//go:build unix
+
+package launch
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// forwarded are the signals that a command gets which were sent to its run.
+var forwarded = [...]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
+
+// notifyForwarded has the forwarded signals come by c, but for those that this
+// process was told to ignore, as nohup(1) does: the command ignores them, too.
+func notifyForwarded(c chan<- os.Signal) {
+	for _, s := range forwarded {
+		if !signal.Ignored(s) {
+			signal.Notify(c, s)
+		}
+	}
+}
+
+// fromTerminal reports whether a signal may be the terminal's, which sends it to
+// all of the foreground's processes: the command must not get it twice.
+func fromTerminal(s syscall.Signal) bool {
+	if s != syscall.SIGINT && s != syscall.SIGQUIT {
+		return false
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return false // there is none
+	}
+	defer tty.Close()
+	foreground, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && foreground == unix.Getpgrp()
+}
+
+// Run runs command to its end, passing signals on to it. The error is an
+// [ExitError] if it did not succeed, or a [*StartError].
+func Run(command Command) error {
+	signals := make(chan os.Signal, 16)
+	notifyForwarded(signals)
+	defer signal.Stop(signals)
+	child := childOf(command)
+	release, err := adoptOrphans()
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	// Should this process be killed, the child dies with it where the system
+	// can do that. It then counts as the child of the thread that started it.
+	setParentDeathSignal(child)
+	started, ended := make(chan error, 1), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := child.Start()
+		if errors.Is(err, syscall.ENOEXEC) {
+			// As execvp(3) does with a script that names no interpreter.
+			command.Args = append([]string{"sh", command.Path}, command.Args[1:]...)
+			command.Path = "/bin/sh"
+			child = childOf(command)
+			setParentDeathSignal(child)
+			err = child.Start()
+		}
+		started <- err
+		if err == nil {
+			ended <- child.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return &StartError{causeOf(err)}
+	}
+	for {
+		select {
+		case s := <-signals:
+			if s, ok := s.(syscall.Signal); ok && !fromTerminal(s) {
+				_ = child.Process.Signal(s)
+			}
+		case err := <-ended:
+			return exitStatus(err)
+		}
+	}
+}
+
+func childOf(command Command) *exec.Cmd {
+	// Not CommandContext: the child gets the signals that end it, and ends as it
+	// sees fit.
+	child := exec.Command(command.Path)
+	child.Args, child.Env = command.Args, command.Env
+	child.Stdin, child.Stdout, child.Stderr = command.Stdin, command.Stdout, command.Stderr
+	return child
+}
+
+// exitStatus makes the end of a child an [ExitError].
+func exitStatus(err error) error {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return err
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return ExitError(128 + int(status.Signal()))
+	}
+	return ExitError(exit.ExitCode())
+}
+
+// causeOf drops what names the program, where the message does that anyway.
+func causeOf(err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
+	}
+	return err
+}

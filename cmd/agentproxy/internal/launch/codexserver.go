@@ -1,0 +1,12 @@
+package launch
+
+// CodexServer is a server that Codex has left in the background: programs that use
+// the same home have it send their requests, with the environment that it was
+// started in.
+type CodexServer struct {
+	PID   int
+	Proxy string // its HTTPS_PROXY, "" for none
+}
+
+// StopCodexServer is the command that ends it.
+const StopCodexServer = "codex app-server daemon stop"

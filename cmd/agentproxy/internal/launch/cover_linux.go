@@ -1,0 +1,187 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// The names in a view's directory that are ours.
+const (
+	emptyFile = ".empty"
+	emptyDir  = ".nothing"
+	systemDir = ".etc"
+)
+
+// viewFlags are those of all that a view puts somewhere: nothing in it is a
+// program, a device, or to be written.
+const viewFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// viewSize bounds what a view holds. It is memory.
+const viewSize = "16m"
+
+// cover lays a view over what this process and its children see. It must have the
+// capability for that, in a mount namespace of its own.
+func (v *View) cover() error {
+	all, err := mounts()
+	if err != nil {
+		return err
+	}
+	// What is mounted on the machine meanwhile is to be seen, and nothing of here
+	// outside.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return mountError("make the mounts private", err)
+	}
+	others := aliases(v.Dir, all)[1:]
+	if err := v.makeDir(); err != nil {
+		return err
+	}
+	for _, dir := range others {
+		if err := v.bindOver(emptyDir, dir, fs.ModeDir); err != nil {
+			return err
+		}
+	}
+	for path, name := range v.Show {
+		for _, alias := range aliases(path, all) {
+			if err := v.bindOver(name, alias, 0); err != nil {
+				return err
+			}
+		}
+	}
+	for _, path := range v.HideFiles {
+		for _, alias := range aliases(path, all) {
+			if err := v.bindOver(emptyFile, alias, 0); err != nil {
+				return err
+			}
+		}
+	}
+	for _, path := range v.HideDirs {
+		for _, alias := range aliases(path, all) {
+			if err := v.bindOver(emptyDir, alias, fs.ModeDir); err != nil {
+				return err
+			}
+		}
+	}
+	if len(v.System) > 0 {
+		if err := v.coverSystem(all); err != nil {
+			return err
+		}
+	}
+	return readOnly(v.Dir)
+}
+
+// makeDir mounts the view's directory and writes its files.
+func (v *View) makeDir() error {
+	if err := unix.Mount("agentproxy", v.Dir, "tmpfs", viewFlags, "mode=700,size="+viewSize); err != nil {
+		return mountError("mount a file system in memory", err)
+	}
+	write := func(name string, content []byte, perm fs.FileMode) error {
+		path := filepath.Join(v.Dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(path, content, perm)
+	}
+	if err := errors.Join(write(emptyFile, nil, 0o600), os.Mkdir(filepath.Join(v.Dir, emptyDir), 0o700)); err != nil {
+		return err
+	}
+	for name, content := range v.Files {
+		if err := write(name, content, 0o600); err != nil {
+			return err
+		}
+	}
+	for name, content := range v.System {
+		if err := write(filepath.Join(systemDir, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bindOver has the file or directory at path read as one of the view's directory.
+// Where there is nothing of the kind, there is nothing to do.
+func (v *View) bindOver(name, path string, kind fs.FileMode) error {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&fs.ModeDir != kind || info.Mode()&fs.ModeSymlink != 0 {
+		// A link's own target is covered. What cannot be looked at here cannot be
+		// read by the command either: it is the same user.
+		return nil
+	}
+	if err := unix.Mount(filepath.Join(v.Dir, name), path, "", unix.MS_BIND, ""); err != nil {
+		return mountError("hide "+path, err)
+	}
+	return readOnly(path)
+}
+
+// readOnly has the mount at path be one that cannot be written to.
+func readOnly(path string) error {
+	if err := unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|viewFlags, ""); err != nil {
+		return mountError("make "+path+" read-only", err)
+	}
+	return nil
+}
+
+const etc = "/etc"
+
+// coverSystem lays the view's files over /etc, of which all else stays what it is.
+func (v *View) coverSystem(all []mount) error {
+	// What is mounted below, as containers have it, would be hidden.
+	kept := map[string]int{}
+	defer func() {
+		for _, fd := range kept {
+			unix.Close(fd)
+		}
+	}()
+	var order []string
+	for _, m := range all {
+		if rel, ok := below(m.point, etc); !ok || rel == "" {
+			continue
+		}
+		if fd, err := unix.Open(m.point, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
+			if former, ok := kept[m.point]; ok {
+				unix.Close(former)
+			} else {
+				order = append(order, m.point)
+			}
+			kept[m.point] = fd
+		}
+	}
+	// Relative, for in these options a colon or a comma in a path means something.
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	if err := os.Chdir(v.Dir); err != nil {
+		return err
+	}
+	err = unix.Mount("agentproxy", etc, "overlay", unix.MS_NOSUID|unix.MS_NODEV, "lowerdir="+systemDir+":"+etc)
+	if err := errors.Join(mountError("lay a file over /etc", err), os.Chdir(dir)); err != nil {
+		return err
+	}
+	for _, point := range order {
+		if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", kept[point]), point, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return mountError("keep "+point, err)
+		}
+	}
+	return nil
+}
+
+// stepError is a step towards the view that the kernel refused.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+func mountError(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stepError{step, err}
+}

@@ -1,0 +1,50 @@
+package launch
+
+import (
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// inherited returns the descriptors that this process was started with, from the
+// third on, for a command that is to find them where they are: a shell's <(…), a
+// make's job server. Left out (nil) are directories, which lead round every cover,
+// and regular files: what is open outside may be what is hidden inside.
+func inherited() ([]*os.File, error) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for _, entry := range entries {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil || fd < 3 {
+			continue
+		}
+		// All that this program opens itself is closed when it executes another.
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 || !leadsNowhere(fd) {
+			continue
+		}
+		for len(files) <= fd-3 {
+			files = append(files, nil)
+		}
+		files[fd-3] = os.NewFile(uintptr(fd), entry.Name())
+	}
+	return files, nil
+}
+
+// leadsNowhere reports whether fd is a pipe, a socket or a terminal or the like,
+// and not a way to files.
+func leadsNowhere(fd int) bool {
+	var stat unix.Stat_t
+	if unix.Fstat(fd, &stat) != nil {
+		return false
+	}
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFIFO, unix.S_IFSOCK, unix.S_IFCHR:
+		return true
+	}
+	return false
+}

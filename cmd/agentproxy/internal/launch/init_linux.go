@@ -1,0 +1,257 @@
+package launch
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// initName is the argument by which this program knows that it is to be the first
+// process of a command's namespaces.
+const initName = "isolated-init"
+
+// netListener is where the proxy listens in a network namespace of its own, in
+// which every port is free.
+const netListener = "127.0.0.1:8080"
+
+// exitGone is the exit code of a first process whose run is gone. Nobody sees it.
+const exitGone = 1
+
+// A program that is to be the first process of a command's namespaces becomes it
+// here: by the time that main begins, it would have initialised all that only a
+// proxy needs, for which the command would have to wait.
+func init() {
+	if len(os.Args) == 3 && os.Args[1] == initName {
+		os.Exit(runInit(os.Args[2]))
+	}
+}
+
+// runInit is the first process of a command's namespaces: it covers what the command
+// must not see, starts it in a user namespace below its own, in which nobody can
+// undo that, and ends with it and all that it has started. The descriptor is its end
+// of the wire. It returns the exit code.
+func runInit(descriptor string) int {
+	// Filters, credentials and keyrings belong to a thread. The command is to have
+	// this one's.
+	runtime.LockOSThread()
+	fd, err := strconv.Atoi(descriptor)
+	if err != nil {
+		return exitGone
+	}
+	unix.CloseOnExec(fd)
+	f := os.NewFile(uintptr(fd), "wire")
+	w, err := newWire(f)
+	if err != nil {
+		return exitGone
+	}
+	f.Close()
+	// They are the command's: from a terminal it gets them itself, and from the run
+	// by an order. Caught, not ignored, for what is ignored stays so in it.
+	signals := make(chan os.Signal, 1)
+	for _, s := range forwarded {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+	n := &initProcess{wire: w}
+	return n.run()
+}
+
+// initProcess is the first process of a command's namespaces.
+type initProcess struct {
+	wire *wire
+	mu   sync.Mutex // of what is written
+	plan plan
+}
+
+func (n *initProcess) tell(r report) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_ = n.wire.enc.Encode(r) // if the run is gone, it is seen elsewhere
+}
+
+func (n *initProcess) run() int {
+	if hasNetwork, err := n.openNetwork(); err != nil {
+		n.tell(report{Refused: refusal("a network namespace", err)})
+		return exitGone
+	} else if hasNetwork != nil {
+		err := n.wire.sendListener(hasNetwork)
+		hasNetwork.Close()
+		if err != nil {
+			return exitGone
+		}
+	}
+	if err := n.wire.dec.Decode(&n.plan); err != nil {
+		return exitGone
+	}
+	guard, err := n.prepare()
+	if err != nil {
+		step, cause := "namespaces", err
+		if e, ok := errors.AsType[*stepError](err); ok {
+			step, cause = e.step, e.err
+		}
+		n.tell(report{Refused: refusal(step, cause)})
+		return exitGone
+	}
+	if n.plan.Path == "" { // it was to be tried only
+		n.tell(report{Started: true})
+		return 0
+	}
+	pid, err := n.start()
+	if err != nil {
+		errno, _ := errors.AsType[syscall.Errno](err)
+		n.tell(report{Failed: &failure{errno, err.Error()}})
+		return exitGone
+	}
+	var guarding sync.WaitGroup
+	if guard != nil {
+		guarding.Go(guard.run)
+	}
+	n.tell(report{Started: true})
+	go n.obey(pid) // until the process ends, or the run
+	status := n.reap(pid)
+	endAll(n.rest)
+	if guard != nil {
+		guard.close()
+		guarding.Wait()
+	}
+	code := exitCode(status)
+	n.tell(report{Exit: &code})
+	return code
+}
+
+// openNetwork brings up loopback and opens the proxy's listener, in a network
+// namespace of its own. It returns nil in another's.
+func (n *initProcess) openNetwork() (*net.TCPListener, error) {
+	if os.Getenv(networkVariable) == "" {
+		return nil, nil
+	}
+	if err := os.Unsetenv(networkVariable); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, request); err != nil {
+		return nil, err
+	}
+	request.SetUint16(request.Uint16() | unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", netListener)
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
+}
+
+// prepare makes everything ready for the command.
+func (n *initProcess) prepare() (*guard, error) {
+	if n.plan.Pids {
+		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			return nil, mountError("mount /proc", err)
+		}
+	} else if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, mountError("adopt processes", err)
+	}
+	if n.plan.View == nil {
+		return nil, nil
+	}
+	if err := n.plan.View.cover(); err != nil {
+		return nil, err
+	}
+	// By its name: what lies below a cover is not to be where the command begins.
+	if err := os.Chdir(n.plan.Dir); err != nil {
+		return nil, mountError("enter the working directory", err)
+	}
+	// The kernel's keyrings of the session may hold a log-in, too. A kernel without
+	// keyrings has none.
+	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && !errors.Is(err, unix.ENOSYS) {
+		return nil, mountError("leave the session's keyring", err)
+	}
+	if err := forbidTyping(); err != nil {
+		return nil, mountError("filter system calls", err)
+	}
+	if n.plan.View.Guard == "" {
+		return nil, nil
+	}
+	g, err := newGuard(n.plan.View, n.tell)
+	if err != nil {
+		return nil, mountError("watch "+n.plan.View.Guard, err)
+	}
+	return g, nil
+}
+
+// start starts the command.
+func (n *initProcess) start() (int, error) {
+	attr := &syscall.ProcAttr{
+		Env:   n.plan.Env,
+		Files: []uintptr{0, 1, 2},
+		Sys: &syscall.SysProcAttr{
+			Cloneflags:                 syscall.CLONE_NEWUSER,
+			UidMappings:                n.plan.UIDs,
+			GidMappings:                n.plan.GIDs,
+			GidMappingsEnableSetgroups: len(n.plan.GIDs) > 0 && n.plan.GIDs[0].Size > 1,
+		},
+	}
+	pid, err := syscall.ForkExec(n.plan.Path, n.plan.Args, attr)
+	if errors.Is(err, syscall.ENOEXEC) {
+		// As execvp(3) does with a script that names no interpreter.
+		pid, err = syscall.ForkExec("/bin/sh", append([]string{"sh", n.plan.Path}, n.plan.Args[1:]...), attr)
+	}
+	return pid, err
+}
+
+// obey carries out what the run orders, and ends the command when the run is gone.
+func (n *initProcess) obey(pid int) {
+	for {
+		var o order
+		if err := n.wire.dec.Decode(&o); err != nil {
+			break
+		}
+		_ = unix.Kill(pid, o.Signal)
+	}
+	endAll(n.rest)
+	os.Exit(exitGone)
+}
+
+// reap waits for the command, and takes the orphans that come here.
+func (n *initProcess) reap(command int) unix.WaitStatus {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		if pid == command || err != nil && !errors.Is(err, unix.EINTR) {
+			return status
+		}
+	}
+}
+
+// rest returns the processes that are left of the command.
+func (n *initProcess) rest() []int {
+	if n.plan.Pids {
+		return others()
+	}
+	return children()
+}
+
+// exitCode is what a shell makes of the end of a process.
+func exitCode(status unix.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
+}

@@ -1,0 +1,117 @@
+// Package launch starts the command of agentproxy run and keeps the secrets of the
+// user from it.
+//
+// On Linux the command runs in namespaces of its own (see [Start]): the user's
+// files are where they are, but the log-in reads as a placeholder and the state
+// directory as empty. Where the kernel refuses, and on other systems, a [Home]
+// takes the place of CODEX_HOME, which hides the secret from a program that looks
+// for it where it was told to, and from no other.
+//
+// The package knows nothing of proxies and nothing of credentials: it is given the
+// names of what to hide and the bytes to show in its place.
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/exec"
+)
+
+// Mode says how a command is kept from the user's secrets.
+type Mode string
+
+// The modes. They are the values of run.isolate.
+const (
+	Auto   Mode = "auto"   // namespaces where the kernel allows them, else a private CODEX_HOME
+	Always Mode = "always" // namespaces, or an error
+	Net    Mode = "net"    // namespaces, the network's too, or an error
+	Off    Mode = "off"    // a private CODEX_HOME
+)
+
+// Modes lists all modes.
+func Modes() []Mode { return []Mode{Auto, Always, Net, Off} }
+
+// ParseMode returns the mode with a name.
+func ParseMode(name string) (Mode, error) {
+	for _, m := range Modes() {
+		if string(m) == name {
+			return m, nil
+		}
+	}
+	return "", fmt.Errorf("%q is none of auto, always, net, off", name)
+}
+
+// Command is a program to run, as [os/exec.Cmd] has it.
+type Command struct {
+	Path           string // of the program, found already
+	Args           []string
+	Env            []string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// View is what an isolated command sees in place of files that are there.
+type View struct {
+	// Dir is a directory that reads as nothing but Files: the state directory. It
+	// must be absolute, and must exist.
+	Dir string
+	// Files are the contents of files in Dir, by their name. They hold no secret.
+	Files map[string][]byte
+	// Show has the file at a path read as one of Files. Nobody can write to it.
+	Show map[string]string
+	// HideFiles and HideDirs are paths that read as an empty file or directory, if
+	// there is anything.
+	HideFiles, HideDirs []string
+	// Guard is a directory in which files appear that must not be seen: those that
+	// Show names, and those whose name [IsLoginCopy] knows. "" is none.
+	Guard string
+	// System holds files that are to be found below /etc, by their path there.
+	System map[string][]byte
+}
+
+// ErrUnsupported is wrapped by the errors of [Start] and [Probe] that say that this
+// machine cannot isolate a command.
+var ErrUnsupported = errors.New("commands cannot be isolated here")
+
+// Unsupported is an [ErrUnsupported] with its reason.
+type Unsupported struct {
+	Reason string // what was refused
+	Remedy string // what would allow it
+}
+
+func (e *Unsupported) Error() string {
+	return fmt.Sprintf("%s; %s", e.Reason, e.Remedy)
+}
+
+// Is reports whether target is [ErrUnsupported].
+func (e *Unsupported) Is(target error) bool { return target == ErrUnsupported }
+
+// ExitError is the end of a command that did not succeed. Its value is what a shell
+// makes of it: the exit code, or 128 and the number of the signal.
+type ExitError int
+
+func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// The exit codes of commands that could not be run, as env(1) has them.
+const (
+	ExitNotExecutable = 126
+	ExitNotFound      = 127
+)
+
+// StartError is a command that could not be started.
+type StartError struct {
+	Err error
+}
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
+// ExitCode returns what env(1) would exit with.
+func (e *StartError) ExitCode() int {
+	if errors.Is(e.Err, exec.ErrNotFound) || errors.Is(e.Err, fs.ErrNotExist) {
+		return ExitNotFound
+	}
+	return ExitNotExecutable
+}

@@ -1,0 +1,47 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// startRefusal says why namespaces cannot be made.
+func startRefusal(err error) *Unsupported { return refusal("user namespaces", cause(err)) }
+
+// refusal says what the kernel refuses, and what would have it allow that.
+func refusal(step string, err error) *Unsupported {
+	return &Unsupported{fmt.Sprintf("%s: %v", step, err), remedy(err)}
+}
+
+func cause(err error) error {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		return errno
+	}
+	return err
+}
+
+// setting returns what a file below /proc/sys says, "" if it is not there.
+func setting(name string) string {
+	raw, _ := os.ReadFile("/proc/sys/" + name)
+	return strings.TrimSpace(string(raw))
+}
+
+// remedy says what has a kernel allow namespaces that has refused them with err.
+func remedy(err error) string {
+	refused := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
+	switch {
+	case setting("user/max_user_namespaces") == "0", errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
+		return "allow user namespaces: sysctl user.max_user_namespaces=10000"
+	case setting("kernel/unprivileged_userns_clone") == "0":
+		return "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1"
+	case refused && setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
+		return "install the AppArmor profile that docs/install.md has, which allows agentproxy user namespaces"
+	case refused:
+		return "in a container, allow user namespaces, or run the proxy outside of it (docs/sidecar.md)"
+	}
+	return "use a newer kernel"
+}

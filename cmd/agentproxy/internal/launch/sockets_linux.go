@@ -1,0 +1,34 @@
+package launch
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// holdSocketDirs makes the directories of [socketDirs], so that they can be hidden,
+// and keeps them: a mount goes when what it lies on is removed.
+func holdSocketDirs() (held []*os.File) {
+	for _, dir := range socketDirs() {
+		_ = os.Mkdir(dir, 0o700)
+		f, err := os.Open(dir)
+		if err != nil {
+			continue // somebody else's, which nothing of ours will be in
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_SH); err != nil {
+			f.Close()
+			continue
+		}
+		held = append(held, f)
+	}
+	return held
+}
+
+// releaseDir removes a directory that was held, if no other run holds it and
+// nothing is in it.
+func releaseDir(dir *os.File) {
+	defer dir.Close()
+	if unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		_ = os.Remove(dir.Name())
+	}
+}

@@ -1,0 +1,324 @@
+package launch
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// networkVariable tells the first process that it has a network of its own.
+const networkVariable = "AGENTPROXY_ISOLATED_NETWORK"
+
+// Isolation is the namespaces that a command is to run in, and then the command.
+type Isolation struct {
+	command  Command
+	network  bool
+	pids     bool
+	init     *exec.Cmd
+	wire     *wire
+	listener net.Listener
+	events   func(Event)
+	signals  chan os.Signal
+
+	foreground func() // gives the terminal back to the run's own group
+}
+
+// Event is something that happens to a command that its run may want to tell.
+type Event int
+
+// The events.
+const (
+	// LoginReplaced: another log-in was put in place from outside, and for a moment
+	// the command could have read it.
+	LoginReplaced Event = iota
+	// LoginAttempted: the command tried to put another log-in in place.
+	LoginAttempted
+)
+
+// Start makes namespaces for a command, of which only the streams are looked at yet.
+// With network it has no other network than a loopback interface, on which
+// [Isolation.Listener] listens. The error is [ErrUnsupported] where the kernel does
+// not allow that.
+//
+// It is called before this process holds a secret. Only one that can be dumped may
+// map its user into a namespace, so it is made such a one for the moment.
+func Start(command Command, network bool, events func(Event)) (*Isolation, error) {
+	all, err := mounts()
+	if err != nil {
+		return nil, startRefusal(err)
+	}
+	i := &Isolation{command: command, network: network, pids: procIsWhole(all), events: events, signals: make(chan os.Signal, 16), foreground: keepForeground()}
+	// Before anything is started, so that none is lost.
+	notifyForwarded(i.signals)
+	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	if err == nil && dumpable == 0 {
+		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) // if not, the start fails
+		defer unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	}
+	if err := i.start(); err != nil {
+		signal.Stop(i.signals)
+		return nil, err
+	}
+	return i, nil
+}
+
+// procIsWhole reports whether nothing of /proc is hidden. The kernel allows no new
+// /proc, as a PID namespace needs, where that would show what is hidden, as it is in
+// containers. What is left behind is found there all the same.
+func procIsWhole(all []mount) bool {
+	for _, m := range all {
+		rel, ok := below(m.point, "/proc")
+		if ok && rel != "" && rel != "sys/fs/binfmt_misc" { // a directory that is always empty
+			return false
+		}
+	}
+	return true
+}
+
+func (i *Isolation) start() error {
+	mine, theirs, err := wirePair()
+	if err != nil {
+		return err
+	}
+	defer theirs.Close()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = i.command.Stdin, i.command.Stdout, i.command.Stderr
+	if cmd.ExtraFiles, err = inherited(); err != nil {
+		return errors.Join(err, mine.conn.Close())
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	cmd.Args = []string{"agentproxy", initName, strconv.Itoa(2 + len(cmd.ExtraFiles))}
+	cmd.Env = []string{}
+	uids, gids := ownIDs("/proc/self/uid_map", os.Geteuid()), ownIDs("/proc/self/gid_map", os.Getegid())
+	for n := range uids {
+		if uids[n].Size == 1 {
+			uids[n].ContainerID = 0 // root, so that it keeps its capabilities
+		}
+	}
+	for n := range gids {
+		if gids[n].Size == 1 {
+			gids[n].ContainerID = 0
+		}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:                 syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings:                uids,
+		GidMappings:                gids,
+		GidMappingsEnableSetgroups: gids[0].Size > 1,
+	}
+	if i.pids {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID
+	}
+	if i.network {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
+		cmd.Env = append(cmd.Env, networkVariable+"=1")
+	}
+	err = cmd.Start()
+	runtime.KeepAlive(cmd.ExtraFiles)
+	if err != nil {
+		return errors.Join(startRefusal(err), mine.conn.Close())
+	}
+	i.init, i.wire = cmd, mine
+	if i.network {
+		if i.listener, err = mine.receiveListener(); err != nil {
+			return errors.Join(err, i.Close())
+		}
+		if i.listener == nil {
+			return errors.Join(i.refused(), i.Close())
+		}
+	}
+	return nil
+}
+
+// refused returns why the first process gives up.
+func (i *Isolation) refused() error {
+	var r report
+	if err := i.wire.dec.Decode(&r); err != nil {
+		return err
+	}
+	if r.Refused != nil {
+		return r.Refused
+	}
+	return errors.New("the first process of the namespaces says nothing of use")
+}
+
+// Listener returns where the command finds its only way out, nil if it has the
+// machine's network. Whoever serves on it closes it.
+func (i *Isolation) Listener() net.Listener { return i.listener }
+
+// Exec has the command run, of which the streams were given to [Start], with a view
+// of the files. The error is a [*StartError] if it cannot be run, or
+// [ErrUnsupported].
+func (i *Isolation) Exec(command Command, view View) error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	p := plan{
+		View: &view, Network: i.network, Dir: dir,
+		Path: command.Path, Args: command.Args, Env: command.Env,
+		UIDs: ownIDs("/proc/self/uid_map", os.Geteuid()), GIDs: ownIDs("/proc/self/gid_map", os.Getegid()),
+	}
+	for n := range p.UIDs {
+		if p.UIDs[n].Size == 1 {
+			p.UIDs[n].HostID = 0
+		}
+	}
+	for n := range p.GIDs {
+		if p.GIDs[n].Size == 1 {
+			p.GIDs[n].HostID = 0
+		}
+	}
+	return i.try(p)
+}
+
+// try sends a plan and waits for what comes of it.
+func (i *Isolation) try(p plan) error {
+	p.Pids = i.pids
+	if err := i.wire.enc.Encode(p); err != nil {
+		return err
+	}
+	var r report
+	if err := i.wire.dec.Decode(&r); err != nil {
+		return err
+	}
+	switch {
+	case r.Refused != nil:
+		return r.Refused
+	case r.Failed != nil:
+		return &StartError{startCause(r.Failed)}
+	}
+	return nil
+}
+
+func startCause(f *failure) error {
+	if f.Errno != 0 {
+		return f.Errno
+	}
+	return errors.New(f.Text)
+}
+
+// Wait passes signals on to the command and waits for its end, which is an
+// [ExitError] unless it succeeded. All that it has started is gone then.
+func (i *Isolation) Wait() error {
+	defer signal.Stop(i.signals)
+	defer i.foreground()
+	reports := make(chan report)
+	go func() {
+		defer close(reports)
+		for {
+			var r report
+			if i.wire.dec.Decode(&r) != nil {
+				return
+			}
+			reports <- r
+		}
+	}()
+	code := -1
+	for {
+		select {
+		case s := <-i.signals:
+			if s, ok := s.(syscall.Signal); ok && !fromTerminal(s) {
+				_ = i.wire.enc.Encode(order{s})
+			}
+		case r, ok := <-reports:
+			switch {
+			case !ok:
+				return i.ended(code)
+			case r.Exposed:
+				i.events(LoginReplaced)
+			case r.Login:
+				i.events(LoginAttempted)
+			case r.Exit != nil:
+				code = *r.Exit
+			}
+		}
+	}
+}
+
+// ended waits for the first process, which has told code, or -1 if it was killed.
+func (i *Isolation) ended(code int) error {
+	err := i.init.Wait()
+	switch {
+	case code == 0:
+		return nil
+	case code > 0:
+		return ExitError(code)
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return ExitError(128 + int(status.Signal()))
+		}
+	}
+	return errors.Join(errors.New("the command's namespaces are gone"), err)
+}
+
+// Close ends the namespaces, with what runs in them.
+func (i *Isolation) Close() error {
+	signal.Stop(i.signals)
+	if i.init == nil || i.init.ProcessState != nil {
+		return nil
+	}
+	_ = i.wire.conn.Close()
+	_ = i.init.Process.Kill()
+	_ = i.init.Wait() // it was killed
+	return nil
+}
+
+// ownIDs returns the mapping of this process's users or groups into a namespace
+// below its own: all of them for root, else id alone.
+func ownIDs(file string, id int) []syscall.SysProcIDMap {
+	single := []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
+	if os.Geteuid() != 0 {
+		return single
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return single
+	}
+	var all []syscall.SysProcIDMap
+	for line := range bytes.Lines(raw) {
+		fields := bytes.Fields(line)
+		if len(fields) != 3 {
+			return single
+		}
+		from, err1 := strconv.Atoi(string(fields[0]))
+		size, err2 := strconv.Atoi(string(fields[2]))
+		if err1 != nil || err2 != nil {
+			return single
+		}
+		all = append(all, syscall.SysProcIDMap{ContainerID: from, HostID: from, Size: size})
+	}
+	if len(all) == 0 {
+		return single
+	}
+	return all
+}
+
+// Probe reports whether commands can be isolated here, as [Start] and
+// [Isolation.Exec] would find.
+func Probe(network bool) error {
+	i, err := Start(Command{Stdout: io.Discard, Stderr: io.Discard}, network, nil)
+	if err != nil {
+		return err
+	}
+	defer i.Close()
+	if i.listener != nil {
+		defer i.listener.Close()
+	}
+	dir, err := os.MkdirTemp("", "agentproxy-probe-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(dir)
+	return i.Exec(Command{}, View{Dir: dir, System: map[string][]byte{"codex/managed_config.toml": nil}})
+}

@@ -1,0 +1,120 @@
+package launch
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// The wire between a run and the first process of its command's namespaces is a
+// socket pair. The run sends a plan, then orders; it gets reports. When the run is
+// gone the socket is closed, which ends the command.
+
+// plan is all that the first process has to know.
+type plan struct {
+	View    *View // nil: only say whether the namespaces can be had
+	Pids    bool  // it is in a PID namespace, so that /proc has to be its own
+	Network bool  // it is in a network namespace
+	Dir     string
+	Path    string
+	Args    []string
+	Env     []string
+	UIDs    []syscall.SysProcIDMap // of the command
+	GIDs    []syscall.SysProcIDMap
+}
+
+// order is what a run wants of the command that it started.
+type order struct {
+	Signal syscall.Signal
+}
+
+// report is what a run is told. One of its fields is set.
+type report struct {
+	Refused *Unsupported // the namespaces cannot be had
+	Failed  *failure     // the command cannot be started
+	Started bool
+	Exposed bool // the log-in was replaced from outside, and is covered again
+	Login   bool // something inside tried to replace the log-in
+	Exit    *int
+}
+
+// failure is an error of the system, in a form that can be sent.
+type failure struct {
+	Errno syscall.Errno
+	Text  string
+}
+
+// wire is one end.
+type wire struct {
+	conn *net.UnixConn
+	dec  *json.Decoder
+	enc  *json.Encoder
+}
+
+func newWire(f *os.File) (*wire, error) {
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	conn := c.(*net.UnixConn) // it was made by socketpair
+	return &wire{conn, json.NewDecoder(conn), json.NewEncoder(conn)}, nil
+}
+
+// wirePair returns both ends, of which one is for another process.
+func wirePair() (mine *wire, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	own := os.NewFile(uintptr(fds[0]), "wire")
+	theirs = os.NewFile(uintptr(fds[1]), "wire")
+	defer own.Close() // FileConn has a copy
+	if mine, err = newWire(own); err != nil {
+		theirs.Close()
+	}
+	return mine, theirs, err
+}
+
+// listenerMark is the byte that a listener's descriptor comes along with.
+var listenerMark = []byte{'\n'} // which JSON passes over
+
+// sendListener gives a listener to the other end.
+func (w *wire) sendListener(l *net.TCPListener) error {
+	f, err := l.File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, _, err = w.conn.WriteMsgUnix(listenerMark, unix.UnixRights(int(f.Fd())), nil)
+	return err
+}
+
+// receiveListener returns the listener that the other end sends first, if it can.
+// What it reports instead is left to be read.
+func (w *wire) receiveListener() (net.Listener, error) {
+	b, oob := make([]byte, len(listenerMark)), make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := w.conn.ReadMsgUnix(b, oob)
+	if err != nil {
+		return nil, err
+	}
+	if oobn == 0 {
+		w.dec = json.NewDecoder(io.MultiReader(bytes.NewReader(b[:n]), w.conn))
+		return nil, nil
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil {
+		return nil, err
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fds[0]), "listener")
+	defer f.Close()
+	return net.FileListener(f)
+}

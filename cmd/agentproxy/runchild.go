@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
+	"github.com/agentproxy/agentproxy/identity"
+)
+
+// dotenvVariables are the variables by which a .env file would lead Codex past the
+// proxy.
+func dotenvVariables() []string {
+	return slices.Concat(proxyVariables, noProxyVariables, bundleVariables, extraCAVariables, []string{"SSL_CERT_DIR"})
+}
+
+// environ returns the environment of COMMAND.
+func (r *runner) environ(e clientEnv) []string {
+	config := r.app.config.Run.Env
+	filter := launch.Environment{
+		Secret: r.secretVariables, Pass: config.Pass, Drop: config.Drop,
+		Bus: r.isolation == nil || r.keepsBus(),
+	}
+	environ, dropped := filter.Filter(r.env.environ())
+	if len(dropped) > 0 {
+		slices.Sort(dropped)
+		r.warn("kept from COMMAND, whose requests are signed by the proxy: " + strings.Join(slices.Compact(dropped), ", ") + "; run.env.pass lets a variable through")
+	}
+	environ = e.apply(environ)
+	// Roots in a directory of the user's are in the bundle.
+	return slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, "SSL_CERT_DIR=") })
+}
+
+// keepsBus reports whether COMMAND may use the session bus.
+func (r *runner) keepsBus() bool {
+	return slices.Contains(r.app.config.Run.Env.Pass, "DBUS_SESSION_BUS_ADDRESS")
+}
+
+// codexHome returns the user's Codex home as COMMAND is told it.
+func (r *runner) codexHome() (string, error) {
+	return filepath.Abs(r.app.config.Identity.CodexHome)
+}
+
+// runIsolated runs COMMAND in the namespaces.
+func (r *runner) runIsolated(ctx context.Context, home *launch.Home, address, token string) error {
+	state, err := filepath.EvalSymlinks(r.app.config.StateDir)
+	if err != nil {
+		return err
+	}
+	files := make(map[string][]byte)
+	e, err := r.clientEnv(r.app, r.ca, viewDir(state, files), address, runLabel, token)
+	if err != nil {
+		return err
+	}
+	placeholder, err := r.placeholder(ctx)
+	if err != nil {
+		return err
+	}
+	if err := home.Hold(placeholder); err != nil {
+		return err
+	}
+	secrets := launch.Secrets{
+		CodexHome: r.app.config.Identity.CodexHome, StateDir: r.app.config.StateDir,
+		Placeholder: placeholder, Files: files, Paths: r.hidden(),
+		Bus: r.keepsBus(), Dotenv: dotenvVariables(), Getenv: r.env.get,
+	}
+	view, err := secrets.View()
+	if err != nil {
+		return err
+	}
+	codexHome, err := r.codexHome()
+	if err != nil {
+		return err
+	}
+	command := launch.Command{Path: r.program, Args: r.args, Env: launch.SetVariable(r.environ(e), "CODEX_HOME", codexHome)}
+	r.tellEngines()
+	if err := r.isolation.Exec(command, view); err != nil {
+		return errors.Join(err, r.dropIsolation())
+	}
+	return r.isolation.Wait()
+}
+
+// hidden returns what COMMAND is not to see besides the state directory and the
+// log-in in its own Codex home.
+func (r *runner) hidden() []string {
+	own := r.app.config.Identity.CodexHome
+	others := slices.DeleteFunc(slices.Clone(r.secretPaths), func(path string) bool { return path == own })
+	return slices.Concat(others, r.app.config.Run.Hide)
+}
+
+// dropIsolation ends namespaces that nothing runs in.
+func (r *runner) dropIsolation() error {
+	err := r.isolation.Close()
+	r.isolation = nil
+	return err
+}
+
+// tellEngines says which container engines COMMAND may use to read any file.
+func (r *runner) tellEngines() {
+	sockets := launch.EngineSockets(r.env.get)
+	sockets = slices.DeleteFunc(sockets, func(path string) bool { return slices.Contains(r.app.config.Run.Hide, path) })
+	if len(sockets) > 0 {
+		r.warnOnce(r.app.config.StateDir, "COMMAND can use a container engine, which reads any file of yours for it: "+strings.Join(sockets, ", ")+"; name it in run.hide to hide it")
+	}
+}
+
+// runDirect runs COMMAND with a private Codex home, or the user's own.
+func (r *runner) runDirect(ctx context.Context, home *launch.Home, address, token string) (err error) {
+	dir, release, err := makeRunDir(r.app.config.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	e, err := r.clientEnv(r.app, r.ca, runsDir(dir), address, runLabel, token)
+	if err != nil {
+		return err
+	}
+	command := launch.Command{Path: r.program, Args: r.args, Env: r.environ(e), Stdin: r.stdin, Stdout: r.stdout, Stderr: r.stderr}
+	if r.flags.keepHome {
+		return launch.Run(command)
+	}
+	placeholder, err := r.placeholder(ctx)
+	if err != nil {
+		return err
+	}
+	private, err := home.Private(placeholder, dotenvVariables())
+	if err != nil {
+		return err
+	}
+	command.Env = launch.SetVariable(command.Env, "CODEX_HOME", private)
+	if launch.IsCodex(r.args[0]) {
+		command.Args = launch.CodexArgs(command.Args)
+	}
+	return launch.Run(command)
+}
+
+// placeholder returns what COMMAND finds for auth.json.
+func (r *runner) placeholder(ctx context.Context) ([]byte, error) {
+	placeholder, err := r.app.placeholder(ctx)
+	if err != nil && r.flags.anyway {
+		return identity.Placeholder(nobody, r.app.now())
+	}
+	return placeholder, err
+}
