@@ -27,7 +27,7 @@ CADDY_BIN   := integration/clients/bin/caddy
 COMPOSE     := github.com/docker/compose/v2@v2.40.3
 COMPOSE_BIN := integration/clients/bin/docker-compose
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit test-fips engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit test-fips test-codex engines bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -105,6 +105,16 @@ $(COMPOSE_BIN): Makefile
 	dir=$$($(GO) mod download -json $(COMPOSE) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
 	  CGO_ENABLED=0 $(GO) build -C "$$dir" -trimpath -buildvcs=false -ldflags '-s -w -X github.com/docker/compose/v2/internal.Version=$(lastword $(subst @, ,$(COMPOSE)))' \
 	  -o "$(CURDIR)/$@" ./cmd
+
+## test-codex: VERSIONS of Codex through the proxy, fetched from npm; takes minutes, and a gigabyte for four
+VERSIONS      ?= 0.121.0 0.125.0 0.130.0 0.143.0 0.150.1 0.166.0 0.171.0
+CODEX_MATRIX  := $(CURDIR)/integration/clients/node_modules/.matrix
+test-codex: clients
+	@mkdir -p "$(CODEX_MATRIX)"
+	npm install --prefix "$(CODEX_MATRIX)" --no-save --no-package-lock --no-fund --no-audit \
+	  $(foreach v,$(VERSIONS),codex-$(v)@npm:@openai/codex@$(v)-linux-x64)
+	$(GO) vet -tags codexmatrix ./integration
+	CODEX_MATRIX="$(CODEX_MATRIX)" CODEX_VERSIONS="$(VERSIONS)" $(GO) test -tags codexmatrix -count=1 -timeout 30m -v -run '^TestCodexMatrix$$' ./integration
 
 ## bench: agentproxy beside nginx, squid, mitmproxy and goproxy; BENCH=quick takes a minute in place of five
 bench:

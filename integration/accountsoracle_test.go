@@ -121,7 +121,7 @@ func TestCodexAsOracleOfAccounts(t *testing.T) {
 		name := map[bool]string{false: "", true: " of FedRAMP"}[fedRAMP]
 		t.Run("ours"+name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}})
+			f := newFixture(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}})
 			f.login = f.backend.Login(account)
 			f.logIn(t, f.login)
 			p := f.serve(t)

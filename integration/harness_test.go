@@ -84,6 +84,9 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	}
 	t.Cleanup(backend.Close)
 	t.Cleanup(func() {
+		for _, unwanted := range backend.Unwanted() {
+			t.Errorf("the backend got a credential: %s", unwanted)
+		}
 		if t.Failed() {
 			logRequests(t, backend)
 		}

@@ -29,7 +29,8 @@ func codexRows() []row {
 		{"", "POST", "wham/remote/control/server/pair*", KindClient, "", false},
 		{"", "POST", "wham/remote/control/server/pair/status", KindClient, "", false},
 
-		// None.
+		// None. HEAD is codex doctor's, which is content with any answer.
+		{"", "HEAD", "codex/responses", KindNone, "", false},
 		{"ab.chatgpt.com", "POST", "/otlp/v1/metrics", KindNone, "", false},
 		{"", "GET", "plugins/export/curated", KindNone, "", false},
 		{"", "GET", "wham/agent-identities/jwks", KindNone, "", false},

@@ -72,7 +72,7 @@ func (s *Server) Login(a Account) *Login {
 
 // issue makes new tokens for l. The caller holds s.mu.
 func (s *Server) issue(l *Login) Tokens {
-	now := s.now()
+	now := s.now().Add(-s.state.tokenAge)
 	access := s.state.lifetime
 	t := Tokens{
 		IDToken: s.sign(l.idClaims(now)),

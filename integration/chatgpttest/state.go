@@ -26,6 +26,7 @@ type state struct {
 	inferenceOnly bool // assertions are for codex/responses alone
 
 	lifetime   time.Duration
+	tokenAge   time.Duration // of tokens when they are issued
 	signingKey *rsa.PrivateKey
 	taskAnswer TaskAnswer
 	reply      string
@@ -145,4 +146,13 @@ func (s *Server) SetReply(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state.reply = text
+}
+
+// SetTokenAge has tokens that are issued from now on be of the given age already,
+// so that the time at which clients renew them is near, and the lifetime by which
+// they reckon it is a real one.
+func (s *Server) SetTokenAge(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.tokenAge = d
 }
