@@ -18,6 +18,11 @@ DEB_VERSION  = $(if $(VERSION),$(patsubst v%,%,$(VERSION)),0~$(subst -,,$(DATE))
 # The same source gives the same bytes: nothing in them is of the directory, the
 # machine or the time.
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+# What is compiled so is compiled once, for the linters and for the tests that
+# need no race detector, as the binary is.
+ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
+# How tests report: make test has them do it in JSON.
+JSON        ?=
 CLIENTS     := integration/clients/node_modules/.package-lock.json
 # A gateway of today; Debian's Caddy is of 2022. What it has for keeping
 # certificates in databases is left out.
@@ -27,7 +32,7 @@ CADDY_BIN   := integration/clients/bin/caddy
 COMPOSE     := github.com/docker/compose/v2@v2.40.3
 COMPOSE_BIN := integration/clients/bin/docker-compose
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit test-fips test-codex engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-codex engines bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -70,30 +75,30 @@ release-try:
 demo:
 	@CGO_ENABLED=0 $(GO) run -trimpath ./cmd/agentproxy demo
 
-## test: everything: formatting, vet, staticcheck, and all tests with real clients
-# Packages are fetched while the linters compile.
+## test: everything: formatting, vet, staticcheck, and all tests with real clients; the last line counts them
 test:
-	@$(MAKE) --no-print-directory -j2 lint clients
-	@$(MAKE) --no-print-directory unit test-fips
+	@GO='$(GO)' integration/test.sh
 
 lint:
 	@echo "gofmt"; out=$$(gofmt -l $$(git ls-files '*.go')); \
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
-	$(GO) vet ./...
-	$(GO) vet -tags engines ./integration
-	$(GO) run $(STATICCHECK) ./...
+	$(ONCE) $(GO) vet ./...
+	$(ONCE) $(GO) vet -tags engines ./integration
+	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
-# The race detector needs cgo. A run in which no test ran has failed.
+# The race detector needs cgo. What takes longest begins first; tests that wait
+# leave the cores to others. lint has vetted.
 unit: clients
-	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 10m ./... 2>&1 | tee "$$log"; \
-	if ! grep -q '^ok ' "$$log"; then echo "no test ran"; exit 1; fi
-	cd integration/deploy && $(GO) test -count=1 ./...
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -parallel 4 $(JSON) ./integration ./proxy ./...
+
+# The chart, the images and Compose's file, by a module of their own.
+test-deploy:
+	cd integration/deploy && $(ONCE) $(GO) test -count=1 $(JSON) ./...
 
 # What does cryptography, in FIPS 140-3 mode.
 test-fips:
-	GODEBUG=fips140=on $(GO) test -count=1 -timeout 10m ./certs ./identity ./signer
+	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m $(JSON) ./certs ./identity ./signer
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
 engines: $(CLIENTS) $(COMPOSE_BIN)
@@ -139,7 +144,7 @@ $(CLIENTS): integration/clients/package.json integration/clients/package-lock.js
 	@touch $@
 
 $(CADDY_BIN): Makefile
-	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(@D) $(GO) install -tags nobadger,nomysql,nopgx -ldflags '-s -w' $(CADDY)
+	$(ONCE) GOBIN=$(CURDIR)/$(@D) $(GO) install -tags nobadger,nomysql,nopgx -ldflags '-s -w' $(CADDY)
 	@touch $@
 
 clean:

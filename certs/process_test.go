@@ -1,6 +1,7 @@
 package certs_test
 
 import (
+	"bufio"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -36,6 +37,7 @@ func TestMain(m *testing.M) {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
+			fmt.Println("rotated")
 		}
 	}
 	os.Exit(m.Run())
@@ -86,14 +88,20 @@ func TestKilledWhileRotating(t *testing.T) {
 		cmd := process(t, rotateDir, cfg.Dir)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20*time.Millisecond + rand.N(40*time.Millisecond))
+		// It is at it again when it has told of one.
+		_, err = bufio.NewReader(stdout).ReadString('\n')
+		time.Sleep(rand.N(10 * time.Millisecond))
 		cmd.Process.Kill()
 		cmd.Wait()
-		if stderr.Len() > 0 {
-			t.Fatal(stderr.String())
+		if err != nil || stderr.Len() > 0 {
+			t.Fatal(err, stderr.String())
 		}
 		open(t, cfg)
 	}

@@ -85,6 +85,9 @@ func (c *claim) update(ctx context.Context, edit func(raw []byte, auth *Auth) ([
 	if err != nil || edited == nil {
 		return err
 	}
+	if c.home.inPlace {
+		return overwrite(c.f, edited)
+	}
 	info, err := c.f.Stat()
 	if err != nil {
 		return err

@@ -14,10 +14,15 @@ import (
 // TestReadersWait has whoever opens auth.json while its token is being replaced read
 // the next one, as Codex does before it would use the same token.
 func TestReadersWait(t *testing.T) {
+	t.Run("replaced", func(t *testing.T) { readersWait(t, func(*identity.AgentConfig) {}) })
+	t.Run("in place", func(t *testing.T) { readersWait(t, func(c *identity.AgentConfig) { c.Home.InPlace() }) })
+}
+
+func readersWait(t *testing.T, edit func(*identity.AgentConfig)) {
 	r := newRig(t)
 	r.server.SetTokenLifetime(time.Hour)
 	l := r.login(chatgpttest.Account{})
-	a := r.agent(func(c *identity.AgentConfig) { c.Courtesy = time.Millisecond })
+	a := r.agent(func(c *identity.AgentConfig) { c.Courtesy = time.Millisecond }, edit)
 	r.token(a)
 	for range 5 {
 		r.advance(2 * time.Hour)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -59,17 +60,19 @@ func TestClock(t *testing.T) {
 // TestClockIsSet has this machine's clock jump without its monotonic one, as
 // when it is set, or when it has slept.
 func TestClockIsSet(t *testing.T) {
-	begin := time.Now()
-	jump := time.Duration(0)
-	// time.Time cannot be made with a chosen monotonic reading: Sub of what Add
-	// returns would show the jump in both. So the wall alone is turned.
-	c := identity.NewClock(func() time.Time { return begin.Round(0).Add(jump) }, nil)
-	for _, jump = range []time.Duration{0, time.Hour, -time.Hour, 0} {
-		c.Observe(begin.UTC().Format(http.TimeFormat))
-		if got := c.Backend().Sub(begin).Abs(); got > 2*time.Second {
-			t.Errorf("after a jump by %s the backend's time is off by %s", jump, got)
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		jump := time.Duration(0)
+		// time.Time cannot be made with a chosen monotonic reading: Sub of what Add
+		// returns would show the jump in both. So the wall alone is turned.
+		c := identity.NewClock(func() time.Time { return begin.Round(0).Add(jump) }, nil)
+		for _, jump = range []time.Duration{0, time.Hour, -time.Hour, 0} {
+			c.Observe(begin.UTC().Format(http.TimeFormat))
+			if got := c.Backend().Sub(begin).Abs(); got > 2*time.Second {
+				t.Errorf("after a jump by %s the backend's time is off by %s", jump, got)
+			}
 		}
-	}
+	})
 }
 
 func TestClockConcurrently(t *testing.T) {
@@ -129,11 +132,13 @@ func TestSkewIsLearntFromTheRefusal(t *testing.T) {
 
 // TestClockToldOnce has many answers come at once.
 func TestClockToldOnce(t *testing.T) {
-	var mu sync.Mutex
-	told := 0
-	c := identity.NewClock(nil, func(time.Duration) { mu.Lock(); told++; mu.Unlock() })
-	together(50, func(int) { c.Observe(time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)) })
-	if told != 1 {
-		t.Errorf("told %d times", told)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		told := 0
+		c := identity.NewClock(nil, func(time.Duration) { mu.Lock(); told++; mu.Unlock() })
+		together(50, func(int) { c.Observe(time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)) })
+		if told != 1 {
+			t.Errorf("told %d times", told)
+		}
+	})
 }

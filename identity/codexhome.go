@@ -46,6 +46,7 @@ type Home struct {
 	keyring *codexKeyring
 	writing chan struct{} // another, for [Home.Lock]
 	claimed atomic.Bool   // nobody can read the file, nor write it
+	inPlace bool
 
 	now  func() time.Time
 	wait func(context.Context, time.Duration) error
@@ -69,6 +70,13 @@ func OpenHome(dir string) *Home {
 // auth.json. It returns h.
 func (h *Home) WithKeyring() *Home {
 	h.keyring = &codexKeyring{account: codexKeyringAccount(h.dir), now: h.now}
+	return h
+}
+
+// InPlace has h write over auth.json, and put no other file in its place: a mount
+// that hides it from somebody goes when it is replaced. It returns h.
+func (h *Home) InPlace() *Home {
+	h.inPlace = true
 	return h
 }
 

@@ -222,6 +222,12 @@ func TestLoadConcurrently(t *testing.T) {
 	h := OpenHome(t.TempDir())
 	contents := []string{authJSON(), authJSON(`"agent_identity":` + shapeA)}
 	write(t, h, contents[0])
+	var whole sync.Mutex // held while the file is not
+	h.wait = func(context.Context, time.Duration) error {
+		whole.Lock()
+		defer whole.Unlock()
+		return nil
+	}
 	stop := make(chan struct{})
 	var readers, writer sync.WaitGroup
 	writer.Go(func() {
@@ -231,8 +237,10 @@ func TestLoadConcurrently(t *testing.T) {
 				return
 			default:
 			}
+			whole.Lock()
 			f, err := os.OpenFile(h.Path(), os.O_WRONLY|os.O_TRUNC, 0o600)
 			if err != nil {
+				whole.Unlock()
 				t.Error(err)
 				return
 			}
@@ -242,6 +250,7 @@ func TestLoadConcurrently(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			f.Close()
+			whole.Unlock()
 			time.Sleep(time.Millisecond)
 		}
 	})

@@ -112,7 +112,11 @@ func (h *Home) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]
 		if auth.InKeyring {
 			return h.keyring.save(string(edited))
 		}
-		if err := replaceLike(h.target(), raw, edited); !errors.Is(err, errChanged) {
+		write := replaceLike
+		if h.inPlace {
+			write = overwriteLike
+		}
+		if err := write(h.target(), raw, edited); !errors.Is(err, errChanged) {
 			return err
 		}
 		if err := h.wait(ctx, rereadInterval); err != nil {

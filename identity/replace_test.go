@@ -113,3 +113,34 @@ func TestWriteInPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestOverwriteLike: whoever has mounted something over a file does so over this
+// very one.
+func TestOverwriteLike(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "auth.json")
+	if err := os.WriteFile(path, []byte("what was there before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := overwriteLike(path, []byte("another"), []byte("new")); !errors.Is(err, errChanged) {
+		t.Errorf("a file that holds something else: %v", err)
+	}
+	if err := overwriteLike(path, []byte("what was there before"), []byte("new")); err != nil {
+		t.Error(err)
+	}
+	after, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil || string(raw) != "new" || !os.SameFile(before, after) {
+		t.Errorf("%q, %v; the same file: %v", raw, err, os.SameFile(before, after))
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 1 {
+		t.Errorf("left over: %v", files)
+	}
+}

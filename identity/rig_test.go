@@ -31,13 +31,14 @@ var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 })
 
 // rig is a stand-in backend, a Codex home and a state directory, with a clock
-// that the test turns.
+// that goes on only when the test turns it, however long anything takes.
 type rig struct {
 	t         testing.TB
 	server    *chatgpttest.Server
 	home      string
 	state     string
-	ahead     atomic.Int64 // of the real time, for all
+	begin     time.Time
+	ahead     atomic.Int64 // of begin, for all
 	localOnly atomic.Int64 // of the server's, for the agents
 
 	mu     sync.Mutex
@@ -47,24 +48,33 @@ type rig struct {
 }
 
 func newRig(t testing.TB) *rig {
-	r := &rig{t: t, home: t.TempDir(), state: filepath.Join(t.TempDir(), "state")}
-	server, err := chatgpttest.NewServerWith(chatgpttest.Config{
-		SigningKey: signingKey(),
-		Now:        func() time.Time { return time.Now().Add(time.Duration(r.ahead.Load())) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.server = server
-	t.Cleanup(func() {
-		r.checkSecrets()
-		server.Close()
-	})
+	r := &rig{t: t, home: t.TempDir(), state: filepath.Join(t.TempDir(), "state"), begin: time.Now()}
+	r.serve(func() time.Time { return r.begin.Add(time.Duration(r.ahead.Load())) })
 	return r
 }
 
+// newRunningRig returns a rig for other processes, whose clock is the machine's.
+func newRunningRig(t testing.TB) *rig {
+	r := &rig{t: t, home: t.TempDir(), state: filepath.Join(t.TempDir(), "state"), begin: time.Now()}
+	r.serve(time.Now)
+	return r
+}
+
+// serve starts the backend.
+func (r *rig) serve(now func() time.Time) {
+	server, err := chatgpttest.NewServerWith(chatgpttest.Config{SigningKey: signingKey(), Now: now})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.server = server
+	r.t.Cleanup(func() {
+		r.checkSecrets()
+		server.Close()
+	})
+}
+
 func (r *rig) now() time.Time {
-	return time.Now().Add(time.Duration(r.ahead.Load() + r.localOnly.Load()))
+	return r.begin.Add(time.Duration(r.ahead.Load() + r.localOnly.Load()))
 }
 
 func (r *rig) advance(d time.Duration) { r.ahead.Add(int64(d)) }
@@ -304,7 +314,7 @@ func together(n int, f func(i int)) {
 // eventually waits until what is asked of others is so.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -3,6 +3,7 @@ package identity_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,6 +21,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +29,7 @@ import (
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
-var soak = flag.Duration("identity.soak", 8*time.Second, "how long to soak")
+var soak = flag.Duration("identity.soak", 0, "soak at least that long")
 
 // workerEnv tells a test binary to be a process of agentproxy's.
 const workerEnv = "IDENTITY_TEST_WORKER"
@@ -127,7 +129,6 @@ func (w worker) soak(ctx context.Context, config identity.AgentConfig) int {
 	a := identity.NewAgent(config)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	used, failed, last := 0, 0, ""
 	for range 4 {
 		wg.Go(func() {
 			for ctx.Err() == nil {
@@ -145,11 +146,7 @@ func (w worker) soak(ctx context.Context, config identity.AgentConfig) int {
 					return
 				}
 				mu.Lock()
-				used++
-				if err != nil {
-					failed++
-					last = err.Error()
-				}
+				fmt.Println(cmp.Or(errText(err), usedLine))
 				mu.Unlock()
 				sleep(ctx, time.Duration(rand.N(10))*time.Millisecond)
 			}
@@ -157,23 +154,54 @@ func (w worker) soak(ctx context.Context, config identity.AgentConfig) int {
 	}
 	wg.Wait()
 	a.Close()
-	fmt.Println(used, failed, last)
 	return 0
 }
 
+// usedLine is what soak prints when it has used a token. Else it prints the error.
+const usedLine = "used"
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// What churn prints when it has had something written.
+const (
+	agentLine = "agent"
+	tokenLine = "token"
+	taskLine  = "task"
+)
+
 // churn has everything written all the time: identities, tasks and tokens.
 func (w worker) churn(ctx context.Context, config identity.AgentConfig) int {
-	fmt.Println("ready")
+	var mu sync.Mutex
+	tell := func(line string, err error) {
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Println(line)
+		}
+	}
 	for i := 0; ctx.Err() == nil; i++ {
 		a := identity.NewAgent(config)
 		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = a.Register(ctx) })
 		wg.Go(func() {
-			if token, err := a.AccessToken(ctx); err == nil {
-				_, _ = a.RenewToken(ctx, token.Value)
-			}
+			_, err := a.Register(ctx)
+			tell(agentLine, err)
 		})
-		wg.Go(func() { _, _ = a.Session(ctx, fmt.Sprint("label-", i)) })
+		wg.Go(func() {
+			token, err := a.AccessToken(ctx)
+			if err == nil {
+				_, err = a.RenewToken(ctx, token.Value)
+			}
+			tell(tokenLine, err)
+		})
+		wg.Go(func() {
+			_, err := a.Session(ctx, fmt.Sprint("label-", i))
+			tell(taskLine, err)
+		})
 		wg.Wait()
 		a.Close()
 	}
@@ -192,9 +220,10 @@ func sleep(ctx context.Context, d time.Duration) {
 // TestSoak has two processes share a log-in whose tokens expire after a second
 // or are forgotten, while something else rewrites auth.json as Codex does: it
 // reads, truncates, and writes in two pieces, without any lock. Now and then it
-// writes what it had read long before.
+// writes what it had read long before. It goes on until all of that has happened
+// often enough.
 func TestSoak(t *testing.T) {
-	r := newRig(t)
+	r := newRunningRig(t)
 	r.server.SetTokenLifetime(time.Second)
 	l := r.server.Login(chatgpttest.Account{})
 	r.write(fmt.Appendf(nil, unknownFields, l.IDToken, l.AccessToken, l.RefreshToken, time.Now().UTC().Format(time.RFC3339)))
@@ -202,32 +231,58 @@ func TestSoak(t *testing.T) {
 	type process struct {
 		cmd   *exec.Cmd
 		stdin io.Closer
-		out   *bufio.Reader
+		read  sync.WaitGroup
+		used  atomic.Int64
+		// How many fail depends on the machine: a token of one second may have
+		// expired when it is used, and then is not renewed at once.
+		failed atomic.Int64
+		last   string
 	}
-	var processes []process
-	for range 2 {
-		cmd, stdin, out := w.start(t)
-		processes = append(processes, process{cmd, stdin, out})
+	processes := make([]*process, 2)
+	for i := range processes {
+		p := new(process)
+		var out *bufio.Reader
+		p.cmd, p.stdin, out = w.start(t)
+		p.read.Go(func() {
+			for {
+				line, err := out.ReadString('\n')
+				switch {
+				case err != nil:
+					return
+				case line == usedLine+"\n":
+					p.used.Add(1)
+				default:
+					p.failed.Add(1)
+					p.last = line
+				}
+			}
+		})
+		processes[i] = p
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), *soak)
-	defer cancel()
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for ctx.Err() == nil {
-			sleep(ctx, 4*time.Second)
+	begin := time.Now()
+	rewrites, stale, forgotten := 0, 0, 0
+	enough := func() bool {
+		for _, p := range processes {
+			if p.used.Load() < 200 {
+				return false
+			}
+		}
+		return stale >= 25 && forgotten >= 3 && time.Since(begin) >= *soak
+	}
+	counter, old := 0, []byte(nil)
+	for !enough() {
+		if time.Since(begin) > *soak+5*time.Minute {
+			t.Errorf("after %s: %d rewrites, %d of them stale, forgotten %d times", time.Since(begin), rewrites, stale, forgotten)
+			break
+		}
+		if n := r.server.Stats().Refreshes / 2; n > forgotten {
+			forgotten = n
 			r.server.ForgetAccessTokens()
 		}
-	})
-	rewrites, stale, unreadable := 0, 0, 0
-	counter, old := 0, []byte(nil)
-	for ctx.Err() == nil {
-		raw, ok := r.readWhole(ctx)
+		raw, ok := r.readWhole()
 		if !ok {
-			if ctx.Err() == nil {
-				unreadable++
-			}
-			continue
+			break
 		}
 		if got := r.counter(raw); got != counter && counter > 0 && got != -1 {
 			t.Fatalf("a write was lost: the counter is %d, was %d", got, counter)
@@ -246,32 +301,20 @@ func TestSoak(t *testing.T) {
 		}
 		r.rewrite(t, r.withCounter(base, counter))
 		rewrites++
-		sleep(ctx, time.Duration(rand.N(15))*time.Millisecond)
+		sleep(t.Context(), time.Duration(rand.N(15))*time.Millisecond)
 	}
-	wg.Wait()
 	for _, p := range processes {
 		p.stdin.Close()
-		var used, failed int
-		line, _ := p.out.ReadString('\n')
-		_, _ = fmt.Sscan(line, &used, &failed)
-		t.Logf("process: %s", strings.TrimSpace(line))
+		p.read.Wait()
+		t.Logf("process: used %d, failed %d; %s", p.used.Load(), p.failed.Load(), strings.TrimSpace(p.last))
 		if err := p.cmd.Wait(); err != nil {
 			t.Error(err)
 		}
-		// How many fail depends on the machine: a token of one second may have
-		// expired when it is used, and then is not renewed at once.
-		if failed == used {
-			t.Errorf("all of %d failed", used)
-		}
 	}
 	stats := r.server.Stats()
-	t.Logf("%d rewrites, %d of them stale; %d refreshes, %d reused tokens, %d biscuits; unreadable %d times",
-		rewrites, stale, stats.Refreshes, stats.ReusedRefreshTokens, stats.Biscuits, unreadable)
-	if stats.ReusedRefreshTokens != 0 || unreadable != 0 {
-		t.Errorf("%d reused tokens, unreadable %d times", stats.ReusedRefreshTokens, unreadable)
-	}
-	if stats.Refreshes < int(soak.Seconds()/2) {
-		t.Errorf("%d refreshes in %s", stats.Refreshes, *soak)
+	t.Logf("%d rewrites, %d of them stale; %d refreshes, %d reused tokens, %d biscuits", rewrites, stale, stats.Refreshes, stats.ReusedRefreshTokens, stats.Biscuits)
+	if stats.ReusedRefreshTokens != 0 {
+		t.Errorf("%d reused tokens", stats.ReusedRefreshTokens)
 	}
 	raw, err := os.ReadFile(r.path())
 	if err != nil || !r.keepsUnknown(raw) || r.counter(raw) != counter {
@@ -284,7 +327,7 @@ func TestSoak(t *testing.T) {
 
 // readWhole reads auth.json as Codex does, which takes a half-written one for a
 // whole one if it can. Here only the one who asks writes it so.
-func (r *rig) readWhole(context.Context) ([]byte, bool) {
+func (r *rig) readWhole() ([]byte, bool) {
 	raw, err := os.ReadFile(r.path())
 	if err != nil {
 		r.t.Errorf("read: %v", err)
@@ -349,9 +392,10 @@ func (r *rig) keepsUnknown(raw []byte) bool {
 	return true
 }
 
-// TestKill kills a process 200 times while it writes all it can.
+// TestKill kills a process 200 times while it writes all it can: soon after it
+// has had an agent registered, a token refreshed or a task registered.
 func TestKill(t *testing.T) {
-	r := newRig(t)
+	r := newRunningRig(t)
 	r.server.SetTokenLifetime(time.Hour)
 	login := func() {
 		l := r.server.Login(chatgpttest.Account{})
@@ -367,27 +411,39 @@ func TestKill(t *testing.T) {
 	}
 	checked := map[string]int{}
 	const kills = 200
-	kill := func(cmd *exec.Cmd, stdin io.Closer) {
-		if err := cmd.Process.Kill(); err != nil {
+	type process struct {
+		cmd   *exec.Cmd
+		stdin io.Closer
+		out   *bufio.Reader
+	}
+	begin := func() process {
+		cmd, stdin, out := w.start(t)
+		return process{cmd, stdin, out}
+	}
+	kill := func(p process) {
+		if err := p.cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}
-		_ = cmd.Wait()
-		stdin.Close()
+		_ = p.cmd.Wait()
+		p.stdin.Close()
 	}
-	begin := func() (*exec.Cmd, io.Closer) {
-		cmd, stdin, out := w.start(t)
-		if _, err := out.ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
-		return cmd, stdin
-	}
+	lines := []string{agentLine, tokenLine, taskLine}
 	// The next is under way already when one is killed.
-	next, nextStdin := begin()
+	next := begin()
 	for i := range kills {
-		cmd, stdin := next, nextStdin
-		next, nextStdin = begin()
-		sleep(t.Context(), time.Duration(rand.N(60))*time.Millisecond)
-		kill(cmd, stdin)
+		p := next
+		next = begin()
+		for want := lines[i%len(lines)] + "\n"; ; {
+			line, err := p.out.ReadString('\n')
+			if err != nil {
+				t.Fatalf("kill %d: %v", i, err)
+			}
+			if line == want {
+				break
+			}
+		}
+		sleep(t.Context(), time.Duration(rand.N(10_000))*time.Microsecond)
+		kill(p)
 		for file, check := range files {
 			raw, err := os.ReadFile(file)
 			if errors.Is(err, os.ErrNotExist) && file != r.path() {
@@ -409,16 +465,13 @@ func TestKill(t *testing.T) {
 		// tokens that are good once.
 		login()
 	}
-	kill(next, nextStdin)
+	kill(next)
+	stats := r.server.Stats()
+	t.Logf("checked %v; %d refreshes, %d agents, %d tasks", checked, stats.Refreshes, stats.AgentRegistrations, stats.TaskRegistrations)
 	for file, n := range checked {
 		if n < kills/2 {
 			t.Errorf("%s was there %d times", file, n)
 		}
-	}
-	stats := r.server.Stats()
-	t.Logf("checked %v; %d refreshes, %d agents, %d tasks", checked, stats.Refreshes, stats.AgentRegistrations, stats.TaskRegistrations)
-	if stats.Refreshes < 10 || stats.AgentRegistrations < kills/4 {
-		t.Errorf("little was written: %+v", stats)
 	}
 	login()
 	if s := r.session(r.agent(), ""); r.accepts(s) != 200 {

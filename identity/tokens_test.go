@@ -435,6 +435,7 @@ func TestRefreshTokenStays(t *testing.T) {
 	r.server.SetTokenLifetime(time.Hour)
 	l := r.login(chatgpttest.Account{})
 	for _, body := range []string{`{"access_token":%q}`, `{"access_token":%q,"refresh_token":"` + l.RefreshToken + `"}`} {
+		r.advance(time.Second) // tokens of one second may be alike
 		fresh := r.server.Login(chatgpttest.Account{}).AccessToken
 		stop := r.server.Inject(chatgpttest.Fault{Path: "/oauth/token", Status: 200, Body: fmt.Sprintf(body, fresh)})
 		a := r.agent()

@@ -84,6 +84,19 @@ func replaceLike(path string, raw, data []byte) error {
 	return err
 }
 
+// overwriteLike is [replaceLike] that writes in place.
+func overwriteLike(path string, raw, data []byte) error {
+	old, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if !holds(old, raw) || !isAt(old, path) {
+		return errChanged
+	}
+	return writeInPlace(path, data)
+}
+
 // writeInPlace writes JSON text over what a file holds. Spaces make up for what
 // was longer, so that no moment leaves half of the old text behind the new.
 func writeInPlace(path string, data []byte) error {

@@ -19,6 +19,8 @@ func replaceLike(path string, raw, data []byte) error {
 	return os.WriteFile(path, data, 0o600)
 }
 
+func overwriteLike(path string, raw, data []byte) error { return replaceLike(path, raw, data) }
+
 func isGiven(fs.FileInfo) bool { return false }
 
 func inode(fs.FileInfo) uint64   { return 0 }

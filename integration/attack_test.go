@@ -33,7 +33,7 @@ var attacks = []struct {
 			if _, err := io.WriteString(c, "G"); err != nil {
 				return err
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(250 * time.Millisecond)
 		}
 		return nil
 	}},
@@ -92,7 +92,8 @@ var floods = map[string]func(framer *http2.Framer, block []byte, i uint32) error
 // nothing is left of them.
 func TestAttackedByClients(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, fixtureConfig{yaml: "limits: {connections: 300, connections_per_label: 100, handshake_timeout: 2s, idle_timeout: 2s}"})
+	// Time enough for a handshake of those who mean none, while the machine is busy.
+	f := newFixture(t, fixtureConfig{yaml: "limits: {connections: 300, connections_per_label: 100, handshake_timeout: 10s, idle_timeout: 10s}"})
 	f.adminOn(t)
 	p := f.edit(t, "level: debug", "level: error").serve(t)
 	good := p.client(t, "good")

@@ -111,7 +111,7 @@ func TestFaults(t *testing.T) {
 	}
 	// Connections to the backend are kept for a minute and a half, and so are
 	// pipes, until garbage is collected.
-	p.returnsTo(t, before, held{descriptors: 30, goroutines: 100, kilobytes: 100 << 10}, 20*time.Second)
+	p.returnsTo(t, before, held{descriptors: 30, goroutines: 100, kilobytes: 100 << 10}, time.Minute)
 	if *faultsFor >= time.Minute {
 		// An idle Go program collects garbage every two minutes, and what was
 		// pooled goes at the second time.
@@ -153,7 +153,7 @@ const streamEvents = 20
 func stream(ctx context.Context, client *http.Client, label string, leave bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	return readStream(ctx, client, label, streamEvents, func(events int) error {
+	return readStream(ctx, client, label, streamEvents, 50*time.Millisecond, func(events int) error {
 		if leave && events == streamEvents/2 {
 			return errors.New("the client has left")
 		}
@@ -163,18 +163,18 @@ func stream(ctx context.Context, client *http.Client, label string, leave bool) 
 
 // streamThrough reads a stream of events to its end, and calls begun when it has
 // begun or failed.
-func streamThrough(ctx context.Context, client *http.Client, n int, begun func()) error {
+func streamThrough(ctx context.Context, client *http.Client, n int, interval time.Duration, begun func()) error {
 	var once sync.Once
 	defer func() { once.Do(begun) }()
-	return readStream(ctx, client, "", n, func(int) error {
+	return readStream(ctx, client, "", n, interval, func(int) error {
 		once.Do(begun)
 		return nil
 	})
 }
 
 // readStream reads a stream of n events, and calls each with their number so far.
-func readStream(ctx context.Context, client *http.Client, label string, n int, each func(events int) error) error {
-	query := url.Values{"n": {fmt.Sprint(n)}, "interval_ms": {"50"}, "label": {label}}
+func readStream(ctx context.Context, client *http.Client, label string, n int, interval time.Duration, each func(events int) error) error {
+	query := url.Values{"n": {fmt.Sprint(n)}, "interval_ms": {fmt.Sprint(interval.Milliseconds())}, "label": {label}}
 	return readEvents(ctx, client, query, n, each)
 }
 

@@ -347,7 +347,7 @@ func (g *gateway) uploads(t *testing.T, c *http.Client) {
 	go func() {
 		defer close(sent)
 		_, _ = send.Write(half)
-		for range 2000 { // as long as eventually
+		for end := time.Now().Add(rawTimeout); time.Now().Before(end); {
 			received := g.fixture.backend.Requests()
 			if n := len(received); n > 0 && received[n-1].BodyBytes >= int64(len(half)) {
 				_, _ = send.Write(half)

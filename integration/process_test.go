@@ -14,7 +14,7 @@ import (
 )
 
 // clientTimeout bounds how long one client may run.
-const clientTimeout = 60 * time.Second
+const clientTimeout = 5 * time.Minute
 
 // result is what became of a client.
 type result struct {
@@ -88,7 +88,7 @@ func mustRun(t *testing.T, environ []string, program string, args ...string) str
 // eventually waits until the condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

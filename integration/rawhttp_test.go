@@ -21,7 +21,7 @@ import (
 )
 
 // rawTimeout bounds an exchange over a raw connection.
-const rawTimeout = 20 * time.Second
+const rawTimeout = time.Minute
 
 // rawAnswer is what came back for a request that was written byte by byte.
 type rawAnswer struct {

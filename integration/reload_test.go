@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -119,7 +120,7 @@ func TestReloadKeepsStreams(t *testing.T) {
 	begun, events := make(chan struct{}), make(chan error, 1)
 	const n = 100
 	go func() {
-		events <- readStream(ctx, client, "stream", n, func(i int) error {
+		events <- readStream(ctx, client, "stream", n, 50*time.Millisecond, func(i int) error {
 			if i == 1 {
 				close(begun)
 			}

@@ -19,7 +19,7 @@ import (
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
-var reloadFor = flag.Duration("integration.reload", 5*time.Second, "how long TestReloadUnderLoad goes on")
+var reloadFor = flag.Duration("integration.reload", 5*time.Second, "how long TestReloadUnderLoad goes on at least")
 
 // reloadLoad is how many requests TestReloadUnderLoad sends: at least 1000, and
 // 100,000 in an hour.
@@ -83,6 +83,8 @@ func TestReloadUnderLoad(t *testing.T) {
 
 	var clients sync.WaitGroup
 	var events, answered, connected atomic.Int64
+	var changed atomic.Bool // the clients have seen what they are to see
+	end := time.Now().Add(*reloadFor + clientTimeout)
 	const interval = 100 * time.Millisecond
 	clients.Go(func() {
 		n := int(*reloadFor / interval)
@@ -103,7 +105,7 @@ func TestReloadUnderLoad(t *testing.T) {
 			defer c.CloseIdleConnections()
 			tick := time.NewTicker(*reloadFor * workers / time.Duration(reloadLoad()))
 			defer tick.Stop()
-			for j := range reloadLoad() / workers {
+			for j := 0; j < reloadLoad()/workers || !changed.Load() && time.Now().Before(end); j++ {
 				<-tick.C
 				if j%100 == i { // as a client that is started anew
 					c.CloseIdleConnections()
@@ -122,6 +124,13 @@ func TestReloadUnderLoad(t *testing.T) {
 		clients.Wait()
 		close(done)
 	}()
+	outcome := func() (taken, refused int, schemes map[string]int) {
+		schemes = make(map[string]int)
+		for _, r := range f.backend.Requests() {
+			schemes[r.Auth.Scheme]++
+		}
+		return strings.Count(p.log.String(), reloaded), strings.Count(p.log.String(), notUsable), schemes
+	}
 	changes, mistakes := 0, 0
 	tick := time.NewTicker(min(time.Second, *reloadFor/20))
 	defer tick.Stop()
@@ -131,6 +140,10 @@ func TestReloadUnderLoad(t *testing.T) {
 			running = false
 			continue
 		case <-tick.C:
+		}
+		if !changed.Load() {
+			taken, refused, schemes := outcome()
+			changed.Store(taken > 0 && refused > 0 && schemes[string(chatgpttest.SchemeBearer)] > 0 && schemes[string(chatgpttest.SchemeAgentAssertion)] > 0)
 		}
 		lines := reloadVariants[i%len(reloadVariants)]
 		if i%7 == 6 {
@@ -151,24 +164,17 @@ func TestReloadUnderLoad(t *testing.T) {
 		}
 	}
 
-	taken, refused := strings.Count(p.log.String(), reloaded), strings.Count(p.log.String(), notUsable)
+	taken, refused, schemes := outcome()
 	t.Logf("%d requests, for which clients came back %d times, and a stream of %d events over %v; %d changes and %d mistakes were written, %d reloads and %d refusals logged",
 		answered.Load(), connected.Load(), events.Load(), *reloadFor, changes, mistakes, taken, refused)
-	if taken == 0 || refused == 0 {
-		t.Error("want some of both")
+	if !changed.Load() {
+		t.Error("want both reloads and refusals, and both signers")
 	}
 	if n := answered.Load(); int(n) < reloadLoad()/workers*workers {
-		t.Errorf("%d requests were answered, want %d", n, reloadLoad())
-	}
-	schemes := make(map[string]int)
-	for _, r := range f.backend.Requests() {
-		schemes[r.Auth.Scheme]++
+		t.Errorf("%d requests were answered, want at least %d", n, reloadLoad())
 	}
 	t.Logf("of the last requests: %v", schemes)
-	if schemes[string(chatgpttest.SchemeBearer)] == 0 || schemes[string(chatgpttest.SchemeAgentAssertion)] == 0 {
-		t.Error("the signer was not changed")
-	}
-	p.returnsTo(t, before, held{descriptors: 10, goroutines: 6, kilobytes: 40 << 10}, 20*time.Second)
+	p.returnsTo(t, before, held{descriptors: 10, goroutines: 6, kilobytes: 40 << 10}, time.Minute)
 }
 
 // streamEvery reads a stream of n events that are an interval apart, and counts

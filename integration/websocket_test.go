@@ -29,7 +29,7 @@ import (
 // dialWebSocket opens a WebSocket to path on chatgpt.com through the proxy.
 func (p *proxy) dialWebSocket(t *testing.T, path string, compression websocket.CompressionMode) (context.Context, *websocket.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), rawTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
 	t.Cleanup(cancel)
 	transport := &http.Transport{
 		Proxy:           http.ProxyURL(p.url(t)),

@@ -27,7 +27,8 @@ import (
 )
 
 // h2specTimeout is how long a server is waited for that does not do what a case
-// demands. Those that do are not waited for.
+// demands. Those that do are not waited for. Where it was not expected to fail,
+// it is tried once more with patience, for the machine may be busy.
 const h2specTimeout = 2 * time.Second
 
 // h2specCases returns all cases of h2spec, the strict ones among them, by the
@@ -50,8 +51,8 @@ func h2specCases() map[string]*spec.TestCase {
 }
 
 // h2specRun runs all cases against the server at address and returns what
-// failed.
-func h2specRun(t *testing.T, address string) map[string]error {
+// failed, in spite of all patience where that is not known of net/http.
+func h2specRun(t *testing.T, address, known string) map[string]error {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -73,7 +74,12 @@ func h2specRun(t *testing.T, address string) map[string]error {
 				Host: host, Port: number, Path: "/", TLS: true, Insecure: true, Strict: true,
 				Timeout: h2specTimeout, MaxHeaderLen: 4000,
 			}}
-			if err := c.run(); err != nil && !errors.Is(err, spec.ErrSkipped) {
+			err := c.run()
+			if err != nil && !strings.Contains(known, "`"+name+"`") {
+				c.config.Timeout = patience
+				err = c.run()
+			}
+			if err != nil && !errors.Is(err, spec.ErrSkipped) {
 				mu.Lock()
 				failed[name] = err
 				mu.Unlock()
@@ -113,20 +119,20 @@ func TestH2spec(t *testing.T) {
 	backend.StartTLS()
 	t.Cleanup(backend.Close)
 
+	doc, err := os.ReadFile(filepath.Join("..", "docs", "h2spec.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var ours, theirs map[string]error
 	var both sync.WaitGroup
-	both.Go(func() { theirs = h2specRun(t, backend.Listener.Addr().String()) })
-	both.Go(func() { ours = h2specRun(t, interceptedAddress(t, backend)) })
+	both.Go(func() { theirs = h2specRun(t, backend.Listener.Addr().String(), string(doc)) })
+	both.Go(func() { ours = h2specRun(t, interceptedAddress(t, backend), string(doc)) })
 	both.Wait()
 
 	for name, err := range ours {
 		if theirs[name] == nil {
 			t.Errorf("%s fails, but not with net/http: %v", name, err)
 		}
-	}
-	doc, err := os.ReadFile(filepath.Join("..", "docs", "h2spec.md"))
-	if err != nil {
-		t.Fatal(err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(theirs)) {
 		if !strings.Contains(string(doc), "`"+name+"`") {

@@ -39,7 +39,7 @@ const (
 	h2 = "h2"
 
 	// patience is how long a test waits for what ought to come at once.
-	patience = 30 * time.Second
+	patience = time.Minute
 )
 
 // The two authorities: clientCA vouches for the proxy's leaves, serverCA for

@@ -25,7 +25,7 @@ func TestSlowHandshakes(t *testing.T) {
 		}
 	})
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.Limits = Limits{HandshakeTimeout: 2 * time.Second}
+		c.Limits = Limits{HandshakeTimeout: 10 * time.Second} // enough for a busy machine
 	})
 	quiet := map[string]*http.Response{}
 	for _, proto := range []string{h1, h2} {

@@ -32,11 +32,14 @@ func endless(w io.Writer, written *atomic.Int64) {
 func TestUnreadAnswer(t *testing.T) {
 	t.Parallel()
 	eachProto(t, func(t *testing.T, server string) {
-		cut := make(chan struct{}, 10)
+		cut := map[string]chan struct{}{"window": nil, "h1": nil, "upgrade": nil, "connection": nil}
+		for name := range cut {
+			cut[name] = make(chan struct{})
+		}
 		next := make(chan struct{})
 		var written atomic.Int64
 		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
-			switch {
+			switch ended := cut[strings.TrimPrefix(r.URL.Path, "/")]; {
 			case r.Header.Get("Upgrade") != "":
 				conn, rw, err := http.NewResponseController(w).Hijack()
 				if err != nil {
@@ -47,10 +50,10 @@ func TestUnreadAnswer(t *testing.T) {
 				_, _ = io.WriteString(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 				_ = rw.Flush()
 				endless(conn, &written)
-				cut <- struct{}{}
-			case r.URL.Path == "/endless":
+				close(ended)
+			case ended != nil:
 				endless(w, &written)
-				cut <- struct{}{}
+				close(ended)
 			default:
 				_ = http.NewResponseController(w).Flush()
 				select {
@@ -61,17 +64,25 @@ func TestUnreadAnswer(t *testing.T) {
 			}
 		})
 		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-			c.Limits = Limits{IdleTimeout: time.Second}
+			// It guards only the moment between a connection and its first request.
+			c.Limits = Limits{IdleTimeout: 3 * time.Second}
 		})
 		quiet := map[string]*http.Response{}
 		for _, proto := range []string{h1, h2} {
 			quiet[proto] = get(t, p.client(t, proto), origin+"/")
 		}
+		for name, header := range map[string]string{"h1": "", "upgrade": "Connection: Upgrade\r\nUpgrade: websocket\r\n"} {
+			p.intercepted(t).send(t, "GET /%s HTTP/1.1\r\nHost: chatgpt.com\r\n%s\r\n", name, header)
+		}
+		unread := p.h2(t)
+		_ = unread.framer.WriteWindowUpdate(0, 1<<30)
+		_ = unread.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+		unread.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/connection")
 		// One client of HTTP/2 reads what comes, but opens no window for the
 		// stream; that is all it loses.
 		c := p.h2(t)
 		_ = c.framer.WriteWindowUpdate(0, 1<<20)
-		c.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/endless")
+		c.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/window")
 		c.request(t, 3, ask...)
 		for {
 			frame, err := c.framer.ReadFrame()
@@ -82,20 +93,9 @@ func TestUnreadAnswer(t *testing.T) {
 				break
 			}
 		}
-		wait(t, "the stream without a window is cut", cut)
-
-		for name, request := range map[string]string{
-			"h1":      "GET /endless HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n",
-			"upgrade": "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-		} {
-			p.intercepted(t).send(t, "%s", request)
-			wait(t, name+" is cut", cut)
+		for name, ended := range cut {
+			wait(t, name+" is cut", ended)
 		}
-		unread := p.h2(t)
-		_ = unread.framer.WriteWindowUpdate(0, 1<<30)
-		_ = unread.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
-		unread.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/endless")
-		wait(t, "the connection that is not read is cut", cut)
 
 		close(next)
 		for proto, res := range quiet {

@@ -39,14 +39,15 @@ type accountSettings struct {
 	upstream proxy.UpstreamConfig
 	override identity.Overrides
 	token    identity.Secret // the log-in, "": that in the Codex home
+	inPlace  bool            // auth.json is never replaced, for something is mounted over it
 }
 
 func (s accountSettings) equal(other accountSettings) bool {
-	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.override == other.override && s.token == other.token && s.upstream.Equal(other.upstream)
+	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.override == other.override && s.token == other.token && s.inPlace == other.inPlace && s.upstream.Equal(other.upstream)
 }
 
 func (c *config) account() accountSettings {
-	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides, c.accessToken}
+	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides, c.accessToken, c.loginInPlace}
 }
 
 // refreshCourtesy is how long Codex is given before a log-in is refreshed that is
@@ -58,6 +59,9 @@ func (a *app) newAccount(s accountSettings) *account {
 	n := &account{settings: s, stop: func() {}}
 	n.users.join()
 	n.home = identity.OpenHome(s.identity.CodexHome).WithKeyring()
+	if s.inPlace {
+		n.home.InPlace()
+	}
 	n.store = identity.NewFileStore(filepath.Join(s.stateDir, "identity.json"))
 	switch {
 	case s.identity.File != "":

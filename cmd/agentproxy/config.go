@@ -52,6 +52,8 @@ type config struct {
 	profile    string
 	commonHome string
 
+	loginInPlace bool // auth.json is written in place, for [launch] hides it by a mount
+
 	source *configSource
 	read   func(path string) ([]byte, error) // of the files that keys name
 }

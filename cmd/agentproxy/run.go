@@ -140,6 +140,7 @@ func (r *runner) runWith(ctx context.Context, config *config) (err error) {
 			}
 		}()
 	}
+	config.loginInPlace = r.isolation != nil
 	log, closeLog, err := r.logger(config.Log)
 	if err != nil {
 		return err
@@ -198,6 +199,8 @@ func (r *runner) tellEvent(e launch.Event) {
 	switch e {
 	case launch.LoginReplaced:
 		r.warn("the log-in was replaced from outside while COMMAND ran, and for a moment COMMAND could have read it: run codex login again if you do not trust COMMAND")
+	case launch.LoginUnguarded:
+		r.warn("COMMAND was killed: a log-in that is put in place from outside could not be hidden from it any more; start it again")
 	case launch.LoginAttempted:
 		r.warn("COMMAND tried to log in or out; Codex does that outside of agentproxy run, in a shell of your own")
 	}

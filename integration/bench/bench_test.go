@@ -60,11 +60,8 @@ func TestProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 100 {
-		if p.lastWords() == "asleep" {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	for end := time.Now().Add(time.Minute); p.lastWords() != "asleep" && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
 	}
 	if u, err := p.usage(); err != nil || u.rss == 0 {
 		t.Errorf("usage %+v, %v", u, err)

@@ -24,54 +24,73 @@ const viewFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 // viewSize bounds what a view holds. It is memory.
 const viewSize = "16m"
 
-// cover lays a view over what this process and its children see. It must have the
-// capability for that, in a mount namespace of its own.
-func (v *View) cover() error {
+// cover is what is laid over a path.
+type cover struct {
+	name string // of the view's file or directory, "" for the empty one of the kind that is there
+	kind fs.FileMode
+	any  bool // whatever is there is covered
+}
+
+// cover lays a view over what this process and its children see, and returns what
+// lies where. It must have the capability for that, in a mount namespace of its own.
+func (v *View) cover() (map[string]cover, error) {
 	all, err := mounts()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// What is mounted on the machine meanwhile is to be seen, and nothing of here
 	// outside.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return mountError("make the mounts private", err)
+		return nil, mountError("make the mounts private", err)
+	}
+	for _, dir := range v.Pin {
+		if err := pin(dir); err != nil {
+			return nil, err
+		}
 	}
 	others := aliases(v.Dir, all)[1:]
 	if err := v.makeDir(); err != nil {
-		return err
+		return nil, err
 	}
-	for _, dir := range others {
-		if err := v.bindOver(emptyDir, dir, fs.ModeDir); err != nil {
-			return err
-		}
-	}
-	for path, name := range v.Show {
-		for _, alias := range aliases(path, all) {
-			if err := v.bindOver(name, alias, 0); err != nil {
-				return err
-			}
-		}
-	}
-	for _, path := range v.HideFiles {
-		for _, alias := range aliases(path, all) {
-			if err := v.bindOver(emptyFile, alias, 0); err != nil {
-				return err
-			}
-		}
-	}
-	for _, path := range v.HideDirs {
-		for _, alias := range aliases(path, all) {
-			if err := v.bindOver(emptyDir, alias, fs.ModeDir); err != nil {
-				return err
-			}
-		}
-	}
+	// First, for it would lie on the covers below /etc.
 	if len(v.System) > 0 {
 		if err := v.coverSystem(all); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return readOnly(v.Dir)
+	covers := make(map[string]cover)
+	for _, dir := range others {
+		covers[dir] = cover{name: emptyDir, kind: fs.ModeDir}
+	}
+	add := func(path string, c cover) {
+		for _, alias := range aliases(path, all) {
+			covers[alias] = c
+		}
+	}
+	for _, path := range v.HideLater {
+		add(path, cover{any: true})
+	}
+	for _, path := range v.HideFiles {
+		add(path, cover{name: emptyFile})
+	}
+	for _, path := range v.HideDirs {
+		add(path, cover{name: emptyDir, kind: fs.ModeDir})
+	}
+	for path, name := range v.Show {
+		add(path, cover{name: name})
+	}
+	for path, c := range covers {
+		if err := v.lay(c, path); err != nil {
+			return nil, err
+		}
+	}
+	return covers, readOnly(v.Dir)
+}
+
+// pin keeps a directory from being renamed, by a mount of itself: what is written to
+// its path outside would lead to where the command has put another one.
+func pin(dir string) error {
+	return mountError("keep "+dir+" where it is", unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""))
 }
 
 // makeDir mounts the view's directory and writes its files.
@@ -102,14 +121,21 @@ func (v *View) makeDir() error {
 	return nil
 }
 
-// bindOver has the file or directory at path read as one of the view's directory.
-// Where there is nothing of the kind, there is nothing to do.
-func (v *View) bindOver(name, path string, kind fs.FileMode) error {
+// lay has the file or directory at path read as one of the view's directory. Where
+// there is nothing of the kind, there is nothing to do.
+func (v *View) lay(c cover, path string) error {
 	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&fs.ModeDir != kind || info.Mode()&fs.ModeSymlink != 0 {
+	if err != nil || info.Mode()&fs.ModeSymlink != 0 || !c.any && info.Mode()&fs.ModeDir != c.kind {
 		// A link's own target is covered. What cannot be looked at here cannot be
 		// read by the command either: it is the same user.
 		return nil
+	}
+	name := c.name
+	if c.any {
+		name = emptyFile
+		if info.IsDir() {
+			name = emptyDir
+		}
 	}
 	if err := unix.Mount(filepath.Join(v.Dir, name), path, "", unix.MS_BIND, ""); err != nil {
 		return mountError("hide "+path, err)

@@ -1,8 +1,8 @@
 package launch
 
 import (
-	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,32 +12,51 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// guard covers the log-ins that appear in a directory while the command runs. A
+// maxLaid bounds the covers that a guard lays. The kernel bounds the mounts of a
+// namespace, and a command that makes copies without end must not use them up.
+const maxLaid = 10_000
+
+// guard covers anew what is replaced, and what appears, while the command runs. A
 // mount does not outlive the file that it lies on: whoever replaces the file from
 // outside, as Codex does when it refreshes its tokens, lays it bare.
 type guard struct {
 	view    *View
-	dir     string
+	covers  map[string]cover
 	watcher *fsnotify.Watcher
 	tell    func(report)
 	device  uint64 // of the view's files
 	drafts  map[string]bool
+	laid    int
 }
 
-// newGuard begins to watch. What happens before run is called is kept.
-func newGuard(v *View, tell func(report)) (*guard, error) {
+// newGuard begins to watch, and covers what was replaced before it did. What happens
+// before run is called is kept.
+func newGuard(v *View, covers map[string]cover, tell func(report)) (_ *guard, err error) {
 	watcher, err := fsnotify.NewBufferedWatcher(1024)
 	if err != nil {
 		return nil, err
 	}
-	if err := watcher.Add(v.Guard); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.Join(err, watcher.Close())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, watcher.Close())
+		}
+	}()
+	g := &guard{view: v, covers: covers, watcher: watcher, tell: tell, drafts: make(map[string]bool)}
+	if g.device, err = deviceOf(filepath.Join(v.Dir, emptyFile)); err != nil {
+		return nil, err
 	}
-	device, err := deviceOf(filepath.Join(v.Dir, emptyFile))
-	if err != nil {
-		return nil, errors.Join(err, watcher.Close())
+	dirs := map[string]bool{v.Guard: true}
+	for path := range covers {
+		dirs[filepath.Dir(path)] = true
 	}
-	return &guard{v, v.Guard, watcher, tell, device, make(map[string]bool)}, nil
+	for dir := range dirs {
+		err := watcher.Add(dir)
+		// A directory of somebody else's does not tell what happens in it.
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && (dir == v.Guard || !errors.Is(err, fs.ErrPermission)) {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	return g, g.sweep()
 }
 
 func deviceOf(path string) (uint64, error) {
@@ -48,35 +67,114 @@ func deviceOf(path string) (uint64, error) {
 	return uint64(info.Sys().(*syscall.Stat_t).Dev), nil
 }
 
-// run covers what appears until the watcher is closed.
-func (g *guard) run() {
-	for event := range g.watcher.Events {
-		g.see(event)
+// run covers what appears until the watcher is closed. The error is one of a guard
+// that has failed: the command must not go on without.
+func (g *guard) run() error {
+	for {
+		select {
+		case event, ok := <-g.watcher.Events:
+			if !ok {
+				return nil
+			}
+			if err := g.see(event); err != nil {
+				return err
+			}
+		case err, ok := <-g.watcher.Errors:
+			if !ok {
+				return nil
+			}
+			if !errors.Is(err, fsnotify.ErrEventOverflow) {
+				return err
+			}
+			// More has happened than the kernel tells.
+			if err := g.sweep(); err != nil {
+				return err
+			}
+		}
 	}
 }
+
+// sweep looks at all that may have to be covered.
+func (g *guard) sweep() error {
+	for path := range g.covers {
+		if err := g.look(path); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(g.view.Guard)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, entry := range entries {
+		if isCopy(entry.Name()) {
+			if err := g.look(filepath.Join(g.view.Guard, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isCopy reports whether a file of that name is to be covered when it appears. A
+// draft is left as it is: a mount on it would keep its maker inside from removing it.
+func isCopy(name string) bool { return IsLoginCopy(name) && !strings.HasPrefix(name, loginDraft) }
 
 // see does what an event asks for.
-func (g *guard) see(event fsnotify.Event) {
-	base := filepath.Base(event.Name)
-	if strings.HasPrefix(base, loginDraft) {
+func (g *guard) see(event fsnotify.Event) error {
+	dir, base := filepath.Split(event.Name)
+	inHome := filepath.Clean(dir) == g.view.Guard
+	if inHome && strings.HasPrefix(base, loginDraft) {
 		g.seeDraft(event, base)
-		return
+		return nil
 	}
-	path := filepath.Join(g.dir, base)
-	shown, isShown := g.view.Show[path]
-	if !event.Has(fsnotify.Create) || !isShown && !IsLoginCopy(base) {
-		return
+	if _, known := g.covers[event.Name]; !event.Has(fsnotify.Create) || !known && !(inHome && isCopy(base)) {
+		return nil
 	}
-	if device, err := deviceOf(path); err != nil || device == g.device {
-		return
-	}
-	if err := g.view.bindOver(cmp.Or(shown, emptyFile), path, 0); err == nil && isShown {
-		g.tell(report{Exposed: true})
-	}
+	return g.look(event.Name)
 }
 
-// seeDraft follows the file that Codex writes a log-in to before it renames it. It
-// is left as it is: a mount on it would keep its maker inside from removing it.
+// look covers the file or directory at path, if it is bare.
+func (g *guard) look(path string) error {
+	c, known := g.covers[path]
+	if !known {
+		c = cover{name: emptyFile}
+	}
+	device, err := deviceOf(path)
+	if err != nil {
+		return nil // it is gone
+	}
+	if device == g.device {
+		_, isShown := g.view.Show[path]
+		if !isShown || sameFile(path, filepath.Join(g.view.Dir, c.name)) {
+			return nil
+		}
+		// A file was put here that was covered where it came from.
+	}
+	if g.laid++; g.laid > maxLaid {
+		return fmt.Errorf("more than %d files had to be hidden", maxLaid)
+	}
+	if err := g.view.lay(c, path); err != nil {
+		if _, statErr := os.Lstat(path); statErr != nil {
+			return nil // it is gone meanwhile
+		}
+		return err
+	}
+	if _, isShown := g.view.Show[path]; isShown && device != g.device {
+		g.tell(report{Exposed: true})
+	}
+	return nil
+}
+
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
+}
+
+// seeDraft follows the file that Codex writes a log-in to before it renames it.
 func (g *guard) seeDraft(event fsnotify.Event, base string) {
 	switch {
 	case event.Has(fsnotify.Create):

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -112,7 +113,12 @@ func (n *initProcess) run() int {
 	}
 	var guarding sync.WaitGroup
 	if guard != nil {
-		guarding.Go(guard.run)
+		guarding.Go(func() {
+			if err := guard.run(); err != nil {
+				n.tell(report{Unguarded: err.Error()})
+				n.killAll()
+			}
+		})
 	}
 	n.tell(report{Started: true})
 	go n.obey(pid) // until the process ends, or the run
@@ -171,25 +177,31 @@ func (n *initProcess) prepare() (*guard, error) {
 	if n.plan.View == nil {
 		return nil, nil
 	}
-	if err := n.plan.View.cover(); err != nil {
+	covers, err := n.plan.View.cover()
+	if err != nil {
 		return nil, err
 	}
 	// By its name: what lies below a cover is not to be where the command begins.
 	if err := os.Chdir(n.plan.Dir); err != nil {
 		return nil, mountError("enter the working directory", err)
 	}
-	// The kernel's keyrings of the session may hold a log-in, too. A kernel without
+	// The kernel's keyring of the session may hold a log-in, too. A kernel without
 	// keyrings has none.
 	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && !errors.Is(err, unix.ENOSYS) {
 		return nil, mountError("leave the session's keyring", err)
 	}
-	if err := forbidTyping(); err != nil {
+	if err := filterCalls(); err != nil {
 		return nil, mountError("filter system calls", err)
+	}
+	if !n.plan.View.Abstract {
+		if err := forbidAbstract(); err != nil {
+			return nil, mountError("restrict sockets", err)
+		}
 	}
 	if n.plan.View.Guard == "" {
 		return nil, nil
 	}
-	g, err := newGuard(n.plan.View, n.tell)
+	g, err := newGuard(n.plan.View, covers, n.tell)
 	if err != nil {
 		return nil, mountError("watch "+n.plan.View.Guard, err)
 	}
@@ -246,6 +258,16 @@ func (n *initProcess) rest() []int {
 		return others()
 	}
 	return children()
+}
+
+// killAll kills what is left of the command, at once.
+func (n *initProcess) killAll() {
+	for pids := n.rest(); len(pids) > 0; pids = n.rest() {
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		time.Sleep(endPoll)
+	}
 }
 
 // exitCode is what a shell makes of the end of a process.

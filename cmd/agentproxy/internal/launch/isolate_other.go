@@ -14,9 +14,10 @@ type Event int
 const (
 	LoginReplaced Event = iota
 	LoginAttempted
+	LoginUnguarded
 )
 
-var errOtherSystem = &Unsupported{"only Linux has the namespaces that this takes", "use a container, or another user"}
+var errOtherSystem = &Unsupported{"only Linux has the namespaces that this takes", "use a container, or another user", false}
 
 // Start returns [ErrUnsupported].
 func Start(Command, bool, func(Event)) (*Isolation, error) { return nil, errOtherSystem }

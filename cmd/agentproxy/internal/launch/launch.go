@@ -64,9 +64,15 @@ type View struct {
 	// HideFiles and HideDirs are paths that read as an empty file or directory, if
 	// there is anything.
 	HideFiles, HideDirs []string
+	// HideLater are paths at which nothing is, yet. What appears there reads as empty.
+	HideLater []string
+	// Pin are directories that cannot be renamed, those above first.
+	Pin []string
 	// Guard is a directory in which files appear that must not be seen: those that
 	// Show names, and those whose name [IsLoginCopy] knows. "" is none.
 	Guard string
+	// Abstract is whether servers outside can be reached at sockets without a path.
+	Abstract bool
 	// System holds files that are to be found below /etc, by their path there.
 	System map[string][]byte
 }
@@ -79,14 +85,17 @@ var ErrUnsupported = errors.New("commands cannot be isolated here")
 type Unsupported struct {
 	Reason string // what was refused
 	Remedy string // what would allow it
+	// Busy is whether it is only now that nothing is left of what it takes. A command
+	// may have used it up so that the next one is not isolated.
+	Busy bool
 }
 
 func (e *Unsupported) Error() string {
 	return fmt.Sprintf("%s; %s", e.Reason, e.Remedy)
 }
 
-// Is reports whether target is [ErrUnsupported].
-func (e *Unsupported) Is(target error) bool { return target == ErrUnsupported }
+// Is reports whether target is [ErrUnsupported], which one that is busy is not.
+func (e *Unsupported) Is(target error) bool { return target == ErrUnsupported && !e.Busy }
 
 // ExitError is the end of a command that did not succeed. Its value is what a shell
 // makes of it: the exit code, or 128 and the number of the signal.

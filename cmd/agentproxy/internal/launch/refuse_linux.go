@@ -14,7 +14,22 @@ func startRefusal(err error) *Unsupported { return refusal("user namespaces", ca
 
 // refusal says what the kernel refuses, and what would have it allow that.
 func refusal(step string, err error) *Unsupported {
-	return &Unsupported{fmt.Sprintf("%s: %v", step, err), remedy(err)}
+	reason := fmt.Sprintf("%s: %v", step, err)
+	if isExhausted(err) {
+		return &Unsupported{reason, "end programs that use up what COMMAND needs to be isolated, and start it again", true}
+	}
+	return &Unsupported{reason, remedy(err), false}
+}
+
+// isExhausted reports whether err is one of a kernel that allows something, and has
+// no more of it.
+func isExhausted(err error) bool {
+	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return errors.Is(err, unix.ENOSPC) && setting("user/max_user_namespaces") != "0"
 }
 
 func cause(err error) error {
@@ -34,7 +49,7 @@ func setting(name string) string {
 func remedy(err error) string {
 	refused := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
 	switch {
-	case setting("user/max_user_namespaces") == "0", errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
+	case setting("user/max_user_namespaces") == "0", errors.Is(err, unix.EUSERS):
 		return "allow user namespaces: sysctl user.max_user_namespaces=10000"
 	case setting("kernel/unprivileged_userns_clone") == "0":
 		return "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1"

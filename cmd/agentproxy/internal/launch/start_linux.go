@@ -3,6 +3,7 @@ package launch
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -28,7 +29,9 @@ type Isolation struct {
 	listener net.Listener
 	events   func(Event)
 	signals  chan os.Signal
-
+	// endOrphans ends what the first process has not: where there is no PID namespace
+	// the command can kill it, and would go on without anybody who guards the log-in.
+	endOrphans func()
 	foreground func() // gives the terminal back to the run's own group
 }
 
@@ -42,6 +45,9 @@ const (
 	LoginReplaced Event = iota
 	// LoginAttempted: the command tried to put another log-in in place.
 	LoginAttempted
+	// LoginUnguarded: a log-in that is put in place from outside would not be hidden
+	// any more, so that the command was killed.
+	LoginUnguarded
 )
 
 // Start makes namespaces for a command, of which only the streams are looked at yet.
@@ -52,17 +58,30 @@ const (
 // It is called before this process holds a secret. Only one that can be dumped may
 // map its user into a namespace, so it is made such a one for the moment.
 func Start(command Command, network bool, events func(Event)) (*Isolation, error) {
+	if err := checkStreams(command, nil); err != nil {
+		return nil, err
+	}
 	all, err := mounts()
 	if err != nil {
 		return nil, startRefusal(err)
 	}
-	i := &Isolation{command: command, network: network, pids: procIsWhole(all), events: events, signals: make(chan os.Signal, 16), foreground: keepForeground()}
+	return startIn(command, network, procIsWhole(all), events)
+}
+
+// startIn is [Start], with a PID namespace or without.
+func startIn(command Command, network, pids bool, events func(Event)) (*Isolation, error) {
+	i := &Isolation{command: command, network: network, pids: pids, events: events, signals: make(chan os.Signal, 16), foreground: keepForeground()}
 	// Before anything is started, so that none is lost.
 	notifyForwarded(i.signals)
 	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 	if err == nil && dumpable == 0 {
 		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) // if not, the start fails
 		defer unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	}
+	if !i.pids {
+		if i.endOrphans, err = adoptOrphans(); err != nil {
+			return nil, err
+		}
 	}
 	if err := i.start(); err != nil {
 		signal.Stop(i.signals)
@@ -159,9 +178,12 @@ func (i *Isolation) Listener() net.Listener { return i.listener }
 // of the files. The error is a [*StartError] if it cannot be run, or
 // [ErrUnsupported].
 func (i *Isolation) Exec(command Command, view View) error {
+	if err := checkStreams(i.command, &view); err != nil {
+		return err
+	}
 	dir, err := os.Getwd()
 	if err != nil {
-		return err
+		return fmt.Errorf("find the working directory: %w; start COMMAND in one that is there", err)
 	}
 	p := plan{
 		View: &view, Network: i.network, Dir: dir,
@@ -236,6 +258,8 @@ func (i *Isolation) Wait() error {
 				return i.ended(code)
 			case r.Exposed:
 				i.events(LoginReplaced)
+			case r.Unguarded != "":
+				i.events(LoginUnguarded)
 			case r.Login:
 				i.events(LoginAttempted)
 			case r.Exit != nil:
@@ -248,6 +272,9 @@ func (i *Isolation) Wait() error {
 // ended waits for the first process, which has told code, or -1 if it was killed.
 func (i *Isolation) ended(code int) error {
 	err := i.init.Wait()
+	if i.endOrphans != nil {
+		i.endOrphans()
+	}
 	switch {
 	case code == 0:
 		return nil
@@ -271,6 +298,9 @@ func (i *Isolation) Close() error {
 	_ = i.wire.conn.Close()
 	_ = i.init.Process.Kill()
 	_ = i.init.Wait() // it was killed
+	if i.endOrphans != nil {
+		i.endOrphans()
+	}
 	return nil
 }
 

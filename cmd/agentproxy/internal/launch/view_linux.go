@@ -1,13 +1,17 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Secrets is what a command must not see, and what it sees instead.
@@ -49,15 +53,13 @@ func (s Secrets) View() (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	for _, inside := range []string{home} {
-		if _, ok := below(inside, state); ok {
-			return View{}, &Unsupported{s.CodexHome + " is in the state directory, which has to be hidden", "set state_dir to another directory"}
-		}
+	if _, ok := below(home, state); ok {
+		return View{}, &Unsupported{s.CodexHome + " is in the state directory, which has to be hidden", "set state_dir to another directory", false}
 	}
 	v := View{
 		Dir: state, Files: map[string][]byte{placeholderName: s.Placeholder},
-		Show:   make(map[string]string),
-		Guard:  home,
+		Show:  make(map[string]string),
+		Guard: home, Abstract: s.Bus,
 		System: map[string][]byte{managedConfig: managed},
 	}
 	for name, content := range s.Files {
@@ -90,7 +92,9 @@ func (s Secrets) View() (View, error) {
 	}
 	for _, path := range waysOut(home, s.Bus, s.Getenv) {
 		v.hide(path)
+		v.hideLater(path)
 	}
+	v.Pin = pins(home, filepath.Dir(state))
 	return v, nil
 }
 
@@ -122,6 +126,34 @@ func (v *View) hide(path string) {
 	}
 }
 
+// hideLater adds what will be at path, where nothing is.
+func (v *View) hideLater(path string) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && filepath.IsAbs(dir) {
+		v.HideLater = append(v.HideLater, filepath.Join(dir, filepath.Base(path)))
+	}
+}
+
+// pins returns those of directories and of what is above them that the user could
+// rename. Root could rename everything, and is not kept from much.
+func pins(dirs ...string) []string {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	var found []string
+	for _, dir := range dirs {
+		for ; dir != "/"; dir = filepath.Dir(dir) {
+			if unix.Access(filepath.Dir(dir), unix.W_OK) == nil && !slices.Contains(found, dir) {
+				found = append(found, dir)
+			}
+		}
+	}
+	slices.Sort(found) // a directory is before what is in it
+	return found
+}
+
 // socketDirs are the directories in which servers of the user outside would take
 // commands from inside, and run them there: Codex's own, and terminals'. They are
 // made where they are not there yet, so that they are hidden when they come.
@@ -129,6 +161,11 @@ func socketDirs() []string {
 	uid := strconv.Itoa(os.Geteuid())
 	return []string{"/tmp/codex-daemon-" + uid, "/tmp/tmux-" + uid}
 }
+
+// runtimeServers are the names, in XDG_RUNTIME_DIR, of the sockets and of the
+// directories of sockets of servers that run what they are told: systemd's, editors',
+// terminals' and virtual machines'.
+var runtimeServers = []string{"systemd", "emacs", "zellij", "wezterm", "libvirt"}
 
 // waysOut returns the sockets by which a command could have something done outside,
 // as far as it is known what they are for.
@@ -147,15 +184,24 @@ func waysOut(home string, bus bool, getenv func(string) string) []string {
 	if u, err := user.Current(); err == nil {
 		paths = append(paths, "/run/screen/S-"+u.Username, filepath.Join(u.HomeDir, ".screen"))
 	}
-	runtime := getenv("XDG_RUNTIME_DIR")
-	if runtime == "" {
-		runtime = "/run/user/" + strconv.Itoa(os.Geteuid())
+	runtimes := []string{"/run/user/" + strconv.Itoa(os.Geteuid())}
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" && filepath.Clean(dir) != runtimes[0] {
+		runtimes = append(runtimes, filepath.Clean(dir))
 	}
-	paths = append(paths, filepath.Join(runtime, "systemd", "private"))
+	for _, runtime := range runtimes {
+		for _, name := range runtimeServers {
+			paths = append(paths, filepath.Join(runtime, name))
+		}
+		editors, _ := filepath.Glob(filepath.Join(runtime, "nvim.*"))
+		code, _ := filepath.Glob(filepath.Join(runtime, "vscode-*.sock"))
+		paths = slices.Concat(paths, editors, code)
+		if !bus {
+			paths = append(paths, filepath.Join(runtime, "bus"), filepath.Join(runtime, "keyring"))
+		}
+	}
 	if bus {
 		return paths
 	}
-	paths = append(paths, filepath.Join(runtime, "bus"), filepath.Join(runtime, "keyring"))
 	for address := range strings.SplitSeq(getenv("DBUS_SESSION_BUS_ADDRESS"), ";") {
 		options, _ := strings.CutPrefix(address, "unix:")
 		for option := range strings.SplitSeq(options, ",") {

@@ -39,8 +39,11 @@ type report struct {
 	Failed  *failure     // the command cannot be started
 	Started bool
 	Exposed bool // the log-in was replaced from outside, and is covered again
-	Login   bool // something inside tried to replace the log-in
-	Exit    *int
+	// Unguarded is why nothing covers the log-in any more, should it be replaced from
+	// outside. The command is killed.
+	Unguarded string
+	Login     bool // something inside tried to replace the log-in
+	Exit      *int
 }
 
 // failure is an error of the system, in a form that can be sent.

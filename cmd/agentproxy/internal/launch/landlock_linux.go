@@ -1,0 +1,33 @@
+package launch
+
+import (
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// scopedABI is the version of Landlock from which on it knows scopes (landlock(7)).
+const scopedABI = 6
+
+// forbidAbstract has the programs that this thread starts from now on not connect to
+// a server outside by a socket that has no path, which no mount hides: a session bus
+// may be at one. Kernels before 6.12 cannot do that, and are left alone.
+func forbidAbstract() error {
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 || version < scopedABI {
+		return nil
+	}
+	// The fields that this version has.
+	attr := struct{ fs, net, scoped uint64 }{scoped: unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET}
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
+	runtime.KeepAlive(&attr)
+	if errno != 0 {
+		return errno
+	}
+	defer unix.Close(int(fd))
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package launch
+
+import (
+	"fmt"
+	"os"
+)
+
+// checkStreams refuses a command whose streams lead to what it must not see: a
+// directory leads round every cover, and a file that is open needs no path.
+func checkStreams(command Command, view *View) error {
+	for _, stream := range []struct {
+		name string
+		of   any
+	}{
+		{"standard input", command.Stdin}, {"standard output", command.Stdout}, {"standard error", command.Stderr},
+	} {
+		f, ok := stream.of.(*os.File)
+		if !ok || f == nil {
+			continue
+		}
+		info, err := f.Stat()
+		if err != nil {
+			continue // it is closed
+		}
+		if info.IsDir() {
+			return fmt.Errorf("%s is a directory, by which COMMAND could read the log-in; redirect it from or to a file", stream.name)
+		}
+		if view != nil && view.covers(info) {
+			return fmt.Errorf("%s is a file that is hidden from COMMAND; redirect it from or to another", stream.name)
+		}
+	}
+	return nil
+}
+
+// covers reports whether a file is one that the view hides.
+func (v *View) covers(file os.FileInfo) bool {
+	is := func(path string) bool {
+		hidden, err := os.Stat(path)
+		return err == nil && os.SameFile(hidden, file)
+	}
+	for path := range v.Show {
+		if is(path) {
+			return true
+		}
+	}
+	for _, path := range v.HideFiles {
+		if is(path) {
+			return true
+		}
+	}
+	return false
+}

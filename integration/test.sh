@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs everything that must hold before a change lands. The last line is
+# "N passed, N failed".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! CGO_ENABLED=0 "${GO:-go}" build -trimpath -o bin/testsummary ./integration/testsummary; then
+  echo "0 passed, 1 failed"
+  exit 1
+fi
+# Packages are fetched while the linters compile.
+exec bin/testsummary 'lint clients' 'unit test-deploy' test-fips
