@@ -29,7 +29,7 @@ type profileClient struct {
 // profile or label, be it refused by the backend or not.
 func TestProfilesAreApart(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, fixtureConfig{})
+	f := newFixture(t, fixtureConfig{identity: firstGeneration})
 	dir := filepath.Dir(f.config)
 	homes := make(map[string]string) // by workspace
 	for _, workspace := range []string{"account-a", "account-b"} {
