@@ -111,6 +111,15 @@ profiles:
 		})
 		progress()
 	}
+	// The log-in that delta shares is being refreshed, which takes its time.
+	eventually(t, "four agents to act", func() bool {
+		agents := make(map[string]bool)
+		for _, r := range f.backend.Requests() {
+			agents[r.Auth.AgentRuntimeID] = r.Auth.AgentRuntimeID != "" && r.RawQuery != ""
+		}
+		delete(agents, "")
+		return len(agents) >= 4 || t.Failed()
+	})
 	close(stop)
 	atWork.Wait()
 
