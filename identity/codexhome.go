@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 )
 
@@ -45,6 +46,7 @@ type Home struct {
 	held    reading // of the keyring
 	keyring *codexKeyring
 	writing chan struct{} // another, for [Home.Lock]
+	claimed atomic.Bool   // nobody can read the file, nor write it
 	inPlace bool
 
 	now  func() time.Time
@@ -101,6 +103,9 @@ func (h *Home) Load(ctx context.Context) (*Auth, error) {
 		defer func() { <-h.lock }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if h.claimed.Load() && h.last.info != nil {
+		return h.last.auth, h.last.err
 	}
 	for i := 0; ; i++ {
 		r, fresh, err := h.read()

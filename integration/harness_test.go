@@ -41,6 +41,9 @@ type upstream interface {
 
 var _ upstream = (*chatgpttest.Server)(nil)
 
+// firstGeneration is of a fixture whose agents assert everything, not inference alone.
+const firstGeneration = "protocol: backend"
+
 // fixtureConfig says how a fixture differs from the usual.
 type fixtureConfig struct {
 	backend  chatgpttest.Config
