@@ -113,9 +113,12 @@ func TestRunStops(t *testing.T) {
 			w.awaitAny(t, "Stopped")
 			w.awaitPrompt(t)
 			w.types(t, "clear; fg")
-			w.awaitAny(t, "sed -u") // it has the terminal: what is typed before is the shell's
-			w.types(t, "still there")
-			w.awaitAny(t, "got-still there")
+			w.awaitAny(t, "sed -u")
+			// What is typed before the command has the terminal is nobody's line.
+			eventually(t, "an answer of the continued command", func() bool {
+				w.types(t, "still there")
+				return strings.Contains(w.screen(t), "got-still there")
+			})
 			w.keys(t, "C-c")
 			w.awaitPrompt(t)
 			w.types(t, "echo code $?")

@@ -27,7 +27,7 @@ func TestRunDotenv(t *testing.T) {
 		for _, mode := range []string{"always", "off"} {
 			t.Run(name+"/"+mode, func(t *testing.T) {
 				t.Parallel()
-				u := newRunUser(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}}, runHome{})
+				u := newRunUser(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}}, runHome{})
 				other, asked := countingListener(t)
 				path := filepath.Join(u.f.codexHome, ".env")
 				content := fmt.Sprintf(file, "http://"+other) + "MARK=passed\n"

@@ -34,7 +34,7 @@ func TestRunSessions(t *testing.T) {
 		for _, mode := range []string{"always", "off"} {
 			t.Run(version.name+"/"+mode, func(t *testing.T) {
 				t.Parallel()
-				u := newRunUser(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}}, runHome{})
+				u := newRunUser(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}}, runHome{})
 				codex := u.codex(t, version.path)
 				exec := append([]string{codex, "exec", "--skip-git-repo-check"}, codexQuiet...)
 				var ids []string

@@ -60,7 +60,7 @@ func TestRunOddHomes(t *testing.T) {
 					t.Skip("it takes root to mount a home")
 				}
 				t.Parallel()
-				u := newRunUser(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}}, runHome{codexHome: odd.codexHome})
+				u := newRunUser(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}}, runHome{codexHome: odd.codexHome})
 				home := u.f.codexHome
 				if odd.lay != nil {
 					odd.lay(t, u, home)

@@ -31,7 +31,7 @@ func TestRunKeyring(t *testing.T) {
 			for _, version := range []int{0, 2} {
 				t.Run(store+"/"+mode+"/"+runVersions[version].name, func(t *testing.T) {
 					t.Parallel()
-					u := newRunUser(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}},
+					u := newRunUser(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}},
 						runHome{noLogin: true, config: fmt.Sprintf("cli_auth_credentials_store = %q\n", store)})
 					codex := u.codex(t, runVersions[version].path)
 					args := append(append([]string{codex, "exec", "--skip-git-repo-check"}, codexQuiet...), "say hi")

@@ -32,7 +32,7 @@ func TestRunTerminal(t *testing.T) {
 		for _, mode := range []string{"always", "off"} {
 			t.Run(version.name+"/"+mode, func(t *testing.T) {
 				t.Parallel()
-				u := newRunUser(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}}, runHome{})
+				u := newRunUser(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}}, runHome{})
 				codex := u.codex(t, version.path)
 				id := useTerminal(t, u, codex, mode, "the first thing")
 				for _, name := range daemonFiles {
@@ -52,7 +52,7 @@ func TestRunTerminalBesideServer(t *testing.T) {
 	for _, mode := range []string{"always", "off"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			u := newRunUser(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}}, runHome{})
+			u := newRunUser(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}}, runHome{})
 			codex := u.codex(t, tuiVersions[1].path)
 			environ := u.serve(t)
 			t.Cleanup(func() { // their connections would keep the proxy
@@ -84,7 +84,7 @@ func servers(processes map[string]string) map[string]string {
 	return found
 }
 
-var resumeHint = regexp.MustCompile(`codex resume ([0-9a-f-]{36})`)
+var resumeID = regexp.MustCompile(`codex resume ([0-9a-f-]{36})`)
 
 // starts waits until Codex's interface asks what to do.
 func (w *window) starts(t *testing.T) {
@@ -122,7 +122,7 @@ func useTerminal(t *testing.T, u *runUser, codex, mode, prompt string) (id strin
 	}
 	w.enters(t, "/quit", "codex resume")
 	w.awaitPrompt(t)
-	m := resumeHint.FindStringSubmatch(strings.ReplaceAll(w.screen(t), "\n", " "))
+	m := resumeID.FindStringSubmatch(strings.ReplaceAll(w.screen(t), "\n", " "))
 	if m == nil {
 		t.Fatalf("Codex does not say how to go on:\n%s", w.screen(t))
 	}
