@@ -42,8 +42,8 @@ type Home struct {
 	dir string
 
 	lock    chan struct{} // a mutex that waits no longer than a context
-	last    reading // of the file
-	held    reading // of the keyring
+	last    reading       // of the file
+	held    reading       // of the keyring
 	keyring *codexKeyring
 	writing chan struct{} // another, for [Home.Lock]
 	claimed atomic.Bool   // nobody can read the file, nor write it
