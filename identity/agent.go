@@ -66,6 +66,9 @@ type AgentConfig struct {
 	Store Store
 	// Backend is asked for what is missing. nil: nothing is asked for.
 	Backend *Backend
+	// Courtesy is how long Codex, which may be asking for tokens at the same moment, is
+	// given before the log-in in Home is refreshed. 0: it is not there.
+	Courtesy time.Duration
 	// Protocol is how agents and tasks are registered. "": [ProtocolAuto].
 	Protocol Protocol
 	// Register allows to register an identity, unless Store is read-only, and tasks.
@@ -151,6 +154,7 @@ func NewAgent(config AgentConfig) *Agent {
 		tokens: &tokens{
 			home: config.Home, workspace: config.WorkspaceID, backend: config.Backend, clock: config.Clock,
 			path: cmp.Or(config.RefreshFile, inState("refresh.json")), notify: config.Notify,
+			courtesy: config.Courtesy,
 		},
 		tasks:    newTasks(inState("tasks.json"), config.Clock.Now),
 		pace:     newPace(maxRegistrations),

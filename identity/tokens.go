@@ -40,6 +40,7 @@ const (
 type tokens struct {
 	home      *Home
 	login     func(context.Context) (*Auth, error)
+	courtesy  time.Duration
 	workspace string
 	backend   *Backend // nil: nothing is refreshed
 	clock     *Clock
@@ -291,9 +292,15 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	// From here on the token may be spent, and what came of that must not be lost
 	// because somebody closes the agent.
 	ctx = context.WithoutCancel(ctx)
+	claim, faster := t.claim(ctx, view)
+	if faster != nil {
+		return faster, nil
+	}
+	defer claim.release()
 	answer, err := t.backend.refresh(ctx, refresh)
 	t.refreshing.done(t.clock.Backend(), refresh, err)
 	if err != nil {
+		claim.release()
 		if renewed := t.byAnother(ctx, refresh, err); renewed != nil {
 			return renewed, nil
 		}
@@ -302,7 +309,32 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	if paced {
 		t.pace.count(now)
 	}
-	return t.keep(ctx, view, answer)
+	return t.keep(ctx, view, answer, claim)
+}
+
+// claimTries bounds how often somebody else who reads auth.json is let go first.
+const claimTries = 3
+
+// claim keeps Codex from refreshing the log-in at the same time: it waits until nobody
+// has auth.json open or waits for it, and has whoever comes later wait. It returns what
+// another program has refreshed the log-in to meanwhile.
+func (t *tokens) claim(ctx context.Context, view *tokenView) (*claim, *tokenView) {
+	if t.courtesy == 0 || view.file.InKeyring || view.file.Path != t.home.Path() {
+		return nil, nil
+	}
+	refresh := view.auth.Tokens.RefreshToken
+	for range claimTries {
+		c := t.home.claim()
+		if c != nil && !c.wanted(ctx, t.courtesy) {
+			return c, nil
+		}
+		c.release()
+		// Who reads it refreshes it, or does not. What comes of it comes soon.
+		if renewed := t.awaitAnother(ctx, refresh, t.courtesy); renewed != nil {
+			return nil, renewed
+		}
+	}
+	return nil, nil
 }
 
 // byAnother returns what another program has refreshed the log-in to, where the
@@ -312,7 +344,13 @@ func (t *tokens) byAnother(ctx context.Context, refresh Secret, refusal error) *
 	if answer == nil || answer.Code != "refresh_token_reused" {
 		return nil
 	}
-	for range commitPatience / commitInterval {
+	return t.awaitAnother(ctx, refresh, commitPatience)
+}
+
+// awaitAnother waits for another program to write what it has refreshed the log-in to,
+// and returns that, nil if it does not come.
+func (t *tokens) awaitAnother(ctx context.Context, refresh Secret, patience time.Duration) *tokenView {
+	for range patience / commitInterval {
 		view, err := t.view(ctx)
 		if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != refresh && !view.expired(t.clock.Backend()) {
 			return view
@@ -375,7 +413,7 @@ func (t *tokens) end(view *tokenView, refresh Secret, err error) error {
 }
 
 // keep stores the answer to a refresh: first in the journal, then in auth.json.
-func (t *tokens) keep(ctx context.Context, view *tokenView, answer refreshed) (*tokenView, error) {
+func (t *tokens) keep(ctx context.Context, view *tokenView, answer refreshed, c *claim) (*tokenView, error) {
 	if err := sameUser(view, answer); err != nil {
 		return nil, t.end(view, view.auth.Tokens.RefreshToken, err)
 	}
@@ -392,7 +430,7 @@ func (t *tokens) keep(ctx context.Context, view *tokenView, answer refreshed) (*
 		t.mu.Unlock()
 		t.tell("the refresh is remembered in memory only", err)
 	}
-	t.writeBack(ctx)
+	t.writeBackUnder(ctx, c)
 	t.notify(Event{Message: "the access token was refreshed"})
 	return t.view(ctx)
 }
@@ -421,18 +459,29 @@ func sameUser(view *tokenView, answer refreshed) error {
 // writeBack writes the journal's tokens into auth.json, if that still holds a
 // token that they have replaced. Where it cannot be written, the journal stands
 // in for it.
-func (t *tokens) writeBack(ctx context.Context) {
+func (t *tokens) writeBack(ctx context.Context) { t.writeBackUnder(ctx, nil) }
+
+// writeBackUnder is writeBack under a claim, which it releases.
+func (t *tokens) writeBackUnder(ctx context.Context, c *claim) {
 	t.mu.Lock()
 	j := t.journal
 	t.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, writeBackTimeout)
 	defer cancel()
-	err := t.home.Update(ctx, func(raw []byte, auth *Auth) ([]byte, error) {
+	edit := func(raw []byte, auth *Auth) ([]byte, error) {
 		if !j.replaces(auth) {
 			return nil, nil // somebody has logged in anew
 		}
 		return withTokens(raw, j.tokens(), j.LastRefresh)
-	})
+	}
+	err := errChanged
+	if c != nil {
+		err = c.update(ctx, edit)
+		c.release()
+	}
+	if err != nil {
+		err = t.home.Update(ctx, edit)
+	}
 	t.writing.done(t.clock.Backend(), Secret(j.AccessToken), err)
 	t.mu.Lock()
 	t.last = nil

@@ -54,10 +54,7 @@ func replaceLike(path string, raw, data []byte) error {
 	var aside string
 	var held *lease
 	err = replaceFile(path, data, info.Mode().Perm()&0o600, func(f *os.File) error {
-		if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
-			return f.Chown(int(owner.Uid), int(owner.Gid))
-		}
-		return nil
+		return chownLike(f, info)
 	}, func(f *os.File) error {
 		// Where there are no hard links there is nothing to put back.
 		if name := f.Name() + "0"; os.Link(path, name) == nil {
@@ -108,12 +105,17 @@ func writeInPlace(path string, data []byte) error {
 		return err
 	}
 	defer f.Close()
+	return overwrite(f, data)
+}
+
+// overwrite is writeInPlace for a file that is open.
+func overwrite(f *os.File, data []byte) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	padded := append(bytes.Clone(data), bytes.Repeat([]byte(" "), max(0, int(info.Size())-len(data)))...)
-	if _, err := f.Write(padded); err != nil {
+	if _, err := f.WriteAt(padded, 0); err != nil {
 		return err
 	}
 	if err := f.Truncate(int64(len(data))); err != nil {

@@ -124,6 +124,9 @@ func (f *fixture) checkAsCodex(t *testing.T, mode codexMode, placeholder []strin
 		if want, got := codexCredential(t, mode, r.Host, r.Method, r.Path), sentCredential(r); got != want {
 			t.Errorf("%s came with %s, Codex sends %s", what, got, want)
 		}
+		if r.Cut {
+			continue // Codex has ended meanwhile
+		}
 		// Doctor takes any answer to HEAD, and 426 leads from the WebSocket to POST.
 		if r.Status >= 400 && r.Method != http.MethodHead && r.Status != http.StatusUpgradeRequired {
 			t.Errorf("%s: status %d %s", what, r.Status, r.Auth.Reason)

@@ -41,6 +41,9 @@ type upstream interface {
 
 var _ upstream = (*chatgpttest.Server)(nil)
 
+// firstGeneration is of a fixture whose agents assert everything, not inference alone.
+const firstGeneration = "protocol: backend"
+
 // fixtureConfig says how a fixture differs from the usual.
 type fixtureConfig struct {
 	backend  chatgpttest.Config
@@ -84,6 +87,9 @@ func newFixture(t *testing.T, c fixtureConfig) *fixture {
 	}
 	t.Cleanup(backend.Close)
 	t.Cleanup(func() {
+		for _, unwanted := range backend.Unwanted() {
+			t.Errorf("the backend got a credential: %s", unwanted)
+		}
 		if t.Failed() {
 			logRequests(t, backend)
 		}

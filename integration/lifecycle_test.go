@@ -89,7 +89,7 @@ func (f *fixture) logIn(t *testing.T, login *chatgpttest.Login) {
 // the former is kept.
 func TestIdentityLooksAfterItself(t *testing.T) {
 	t.Parallel()
-	f := newLoginFixture(t, fixtureConfig{})
+	f := newLoginFixture(t, fixtureConfig{identity: firstGeneration})
 	aside := func() []string {
 		kept, err := filepath.Glob(filepath.Join(f.stateDir, "identity.json.*"))
 		if err != nil {
@@ -174,7 +174,7 @@ func TestIdentityWithLogInLater(t *testing.T) {
 // sessions get a task each.
 func TestColdStart(t *testing.T) {
 	t.Parallel()
-	f := newLoginFixture(t, fixtureConfig{})
+	f := newLoginFixture(t, fixtureConfig{identity: firstGeneration})
 	p := f.serve(t)
 	atOnce(t, 500, func(int) *http.Client { return p.client(t, "") })
 	if got := f.backend.Stats(); got.Biscuits != 2 || got.AgentRegistrations != 1 || got.TaskRegistrations != 1 {
@@ -215,7 +215,7 @@ func TestRecovery(t *testing.T) {
 	} {
 		t.Run(test.use, func(t *testing.T) {
 			t.Parallel()
-			f := newLoginFixture(t, fixtureConfig{yaml: "signer: {use: " + test.use + "}"})
+			f := newLoginFixture(t, fixtureConfig{identity: firstGeneration, yaml: "signer: {use: " + test.use + "}"})
 			p := f.serve(t)
 			mustAsk(t, p.client(t, ""), http.StatusOK)
 			before := test.recovered(f.backend.Stats())
@@ -263,7 +263,7 @@ func TestRecovery(t *testing.T) {
 // TestClockAhead has this machine's clock be 55 minutes ahead of the backend's.
 func TestClockAhead(t *testing.T) {
 	t.Parallel()
-	f := newLoginFixture(t, fixtureConfig{})
+	f := newLoginFixture(t, fixtureConfig{identity: firstGeneration})
 	f.backend.SetClockOffset(-55 * time.Minute)
 	f.login = f.backend.Login(chatgpttest.Account{})
 	f.login.AuthJSONWithIdentity("C")

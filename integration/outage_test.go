@@ -20,7 +20,7 @@ import (
 // there is one.
 func TestRegistrationOutage(t *testing.T) {
 	t.Parallel()
-	f := newLoginFixture(t, fixtureConfig{yaml: "signer: {on_failure: refuse}"})
+	f := newLoginFixture(t, fixtureConfig{identity: firstGeneration, yaml: "signer: {on_failure: refuse}"})
 	f.adminOn(t)
 	mustRun(t, baseEnv(t), agentproxy, "sign", "--config", f.config)
 	task := f.ageTasks(t, 21*time.Hour)

@@ -29,7 +29,7 @@ type profileClient struct {
 // profile or label, be it refused by the backend or not.
 func TestProfilesAreApart(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, fixtureConfig{})
+	f := newFixture(t, fixtureConfig{identity: firstGeneration})
 	dir := filepath.Dir(f.config)
 	homes := make(map[string]string) // by workspace
 	for _, workspace := range []string{"account-a", "account-b"} {
@@ -111,6 +111,15 @@ profiles:
 		})
 		progress()
 	}
+	// The log-in that delta shares is being refreshed, which takes its time.
+	eventually(t, "four agents to act", func() bool {
+		agents := make(map[string]bool)
+		for _, r := range f.backend.Requests() {
+			agents[r.Auth.AgentRuntimeID] = r.Auth.AgentRuntimeID != "" && r.RawQuery != ""
+		}
+		delete(agents, "")
+		return len(agents) >= 4 || t.Failed()
+	})
 	close(stop)
 	atWork.Wait()
 

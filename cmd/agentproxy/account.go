@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
@@ -49,6 +50,10 @@ func (c *config) account() accountSettings {
 	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides, c.accessToken, c.loginInPlace}
 }
 
+// refreshCourtesy is how long Codex is given before a log-in is refreshed that is
+// its, too. It takes no longer from reading auth.json to writing it.
+const refreshCourtesy = time.Second
+
 // newAccount opens an account. What its agent does on its own is told to the log.
 func (a *app) newAccount(s accountSettings) *account {
 	n := &account{settings: s, stop: func() {}}
@@ -76,6 +81,7 @@ func (a *app) newAccount(s accountSettings) *account {
 	n.agent = identity.NewAgent(identity.AgentConfig{
 		Home:        n.home,
 		AccessToken: s.token,
+		Courtesy:    refreshCourtesy,
 		WorkspaceID: s.identity.WorkspaceID,
 
 		AccessTokenName: "environment variable " + accessTokenVariable,

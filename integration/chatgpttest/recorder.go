@@ -36,6 +36,7 @@ type Request struct {
 	RemoteAddr    string
 	Auth          AuthResult
 	Status        int  // of the answer; 0 while there is none
+	Cut           bool // the body broke off: the client went away while it sent it
 	Done          bool // the exchange has ended
 }
 
@@ -206,6 +207,8 @@ func (b *recordedBody) Read(p []byte) (int, error) {
 		if err == io.EOF {
 			// net/http fills the trailer in before it reports the end.
 			req.Trailer = b.r.Trailer.Clone()
+		} else if err != nil {
+			req.Cut = true
 		}
 	})
 	if kept > 0 {

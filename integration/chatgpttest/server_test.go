@@ -175,6 +175,38 @@ func TestEndpointsForTests(t *testing.T) {
 	}
 }
 
+// TestCut has a client go away while it sends a body.
+func TestCut(t *testing.T) {
+	s, auth := newAgentServer(t, Config{})
+	for _, cut := range []bool{false, true} {
+		body, out := io.Pipe()
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", backend+"/test/upload", body)
+		req.Header.Set(auth[0], auth[1])
+		go func() {
+			out.Write([]byte("half"))
+			for s.Count("*") == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			if cut {
+				out.CloseWithError(io.ErrUnexpectedEOF)
+			}
+			out.Close()
+		}()
+		if resp, err := s.Client().Do(req); err == nil {
+			resp.Body.Close()
+		}
+		var r Request
+		for !r.Done {
+			time.Sleep(time.Millisecond)
+			r = lastRequest(t, s)
+		}
+		if r.Cut != cut {
+			t.Errorf("cut off: %t, recorded as %t", cut, r.Cut)
+		}
+		s.ResetRequests()
+	}
+}
+
 func TestWebSocketEcho(t *testing.T) {
 	s, auth := newAgentServer(t, Config{})
 	conn := dial(t, s, backend+"/test/ws-echo", auth)
