@@ -125,6 +125,9 @@ func refuseUpstream(host string, err error) *refusal {
 		r.code, r.message = "upstream_proxy", host+": "+r.message
 		return r
 	}
+	if h2Declined(err) {
+		return refuse(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, err)
+	}
 	if _, remote, ok := alertOf(err); ok {
 		proxyError := "tls_protocol_error"
 		if remote {
