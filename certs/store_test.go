@@ -47,8 +47,8 @@ func reissue(t testing.TB, cfg certs.Config, changeCert, changeIssuer func(*x509
 	write(t, filepath.Join(cfg.Dir, "ca-key.pem"), append(pkcs8(t, key), encode("CERTIFICATE", certs[1])...), 0o600)
 }
 
-// makeEarlier replaces a CA by one as version 0.1.0 made it: the key is that of
-// the certificate to trust, which says nothing of extended key usage.
+// makeEarlier replaces a CA by one as earlier versions made it: the key is that
+// of the certificate to trust, which says nothing of extended key usage.
 func makeEarlier(t testing.TB, cfg certs.Config) {
 	t.Helper()
 	key := newKey(t)

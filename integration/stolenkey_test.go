@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -263,4 +264,89 @@ func userPrincipalName(t *testing.T, name string) pkix.Extension {
 		t.Fatal(err)
 	}
 	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: encoded}
+}
+
+// makeEarlierCA gives the proxy a CA as earlier versions made it, whose key is that
+// of ca.pem, for whatever purpose.
+func (f *fixture) makeEarlierCA(t *testing.T) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		Subject:                     pkix.Name{CommonName: "agentproxy CA 01234567"},
+		NotBefore:                   time.Now().Add(-time.Hour),
+		NotAfter:                    time.Now().AddDate(9, 0, 0),
+		KeyUsage:                    x509.KeyUsageCertSign,
+		BasicConstraintsValid:       true,
+		IsCA:                        true,
+		MaxPathLenZero:              true,
+		PermittedDNSDomainsCritical: true,
+		PermittedDNSDomains:         []string{"chatgpt.com", "chat.openai.com", "chatgpt-staging.com"},
+		ExcludedIPRanges: []*net.IPNet{
+			{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
+			{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)},
+		},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encodedKey, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(f.stateDir, "ca")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
+	writeFile(t, filepath.Join(dir, "ca-key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encodedKey}))
+}
+
+// TestEarlierCA has the proxy go on with a CA of earlier versions, say what is to
+// be gained by another, and replace it without a client noticing.
+func TestEarlierCA(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, fixtureConfig{})
+	f.makeEarlierCA(t)
+	earlier := readFile(t, filepath.Join(f.stateDir, "ca", "ca.pem"))
+	p := f.serve(t)
+	ask := func(environ []string) {
+		t.Helper()
+		if r := curl(t, environ, backendAPI+"/codex/models?client_version=0.0.0"); r.Code != 200 {
+			t.Errorf("status %d\n%s", r.Code, r.stderr)
+		}
+	}
+	ca := func(args ...string) string {
+		t.Helper()
+		return mustRun(t, baseEnv(t), agentproxy, append(append([]string{"ca"}, args...), "--config", f.config)...)
+	}
+	const hint = "good for TLS servers alone"
+	check := func() string { return run(t, baseEnv(t), agentproxy, "check", "--config", f.config).stdout }
+
+	ask(p.clientEnv(t))
+	if got := readFile(t, filepath.Join(f.stateDir, "ca", "ca.pem")); got != earlier {
+		t.Error("the CA was replaced, which clients trust")
+	}
+	if got := check(); !strings.Contains(got, hint) || !strings.Contains(got, "agentproxy ca rotate --prepare") {
+		t.Errorf("check says nothing of it:\n%s", got)
+	}
+	if got := ca("show"); !strings.Contains(got, hint) {
+		t.Errorf("ca show says nothing of it:\n%s", got)
+	}
+
+	ca("rotate", "--prepare")
+	environ := p.clientEnv(t) // which trusts both
+	ask(environ)
+	ca("rotate")
+	p.hangUpOnce(t)
+	eventually(t, "the new CA", func() bool {
+		return curl(t, environ, "--cacert", filepath.Join(f.stateDir, "ca", "ca.pem"), backendAPI+"/codex/models?client_version=0.0.0").Code == 200
+	})
+	ask(environ)
+	if got := check() + ca("show"); strings.Contains(got, hint) {
+		t.Errorf("of the new CA it is said:\n%s", got)
+	}
 }
