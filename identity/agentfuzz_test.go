@@ -46,6 +46,7 @@ func FuzzAnswers(f *testing.F) {
 		"", "{}", "null", "[]", `{"agent_runtime_id":"agent-1"}`, `{"agent_runtime_id":"a\nb"}`, `{"task_id":"task-1"}`, `{"taskId":"a","task_id":"b"}`,
 		`{"encrypted_task_id":"AAAA"}`, `{"encryptedTaskId":"!"}`, `{"access_token":"a","id_token":"` + testJWT(testClaims) + `","refresh_token":"r"}`,
 		`{"access_token":"a b"}`, `{"keys":[{"kty":"RSA","kid":"1","use":"sig","n":"AQAB","e":"AQAB"}]}`, `{"keys":[{"kty":"EC"}]}`, `{"keys":null}`,
+		`{"chatgpt_account_id":"account-1","chatgpt_user_id":"user-1","email":null,"chatgpt_account_is_fedramp":true}`, `{"chatgpt_account_id":"a b","chatgpt_user_id":"u"}`,
 		`{"error":{"code":"refresh_token_reused"}}`, `{"error":"x"}`, `{"code":"y"}`,
 		`{"keys":[{"kty":"RSA","kid":"k","n":"` + strings.Repeat("_", 342) + `","e":"AQAB"}]}`,
 	} {
@@ -53,6 +54,11 @@ func FuzzAnswers(f *testing.F) {
 	}
 	key := mustKey(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		account, err := parseWhoami(raw)
+		noLeak(t, err, string(raw))
+		if err == nil && (account.WorkspaceID == "" || account.UserID == "" || !headerSafe(account.WorkspaceID)) {
+			t.Errorf("took %+v for an account", account)
+		}
 		id, err := parseAgentAnswer("register the agent", raw)
 		noLeak(t, err, string(raw))
 		if err == nil && (id == "" || len(id) > maxID || strings.ContainsAny(id, "\r\n\x00")) {
