@@ -188,7 +188,10 @@ func TestNoSecretAnywhere(t *testing.T) {
 	hostile := newHostileServer(t)
 	f := newLoginFixture(t, fixtureConfig{yaml: "clients: {token_file: TOKEN}\naudit: {file: AUDIT}\nsigner: {rules: [{path: /backend-api/wham/**, use: bearer}]}"})
 	dir := filepath.Dir(f.config)
-	tokenFile, auditFile, exported := filepath.Join(dir, "clients-token"), filepath.Join(dir, "audit.log"), filepath.Join(dir, "exported.json")
+	tokenFile, auditFile, exported := filepath.Join(dir, "clients-token"), filepath.Join(dir, "audit.log"), filepath.Join(dir, "exported", "exported.json")
+	if err := os.Mkdir(filepath.Dir(exported), 0o700); err != nil { // it is the user's to hide
+		t.Fatal(err)
+	}
 	writeFile(t, tokenFile, []byte(clientsToken+"\n"))
 	f.edit(t, "TOKEN", tokenFile, "AUDIT", auditFile, fmt.Sprintf(`"chat.openai.com:443": %q`, f.backend.Addr()), fmt.Sprintf(`"chat.openai.com:443": %q`, hostile.addr))
 	roots := filepath.Join(dir, "upstream-ca.pem")
@@ -229,10 +232,10 @@ func TestNoSecretAnywhere(t *testing.T) {
 			t.Errorf("%s: no message", name)
 		}
 	}
-	s.commands(t, clientsToken, exported)
 	if err := os.Remove(filepath.Join(dir, "bad.yaml")); err != nil {
 		t.Fatal(err)
 	}
+	s.commands(t, clientsToken, exported)
 	s.learn()
 	var record struct {
 		AgentPrivateKey string `json:"agent_private_key"`

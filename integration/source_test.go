@@ -147,8 +147,12 @@ func usesTLS12(_ string, node ast.Node) string {
 }
 
 // publicFiles are the sources that write something for everybody to read:
-// certificates, manual pages, and the configuration of the stand-in backend.
-var publicFiles = []string{"certs/store.go", "certs/prepare.go", "cmd/agentproxy/clientenv.go", "cmd/agentproxy/man.go", "cmd/agentproxy/backend.go"}
+// certificates, manual pages, the configuration of the stand-in backend, and what is
+// found below /etc.
+var publicFiles = []string{
+	"certs/store.go", "certs/prepare.go", "cmd/agentproxy/clientenv.go", "cmd/agentproxy/man.go", "cmd/agentproxy/backend.go",
+	"cmd/agentproxy/internal/launch/system_linux.go",
+}
 
 // writesPrivately: files and directories are their owner's alone.
 func writesPrivately(file string, node ast.Node) string {
@@ -161,7 +165,7 @@ func writesPrivately(file string, node ast.Node) string {
 		if owner := mode >> 6; err != nil || owner != 6 && owner != 7 || mode&0o077 == 0 {
 			return "" // a mask, perhaps, but no mode that a file is made with
 		}
-		if mode == 0o644 && slices.Contains(publicFiles, file) {
+		if (mode == 0o644 || mode == 0o755) && slices.Contains(publicFiles, file) {
 			return ""
 		}
 		return fmt.Sprintf("mode %#o lets others read: use 0600 or 0700", mode)

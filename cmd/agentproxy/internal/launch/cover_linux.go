@@ -3,7 +3,6 @@ package launch
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -101,29 +100,29 @@ func (v *View) makeDir() error {
 	if err := v.own(v.Dir); err != nil {
 		return err
 	}
-	write := func(name string, content []byte, perm fs.FileMode) error {
+	write := func(name string, content []byte) error {
 		path := filepath.Join(v.Dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		return os.WriteFile(path, content, perm)
+		return os.WriteFile(path, content, 0o600)
 	}
-	if err := write(emptyFile, nil, 0o600); err != nil {
+	if err := write(emptyFile, nil); err != nil {
 		return err
 	}
 	for name, content := range v.Files {
-		if err := write(name, content, 0o600); err != nil {
+		if err := write(name, content); err != nil {
 			return err
 		}
 	}
 	for name, target := range v.Links {
 		path := filepath.Join(v.Dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(target, path)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.Symlink(target, path)); err != nil {
 			return err
 		}
 	}
 	for name, content := range v.System {
-		if err := write(filepath.Join(systemDir, name), content, 0o644); err != nil {
+		if err := writeSystem(filepath.Join(v.Dir, systemDir, name), content); err != nil {
 			return err
 		}
 	}
@@ -176,51 +175,6 @@ func (v *View) own(path string) error {
 func readOnly(path string) error {
 	if err := unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|viewFlags, ""); err != nil {
 		return mountError("make "+path+" read-only", err)
-	}
-	return nil
-}
-
-const etc = "/etc"
-
-// coverSystem lays the view's files over /etc, of which all else stays what it is.
-func (v *View) coverSystem(all []mount) error {
-	// What is mounted below, as containers have it, would be hidden.
-	kept := map[string]int{}
-	defer func() {
-		for _, fd := range kept {
-			unix.Close(fd)
-		}
-	}()
-	var order []string
-	for _, m := range all {
-		if rel, ok := below(m.point, etc); !ok || rel == "" {
-			continue
-		}
-		if fd, err := unix.Open(m.point, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
-			if former, ok := kept[m.point]; ok {
-				unix.Close(former)
-			} else {
-				order = append(order, m.point)
-			}
-			kept[m.point] = fd
-		}
-	}
-	// Relative, for in these options a colon or a comma in a path means something.
-	dir, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	if err := os.Chdir(v.Dir); err != nil {
-		return err
-	}
-	err = unix.Mount("agentproxy", etc, "overlay", unix.MS_NOSUID|unix.MS_NODEV, "lowerdir="+systemDir+":"+etc)
-	if err := errors.Join(mountError("lay a file over /etc", err), os.Chdir(dir)); err != nil {
-		return err
-	}
-	for _, point := range order {
-		if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", kept[point]), point, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-			return mountError("keep "+point, err)
-		}
 	}
 	return nil
 }
