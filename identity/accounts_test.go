@@ -112,10 +112,12 @@ func TestProtocolsComeAndGo(t *testing.T) {
 			a := r.agent(auto)
 			stop := r.gone(status, accountsAPI)
 			first := r.session(a, "")
+			labels := 0
 			serves := func(agents ...*identity.Agent) {
 				t.Helper()
-				for i, a := range agents {
-					s := r.session(a, fmt.Sprint("label-", i, r.now()))
+				for _, a := range agents {
+					labels++ // so that each needs a task
+					s := r.session(a, fmt.Sprint("label-", labels))
 					if s.Identity.AgentRuntimeID != first.Identity.AgentRuntimeID || r.accepts(s) != 200 {
 						t.Errorf("agent %q, want %q", s.Identity.AgentRuntimeID, first.Identity.AgentRuntimeID)
 					}
