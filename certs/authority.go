@@ -3,9 +3,14 @@
 //
 // The authority is a pair of PEM files in a directory of its own: ca.pem, which
 // clients are told to trust, and ca-key.pem, which never leaves the machine. A
-// second pair, next.pem and next-key.pem, is there while a rotation is prepared. It
-// carries critical name constraints (RFC 5280, section 4.2.1.10), so that even
-// who steals the key can impersonate nothing but those hosts.
+// second pair, next.pem and next-key.pem, is there while a rotation is prepared.
+//
+// The key is not that of ca.pem, which is thrown away as soon as it has signed an
+// issuer. The issuer lies in ca-key.pem beside its key. Both certificates carry
+// critical name constraints (RFC 5280, section 4.2.1.10) and the extended key
+// usage of TLS servers, so that even who steals the key can impersonate nothing but
+// those hosts. Of two certificates it is the issuer that matters: many programs
+// ask nothing of a certificate that they were told to trust.
 //
 // Leaf certificates and their key live in memory only.
 package certs
@@ -17,7 +22,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -27,21 +31,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-)
-
-const (
-	// commonName begins the subject of every CA made here. A short id of its
-	// key follows: after a rotation two CAs of one name would make OpenSSL try
-	// the wrong key.
-	commonName = "agentproxy CA "
-
-	// authorityYears is how long a CA is valid. Replacing it means telling
-	// every client, and its reach is bounded by name rather than by time.
-	authorityYears = 10
-
-	// backdate is how far before their making certificates are valid, for
-	// clients whose clock is behind.
-	backdate = time.Hour
 )
 
 // Config says where a certificate authority lies and what it is for.
@@ -62,7 +51,8 @@ type Config struct {
 type Authority struct {
 	path    string
 	cert    *x509.Certificate
-	key     *ecdsa.PrivateKey
+	issuer  *x509.Certificate // that signs leaves; cert in a CA made by earlier versions
+	key     *ecdsa.PrivateKey // of issuer
 	next    *x509.Certificate // of the prepared CA, nil if there is none
 	domains []string          // of the name constraints, lower case
 	now     func() time.Time
@@ -131,15 +121,18 @@ func Load(cfg Config) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w; restore it, or %s", s.cert(), err, rotate)
 	}
-	key, err := parseKey(keyPEM)
+	issuer, key, err := parseIssuer(keyPEM, cert)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w; restore it, or %s", s.key(), err, rotate)
 	}
-	if !key.PublicKey.Equal(cert.PublicKey) {
+	if !issues(cert, issuer, key) {
 		return nil, fmt.Errorf("read %s: not the key of %s; restore the pair, or %s", s.key(), s.cert(), rotate)
 	}
 	if err := checkAuthority(cert, cfg.time(), domains); err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.cert(), err)
+	}
+	if err := checkAuthority(issuer, cfg.time(), domains); err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.key(), err)
 	}
 	next, err := s.prepared(cert)
 	if err != nil {
@@ -152,9 +145,10 @@ func Load(cfg Config) (*Authority, error) {
 	return &Authority{
 		path:    s.cert(),
 		cert:    cert,
+		issuer:  issuer,
 		key:     key,
 		next:    next,
-		domains: permitted(cert),
+		domains: permitted(issuer),
 		now:     cfg.time,
 		leafKey: leafKey,
 		leaves:  make(map[string]*tls.Certificate),
@@ -202,6 +196,12 @@ func Rotate(cfg Config) (*Authority, error) {
 // Certificate returns the CA's certificate, which must not be changed.
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }
 
+// OnlyServers reports whether the CA's key makes certificates for TLS servers
+// alone. That of a CA made before extended key usage was part of it makes any.
+func (a *Authority) OnlyServers() bool {
+	return slices.Equal(a.issuer.ExtKeyUsage, serversOnly[:]) && len(a.issuer.UnknownExtKeyUsage) == 0
+}
+
 // Path returns the path of ca.pem.
 func (a *Authority) Path() string { return a.path }
 
@@ -232,51 +232,6 @@ func (cfg Config) time() time.Time {
 		return time.Now()
 	}
 	return cfg.Now()
-}
-
-// generate makes a CA for cfg.Hosts and returns its two files.
-func generate(cfg Config) (certPEM, keyPEM []byte, err error) {
-	domains, err := baseDomains(cfg.Hosts)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(domains) == 0 {
-		// Without a permitted name the constraints would permit every name.
-		return nil, nil, errors.New("make a CA: no hosts to make it for; configure at least one")
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a CA: %w", err)
-	}
-	point, err := key.PublicKey.Bytes()
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a CA: %w", err)
-	}
-	id := sha256.Sum256(point) // RFC 7093, section 2, method 1
-	now := cfg.time()
-	// The serial number is left to x509, which draws 159 random bits.
-	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: fmt.Sprintf("%s%x", commonName, id[:4])},
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.AddDate(authorityYears, 0, 0),
-		KeyUsage:              x509.KeyUsageCertSign,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		MaxPathLenZero:        true, // no intermediate CAs
-		SubjectKeyId:          id[:20],
-		AuthorityKeyId:        id[:20],
-	}
-	constrain(template, domains)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a CA: %w", err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a CA: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
 }
 
 // checkAuthority reports why cert cannot be the CA for the domains at the time

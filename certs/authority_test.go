@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +45,33 @@ func authorityKey(t testing.TB, cfg certs.Config) *ecdsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return key.(*ecdsa.PrivateKey)
+}
+
+// issuer is the certificate that signs a's leaves.
+func issuer(t testing.TB, a *certs.Authority) *x509.Certificate {
+	t.Helper()
+	chain := leaf(t, a, hosts[0]).Certificate
+	if len(chain) == 1 {
+		return a.Certificate()
+	}
+	cert, err := x509.ParseCertificate(chain[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// verify asks crypto/x509 whether clients that trust bundle take a's leaf for host.
+func verify(t testing.TB, bundle []byte, a *certs.Authority, host string) error {
+	t.Helper()
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	roots.AppendCertsFromPEM(bundle)
+	chain := leaf(t, a, host)
+	for _, der := range chain.Certificate[1:] {
+		intermediates.AppendCertsFromPEM(encode("CERTIFICATE", der))
+	}
+	_, err := chain.Leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, DNSName: host})
+	return err
 }
 
 func read(t testing.TB, path string) []byte {
@@ -99,8 +127,20 @@ func TestOpenMakesAuthority(t *testing.T) {
 	}
 
 	cert := a.Certificate()
-	if !cert.IsCA || !cert.MaxPathLenZero || cert.KeyUsage != x509.KeyUsageCertSign {
-		t.Errorf("CA %v, path length zero %v, key usage %v", cert.IsCA, cert.MaxPathLenZero, cert.KeyUsage)
+	issuer := issuer(t, a)
+	for name, c := range map[string]*x509.Certificate{"CA": cert, "issuer": issuer} {
+		if !c.IsCA || c.KeyUsage != x509.KeyUsageCertSign || !slices.Equal(c.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}) {
+			t.Errorf("%s: CA %v, key usage %v, extended %v", name, c.IsCA, c.KeyUsage, c.ExtKeyUsage)
+		}
+	}
+	if cert.MaxPathLen != 1 || !issuer.MaxPathLenZero {
+		t.Errorf("path lengths %d and %d", cert.MaxPathLen, issuer.MaxPathLen)
+	}
+	if issuer.CheckSignatureFrom(cert) != nil || !issuer.NotAfter.Equal(cert.NotAfter) {
+		t.Errorf("the issuer is of %s and ends %v", issuer.Issuer, issuer.NotAfter)
+	}
+	if !authorityKey(t, cfg).PublicKey.Equal(issuer.PublicKey) {
+		t.Error("the key is not the issuer's")
 	}
 	if len(cert.SubjectKeyId) != 20 || !bytes.Equal(cert.SubjectKeyId, cert.AuthorityKeyId) {
 		t.Errorf("key identifiers %x and %x", cert.SubjectKeyId, cert.AuthorityKeyId)

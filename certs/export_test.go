@@ -13,7 +13,7 @@ func (a *Authority) CachedLeaves() int {
 var (
 	SystemRootsFrom  = systemRoots
 	ParseCertificate = parseCertificate
-	ParseKey         = parseKey
+	ParseIssuer      = parseIssuer
 	FilesHold        = filesHold
 )
 

@@ -20,7 +20,8 @@ const (
 // before that: handshakes at the same time for the same host get the same one.
 // It must not be changed.
 //
-// The chain is the leaf alone, since clients have the CA already. An error says
+// The chain is the leaf and its issuer, without the CA, which clients have already.
+// An error says
 // that the name constraints do not cover host, or that the CA has expired.
 func (a *Authority) Leaf(host string) (*tls.Certificate, error) {
 	host = strings.ToLower(host)
@@ -76,10 +77,10 @@ func (a *Authority) sign(host string, now time.Time) (*tls.Certificate, error) {
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              notAfter,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage:           serversOnly[:],
 		BasicConstraintsValid: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &a.leafKey.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.issuer, &a.leafKey.PublicKey, a.key)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +88,10 @@ func (a *Authority) sign(host string, now time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	chain := [][]byte{der}
+	if a.issuer != a.cert {
+		chain = append(chain, a.issuer.Raw)
+	}
 	// With Leaf set, crypto/tls need not parse it at each handshake.
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.leafKey, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: chain, PrivateKey: a.leafKey, Leaf: leaf}, nil
 }

@@ -34,12 +34,10 @@ func TestLeaf(t *testing.T) {
 	a := open(t, config(t))
 	chain := leaf(t, a, "ChatGPT.com")
 	got := chain.Leaf
-	if len(chain.Certificate) != 1 || !slices.Equal(chain.Certificate[0], got.Raw) {
-		t.Errorf("%d certificates, want the leaf alone", len(chain.Certificate))
+	if len(chain.Certificate) != 2 || !slices.Equal(chain.Certificate[0], got.Raw) || issuer(t, a).Equal(a.Certificate()) {
+		t.Errorf("%d certificates, want the leaf and its issuer", len(chain.Certificate))
 	}
-	roots := x509.NewCertPool()
-	roots.AddCert(a.Certificate())
-	if _, err := got.Verify(x509.VerifyOptions{Roots: roots, DNSName: "chatgpt.com"}); err != nil {
+	if err := verify(t, a.PEM(), a, "chatgpt.com"); err != nil {
 		t.Error(err)
 	}
 	if !slices.Equal(got.DNSNames, []string{"chatgpt.com"}) || len(got.IPAddresses)+len(got.EmailAddresses)+len(got.URIs) > 0 {

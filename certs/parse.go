@@ -24,6 +24,23 @@ func parseCertificate(data []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
+// parseIssuer reads a file with a private key, and maybe the certificate of the
+// issuer that it belongs to. Without one it belongs to cert itself, as in the files
+// of earlier versions.
+func parseIssuer(data []byte, cert *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	block, rest := pem.Decode(data)
+	if block == nil || len(bytes.TrimSpace(rest)) == 0 {
+		key, err := parseKey(data)
+		return cert, key, err
+	}
+	key, err := parseKey(pem.EncodeToMemory(block))
+	if err != nil {
+		return nil, nil, err
+	}
+	issuer, err := parseCertificate(rest)
+	return issuer, key, err
+}
+
 // parseKey reads a file with one PEM private key in it, ECDSA P-256, in PKCS #8
 // (RFC 5958) or SEC 1 (RFC 5915). Errors say nothing of the file's content.
 func parseKey(data []byte) (*ecdsa.PrivateKey, error) {

@@ -29,8 +29,11 @@ func FuzzParse(f *testing.F) {
 		} else if strings.Contains(err.Error(), "\n") {
 			t.Errorf("error of several lines: %q", err)
 		}
-		key, err := certs.ParseKey(keyPEM)
+		issuer, key, err := certs.ParseIssuer(keyPEM, cert)
 		if err == nil {
+			if issuer == nil && cert != nil {
+				t.Error("no issuer")
+			}
 			if key.Curve != elliptic.P256() {
 				t.Error("another curve")
 			}

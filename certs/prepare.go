@@ -134,12 +134,15 @@ func checkPair(cfg Config, certPEM, keyPEM []byte) error {
 	if err != nil {
 		return err
 	}
-	key, err := parseKey(keyPEM)
+	issuer, key, err := parseIssuer(keyPEM, cert)
 	if err != nil {
 		return err
 	}
-	if !key.PublicKey.Equal(cert.PublicKey) {
+	if !issues(cert, issuer, key) {
 		return errors.New("the key beside it is another's")
+	}
+	if err := checkAuthority(issuer, cfg.time(), domains); err != nil {
+		return err
 	}
 	return checkAuthority(cert, cfg.time(), domains)
 }

@@ -23,21 +23,76 @@ func encode(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// reissue signs a variant of the CA's certificate with its own key.
-func reissue(t *testing.T, cfg certs.Config, change func(*x509.Certificate)) []byte {
+// unchanged is a change of a certificate that is none.
+func unchanged(*x509.Certificate) {}
+
+// reissue replaces a CA by one that differs from it by what is changed in the
+// certificate to trust and in the issuer.
+func reissue(t testing.TB, cfg certs.Config, changeCert, changeIssuer func(*x509.Certificate)) {
 	t.Helper()
-	a, err := certs.Load(cfg)
-	if err != nil {
-		t.Fatal(err)
+	a := open(t, cfg)
+	rootKey, key := newKey(t), newKey(t)
+	root, issuer := *a.Certificate(), *issuer(t, a)
+	root.PublicKey, issuer.PublicKey = &rootKey.PublicKey, &key.PublicKey
+	changeCert(&root)
+	changeIssuer(&issuer)
+	var certs [2][]byte
+	for i, template := range []*x509.Certificate{&root, &issuer} {
+		var err error
+		if certs[i], err = x509.CreateCertificate(rand.Reader, template, &root, template.PublicKey, rootKey); err != nil {
+			t.Fatal(err)
+		}
 	}
-	template := *a.Certificate()
-	change(&template)
-	key := authorityKey(t, cfg)
+	write(t, filepath.Join(cfg.Dir, "ca.pem"), encode("CERTIFICATE", certs[0]), 0o644)
+	write(t, filepath.Join(cfg.Dir, "ca-key.pem"), append(pkcs8(t, key), encode("CERTIFICATE", certs[1])...), 0o600)
+}
+
+// makeEarlier replaces a CA by one as earlier versions made it: the key is that
+// of the certificate to trust, which says nothing of extended key usage.
+func makeEarlier(t testing.TB, cfg certs.Config) {
+	t.Helper()
+	key := newKey(t)
+	template := *open(t, cfg).Certificate()
+	template.PublicKey = &key.PublicKey
+	template.ExtKeyUsage, template.MaxPathLen, template.MaxPathLenZero = nil, 0, true
 	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return encode("CERTIFICATE", der)
+	write(t, filepath.Join(cfg.Dir, "ca.pem"), encode("CERTIFICATE", der), 0o644)
+	write(t, filepath.Join(cfg.Dir, "ca-key.pem"), pkcs8(t, key), 0o600)
+}
+
+// A CA of an earlier version goes on as it is, until it is rotated.
+func TestEarlierAuthority(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	makeEarlier(t, cfg)
+	before := snapshot(t, cfg.Dir)
+	former := open(t, cfg)
+	if err := verify(t, former.PEM(), former, "chatgpt.com"); err != nil {
+		t.Error(err)
+	}
+	if n := len(leaf(t, former, "chatgpt.com").Certificate); n != 1 {
+		t.Errorf("%d certificates, want the leaf alone", n)
+	}
+	if former.OnlyServers() {
+		t.Error("it is said to be for servers only")
+	}
+	if after := snapshot(t, cfg.Dir); after != before {
+		t.Errorf("the directory changed from\n%s\nto\n%s", before, after)
+	}
+
+	both := prepare(t, cfg).PEM()
+	next := rotate(t, cfg)
+	if !next.OnlyServers() {
+		t.Error("after the rotation it is not said to be for servers only")
+	}
+	for _, a := range []*certs.Authority{former, next} {
+		if err := verify(t, both, a, "chatgpt.com"); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestBrokenAuthority(t *testing.T) {
@@ -55,7 +110,10 @@ func TestBrokenAuthority(t *testing.T) {
 		}
 	}
 	variant := func(change func(*x509.Certificate)) func(*testing.T, certs.Config) {
-		return replaceCert(func(t *testing.T, cfg certs.Config, _ []byte) []byte { return reissue(t, cfg, change) })
+		return func(t *testing.T, cfg certs.Config) { reissue(t, cfg, change, unchanged) }
+	}
+	issuerVariant := func(change func(*x509.Certificate)) func(*testing.T, certs.Config) {
+		return func(t *testing.T, cfg certs.Config) { reissue(t, cfg, unchanged, change) }
 	}
 	content := func(data string) func(*testing.T, []byte) []byte {
 		return func(*testing.T, []byte) []byte { return []byte(data) }
@@ -109,7 +167,7 @@ func TestBrokenAuthority(t *testing.T) {
 		"cert is a key":       {replaceCert(func(*testing.T, certs.Config, []byte) []byte { return encode("PRIVATE KEY", nil) }), "ca.pem", `PEM block "PRIVATE KEY"`, rotate},
 		"cert bad DER":        {replaceCert(func(*testing.T, certs.Config, []byte) []byte { return encode("CERTIFICATE", []byte(binary)) }), "ca.pem", "malformed certificate", rotate},
 		"cert and more":       {replaceCert(func(_ *testing.T, _ certs.Config, old []byte) []byte { return append(old, binary...) }), "ca.pem", "more than one", rotate},
-		"cert not a CA":       {variant(func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero, c.PermittedDNSDomains = false, false, nil }), "ca.pem", "not the certificate of a CA", rotate},
+		"cert not a CA":       {variant(func(c *x509.Certificate) { c.IsCA, c.MaxPathLen, c.PermittedDNSDomains = false, -1, nil }), "ca.pem", "not the certificate of a CA", rotate},
 		"cert cannot sign":    {variant(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }), "ca.pem", "key usage", rotate},
 		"cert expired":        {variant(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), "ca.pem", "expired on", rotate},
 		"cert from tomorrow":  {variant(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }), "ca.pem", "not valid before", "clock"},
@@ -117,6 +175,27 @@ func TestBrokenAuthority(t *testing.T) {
 		"cert not critical":   {variant(func(c *x509.Certificate) { c.PermittedDNSDomainsCritical = false }), "ca.pem", "no critical name constraints", rotate},
 		"cert of addresses":   {variant(func(c *x509.Certificate) { c.ExcludedIPRanges = c.ExcludedIPRanges[:1] }), "ca.pem", "do not exclude all addresses", rotate},
 		"cert of other hosts": {variant(func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"chatgpt.com"} }), "ca.pem", "(chatgpt.com) do not cover chat.openai.com", rotate},
+
+		"issuer not a CA":       {issuerVariant(func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero, c.PermittedDNSDomains = false, false, nil }), "ca-key.pem", "not the certificate of a CA", rotate},
+		"issuer cannot sign":    {issuerVariant(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }), "ca-key.pem", "key usage", rotate},
+		"issuer expired":        {issuerVariant(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), "ca-key.pem", "expired on", rotate},
+		"issuer unconstrained":  {issuerVariant(func(c *x509.Certificate) { c.PermittedDNSDomains = nil }), "ca-key.pem", "no critical name constraints", rotate},
+		"issuer of other hosts": {issuerVariant(func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"chatgpt.com"} }), "ca-key.pem", "(chatgpt.com) do not cover chat.openai.com", rotate},
+		"issuer of another CA": {func(t *testing.T, cfg certs.Config) {
+			path := filepath.Join(cfg.Dir, "ca.pem")
+			trusted := read(t, path)
+			reissue(t, cfg, unchanged, unchanged)
+			write(t, path, trusted, 0o644)
+		}, "ca-key.pem", "not the key of ", rotate},
+		"issuer with another key": {replaceKey(func(t *testing.T, old []byte) []byte {
+			_, issuer := pem.Decode(old)
+			return append(p256Key(t, nil), issuer...)
+		}), "ca-key.pem", "not the key of ", rotate},
+		"issuer truncated": {replaceKey(func(_ *testing.T, old []byte) []byte { return old[:len(old)-30] }), "ca-key.pem", "cut short", rotate},
+		"issuer missing": {replaceKey(func(_ *testing.T, old []byte) []byte {
+			key, _ := pem.Decode(old)
+			return pem.EncodeToMemory(key)
+		}), "ca-key.pem", "not the key of ", rotate},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +227,7 @@ func TestBrokenAuthority(t *testing.T) {
 }
 
 // snapshot is the names and contents of the files in dir.
-func snapshot(t *testing.T, dir string) string {
+func snapshot(t testing.TB, dir string) string {
 	t.Helper()
 	var b strings.Builder
 	for _, name := range names(t, dir) {
@@ -158,7 +237,7 @@ func snapshot(t *testing.T, dir string) string {
 	return b.String()
 }
 
-func pkcs8(t *testing.T, key any) []byte {
+func pkcs8(t testing.TB, key any) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -178,6 +257,15 @@ func rsaKey(t *testing.T, _ []byte) []byte {
 func p384Key(t *testing.T, _ []byte) []byte { return ecKey(t, elliptic.P384()) }
 func p256Key(t *testing.T, _ []byte) []byte { return ecKey(t, elliptic.P256()) }
 
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
 func ecKey(t *testing.T, curve elliptic.Curve) []byte {
 	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
@@ -190,11 +278,13 @@ func TestKeyInSEC1(t *testing.T) {
 	t.Parallel()
 	cfg := config(t)
 	a := open(t, cfg)
+	path := filepath.Join(cfg.Dir, "ca-key.pem")
 	der, err := x509.MarshalECPrivateKey(authorityKey(t, cfg))
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(cfg.Dir, "ca-key.pem"), encode("EC PRIVATE KEY", der), 0o400)
+	_, issuer := pem.Decode(read(t, path))
+	write(t, path, append(encode("EC PRIVATE KEY", der), issuer...), 0o400)
 	if open(t, cfg).Fingerprint() != a.Fingerprint() {
 		t.Error("another CA")
 	}

@@ -112,11 +112,11 @@ func TestProtocolsComeAndGo(t *testing.T) {
 			a := r.agent(auto)
 			stop := r.gone(status, accountsAPI)
 			first := r.session(a, "")
-			labels := 0
+			labels := 0 // each has a task of its own
 			serves := func(agents ...*identity.Agent) {
 				t.Helper()
 				for _, a := range agents {
-					labels++ // so that each needs a task
+					labels++
 					s := r.session(a, fmt.Sprint("label-", labels))
 					if s.Identity.AgentRuntimeID != first.Identity.AgentRuntimeID || r.accepts(s) != 200 {
 						t.Errorf("agent %q, want %q", s.Identity.AgentRuntimeID, first.Identity.AgentRuntimeID)

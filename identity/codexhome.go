@@ -42,7 +42,8 @@ type Home struct {
 	dir string
 
 	lock    chan struct{} // a mutex that waits no longer than a context
-	last    reading
+	last    reading       // of the file
+	held    reading       // of the keyring
 	keyring *codexKeyring
 	writing chan struct{} // another, for [Home.Lock]
 	claimed atomic.Bool   // nobody can read the file, nor write it
@@ -52,7 +53,7 @@ type Home struct {
 	wait func(context.Context, time.Duration) error
 }
 
-// reading is what auth.json held when it was last read.
+// reading is what auth.json, or the keyring, held when it was last read.
 type reading struct {
 	info   fs.FileInfo // nil if it never was
 	sum    [sha256.Size]byte
@@ -67,7 +68,8 @@ func OpenHome(dir string) *Home {
 }
 
 // WithKeyring has h read Codex's entry in the system's keyring where there is no
-// auth.json. It returns h.
+// auth.json, or none but a [Placeholder], as agentproxy run puts one there for
+// the time of a run. It returns h.
 func (h *Home) WithKeyring() *Home {
 	h.keyring = &codexKeyring{account: codexKeyringAccount(h.dir), now: h.now}
 	return h
@@ -119,6 +121,11 @@ func (h *Home) Load(ctx context.Context) (*Auth, error) {
 		e, _ := errors.AsType[*FileError](r.err)
 		if !fresh || e == nil || !e.unfinished || i == rereadTimes {
 			h.last = r
+			if r.auth.isPlaceholder() {
+				if raw := h.keyring.load(); raw != "" {
+					return h.readKeyring(raw)
+				}
+			}
 			return r.auth, r.err
 		}
 		if err := h.wait(ctx, rereadInterval); err != nil {
@@ -130,14 +137,14 @@ func (h *Home) Load(ctx context.Context) (*Auth, error) {
 // readKeyring parses what the keyring holds, unless it is what it held before.
 func (h *Home) readKeyring(raw string) (*Auth, error) {
 	sum := sha256.Sum256([]byte(raw))
-	if h.last.info != nil || h.last.sum != sum {
-		h.last = reading{sum: sum}
-		h.last.auth, h.last.err = parseAuth(keyringName(h.keyring.account), []byte(raw))
-		if h.last.auth != nil {
-			h.last.auth.InKeyring = true
+	if h.held.sum != sum {
+		h.held = reading{sum: sum}
+		h.held.auth, h.held.err = parseAuth(keyringName(h.keyring.account), []byte(raw))
+		if h.held.auth != nil {
+			h.held.auth.InKeyring = true
 		}
 	}
-	return h.last.auth, h.last.err
+	return h.held.auth, h.held.err
 }
 
 func keyringName(account string) string {

@@ -170,3 +170,50 @@ func TestCodexKeyring(t *testing.T) {
 	_, err = r.agent(in).AccessToken(t.Context())
 	r.fails(err, identity.ErrNoLogin, "run codex login")
 }
+
+// TestCodexKeyringBesideAPlaceholder has a placeholder where Codex would keep its
+// log-in in a file: it is none.
+func TestCodexKeyringBesideAPlaceholder(t *testing.T) {
+	keyring.MockInit()
+	r := newRig(t)
+	r.server.SetTokenLifetime(time.Hour)
+	l := r.server.Login(chatgpttest.Account{})
+	placeholder, err := identity.Placeholder(identity.Account{WorkspaceID: "placeholder"}, r.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(r.path(), placeholder, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in := func(c *identity.AgentConfig) { c.Home = identity.OpenHome(r.home).WithKeyring() }
+	_, err = r.agent(in).AccessToken(t.Context())
+	r.fails(err, identity.ErrPlaceholder, "real log-in")
+
+	if err := keyring.Set("Codex Auth", codexAccount(t, r.home), string(l.AuthJSON())); err != nil {
+		t.Fatal(err)
+	}
+	a := r.agent(in)
+	account, err := a.Account(t.Context())
+	if err != nil || account.WorkspaceID != l.WorkspaceID {
+		t.Errorf("account %+v, %v; want the keyring's, %s", account, err, l.WorkspaceID)
+	}
+	if r.token(a) != l.AccessToken {
+		t.Error("the keyring's token was not used")
+	}
+	r.advance(2 * time.Hour)
+	if r.token(a) != l.Current().AccessToken {
+		t.Error("an old token")
+	}
+	r.refreshes(1)
+	if raw, _ := os.ReadFile(r.path()); string(raw) != string(placeholder) {
+		t.Errorf("auth.json was changed to %s", raw)
+	}
+	if raw, err := keyring.Get("Codex Auth", codexAccount(t, r.home)); err != nil || !strings.Contains(raw, l.Current().RefreshToken) {
+		t.Errorf("the keyring does not hold the new tokens: %v", err)
+	}
+	r.keys = append(r.keys, l.AccessToken, l.RefreshToken, l.Current().AccessToken, l.Current().RefreshToken)
+	other := r.login(chatgpttest.Account{UserID: "user-2"})
+	if r.token(a) != other.AccessToken {
+		t.Error("a log-in in the place of the placeholder was not read")
+	}
+}

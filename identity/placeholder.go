@@ -75,3 +75,9 @@ func Placeholder(acct Account, now time.Time) ([]byte, error) {
 func IsPlaceholder(token string) bool {
 	return token == placeholderMark || strings.HasSuffix(token, "."+placeholderMark)
 }
+
+// isPlaceholder reports whether a is what [Placeholder] returns: no log-in.
+func (a *Auth) isPlaceholder() bool {
+	return a != nil && a.Tokens != nil && IsPlaceholder(a.Tokens.AccessToken.Reveal()) &&
+		!a.HasAPIKey && a.Record == nil && a.RecordErr == nil
+}

@@ -73,7 +73,7 @@ func checkLife(t *testing.T, deb string) {
 	}
 	for name, text := range map[string]string{
 		"story.sh":           readFile(t, filepath.Join(story, "story.sh")),
-		"story.env":          "listen=" + listen + "\nurl=" + backendAPI + "/test/echo\n",
+		"story.env":          "listen=" + listen + "\nurl=" + backendAPI + "/codex/models?client_version=1\n",
 		"story.deb":          deb,
 		"story.yaml":         config(f.stateDir, "/var/lib/agentproxy", f.codexHome, "/var/lib/agentproxy/codex"),
 		"story.user.yaml":    config(`"`+f.stateDir+`"`, `""`, `"`+f.codexHome+`"`, `""`),

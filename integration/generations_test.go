@@ -32,7 +32,7 @@ func TestGenerationsComeAndGo(t *testing.T) {
 		for _, status := range []int{404, 410} {
 			t.Run(fmt.Sprintf("%s %d", order[0], status), func(t *testing.T) {
 				t.Parallel()
-				f := newLoginFixture(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}})
+				f := newLoginFixture(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}})
 				f.backend.SetMissing(order[0], status)
 				p := f.serve(t)
 				turn(t, p)
@@ -96,7 +96,7 @@ func TestAssertionsForInferenceAlone(t *testing.T) {
 			newest := npmProgram(t, codexVersions[len(codexVersions)-1].path)
 			mustRun(t, directly(t, direct, home), newest, codexExec(append(slices.Clone(codexQuiet), "--enable", "use_agent_identity")...)...)
 
-			f := newLoginFixture(t, fixtureConfig{backend: chatgpttest.Config{Reply: codexReply}})
+			f := newLoginFixture(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}})
 			f.login = f.backend.Login(account)
 			f.logIn(t, f.login)
 			f.backend.SetInferenceOnly(true)

@@ -37,7 +37,7 @@ func giveTo(t *testing.T, dir string, uid int) {
 	}
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err == nil {
-			err = os.Chown(path, uid, uid)
+			err = os.Lchown(path, uid, uid)
 		}
 		return err
 	})

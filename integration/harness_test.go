@@ -55,7 +55,7 @@ type fixtureConfig struct {
 
 const (
 	// wideScope signs whatever a test asks for, whose point is another one.
-	wideScope = `scope: {allow: [all, {host: "*.chatgpt.com"}]}`
+	wideScope = `scope: {allow: [all, {host: "*.chatgpt.com"}, {host: chat.openai.com}]}`
 	// defaultScope is what a configuration has that says nothing. Real clients are
 	// tested with it.
 	defaultScope = "# no scope"
@@ -252,6 +252,9 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		}
 		f.log += log.String()
 		f.checkNoSecret(t, "the log of agentproxy serve", log.String())
+		if strings.HasPrefix(t.Name(), "TestCodex") && strings.Contains(log.String(), `"out_of_scope":`) {
+			t.Error("Codex asked for something that is out of scope")
+		}
 		if strings.Contains(log.String(), "panic serving") {
 			t.Error("something panicked in agentproxy serve")
 		}

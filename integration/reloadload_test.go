@@ -59,7 +59,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		for key, line := range map[string]string{
 			"listen": "127.0.0.1:0", "admin": f.admin, "state_dir": f.stateDir, "identity": fmt.Sprintf("{codex_home: %s}", f.codexHome),
 			"upstream": fmt.Sprintf("{connect_to: %s, ca_file: %s}", connectTo, filepath.Join(dir, "upstream-ca.pem")),
-			"clients":  fmt.Sprintf("{tokens_file: %s}", tokens), "log": "{level: info, format: json}",
+			"clients":  fmt.Sprintf("{tokens_file: %s}", tokens), "log": "{level: info, format: json}", "scope": "{allow: [all]}",
 		} {
 			if !strings.Contains("\n"+variant, "\n"+key+":") {
 				lines = append(lines, key+": "+line)

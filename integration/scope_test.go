@@ -302,9 +302,18 @@ func TestTheftOfAnAgent(t *testing.T) {
 // never the log-in's.
 func TestHostileRefusals(t *testing.T) {
 	t.Parallel()
+	for _, use := range []string{"auto", "agent-assertion"} {
+		t.Run(use, func(t *testing.T) {
+			t.Parallel()
+			refuseEverything(t, "signer: {use: "+use+"}")
+		})
+	}
+}
+
+func refuseEverything(t *testing.T, signer string) {
 	f := newFixture(t, fixtureConfig{
 		scope: `scope: {allow: [codex, {host: "*.chatgpt.com"}, {host: chatgpt-staging.com}, {host: "chatgpt.com:8443"}]}`,
-		yaml:  "signer: {use: agent-assertion}",
+		yaml:  signer,
 	})
 	address := f.backend.Addr()
 	f.edit(t, `"chatgpt.com:443":`, fmt.Sprintf("\"chatgpt.com:8443\": %q\n    \"chatgpt-staging.com:443\": %[1]q\n    \"chatgpt.com:443\":", address))

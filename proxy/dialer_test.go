@@ -14,6 +14,7 @@ func TestConnectTo(t *testing.T) {
 	if err := c.CheckConnectTo(); err != nil {
 		t.Error(err)
 	}
+	routes := newRoutes(c.ConnectTo)
 	for address, want := range map[string]string{
 		"chatgpt.com:443":          "exact:1",
 		"chatgpt.com:444":          "",
@@ -26,7 +27,7 @@ func TestConnectTo(t *testing.T) {
 		"notchatgpt.com:443":       "",
 		"no port":                  "",
 	} {
-		if got, ok := c.connectTo(address); got != want || ok != (want != "") {
+		if got, ok := routes.find(address); got != want || ok != (want != "") {
 			t.Errorf("connectTo(%q) = %q, %v, want %q", address, got, ok, want)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -27,7 +26,7 @@ type h1Transport struct {
 func newH1Transport(d *dialer, config *tls.Config) *h1Transport {
 	config = config.Clone()
 	config.NextProtos = []string{"http/1.1"}
-	return &h1Transport{dial: d.dial, proxy: d.proxyFor, tls: config, pool: newH1Pool()}
+	return &h1Transport{dial: d.dialProven, proxy: d.proxyFor, tls: config, pool: newH1Pool()}
 }
 
 // takes reports whether t can send r. Upgrades, bodies that wait for the
@@ -98,8 +97,7 @@ func (t *h1Transport) conn(ctx context.Context, u *url.URL) (*h1Conn, error) {
 		}
 		return nil, context.Cause(ctx)
 	}
-	// crypto/tls has no other name for this alert.
-	if err != nil && strings.HasSuffix(err.Error(), "tls: no application protocol") {
+	if alert, remote, ok := alertOf(err); ok && remote && alert == noApplicationProtocol {
 		t.pool.noteH2Only(u.Host)
 		return nil, errElsewhere
 	}
@@ -118,11 +116,8 @@ func (t *h1Transport) connect(ctx context.Context, u *url.URL) (*h1Conn, error) 
 		raw.Close()
 		return nil, err
 	}
-	config := t.tls.Clone()
-	config.ServerName = u.Hostname()
-	conn := tls.Client(socket, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		raw.Close()
+	conn, err := handshake(ctx, socket, t.tls, u.Hostname())
+	if err != nil {
 		return nil, err
 	}
 	return newH1Conn(t.pool, u.Host, conn, socket), nil

@@ -369,6 +369,7 @@ func newRawConn(t testing.TB, c net.Conn) *rawConn {
 
 func (c *rawConn) send(t testing.TB, format string, args ...any) {
 	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(patience)) // for each step, however many there are
 	if _, err := fmt.Fprintf(c.Conn, format, args...); err != nil {
 		t.Fatal(err)
 	}
@@ -386,6 +387,7 @@ func (c *rawConn) response(t testing.TB, method string) *http.Response {
 
 func (c *rawConn) expect(t testing.TB, want string) {
 	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(patience))
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(c.r, got); err != nil || string(got) != want {
 		t.Fatalf("read %q, %v; want %q", got[:n], err, want)
@@ -394,6 +396,7 @@ func (c *rawConn) expect(t testing.TB, want string) {
 
 func (c *rawConn) expectEOF(t testing.TB) {
 	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(patience))
 	if rest, err := io.ReadAll(c.r); err != nil || len(rest) > 0 {
 		t.Fatalf("read %q, %v; want the end", rest, err)
 	}

@@ -81,6 +81,12 @@ func (p *Proxy) newInterceptServer() *http.Server {
 	}
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
+		// Those of TLS 1.2 that go with the leaf's key, without crypto/tls's CBC ones.
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
 		NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			// Never the server name of the hello: the client chose it.

@@ -67,10 +67,7 @@ func leadsTo(dialled, own netip.Addr) bool {
 // When that cannot be known, it may have.
 func isOfThisMachine(addr netip.Addr) bool {
 	all, err := net.InterfaceAddrs()
-	return err != nil || slices.ContainsFunc(all, func(a net.Addr) bool {
-		prefix, err := netip.ParsePrefix(a.String())
-		return err == nil && prefix.Addr().WithZone("").Unmap() == addr
-	})
+	return err != nil || hasAddress(all, addr)
 }
 
 // ownListenerError says that a name led back to the program.

@@ -147,7 +147,7 @@ func TestServerThatDoesNotRead(t *testing.T) {
 	})
 	d := impatientDialer(address)
 	d.paths.every = time.Hour // the test looks
-	conn, err := d.dial(t.Context(), "tcp", host+":443")
+	conn, err := d.dialProven(t.Context(), "tcp", host+":443")
 	if err != nil {
 		t.Fatal(err)
 	}

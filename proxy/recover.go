@@ -3,8 +3,10 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,7 +25,8 @@ const (
 
 // recovering is a transport that sends a signed request a second time, signed
 // anew, when the server has refused its credential. Whatever comes of that goes
-// to the client.
+// to the client. It also holds the body for net/http to send a request again
+// that the server has certainly not processed.
 type recovering struct{}
 
 // RoundTrip implements [http.RoundTripper].
@@ -33,13 +36,13 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	if x.kind != KindRequest {
 		return next.RoundTrip(r)
 	}
-	if renewer == nil || x.auth.Value == "" {
-		return x.observed(next.RoundTrip(r))
-	}
 	body := holdBody(r, x.policy.RetryBodyLimit)
 	defer body.forget() // the answer may go on for hours, and keeps its request
-	response, err := x.taken(x.observed(next.RoundTrip(r)))
-	if err != nil || response.StatusCode != http.StatusUnauthorized || body.spilled() {
+	response, err := x.observed(next.RoundTrip(r))
+	if renewer == nil || x.auth.Value == "" {
+		return response, err
+	}
+	if response, err = x.taken(response, err); err != nil || response.StatusCode != http.StatusUnauthorized || body.spilled() {
 		return response, err
 	}
 	request := signRequest(x)
@@ -88,7 +91,7 @@ func dateOf(response *http.Response) string {
 
 // again returns the request that repeats r. The refused response is closed; its
 // body is kept in case that r cannot be repeated.
-func again(r *http.Request, refused *http.Response, body *heldBody) (*http.Request, bool) {
+func again(r *http.Request, refused *http.Response, body *heldBodies) (*http.Request, bool) {
 	kept, err := io.ReadAll(io.LimitReader(refused.Body, maxRefusalBody+1))
 	if err != nil || len(kept) > maxRefusalBody {
 		refused.Body = &partReadBody{io.MultiReader(bytes.NewReader(kept), refused.Body), refused.Body}
@@ -96,7 +99,7 @@ func again(r *http.Request, refused *http.Response, body *heldBody) (*http.Reque
 	}
 	refused.Body.Close()
 	refused.Body = io.NopCloser(bytes.NewReader(kept))
-	rest, ok := body.reuse(r.Context())
+	rest, ok := body.next()
 	if !ok {
 		return nil, false
 	}
@@ -112,27 +115,74 @@ type partReadBody struct {
 	io.Closer
 }
 
-// holdBody has the body of r kept in memory while it is sent, if it may be small
-// enough.
-func holdBody(r *http.Request, limit int64) *heldBody {
+// errNotHeld is the error of a request that the server has not processed, and that
+// cannot be sent again.
+var errNotHeld = errors.New("the server refused the request unprocessed, and not all of its body is held in memory to be sent again")
+
+// holdBody keeps the body of r in memory while it is sent, if it may be small
+// enough, and lets net/http have it again. net/http asks for it only if nothing
+// of the request was written, the server has refused it unprocessed (REFUSED_STREAM,
+// a GOAWAY that leaves it out), or its method or an Idempotency-Key says that
+// sending it twice does no harm.
+func holdBody(r *http.Request, limit int64) *heldBodies {
+	h := &heldBodies{ctx: r.Context()}
 	if r.Body == nil || r.Body == http.NoBody {
-		return nil
+		return h
 	}
-	held := &heldBody{body: r.Body, limit: limit, released: make(chan struct{})}
-	held.spill = r.ContentLength > limit
-	r.Body = held
-	return held
+	h.last = &heldBody{body: r.Body, limit: limit, spill: r.ContentLength > limit, released: make(chan struct{})}
+	r.Body = h.last
+	r.GetBody = func() (io.ReadCloser, error) {
+		_ = h.last.Close() // it is not always closed by who asks for another
+		body, ok := h.next()
+		if !ok {
+			return nil, errNotHeld
+		}
+		return body, nil
+	}
+	return h
+}
+
+// heldBodies is the body of a request for each time that it is sent. It is for the
+// goroutine that calls RoundTrip.
+type heldBodies struct {
+	ctx  context.Context
+	last *heldBody // nil: the request has no body
+}
+
+// next returns the body from its beginning, as soon as the transport has let go
+// of the last one.
+func (h *heldBodies) next() (io.ReadCloser, bool) {
+	if h.last == nil {
+		return http.NoBody, true
+	}
+	next, ok := h.last.reuse(h.ctx)
+	if !ok {
+		return nil, false
+	}
+	h.last = next
+	return next, true
+}
+
+// spilled reports whether the body cannot be sent again. None at all can.
+func (h *heldBodies) spilled() bool { return h.last != nil && h.last.spilled() }
+
+// forget lets go of what was read. From then on the body cannot be sent again.
+func (h *heldBodies) forget() {
+	if h.last != nil {
+		h.last.forget()
+	}
 }
 
 // heldBody is a request's body that remembers what was read of it.
 type heldBody struct {
-	body     io.ReadCloser
+	body     io.Reader
 	limit    int64
 	released chan struct{} // closed when the transport is done with the body
 
 	mu      sync.Mutex
-	read    []byte
-	spill   bool // there was too much to remember
+	ahead   []byte // of what a former one has read, what this one has yet to give
+	read    []byte // by this one or a former one
+	spill   bool   // there was too much to remember
 	reading bool
 	closed  bool
 }
@@ -143,6 +193,12 @@ func (b *heldBody) Read(p []byte) (int, error) {
 	if b.closed {
 		b.mu.Unlock()
 		return 0, http.ErrBodyReadAfterClose
+	}
+	if len(b.ahead) > 0 {
+		defer b.mu.Unlock()
+		n := copy(p, b.ahead)
+		b.ahead = b.ahead[n:]
+		return n, nil
 	}
 	b.reading = true
 	b.mu.Unlock()
@@ -175,21 +231,13 @@ func (b *heldBody) Close() error {
 	return nil
 }
 
-// spilled reports whether the body cannot be sent again. A nil body can.
 func (b *heldBody) spilled() bool {
-	if b == nil {
-		return false
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.spill
 }
 
-// forget lets go of what was read. From then on the body cannot be sent again.
 func (b *heldBody) forget() {
-	if b == nil {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.spill, b.read = true, nil
@@ -197,10 +245,7 @@ func (b *heldBody) forget() {
 
 // reuse returns the body from its beginning, as soon as the transport has let go
 // of it.
-func (b *heldBody) reuse(ctx context.Context) (io.ReadCloser, bool) {
-	if b == nil {
-		return http.NoBody, true
-	}
+func (b *heldBody) reuse(ctx context.Context) (*heldBody, bool) {
 	timeout := time.NewTimer(bodyReleaseTimeout)
 	defer timeout.Stop()
 	select {
@@ -213,5 +258,6 @@ func (b *heldBody) reuse(ctx context.Context) (io.ReadCloser, bool) {
 	if b.spilled() {
 		return nil, false
 	}
-	return &partReadBody{io.MultiReader(bytes.NewReader(b.read), b.body), b.body}, true
+	read := slices.Clip(b.read) // what is appended must not be another's
+	return &heldBody{body: b.body, limit: b.limit, ahead: read, read: read, released: make(chan struct{})}, true
 }

@@ -146,13 +146,28 @@ func refuseUpstream(host string, err error) *refusal {
 	if private, ok := errIsPrivate(err); ok {
 		return refuse(http.StatusForbidden, "private_address", "destination_ip_prohibited", "%s: %s", host, private)
 	}
+	if via, ok := errors.AsType[*upstreamProxyError](err); ok {
+		r := refuseUpstream(via.name(), via.err)
+		r.code, r.message = "upstream_proxy", host+": "+r.message
+		return r
+	}
+	if h2Declined(err) {
+		return refuse(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, err)
+	}
+	if _, remote, ok := alertOf(err); ok {
+		proxyError := "tls_protocol_error"
+		if remote {
+			proxyError = "tls_alert_received"
+		}
+		return refuse(http.StatusBadGateway, "upstream_tls", proxyError, "%s: TLS failed: %s", host, err)
+	}
 	var (
-		dns     *net.DNSError
-		cert    *tls.CertificateVerificationError
-		unknown x509.UnknownAuthorityError
-		record  tls.RecordHeaderError
-		alert   tls.AlertError
-		timeout interface{ Timeout() bool }
+		dns       *net.DNSError
+		cert      *tls.CertificateVerificationError
+		unknown   x509.UnknownAuthorityError
+		record    tls.RecordHeaderError
+		handshake *handshakeError
+		timeout   interface{ Timeout() bool }
 	)
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -161,7 +176,7 @@ func refuseUpstream(host string, err error) *refusal {
 		return refuse(http.StatusBadGateway, "dns_failed", "dns_error", "%s: the name cannot be resolved: %s", host, dns.Err)
 	case errors.As(err, &cert), errors.As(err, &unknown):
 		return refuse(http.StatusBadGateway, "upstream_certificate", "tls_certificate_error", "%s: the server's certificate is not trusted: %s; if it is a staging server of yours, name its CA in upstream.ca_file", host, err)
-	case errors.As(err, &record), errors.As(err, &alert):
+	case errors.As(err, &record):
 		return refuse(http.StatusBadGateway, "upstream_tls", "tls_protocol_error", "%s: TLS failed: %s", host, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refuse(http.StatusBadGateway, "upstream_refused", "connection_refused", "%s: connection refused", host)
@@ -170,7 +185,9 @@ func refuseUpstream(host string, err error) *refusal {
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return refuse(http.StatusBadGateway, "upstream_unreachable", "destination_ip_unroutable", "%s: the network is unreachable", host)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return refuse(http.StatusBadGateway, "upstream_closed", "connection_terminated", "%s: the server closed the connection before it answered", host)
+		return refuse(http.StatusBadGateway, "upstream_closed", "connection_terminated", "%s: the connection was closed before an answer came", host)
+	case errors.As(err, &handshake):
+		return refuse(http.StatusBadGateway, "upstream_tls", "tls_protocol_error", "%s: TLS failed: %s", host, err)
 	default:
 		return refuse(http.StatusBadGateway, "upstream_failed", "destination_unavailable", "%s: %s", host, err)
 	}

@@ -140,7 +140,7 @@ func newStrictProxy(t testing.TB) *strictProxy {
 	p.Reconfigure(config)
 	up := p.current().upstream
 	for _, hook := range []*func(context.Context, string, string) (net.Conn, error){
-		&up.Transport.DialContext, &up.upgrades.DialContext, &up.h1.dial,
+		&up.Transport.DialTLSContext, &up.upgrades.DialTLSContext, &up.h1.dial,
 	} {
 		dial := *hook
 		*hook = func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -10,17 +12,17 @@ import (
 // newTransport returns a transport for the requests of all clients. It has no
 // limit on how long an answer may take: a model may think for many minutes
 // before its first byte.
-func newTransport(d *dialer) *http.Transport {
+func newTransport(d *dialer, protos ...string) *http.Transport {
+	config := newTLSConfig(d.config.RootCAs)
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(256)
+	config.NextProtos = protos
 	return &http.Transport{
-		Proxy:       func(r *http.Request) (*url.URL, error) { return d.proxyFor(r.URL) },
-		DialContext: d.dialTransport,
-		TLSClientConfig: &tls.Config{
-			MinVersion:         tls.VersionTLS12,
-			RootCAs:            d.config.RootCAs,
-			ClientSessionCache: tls.NewLRUClientSessionCache(256),
-		},
-		TLSHandshakeTimeout: dialTimeout,
-		ForceAttemptHTTP2:   true,
+		// Upstream proxies are the dialer's: whatever is wrong there is known to be
+		// wrong there, for requests and tunnels alike.
+		DialContext:       d.dialPlain,
+		DialTLSContext:    d.dialTLS(config),
+		TLSClientConfig:   config,
+		ForceAttemptHTTP2: true,
 		// net/http would keep two idle connections a host and open a new one
 		// for nearly every request.
 		MaxIdleConns:          2048,
@@ -41,30 +43,55 @@ func newTransport(d *dialer) *http.Transport {
 	}
 }
 
+// dialTLS returns a dialer of servers that have to prove by TLS who they are.
+func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := d.dialProven(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		secured, err := handshake(ctx, conn, config, host)
+		if err != nil {
+			return nil, err
+		}
+		return secured, nil
+	}
+}
+
 // transports is the transport of requests, with another one for upgrades.
-// HTTP/1.1 alone has those, which http.Transport knows of WebSockets only.
+// HTTP/1.1 alone has those, which http.Transport knows of WebSockets only. A third
+// one asks upstream proxies for http:// URLs.
 type transports struct {
 	*http.Transport
 	upgrades *http.Transport
+	proxied  proxiedTransport
 	h1       *h1Transport
+	via      func(*url.URL) (*url.URL, error)
 }
 
 func newTransports(d *dialer) *transports {
-	upgrades := newTransport(d)
+	upgrades := newTransport(d) // offering no protocol: those who speak HTTP/2 may refuse "http/1.1" alone
 	upgrades.ForceAttemptHTTP2 = false
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
-	t := newTransport(d)
-	return &transports{t, upgrades, newH1Transport(d, t.TLSClientConfig)}
+	t := newTransport(d, "h2", "http/1.1")
+	return &transports{t, upgrades, newProxiedTransport(d), newH1Transport(d, t.TLSClientConfig), d.proxyFor}
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme == "http" && r.URL.Opaque != "" {
-		// A proxy is asked for the whole URL, which http.Transport makes of all
-		// but opaque ones.
-		if via, err := t.Proxy(r); via != nil && err == nil {
-			r.URL.Opaque = "//" + r.Host + r.URL.Opaque
+	if r.URL.Scheme == "http" {
+		via, err := t.via(r.URL)
+		if err != nil {
+			closeBody(r)
+			return nil, err
+		}
+		if via != nil && !isSOCKS(via) {
+			return t.proxied.roundTrip(r, via)
 		}
 	}
 	if r.Header.Get("Upgrade") != "" {
@@ -82,11 +109,12 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *transports) CloseIdleConnections() {
 	t.Transport.CloseIdleConnections()
 	t.upgrades.CloseIdleConnections()
+	t.proxied.CloseIdleConnections()
 	t.h1.CloseIdleConnections()
 }
 
 // NewTransport returns a transport for the program's own requests, which reach
 // servers as c says, like those of clients.
 func NewTransport(c UpstreamConfig) *http.Transport {
-	return newTransport(newDialer(c, new(ownListeners)))
+	return newTransport(newDialer(c, new(ownListeners)), "h2", "http/1.1")
 }

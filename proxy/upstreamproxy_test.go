@@ -123,12 +123,12 @@ func TestUpstreamProxyRefuses(t *testing.T) {
 	})))
 	c := p.dial(t)
 	c.send(t, "CONNECT example.org:22 HTTP/1.1\r\nHost: x\r\n\r\n")
-	message := wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+	message := wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadGateway, "upstream_proxy", "destination_unavailable")
 	if !strings.Contains(message, "403 Not For You") || strings.Contains(message, "hush-hush") {
 		t.Errorf("message %q", message)
 	}
 	res := get(t, p.client(t, h1), origin+"/")
-	if message := wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable"); !strings.Contains(message, "Not For You") {
+	if message := wantRefusal(t, res, http.StatusBadGateway, "upstream_proxy", "destination_unavailable"); !strings.Contains(message, "Not For You") {
 		t.Errorf("message %q", message)
 	}
 	if log := p.log.String(); strings.Contains(log, "hush-hush") {
@@ -157,5 +157,5 @@ func TestUpstreamProxyHangs(t *testing.T) {
 
 	c := p.dial(t) // this takes dialTimeout
 	c.send(t, "CONNECT example.org:22 HTTP/1.1\r\nHost: x\r\n\r\n")
-	wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadGateway, "upstream_timeout", "connection_timeout")
+	wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadGateway, "upstream_proxy", "connection_timeout")
 }

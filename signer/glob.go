@@ -13,6 +13,7 @@ import (
 type glob struct {
 	pattern string         // without the "**" that it ends with
 	open    bool           // it ended with "**": pattern must match the beginning
+	literal bool           // pattern has no wildcard
 	expr    *regexp.Regexp // nil unless there is a "**" elsewhere
 }
 
@@ -38,13 +39,19 @@ func newGlob(pattern string) (*glob, error) {
 	if strings.Contains(g.pattern, "**") {
 		g.expr = compileGlob(g.pattern, g.open)
 	}
+	g.literal = !strings.ContainsAny(g.pattern, "*?")
 	return g, nil
 }
 
 // match reports whether the glob matches a path.
 func (g *glob) match(p string) bool {
-	if g.expr != nil {
+	switch {
+	case g.expr != nil:
 		return g.expr.MatchString(p)
+	case g.literal && g.open:
+		return strings.HasPrefix(p, g.pattern)
+	case g.literal:
+		return p == g.pattern
 	}
 	// star is where the last "*" is in the pattern, tried how much of p it has
 	// taken. Trying the last one alone is enough: it can take whatever an earlier

@@ -42,12 +42,6 @@ func newMatcher(m Match, host hostPattern) (matcher, error) {
 	return n, err
 }
 
-// concerns reports whether the matcher is for requests with this method to this
-// host, whatever their path.
-func (m *matcher) concerns(host, port string, method methodSet) bool {
-	return m.host.match(host, port) && m.methods.has(method)
-}
-
 // matchPath reports whether the path, in its strict form, matches.
 func (m *matcher) matchPath(path string) bool { return m.path == nil || m.path.match(path) }
 

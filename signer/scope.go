@@ -34,11 +34,6 @@ const (
 	ReasonBootstrap Reason = "bootstrap" // it makes an agent
 )
 
-// Reasons returns all of them.
-func Reasons() []Reason {
-	return []Reason{ReasonHost, ReasonPath, ReasonMethod, ReasonUpgrade, ReasonSpelling, ReasonBootstrap}
-}
-
 // Decision is what a [Scope] says of a request.
 type Decision struct {
 	// Kind is which credential the request is to carry. It is KindUnknown if the
@@ -188,9 +183,6 @@ func (s *Scope) IsBackend(authority string) bool {
 	}
 	return strings.EqualFold(authority, name+":"+s.backend.port) || s.backend.port == "443" && strings.EqualFold(authority, name)
 }
-
-// Warns reports whether requests that are out of scope are sent all the same.
-func (s *Scope) Warns() bool { return s.config.Warn }
 
 // Decide says what becomes of a request. It asks for hosts that the backend may
 // have named for the account, if all else is in scope.

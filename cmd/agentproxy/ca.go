@@ -46,6 +46,9 @@ func newCAShowCommand(c *command) *cobra.Command {
 	return cmd
 }
 
+// onlyServers is what a CA of earlier versions is not.
+const onlyServers = "good for TLS servers alone, whoever steals its key"
+
 func (c *command) describeCA(ca *certs.Authority) {
 	cert := ca.Certificate()
 	fmt.Fprintf(c.stdout, "Certificate  %s\n", ca.Path())
@@ -53,6 +56,9 @@ func (c *command) describeCA(ca *certs.Authority) {
 	fmt.Fprintf(c.stdout, "SHA-256      %s\n", ca.Fingerprint())
 	fmt.Fprintf(c.stdout, "Valid        %s to %s\n", cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))
 	fmt.Fprintf(c.stdout, "May sign     %s, names below them, and nothing else\n", strings.Join(cert.PermittedDNSDomains, ", "))
+	if !ca.OnlyServers() {
+		fmt.Fprintf(c.stdout, "For          any purpose; agentproxy ca rotate makes one %s\n", onlyServers)
+	}
 	if next := ca.Next(); next != nil {
 		fmt.Fprintf(c.stdout, "Next         %s, SHA-256 %s\n", next.Subject.CommonName, certs.Fingerprint(next))
 	}

@@ -38,6 +38,8 @@ func (k *checker) checkCA() {
 	end := ca.Certificate().NotAfter
 	if end.Sub(k.app.now()) < caExpiryWarning {
 		k.warn("CA", "run agentproxy ca rotate", "%s expires at %s", ca.Path(), end.UTC().Format(time.RFC3339))
+	} else if !ca.OnlyServers() {
+		k.warn("CA", "run agentproxy ca rotate --prepare, give it to all clients, run agentproxy ca rotate", "%s is of an earlier version; another would be %s", ca.Path(), onlyServers)
 	} else {
 		k.ok("CA", "%s, good until %s", ca.Path(), end.UTC().Format(time.DateOnly))
 	}

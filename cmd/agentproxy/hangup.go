@@ -8,10 +8,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// onHangup calls renew at every SIGHUP until stop is called, which waits for it.
+// onHangup calls renew at every SIGHUP until stop is called, which waits for it. Where
+// this program was started to ignore the signal, as by nohup(1), it does, and so do
+// the programs that it starts.
 func onHangup(log zerolog.Logger, renew func() error) (stop func()) {
 	hangups, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(hangups, syscall.SIGHUP)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
 	go func() {
 		defer close(done)
 		for range hangups {

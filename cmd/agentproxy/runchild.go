@@ -64,7 +64,7 @@ func (r *runner) runIsolated(ctx context.Context, home *launch.Home, address, to
 	}
 	secrets := launch.Secrets{
 		CodexHome: r.app.config.Identity.CodexHome, StateDir: r.app.config.StateDir,
-		Placeholder: placeholder, Files: files, Paths: r.hidden(),
+		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(),
 		Bus: r.keepsBus(), Dotenv: dotenvVariables(), Getenv: r.env.get,
 	}
 	view, err := secrets.View()

@@ -58,6 +58,7 @@ func (c *command) warnOnce(stateDir, line string) {
 	}
 	c.warn(line)
 	// If it cannot be noted, it is said again.
+	_ = os.MkdirAll(stateDir, 0o700)
 	if f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
 		_, _ = f.WriteString(key + "\n")
 		_ = f.Close()

@@ -200,10 +200,13 @@ func (c *config) validateUpstream(env environment) (string, error) {
 		u.ProxyByURL = shellsProxy(env)
 	default:
 		parsed, err := url.Parse(via)
-		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
+		if err != nil || parsed.Host == "" {
 			return "upstream.proxy", errors.New("it is neither a URL such as http://proxy.example:3128, nor env")
 		}
 		u.Proxy = parsed
+	}
+	if err := u.CheckProxy(); err != nil {
+		return "upstream.proxy", err
 	}
 	c.upstream = u
 	return "", nil

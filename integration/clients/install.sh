@@ -9,6 +9,8 @@ needed+=(certutil=libnss3-tools update-ca-certificates=ca-certificates unshare=u
   systemd-analyze=systemd systemd-socket-activate=systemd)
 # of watching: Prometheus' own checks, a browser
 needed+=(promtool=prometheus chromium=chromium)
+# of certificates: GnuTLS' verifier; NSS' comes with certutil
+needed+=(certtool=gnutls-bin)
 # of gateways
 needed+=(nginx=nginx-light)
 # of agentproxy run: a terminal, a Secret Service on a bus of its own, a sandbox

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +14,6 @@ import (
 // The names in a view's directory that are ours.
 const (
 	emptyFile = ".empty"
-	emptyDir  = ".nothing"
 	systemDir = ".etc"
 )
 
@@ -26,7 +26,7 @@ const viewSize = "16m"
 
 // cover is what is laid over a path.
 type cover struct {
-	name string // of the view's file or directory, "" for the empty one of the kind that is there
+	name string // of the view's file, "" for the empty one; a directory is always empty
 	kind fs.FileMode
 	any  bool // whatever is there is covered
 }
@@ -60,7 +60,7 @@ func (v *View) cover() (map[string]cover, error) {
 	}
 	covers := make(map[string]cover)
 	for _, dir := range others {
-		covers[dir] = cover{name: emptyDir, kind: fs.ModeDir}
+		covers[dir] = cover{kind: fs.ModeDir}
 	}
 	add := func(path string, c cover) {
 		for _, alias := range aliases(path, all) {
@@ -74,7 +74,7 @@ func (v *View) cover() (map[string]cover, error) {
 		add(path, cover{name: emptyFile})
 	}
 	for _, path := range v.HideDirs {
-		add(path, cover{name: emptyDir, kind: fs.ModeDir})
+		add(path, cover{kind: fs.ModeDir})
 	}
 	for path, name := range v.Show {
 		add(path, cover{name: name})
@@ -98,6 +98,9 @@ func (v *View) makeDir() error {
 	if err := unix.Mount("agentproxy", v.Dir, "tmpfs", viewFlags, "mode=700,size="+viewSize); err != nil {
 		return mountError("mount a file system in memory", err)
 	}
+	if err := v.own(v.Dir); err != nil {
+		return err
+	}
 	write := func(name string, content []byte, perm fs.FileMode) error {
 		path := filepath.Join(v.Dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -105,11 +108,17 @@ func (v *View) makeDir() error {
 		}
 		return os.WriteFile(path, content, perm)
 	}
-	if err := errors.Join(write(emptyFile, nil, 0o600), os.Mkdir(filepath.Join(v.Dir, emptyDir), 0o700)); err != nil {
+	if err := write(emptyFile, nil, 0o600); err != nil {
 		return err
 	}
 	for name, content := range v.Files {
 		if err := write(name, content, 0o600); err != nil {
+			return err
+		}
+	}
+	for name, target := range v.Links {
+		path := filepath.Join(v.Dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(target, path)); err != nil {
 			return err
 		}
 	}
@@ -130,17 +139,37 @@ func (v *View) lay(c cover, path string) error {
 		// read by the command either: it is the same user.
 		return nil
 	}
-	name := c.name
-	if c.any {
-		name = emptyFile
-		if info.IsDir() {
-			name = emptyDir
-		}
+	if info.IsDir() {
+		return v.hideDir(path)
 	}
-	if err := unix.Mount(filepath.Join(v.Dir, name), path, "", unix.MS_BIND, ""); err != nil {
+	if err := unix.Mount(filepath.Join(v.Dir, cmp.Or(c.name, emptyFile)), path, "", unix.MS_BIND, ""); err != nil {
 		return mountError("hide "+path, err)
 	}
 	return readOnly(path)
+}
+
+// hideDir has the directory at path read as an empty one.
+//
+// It is a file system of its own: the sandbox of Codex 0.171 does not start where the
+// directory of its servers' sockets is found under another path, too.
+func (v *View) hideDir(path string) error {
+	if err := unix.Mount("agentproxy", path, "tmpfs", viewFlags|unix.MS_RDONLY, "mode=700,size=4k"); err != nil {
+		return mountError("hide "+path, err)
+	}
+	return v.own(path)
+}
+
+// own notes that the file system at path is the view's.
+func (v *View) own(path string) error {
+	device, err := deviceOf(path)
+	if err != nil {
+		return err
+	}
+	if v.devices == nil {
+		v.devices = make(map[uint64]bool)
+	}
+	v.devices[device] = true
+	return nil
 }
 
 // readOnly has the mount at path be one that cannot be written to.

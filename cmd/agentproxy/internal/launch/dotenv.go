@@ -1,9 +1,10 @@
 package launch
 
 import (
-	"regexp"
+	"iter"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // DotenvLine is a line of a .env file that sets a variable.
@@ -11,8 +12,6 @@ type DotenvLine struct {
 	Number int // from 1
 	Name   string
 }
-
-var dotenvName = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(.*)$`)
 
 // DotenvLines returns the lines of a .env file that set one of the variables, in
 // either case. Codex reads $CODEX_HOME/.env before anything else, and it overrides
@@ -30,45 +29,100 @@ func ScrubDotenv(raw string, names []string) string {
 
 func scrubDotenv(raw string, names []string) (clean string, found []DotenvLine) {
 	var kept strings.Builder
-	var quote byte // of a value that goes on in the next line
-	drop := false  // whether that value's variable is dropped
-	number := 0
-	for line := range strings.Lines(raw) {
-		number++
-		if quote == 0 {
-			drop = false
-			m := dotenvName.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
-			if m != nil {
-				drop = slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, m[1]) })
-				quote = openQuote(m[2], 0)
-				if drop {
-					found = append(found, DotenvLine{number, m[1]})
-				}
+	number := 1
+	for entry := range dotenvEntries(raw) {
+		drop := false
+		for line := range strings.Lines(entry) {
+			// By itself, too: others may see no value that goes on here.
+			name := dotenvVariable(line)
+			if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) {
+				drop = true
+				found = append(found, DotenvLine{number, name})
 			}
-		} else {
-			quote = openQuote(line, quote)
+			number++
 		}
 		if !drop {
-			kept.WriteString(line)
+			kept.WriteString(entry)
 		}
 	}
 	return kept.String(), found
 }
 
-// openQuote returns the quote that is open at the end of s, 0 for none, where quote
-// is open at its beginning.
-func openQuote(s string, quote byte) byte {
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '\\' && quote != '\'':
-			i++
-		case quote == 0 && c == '#':
-			return 0 // a comment
-		case quote == 0 && (c == '"' || c == '\''):
-			quote = c
-		case c == quote:
-			quote = 0
+// dotenvEntries returns the entries of a .env file: lines, but that a quote goes on
+// to its end. This and [dotenvVariable] are what the crate dotenvy does, by which
+// Codex reads it.
+func dotenvEntries(raw string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		var entry strings.Builder
+		var quote rune // that is open, 0 for none
+		for line := range strings.Lines(raw) {
+			entry.WriteString(line)
+			if quote != 0 || !strings.HasPrefix(trimSpace(line), "#") {
+				quote = openQuote(line, quote)
+			}
+			if quote == 0 {
+				if !yield(entry.String()) {
+					return
+				}
+				entry.Reset()
+			}
+		}
+		if entry.Len() > 0 {
+			yield(entry.String())
 		}
 	}
+}
+
+// openQuote returns the quote that is open at the end of a line, 0 for none, where
+// quote is open at its beginning.
+func openQuote(line string, quote rune) rune {
+	escaped, space := false, false
+	for _, c := range line {
+		switch {
+		case escaped:
+			escaped = false
+		case c == '\\':
+			escaped = true
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '#' && space:
+			return 0 // a comment
+		case c == '"' || c == '\'':
+			quote = c
+		}
+		space = unicode.IsSpace(c)
+	}
 	return quote
+}
+
+// dotenvVariable returns the variable that a line sets, "" for none.
+func dotenvVariable(line string) string {
+	name, rest := cutName(trimSpace(line))
+	if rest = trimSpace(rest); name == "export" && !strings.HasPrefix(rest, "=") {
+		name, rest = cutName(rest)
+		rest = trimSpace(rest)
+	}
+	if !strings.HasPrefix(rest, "=") {
+		return ""
+	}
+	return name
+}
+
+// cutName returns the name of a variable that s begins with, "" for none, and what
+// follows it.
+func cutName(s string) (name, rest string) {
+	end := strings.IndexFunc(s, func(c rune) bool {
+		return c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) && c != '_' && c != '.'
+	})
+	if end < 0 {
+		end = len(s)
+	}
+	return s[:end], s[end:]
+}
+
+// trimSpace cuts the white space, and byte order marks, that s begins with.
+func trimSpace(s string) string {
+	return strings.TrimLeftFunc(s, func(c rune) bool { return unicode.IsSpace(c) || c == '\ufeff' })
 }

@@ -24,7 +24,6 @@ type guard struct {
 	covers  map[string]cover
 	watcher *fsnotify.Watcher
 	tell    func(report)
-	device  uint64 // of the view's files
 	drafts  map[string]bool
 	laid    int
 }
@@ -42,9 +41,6 @@ func newGuard(v *View, covers map[string]cover, tell func(report)) (_ *guard, er
 		}
 	}()
 	g := &guard{view: v, covers: covers, watcher: watcher, tell: tell, drafts: make(map[string]bool)}
-	if g.device, err = deviceOf(filepath.Join(v.Dir, emptyFile)); err != nil {
-		return nil, err
-	}
 	dirs := map[string]bool{v.Guard: true}
 	for path := range covers {
 		dirs[filepath.Dir(path)] = true
@@ -137,13 +133,13 @@ func (g *guard) see(event fsnotify.Event) error {
 func (g *guard) look(path string) error {
 	c, known := g.covers[path]
 	if !known {
-		c = cover{name: emptyFile}
+		c = cover{}
 	}
 	device, err := deviceOf(path)
 	if err != nil {
 		return nil // it is gone
 	}
-	if device == g.device {
+	if g.view.devices[device] {
 		_, isShown := g.view.Show[path]
 		if !isShown || sameFile(path, filepath.Join(g.view.Dir, c.name)) {
 			return nil
@@ -159,7 +155,7 @@ func (g *guard) look(path string) error {
 		}
 		return err
 	}
-	if _, isShown := g.view.Show[path]; isShown && device != g.device {
+	if _, isShown := g.view.Show[path]; isShown && !g.view.devices[device] {
 		g.tell(report{Exposed: true})
 	}
 	return nil

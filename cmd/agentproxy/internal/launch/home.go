@@ -28,6 +28,9 @@ type Home struct {
 	isPlaceholder func([]byte) bool
 }
 
+// homesDir is where, in the state directory, the Homes are.
+const homesDir = "homes"
+
 // lockPatience is how often is looked whether another run has tidied up.
 const lockPatience = 5 * time.Millisecond
 
@@ -42,7 +45,7 @@ func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool) (*Hom
 		users = real
 	}
 	sum := sha256.Sum256([]byte(users))
-	dir := filepath.Join(stateDir, "homes", hex.EncodeToString(sum[:8]))
+	dir := filepath.Join(stateDir, homesDir, hex.EncodeToString(sum[:8]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", dir, pathCause(err))
 	}
@@ -88,6 +91,7 @@ func (h *Home) tidy() error {
 }
 
 func (h *Home) privatePath() string { return filepath.Join(h.dir, "codex-home") }
+func (h *Home) madePath() string    { return filepath.Join(h.dir, "made") }
 func (h *Home) stubMark() string    { return filepath.Join(h.dir, "stub") }
 func (h *Home) authPath() string    { return filepath.Join(h.users, "auth.json") }
 
@@ -131,9 +135,33 @@ func (h *Home) removeStub() error {
 	return os.Remove(h.stubMark())
 }
 
+// Links returns the links that an isolated command is to find in the state directory,
+// which is hidden from it: Codex looks for a session where it was when it was begun,
+// which may be in the private home.
+func (h *Home) Links() map[string]string {
+	name := filepath.Join(homesDir, filepath.Base(h.dir), filepath.Base(h.privatePath()))
+	return map[string]string{name: h.users}
+}
+
 // madeFirst are the directories that Codex makes in its home. Made in the user's,
 // they can be linked to, so that what is written there is at its place at once.
 var madeFirst = []string{"sessions", "archived_sessions", "log", "memories", "skills", "prompts", "rules", "shell_snapshots"}
+
+// makeFirst makes them, and notes which of them were not there.
+func (h *Home) makeFirst() error {
+	if err := os.MkdirAll(h.madePath(), 0o700); err != nil {
+		return err
+	}
+	for _, name := range madeFirst {
+		if os.Mkdir(filepath.Join(h.users, name), 0o700) != nil {
+			continue // it is there, or the home is read-only and has what it has
+		}
+		if err := os.WriteFile(filepath.Join(h.madePath(), name), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // notShared are the names in a Codex home that a private one does not link to: its
 // background server's.
@@ -150,8 +178,8 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 			return "", fmt.Errorf("make the directory %s: %w", dir, pathCause(err))
 		}
 	}
-	for _, name := range madeFirst {
-		_ = os.Mkdir(filepath.Join(h.users, name), 0o700) // a home that is read-only has what it has
+	if err := h.makeFirst(); err != nil {
+		return "", err
 	}
 	entries, err := os.ReadDir(h.users)
 	if err != nil {

@@ -47,15 +47,32 @@ func (h *Home) bring() error {
 			errs = append(errs, moveOver(from, filepath.Join(h.users, name)))
 		}
 	}
-	for _, name := range madeFirst {
-		if err := os.Remove(filepath.Join(h.users, name)); err == nil { // it was empty
-			errs = append(errs, os.Remove(filepath.Join(home, name)))
-		}
-	}
+	errs = append(errs, h.removeMade())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("bring home what Codex has made in %s: %w", home, err)
 	}
 	return nil
+}
+
+// removeMade removes the directories that makeFirst has made and that nothing was
+// put into.
+func (h *Home) removeMade() error {
+	made, err := os.ReadDir(h.madePath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, entry := range made {
+		name := entry.Name()
+		link := filepath.Join(h.privatePath(), name)
+		if os.Remove(filepath.Join(h.users, name)) == nil && h.isOurs(link, name) { // it was empty
+			errs = append(errs, os.Remove(link))
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(h.madePath()))...)
 }
 
 // isOurs reports whether the entry at path is the link that Private has made.

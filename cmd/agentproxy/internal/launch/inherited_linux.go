@@ -10,7 +10,8 @@ import (
 // inherited returns the descriptors that this process was started with, from the
 // third on, for a command that is to find them where they are: a shell's <(…), a
 // make's job server. Left out (nil) are directories, which lead round every cover,
-// and regular files: what is open outside may be what is hidden inside.
+// and regular files: what is open outside may be what is hidden inside. They are
+// copies, to be closed: the originals are not this program's to close.
 func inherited() ([]*os.File, error) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -30,7 +31,12 @@ func inherited() ([]*os.File, error) {
 		for len(files) <= fd-3 {
 			files = append(files, nil)
 		}
-		files[fd-3] = os.NewFile(uintptr(fd), entry.Name())
+		duplicate, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			closeAll(files)
+			return nil, err
+		}
+		files[fd-3] = os.NewFile(uintptr(duplicate), entry.Name())
 	}
 	return files, nil
 }
@@ -47,4 +53,10 @@ func leadsNowhere(fd int) bool {
 		return true
 	}
 	return false
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close() // of none, it does nothing
+	}
 }

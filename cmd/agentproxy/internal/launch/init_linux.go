@@ -193,6 +193,11 @@ func (n *initProcess) prepare() (*guard, error) {
 	if err := filterCalls(); err != nil {
 		return nil, mountError("filter system calls", err)
 	}
+	if n.plan.Network {
+		if err := forbidMachineSockets(); err != nil {
+			return nil, mountError("filter sockets", err)
+		}
+	}
 	if !n.plan.View.Abstract {
 		if err := forbidAbstract(); err != nil {
 			return nil, mountError("restrict sockets", err)

@@ -381,9 +381,13 @@ func TestInherited(t *testing.T) {
 	for name, fd := range opened {
 		kept := fd-3 < len(files) && files[fd-3] != nil
 		if kept {
-			defer files[fd-3].Close()
-		} else {
-			defer unix.Close(fd)
+			if err := files[fd-3].Close(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		// It is still the one that this process has.
+		if err := unix.Close(fd); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 		if want := name == "pipe" || name == "other end" || name == "null"; kept != want {
 			t.Errorf("%s is kept: %v", name, kept)

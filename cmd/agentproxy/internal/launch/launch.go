@@ -54,11 +54,13 @@ type Command struct {
 
 // View is what an isolated command sees in place of files that are there.
 type View struct {
-	// Dir is a directory that reads as nothing but Files: the state directory. It
+	// Dir is a directory that reads as nothing but Files and Links: the state directory. It
 	// must be absolute, and must exist.
 	Dir string
 	// Files are the contents of files in Dir, by their name. They hold no secret.
 	Files map[string][]byte
+	// Links are the targets of symbolic links in Dir, by their name.
+	Links map[string]string
 	// Show has the file at a path read as one of Files. Nobody can write to it.
 	Show map[string]string
 	// HideFiles and HideDirs are paths that read as an empty file or directory, if
@@ -75,6 +77,8 @@ type View struct {
 	Abstract bool
 	// System holds files that are to be found below /etc, by their path there.
 	System map[string][]byte
+
+	devices map[uint64]bool // of the file systems that what is hidden reads as
 }
 
 // ErrUnsupported is wrapped by the errors of [Start] and [Probe] that say that this

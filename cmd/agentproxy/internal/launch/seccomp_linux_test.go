@@ -10,7 +10,7 @@ import (
 
 // interpret returns what a filter makes of a system call. The interpreter reads
 // packets, which are big-endian, and so are the words that it is given.
-func interpret(t *testing.T, filter []unix.SockFilter, arch, number, second uint32) uint32 {
+func interpret(t *testing.T, filter []unix.SockFilter, arch, number, first, second uint32) uint32 {
 	t.Helper()
 	raw := make([]bpf.RawInstruction, len(filter))
 	for i, f := range filter {
@@ -27,6 +27,7 @@ func interpret(t *testing.T, filter []unix.SockFilter, arch, number, second uint
 	data := make([]byte, 64)
 	binary.BigEndian.PutUint32(data[dataNumber:], number)
 	binary.BigEndian.PutUint32(data[dataArch:], arch)
+	binary.BigEndian.PutUint32(data[dataDomain:], first)
 	binary.BigEndian.PutUint32(data[dataRequest:], second)
 	result, err := vm.Run(data)
 	if err != nil {
@@ -79,13 +80,43 @@ func TestCallFilter(t *testing.T) {
 		{"getpid", x86, getpid64, 0, allow},
 		{"somewhere else", mips, 16, tiocsti, allow},
 	} {
-		if got := interpret(t, filter, test.arch, test.number, test.second); got != test.want {
+		if got := interpret(t, filter, test.arch, test.number, 0, test.second); got != test.want {
 			t.Errorf("%s: %#x, want %#x", test.what, got, test.want)
 		}
 	}
 	for _, n := range filteredCalls {
-		if interpret(t, filter, n.arch, n.ioctl, tiocsti) != typing || interpret(t, filter, n.arch, n.addKey, 0) != keyring {
+		if interpret(t, filter, n.arch, n.ioctl, 0, tiocsti) != typing || interpret(t, filter, n.arch, n.addKey, 0, 0) != keyring {
 			t.Errorf("%#x: not all of %d and %d are refused", n.arch, n.ioctl, n.addKey)
 		}
+	}
+}
+
+func TestMachineSocketFilter(t *testing.T) {
+	const (
+		allow = uint32(unix.SECCOMP_RET_ALLOW)
+		none  = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.EAFNOSUPPORT)
+		nosys = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.ENOSYS)
+	)
+	filter := machineSocketFilter()
+	for _, n := range socketCalls {
+		for domain, want := range map[uint32]uint32{
+			unix.AF_VSOCK: none, unix.AF_INET: allow, unix.AF_INET6: allow, unix.AF_UNIX: allow, unix.AF_NETLINK: allow,
+		} {
+			if got := interpret(t, filter, n.arch, n.socket, domain, 0); got != want {
+				t.Errorf("%#x: a socket of domain %d: %#x, want %#x", n.arch, domain, got, want)
+			}
+		}
+		if got := interpret(t, filter, n.arch, n.uring, 0, 0); got != nosys {
+			t.Errorf("%#x: io_uring: %#x", n.arch, got)
+		}
+		if got := interpret(t, filter, n.arch, 1, unix.AF_VSOCK, 0); got != allow {
+			t.Errorf("%#x: another call: %#x", n.arch, got)
+		}
+	}
+	if got := interpret(t, filter, unix.AUDIT_ARCH_I386, 102, 1, 0); got != nosys {
+		t.Errorf("socketcall: %#x", got)
+	}
+	if got := interpret(t, filter, unix.AUDIT_ARCH_X86_64, 102, 1, 0); got != allow {
+		t.Errorf("getuid: %#x", got)
 	}
 }

@@ -114,6 +114,7 @@ func (i *Isolation) start() error {
 	if cmd.ExtraFiles, err = inherited(); err != nil {
 		return errors.Join(err, mine.conn.Close())
 	}
+	defer closeAll(cmd.ExtraFiles)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
 	cmd.Args = []string{"agentproxy", initName, strconv.Itoa(2 + len(cmd.ExtraFiles))}
 	cmd.Env = []string{}

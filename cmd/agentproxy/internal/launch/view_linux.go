@@ -20,6 +20,7 @@ type Secrets struct {
 	StateDir    string
 	Placeholder []byte            // of auth.json
 	Files       map[string][]byte // to be found in StateDir
+	Links       map[string]string // to be found in StateDir, with their targets
 	Paths       []string          // further files and directories that hold secrets
 	Bus         bool              // whether the session bus is left alone
 	Dotenv      []string          // the variables that a .env file must not set
@@ -58,6 +59,7 @@ func (s Secrets) View() (View, error) {
 	}
 	v := View{
 		Dir: state, Files: map[string][]byte{placeholderName: s.Placeholder},
+		Links: s.Links,
 		Show:  make(map[string]string),
 		Guard: home, Abstract: s.Bus,
 		System: map[string][]byte{managedConfig: managed},

@@ -8,6 +8,7 @@ type Secrets struct {
 	StateDir    string
 	Placeholder []byte
 	Files       map[string][]byte
+	Links       map[string]string
 	Paths       []string
 	Bus         bool
 	Dotenv      []string

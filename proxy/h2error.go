@@ -1,0 +1,50 @@
+package proxy
+
+import (
+	"errors"
+	"reflect"
+
+	"golang.org/x/net/http2"
+)
+
+// h2Declined reports whether err says that a server of HTTP/2 does not process the
+// request now: it is overloaded (ENHANCE_YOUR_CALM), or has refused each try
+// (REFUSED_STREAM).
+func h2Declined(err error) bool {
+	if errors.Is(err, errNotHeld) {
+		return true
+	}
+	// net/http's own type, which it makes this one of.
+	if stream := (http2.StreamError{}); errors.As(err, &stream) {
+		return stream.Code == http2.ErrCodeEnhanceYourCalm || stream.Code == http2.ErrCodeRefusedStream
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		if code, ok := goAwayCode(err); ok {
+			return code == http2.ErrCodeEnhanceYourCalm
+		}
+	}
+	return false
+}
+
+// goAwayCode returns the code of a connection's end. net/http has a type for it
+// that has the fields of [http2.GoAwayError] but is not exported, and for the first
+// request of a connection nothing but words.
+func goAwayCode(err error) (http2.ErrCode, bool) {
+	if err.Error() == "http2: Transport received GOAWAY from server ErrCode:"+http2.ErrCodeEnhanceYourCalm.String() {
+		return http2.ErrCodeEnhanceYourCalm, true
+	}
+	v, known := reflect.ValueOf(err), reflect.TypeFor[http2.GoAwayError]()
+	if v.Kind() != reflect.Struct || v.NumField() != known.NumField() {
+		return 0, false
+	}
+	for i := range v.NumField() {
+		if v.Type().Field(i).Name != known.Field(i).Name {
+			return 0, false
+		}
+	}
+	code := v.FieldByName("ErrCode")
+	if code.Kind() != reflect.Uint32 {
+		return 0, false
+	}
+	return http2.ErrCode(code.Uint()), true
+}
