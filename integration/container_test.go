@@ -135,7 +135,7 @@ func (i internet) write(t *testing.T, dir, config string) {
 	}
 	config += fmt.Sprintf(`
 upstream:
-  connect_to: {"chatgpt.com:443": %[1]q, "*.chatgpt.com:443": %[1]q}
+  connect_to: {"chatgpt.com:443": %[1]q, "*.chatgpt.com:443": %[1]q, "auth.openai.com:443": %[1]q}
   ca_file: /etc/agentproxy/upstream-ca.pem
 `, i.backend.Addr())
 	for name, content := range map[string]string{"config.yaml": config, "upstream-ca.pem": string(i.backend.CertPEM())} {

@@ -197,7 +197,7 @@ func (e *engine) sources(t *testing.T) string {
 	secrets := filepath.Join(dir, "deploy", "secrets")
 	config := readFile(t, filepath.Join(dir, "deploy", "config.yaml")) + fmt.Sprintf(`
 upstream:
-  connect_to: {"chatgpt.com:443": %[1]q, "*.chatgpt.com:443": %[1]q}
+  connect_to: {"chatgpt.com:443": %[1]q, "*.chatgpt.com:443": %[1]q, "auth.openai.com:443": %[1]q}
   ca_file: /run/secrets/upstream-ca.pem
 `, e.internet.backend.Addr())
 	for path, content := range map[string]string{

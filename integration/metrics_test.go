@@ -48,7 +48,7 @@ func scrape(t *testing.T, admin string) (m metrics, text string) {
 // what it counts.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	f := newLoginFixture(t, fixtureConfig{yaml: "signer: {rules: [{path: /backend-api/wham/**, use: bearer}]}"})
+	f := newLoginFixture(t, fixtureConfig{identity: firstGeneration, yaml: "signer: {rules: [{path: /backend-api/wham/**, use: bearer}]}"})
 	admin := f.adminOn(t)
 	p := f.serve(t)
 	client := p.client(t, "build-42")

@@ -187,7 +187,7 @@ func TestPrometheus(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "admin-token")
 	writeFile(t, file, []byte(token))
 	authz := freeAddress(t)
-	f := newLoginFixture(t, fixtureConfig{yaml: fmt.Sprintf("admin_token_file: %q\nauthz: {listen: %q}", file, authz)})
+	f := newLoginFixture(t, fixtureConfig{identity: firstGeneration, yaml: fmt.Sprintf("admin_token_file: %q\nauthz: {listen: %q}", file, authz)})
 	admin := f.adminOn(t)
 	p := f.serve(t)
 	prometheus := startPrometheus(t, admin, token)
