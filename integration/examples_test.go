@@ -154,7 +154,7 @@ func newReader(t *testing.T) *reader {
 // an example writes to is gone when they are, or cannot be written to.
 const readerSetup = `
 ip link set lo up
-ip address add ` + chatgptAddress + `/32 dev lo
+ip route add local ` + chatgptAddress + `/32 dev lo
 mount --bind hosts /etc/hosts
 mount --bind . /mnt
 mkdir gocache && mount --bind "$GOCACHE" /mnt/gocache

@@ -52,8 +52,9 @@ func (v *View) cover() (map[string]cover, error) {
 		return nil, err
 	}
 	// First, for it would lie on the covers below /etc.
+	rename := func(path string) string { return path }
 	if len(v.System) > 0 {
-		if err := v.coverSystem(all); err != nil {
+		if rename, err = v.coverSystem(all); err != nil {
 			return nil, err
 		}
 	}
@@ -63,7 +64,7 @@ func (v *View) cover() (map[string]cover, error) {
 	}
 	add := func(path string, c cover) {
 		for _, alias := range aliases(path, all) {
-			covers[alias] = c
+			covers[rename(alias)] = c
 		}
 	}
 	for _, path := range v.HideLater {
