@@ -68,7 +68,11 @@ func (p *proxy) secure(t *testing.T, raw net.Conn, host, serverName string, prot
 		ServerName:         serverName,
 		InsecureSkipVerify: true, // in favour of what follows
 		VerifyConnection: func(state tls.ConnectionState) error {
-			_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: host})
+			intermediates := x509.NewCertPool()
+			for _, cert := range state.PeerCertificates[1:] {
+				intermediates.AddCert(cert)
+			}
+			_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, DNSName: host})
 			return err
 		},
 	})

@@ -45,6 +45,7 @@ var (
 
 // stolen is a CA whose files a thief has.
 type stolen struct {
+	home             string // of the user who trusts it
 	caFile, database string
 	roots            *x509.CertPool
 	issuer           *x509.Certificate
@@ -57,7 +58,7 @@ func steal(t *testing.T) *stolen {
 	t.Helper()
 	dir := t.TempDir()
 	environ := append(baseEnv(t), "HOME="+dir, "XDG_STATE_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	s := &stolen{caFile: filepath.Join(dir, "agentproxy", "ca", "ca.pem"), database: "sql:" + filepath.Join(dir, ".pki", "nssdb"), roots: x509.NewCertPool()}
+	s := &stolen{home: dir, caFile: filepath.Join(dir, "agentproxy", "ca", "ca.pem"), database: "sql:" + filepath.Join(dir, ".pki", "nssdb"), roots: x509.NewCertPool()}
 	if err := os.MkdirAll(filepath.Join(dir, ".pki", "nssdb"), 0o700); err != nil {
 		t.Fatal(err)
 	}
