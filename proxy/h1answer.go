@@ -84,7 +84,7 @@ func (w *h1Answer) begin(ended bool) {
 	if length == "" && ended && allowed && !head && h["Trailer"] == nil {
 		w.length, length = 0, "0"
 	}
-	w.close = h.Get("Connection") == "close" || w.conn.server.draining.Load()
+	w.close = w.request.Close || h.Get("Connection") == "close" || w.conn.server.draining.Load()
 
 	w.writeStatus(w.status)
 	if w.status == http.StatusNotModified {

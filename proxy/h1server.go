@@ -28,6 +28,7 @@ type h1Server struct {
 	log       *log.Logger
 	handshake time.Duration // the most that a handshake and the first request are waited for
 	idle      time.Duration // the most that another request is
+	linger    lingerLimits
 
 	conns   *gauge
 	writers sync.Pool // of *bufio.Writer, which connections have while they answer
@@ -41,7 +42,7 @@ func newH1Server(p *Proxy, errorLog *log.Logger) *h1Server {
 	limits := p.current().Limits
 	return &h1Server{
 		handler: p.serveIntercepted, tls: p.interceptedServer.TLSConfig.Clone(), others: p.intercepted, ctx: p.ctx, log: errorLog,
-		handshake: limits.HandshakeTimeout, idle: limits.IdleTimeout,
+		handshake: limits.HandshakeTimeout, idle: limits.IdleTimeout, linger: lingerLimits{pause: 500 * time.Millisecond, most: 5 * time.Second},
 		conns: newGauge(), waiting: make(map[*h1ServerConn]struct{}),
 	}
 }
@@ -71,7 +72,7 @@ func (s *h1Server) serve(conn *interceptedConn) {
 		server: s, conn: t, ctx: ctx, cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {
-		s.handOver(&replayConn{Conn: t, ahead: ahead}, uncut)
+		s.handOver(&lingeringConn{replayConn: &replayConn{Conn: t, ahead: ahead}, conn: t, linger: s.linger}, uncut)
 		return
 	}
 	_ = t.Close()

@@ -19,10 +19,6 @@ import (
 // client is still there.
 const watchDelay = 5 * time.Millisecond
 
-// lingerTimeout bounds the wait for what a client still sends of a request that
-// has been answered: a connection that is closed before may lose the answer.
-const lingerTimeout = 500 * time.Millisecond
-
 // h1ServerConn is a client's connection.
 type h1ServerConn struct {
 	server *h1Server
@@ -197,14 +193,12 @@ func (c *h1ServerConn) stopWatch() {
 	}
 }
 
-// linger takes what still comes of a request's body, for a while.
+// linger gives the client time to read the answer to a request that it has not
+// sent to its end.
 func (c *h1ServerConn) linger(body *h1RequestBody) {
-	if c.conn.CloseWrite() != nil || closeWrite(c.conn.NetConn()) != nil {
-		return
-	}
-	c.setReadBy(time.Now().Add(lingerTimeout))
+	c.setReadBy(time.Unix(1, 0)) // whoever still reads the body gives up
 	body.close()
-	_, _ = io.CopyN(io.Discard, c.reader, maxUnread)
+	c.server.linger.closeWrite(c.conn)
 }
 
 // h1RequestBody is the body of a client's request.

@@ -26,24 +26,19 @@ func h2Declined(err error) bool {
 	return false
 }
 
-// goAwayCode returns the code of a connection's end. net/http has a type for it
-// that has the fields of [http2.GoAwayError] but is not exported, and for the first
-// request of a connection nothing but words.
+// goAwayCode returns the code of a connection's end (GOAWAY). net/http has a type
+// for it that is not exported, known here by its fields, and for the first request
+// of a connection nothing but words.
 func goAwayCode(err error) (http2.ErrCode, bool) {
 	if err.Error() == "http2: Transport received GOAWAY from server ErrCode:"+http2.ErrCodeEnhanceYourCalm.String() {
 		return http2.ErrCodeEnhanceYourCalm, true
 	}
-	v, known := reflect.ValueOf(err), reflect.TypeFor[http2.GoAwayError]()
-	if v.Kind() != reflect.Struct || v.NumField() != known.NumField() {
+	v := reflect.ValueOf(err)
+	if v.Kind() != reflect.Struct || !v.FieldByName("LastStreamID").IsValid() {
 		return 0, false
 	}
-	for i := range v.NumField() {
-		if v.Type().Field(i).Name != known.Field(i).Name {
-			return 0, false
-		}
-	}
 	code := v.FieldByName("ErrCode")
-	if code.Kind() != reflect.Uint32 {
+	if !code.IsValid() || code.Kind() != reflect.Uint32 {
 		return 0, false
 	}
 	return http2.ErrCode(code.Uint()), true

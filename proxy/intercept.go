@@ -74,11 +74,12 @@ func (interceptAddr) String() string  { return "intercepted" }
 func (p *Proxy) newInterceptServer() *http.Server {
 	server := p.newServer(http.HandlerFunc(p.serveIntercepted))
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		if replay, ok := c.(*replayConn); ok { // which net/http does not know to be TLS
-			c = replay.Conn
+		if lingering, ok := c.(*lingeringConn); ok { // which net/http does not know to be TLS
+			c = lingering.conn
 		}
 		return context.WithValue(ctx, interceptedKey{}, c.(*tls.Conn).NetConn())
 	}
+	server.ConnState = noteHijack
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// Those of TLS 1.2 that go with the leaf's key, without crypto/tls's CBC ones.

@@ -33,7 +33,7 @@ func plainHead(b []byte) bool {
 		case "content-length":
 			lengths++
 		case "connection":
-			if !foldEqual(bytes.Trim(value, " \t"), "keep-alive") {
+			if value = bytes.Trim(value, " \t"); !foldEqual(value, "keep-alive") && !foldEqual(value, "close") {
 				return false
 			}
 		case "":

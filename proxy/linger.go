@@ -1,0 +1,70 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// lingerLimits bounds the wait for what a client still sends of a request that
+// has been answered: a connection that is closed before may lose the answer (RFC
+// 9112, 9.6).
+type lingerLimits struct {
+	pause time.Duration // between two pieces of it
+	most  time.Duration // in all
+}
+
+// closeWrite says that nothing more will be sent, and takes what still comes until
+// the client closes the connection, pauses or has gone on for long. What comes is
+// not looked at, so that nothing needs to be decrypted.
+func (l lingerLimits) closeWrite(conn *tls.Conn) {
+	socket := conn.NetConn()
+	if conn.CloseWrite() != nil || closeWrite(socket) != nil {
+		return
+	}
+	buffer, end := make([]byte, bufferSize), time.Now().Add(l.most)
+	for {
+		now := time.Now()
+		if !now.Before(end) {
+			return
+		}
+		by := now.Add(l.pause)
+		if by.After(end) {
+			by = end
+		}
+		if socket.SetReadDeadline(by) != nil {
+			return
+		}
+		if _, err := socket.Read(buffer); err != nil {
+			return
+		}
+	}
+}
+
+// lingeringConn is a connection over HTTP/1.1 that net/http serves. net/http calls
+// CloseWrite where it does not read a request to its end, and then waits without
+// reading, so that the client's rest of the request resets the connection.
+type lingeringConn struct {
+	*replayConn
+	conn     *tls.Conn
+	linger   lingerLimits
+	hijacked atomic.Bool // by an upgrade, whose ends end by themselves
+}
+
+// CloseWrite implements [halfCloser].
+func (c *lingeringConn) CloseWrite() error {
+	if c.hijacked.Load() {
+		return c.replayConn.CloseWrite()
+	}
+	c.linger.closeWrite(c.conn)
+	return nil
+}
+
+// noteHijack is what [http.Server.ConnState] calls.
+func noteHijack(conn net.Conn, state http.ConnState) {
+	if c, ok := conn.(*lingeringConn); ok && state == http.StateHijacked {
+		c.hijacked.Store(true)
+	}
+}

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// TestEarlyAnswerArrives has a client of HTTP/1.1 that sends all of its body before it
+// reads anything. It gets what the proxy or the server has answered meanwhile.
+func TestEarlyAnswerArrives(t *testing.T) {
+	t.Parallel()
+	server := newRawTLSServer(t, func(c *tls.Conn) {
+		if _, err := requestHead(newReader(c)); err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge")
+		_, _ = io.Copy(io.Discard, c)
+	})
+	for _, test := range []struct {
+		name   string
+		status int
+		edit   func(*Config)
+	}{
+		{"server's", http.StatusRequestEntityTooLarge, func(*Config) {}},
+		{"proxy's", http.StatusServiceUnavailable, func(c *Config) { c.Signer = fixedSigner{err: signer.Errorf(signer.NoLogin, "nobody is logged in")} }},
+	} {
+		for _, size := range []int{10_000, 1_000_000, 50_000_000} {
+			for name, framing := range map[string]string{
+				"with a length": fmt.Sprintf("Content-Length: %d\r\n\r\n", size),
+				"the last one":  fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n", size),
+				// net/http serves it.
+				"chunked": fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", size),
+			} {
+				t.Run(fmt.Sprint(test.name, " ", size, " ", name), func(t *testing.T) {
+					t.Parallel()
+					p := newProxy(t, server, test.edit)
+					p.h1.linger = lingerLimits{pause: patience, most: patience}
+					p.serve(t)
+					c := p.intercepted(t, "http/1.1")
+					c.send(t, "POST / HTTP/1.1\r\nHost: %s\r\n%s", host, framing)
+					if _, err := io.CopyN(c, zeros{}, int64(size)); err != nil {
+						t.Fatal(err)
+					}
+					res := c.response(t, http.MethodPost)
+					if body := readAll(t, res.Body); res.StatusCode != test.status || body == "" {
+						t.Errorf("%s, %q", res.Status, body)
+					}
+				})
+			}
+		}
+	}
+}
+
+type zeros struct{}
+
+// Read implements [io.Reader].
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestLingerEnds waits neither for a client that sends no more of its body nor for
+// one that never comes to its end.
+func TestLingerEnds(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		limits lingerLimits
+		goesOn bool
+	}{
+		"pause":    {lingerLimits{pause: time.Millisecond, most: time.Hour}, false},
+		"for ever": {lingerLimits{pause: time.Hour, most: 100 * time.Millisecond}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProxy(t, "", func(c *Config) { c.Signer = fixedSigner{err: signer.Errorf(signer.NoLogin, "nobody is logged in")} })
+			p.h1.linger = test.limits
+			p.serve(t)
+			c := p.intercepted(t, "http/1.1")
+			c.send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000000\r\n\r\n%s", host, strings.Repeat("x", 100))
+			if res := c.response(t, http.MethodPost); res.StatusCode != http.StatusServiceUnavailable {
+				t.Fatal(res.Status)
+			}
+			if test.goesOn {
+				go func() {
+					for {
+						if _, err := io.WriteString(c, "x"); err != nil {
+							return
+						}
+						time.Sleep(time.Millisecond)
+					}
+				}()
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := p.h1.conns.wait(ctx); err != nil {
+				t.Errorf("the connection is not closed: %v", err)
+			}
+		})
+	}
+}
