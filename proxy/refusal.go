@@ -148,8 +148,7 @@ func refuseUpstream(host string, err error) *refusal {
 	}
 	if via, ok := errors.AsType[*upstreamProxyError](err); ok {
 		r := refuseUpstream(via.name(), via.err)
-		r.code, r.message = "upstream_proxy", host+": "+r.message
-		return r
+		return refuse(http.StatusBadGateway, "upstream_proxy", r.proxyError, "%s: %s", host, r.message)
 	}
 	if h2Declined(err) {
 		return refuse(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, err)
