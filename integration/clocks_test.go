@@ -18,7 +18,7 @@ import (
 // other. No client sees a refusal for that, and no task is replaced.
 func TestServersDisagree(t *testing.T) {
 	t.Parallel()
-	f := newLoginFixture(t, fixtureConfig{yaml: "signer: {on_failure: refuse}"})
+	f := newLoginFixture(t, fixtureConfig{yaml: "signer: {use: agent-assertion}"})
 	f.edit(t, "level: debug", "level: error")
 	f.backend.Inject(chatgpttest.Fault{
 		Match:       func(r *http.Request) bool { return r.URL.Query().Has("ahead") },

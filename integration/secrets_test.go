@@ -222,7 +222,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		"twice":       "clients: {token: %s, token_file: /dev/null}",
 		"a list":      "clients: {token: [%s]}",
 		"another key": "clients: {tokn: %s}",
-		"proxy":       "upstream: {proxy: \"socks5://user:%s@proxy.example\"}",
+		"proxy":       "upstream: {proxy: \"socks4://user:%s@proxy.example\"}",
 		"base URL":    "chatgpt: {base_url: \"https://user:%s@chatgpt.com/\"}",
 		"no YAML":     "clients: {token: \"%s",
 	} {

@@ -189,18 +189,13 @@ func TestUnsigned(t *testing.T) {
 // answer, for intercepted requests and, where they can happen, tunnels.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	stranger := newBackendWith(t, clientCA)
 	for _, test := range []struct {
 		name, to         string
 		code, proxyError string
 		tunnel           bool
 	}{
-		{"refused", closed.Addr().String(), "upstream_refused", "connection_refused", true},
+		{"refused", refusingAddress(t), "upstream_refused", "connection_refused", true},
 		{"no such host", "nowhere.invalid:443", "dns_not_found", "dns_error", true},
 		{"name server fails", "broken.invalid:443", "dns_failed", "dns_error", true},
 		{"certificate of a stranger", stranger, "upstream_certificate", "tls_certificate_error", false},
