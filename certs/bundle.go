@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,23 +17,22 @@ import (
 
 // Roots are root certificates of others, once each, in PEM: CAs made by this
 // package are not among them, nor is whatever is no certificate.
-type Roots struct{ pem []byte }
+type Roots struct{ b bundle }
 
 // PEM returns the certificates.
-func (r Roots) PEM() []byte { return r.pem }
+func (r Roots) PEM() []byte { return r.b.pem }
 
 // With returns r and the certificates in data, PEM, and how many data holds that
 // this package has not made.
 func (r Roots) With(data []byte) (Roots, int) {
-	var b bundle
-	b.add(r.pem)
+	b := bundle{slices.Clone(r.b.pem), maps.Clone(r.b.seen)}
 	kept, _ := b.add(data)
-	return Roots{b.pem}, kept
+	return Roots{b}, kept
 }
 
 // Bundle returns roots and the CA after them: the content of a file for variables
 // such as SSL_CERT_FILE that replace the system's roots rather than add to them.
-func (a *Authority) Bundle(roots Roots) []byte { return slices.Concat(roots.pem, a.PEM()) }
+func (a *Authority) Bundle(roots Roots) []byte { return slices.Concat(roots.PEM(), a.PEM()) }
 
 // The usual places of root certificates, as crypto/x509 knows them. Of the
 // files the first is used, and the directories only without any.
@@ -112,7 +112,7 @@ func systemRoots(file, dirs string, usualFiles, usualDirs []string) (roots Roots
 	if path == "" {
 		return Roots{}, "", errors.New("no root certificates on this machine; install the package ca-certificates, or set SSL_CERT_FILE")
 	}
-	return Roots{b.pem}, path, nil
+	return Roots{b}, path, nil
 }
 
 // bundle collects certificates, each once.

@@ -21,5 +21,5 @@ var (
 func ParseRoots(data []byte) Roots {
 	var b bundle
 	b.add(data)
-	return Roots{b.pem}
+	return Roots{b}
 }

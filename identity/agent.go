@@ -77,6 +77,9 @@ type AgentConfig struct {
 	Clock *Clock
 	// Notify is told what the agent does on its own. nil: nobody.
 	Notify func(Event)
+	// WatchAfter is how long Run goes on before it watches the log-in for changes. To
+	// end a watch takes the kernel longer than a short command runs.
+	WatchAfter time.Duration
 }
 
 // Agent answers for a log-in and its agent identity: it registers the identity

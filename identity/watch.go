@@ -59,6 +59,7 @@ func (a *Agent) Prepare(ctx context.Context, label string) error {
 func (a *Agent) watch(ctx context.Context) <-chan struct{} {
 	changes := make(chan struct{}, 1)
 	a.background.Go(func() {
+		_ = sleep(ctx, a.config.WatchAfter)
 		for ctx.Err() == nil {
 			a.watchHome(ctx, changes)
 		}

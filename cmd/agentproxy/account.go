@@ -39,15 +39,16 @@ type accountSettings struct {
 	upstream proxy.UpstreamConfig
 	override identity.Overrides
 	token    identity.Secret // the log-in, "": that in the Codex home
-	inPlace  bool            // auth.json is never replaced, for something is mounted over it
+	watch    time.Duration
+	inPlace  bool // auth.json is never replaced, for something is mounted over it
 }
 
 func (s accountSettings) equal(other accountSettings) bool {
-	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.override == other.override && s.token == other.token && s.inPlace == other.inPlace && s.upstream.Equal(other.upstream)
+	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.override == other.override && s.token == other.token && s.watch == other.watch && s.inPlace == other.inPlace && s.upstream.Equal(other.upstream)
 }
 
 func (c *config) account() accountSettings {
-	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides, c.accessToken, c.loginInPlace}
+	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides, c.accessToken, c.watchAfter, c.loginInPlace}
 }
 
 // refreshCourtesy is how long Codex is given before a log-in is refreshed that is
@@ -94,6 +95,7 @@ func (a *app) newAccount(s accountSettings) *account {
 		Register:    s.identity.Register,
 		Clock:       a.clock,
 		Notify:      a.notify,
+		WatchAfter:  s.watch,
 	})
 	return n
 }

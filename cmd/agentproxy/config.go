@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
@@ -52,7 +53,8 @@ type config struct {
 	profile    string
 	commonHome string
 
-	loginInPlace bool // auth.json is written in place, for [launch] hides it by a mount
+	watchAfter   time.Duration // identity.AgentConfig's
+	loginInPlace bool          // auth.json is written in place, for [launch] hides it by a mount
 
 	source *configSource
 	read   func(path string) ([]byte, error) // of the files that keys name

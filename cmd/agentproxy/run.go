@@ -28,6 +28,10 @@ const runLabel = "run"
 // refreshPatience bounds the wait for a new token before COMMAND starts.
 const refreshPatience = 15 * time.Second
 
+// watchAfter is how long a command runs before its log-in is watched for changes.
+// Requests see them all the same.
+const watchAfter = time.Second
+
 // runFlags are the flags of run.
 type runFlags struct {
 	isolate  string
@@ -141,6 +145,7 @@ func (r *runner) runWith(ctx context.Context, config *config) (err error) {
 		}()
 	}
 	config.loginInPlace = r.isolation != nil
+	config.watchAfter = watchAfter
 	log, closeLog, err := r.logger(config.Log)
 	if err != nil {
 		return err
