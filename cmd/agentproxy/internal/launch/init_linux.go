@@ -124,12 +124,12 @@ func (n *initProcess) run() int {
 	go n.obey(pid) // until the process ends, or the run
 	status := n.reap(pid)
 	endAll(n.rest)
+	code := exitCode(status)
+	n.tell(report{Exit: &code})
 	if guard != nil {
 		guard.close()
 		guarding.Wait()
 	}
-	code := exitCode(status)
-	n.tell(report{Exit: &code})
 	return code
 }
 

@@ -32,6 +32,7 @@ type Isolation struct {
 	// endOrphans ends what the first process has not: where there is no PID namespace
 	// the command can kill it, and would go on without anybody who guards the log-in.
 	endOrphans func()
+	left       bool   // the first process is no longer waited for
 	foreground func() // gives the terminal back to the run's own group
 }
 
@@ -265,9 +266,33 @@ func (i *Isolation) Wait() error {
 				i.events(LoginAttempted)
 			case r.Exit != nil:
 				code = *r.Exit
+				if i.mayLeave() {
+					return exitOf(code)
+				}
 			}
 		}
 	}
+}
+
+// mayLeave reports whether nothing has to be waited for but the end of the first
+// process itself, when the command and all that it has started has ended. The kernel
+// takes up to 20 ms to take such a process's watches and namespaces down.
+func (i *Isolation) mayLeave() bool {
+	for _, stream := range []any{i.command.Stdin, i.command.Stdout, i.command.Stderr} {
+		if _, ok := stream.(*os.File); !ok && stream != nil {
+			return false // somebody copies what goes through it
+		}
+	}
+	i.left = i.endOrphans == nil
+	return i.left
+}
+
+// exitOf returns the end of a command that has ended with code.
+func exitOf(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return ExitError(code)
 }
 
 // ended waits for the first process, which has told code, or -1 if it was killed.
@@ -276,11 +301,8 @@ func (i *Isolation) ended(code int) error {
 	if i.endOrphans != nil {
 		i.endOrphans()
 	}
-	switch {
-	case code == 0:
-		return nil
-	case code > 0:
-		return ExitError(code)
+	if code >= 0 {
+		return exitOf(code)
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
@@ -293,7 +315,7 @@ func (i *Isolation) ended(code int) error {
 // Close ends the namespaces, with what runs in them.
 func (i *Isolation) Close() error {
 	signal.Stop(i.signals)
-	if i.init == nil || i.init.ProcessState != nil {
+	if i.init == nil || i.init.ProcessState != nil || i.left {
 		return nil
 	}
 	_ = i.wire.conn.Close()
