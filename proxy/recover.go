@@ -46,7 +46,9 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 		return response, err
 	}
 	request := signRequest(x)
-	request.RefusedAt, _ = http.ParseTime(dateOf(response)) // zero if there is none
+	if x.fromBackend() {
+		request.RefusedAt, _ = http.ParseTime(dateOf(response)) // zero if there is none
+	}
 	auth, err := renewer.Renew(r.Context(), request, x.auth)
 	if err != nil {
 		return response, nil // as it came
@@ -72,13 +74,18 @@ func (x *exchange) taken(response *http.Response, err error) (*http.Response, er
 	return response, err
 }
 
-// observed passes the Date of a server's answer on.
+// observed passes the Date of the backend's answer on.
 func (x *exchange) observed(response *http.Response, err error) (*http.Response, error) {
-	if observe := x.policy.ObserveDate; err == nil && observe != nil {
+	if observe := x.policy.ObserveDate; err == nil && observe != nil && x.fromBackend() {
 		observe(dateOf(response))
 	}
 	return response, err
 }
+
+// fromBackend reports whether answers to the exchange are the backend's. What the
+// time is nobody else may tell: another server could have assertions made that are
+// good tomorrow.
+func (x *exchange) fromBackend() bool { return x.profile.scope.IsBackend(x.target.authority()) }
 
 // dateOf returns the Date of a server's answer, "" if the answer is a cached one
 // (RFC 9111, 5.1), which tells what time it once was.

@@ -82,6 +82,9 @@ func parseHost(s string) (hostPattern, error) {
 func parseHostPort(s string) (hostPattern, error) {
 	host, port := s, "443"
 	if h, p, err := net.SplitHostPort(s); err == nil {
+		if h == "" {
+			return hostPattern{}, fmt.Errorf("host pattern %q: the name is missing, and it would be for every host; name one", s)
+		}
 		host, port = h, p
 		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 || p[0] == '0' {
 			return hostPattern{}, fmt.Errorf("host pattern %q: port %q is not a number from 1 to 65535", s, p)

@@ -107,7 +107,8 @@ func TestScopeAll(t *testing.T) {
 		reason               Reason // where nothing is allowed
 	}{
 		{"GET", "https://chatgpt.com/backend-api/conversations", "", KindAccount, KindAccount, ReasonHost},
-		{"GET", "https://chatgpt.com/", "anything", KindAccount, KindAccount, ReasonHost},
+		{"GET", "https://chatgpt.com/", "websocket", KindAccount, KindAccount, ReasonHost},
+		{"GET", "https://chatgpt.com/", "h2c", KindUnknown, KindUnknown, ReasonHost},
 		{"GET", "https://chatgpt.com/backend-api/wham/remote/control/client", "", KindAccount, KindAccount, ReasonHost},
 		{"POST", "https://chatgpt.com/backend-api/codex/responses", "", KindInference, KindInference, ReasonHost},
 		{"GET", "https://chatgpt.com/backend-api/plugins/export/curated", "", KindNone, KindNone, ReasonHost},
@@ -271,6 +272,7 @@ func TestBadScopes(t *testing.T) {
 	}{
 		{ScopeEntry{Match: Match{Host: "*.com"}}, `host pattern "*.com": com is a public suffix, below which anybody can have a name; name the hosts`},
 		{ScopeEntry{Match: Match{Host: "*.github.io:8443"}}, `host pattern "*.github.io": github.io is a public suffix, below which anybody can have a name; name the hosts`},
+		{ScopeEntry{Match: Match{Host: ":443"}}, `host pattern ":443": the name is missing, and it would be for every host; name one`},
 		{ScopeEntry{Match: Match{Host: "chatgpt.com:0"}}, `host pattern "chatgpt.com:0": port "0" is not a number from 1 to 65535`},
 		{ScopeEntry{Match: Match{Path: "me"}}, `path pattern "me": must begin with "/" or "**"`},
 		{ScopeEntry{Match: Match{Methods: []string{"TRACE"}}}, `method "TRACE" is none of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS`},

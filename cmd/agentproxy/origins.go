@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,6 +42,7 @@ type origins struct {
 
 	flight singleflight.Group
 	mu     sync.Mutex
+	of     string // the account that named is of
 	named  map[string]bool
 	until  time.Time // that named counts
 }
@@ -48,15 +51,16 @@ var _ signer.Origins = (*origins)(nil)
 
 // Named implements [signer.Origins].
 func (o *origins) Named(ctx context.Context, host string) bool {
-	if named, ok := o.known(); ok {
+	id, _ := o.account(ctx) // where there is no log-in, the signer knows the account
+	if named, ok := o.known(id); ok {
 		return named[host]
 	}
 	// The answer is for all who ask, so that it does not end with the first of them.
-	result := o.flight.DoChan("", func() (any, error) {
-		if named, ok := o.known(); ok {
+	result := o.flight.DoChan(id, func() (any, error) {
+		if named, ok := o.known(id); ok {
 			return named, nil
 		}
-		return o.learn(context.WithoutCancel(ctx)), nil
+		return o.learn(context.WithoutCancel(ctx), id), nil
 	})
 	select {
 	case <-ctx.Done():
@@ -66,16 +70,19 @@ func (o *origins) Named(ctx context.Context, host string) bool {
 	}
 }
 
-func (o *origins) known() (map[string]bool, bool) {
+// known returns what was learnt for an account, if it still counts.
+func (o *origins) known(id string) (map[string]bool, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.named, o.now().Before(o.until)
+	return o.named, o.of == id && o.now().Before(o.until)
 }
 
-func (o *origins) learn(ctx context.Context) map[string]bool {
+// learn asks for the hosts of an account. Where there is no answer, the former one
+// for that account counts on.
+func (o *origins) learn(ctx context.Context, id string) map[string]bool {
 	ctx, cancel := context.WithTimeout(ctx, originsTimeout)
 	defer cancel()
-	named, err := o.ask(ctx)
+	named, err := o.ask(ctx, id)
 	hold := originsHold
 	if err != nil {
 		hold = originsRetry
@@ -83,12 +90,15 @@ func (o *origins) learn(ctx context.Context) map[string]bool {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.named, o.until = named, o.now().Add(hold)
-	return named
+	if err == nil || o.of != id {
+		o.of, o.named = id, named
+	}
+	o.until = o.now().Add(hold)
+	return o.named
 }
 
-// ask asks the backend.
-func (o *origins) ask(ctx context.Context) (map[string]bool, error) {
+// ask asks the backend for the hosts of an account.
+func (o *origins) ask(ctx context.Context, id string) (map[string]bool, error) {
 	target := o.base.JoinPath("wham", "accounts", "check")
 	question := signer.Request{Host: target.Hostname(), Method: http.MethodGet, Path: target.EscapedPath(), Kind: signer.KindAccount}
 	auth, err := signer.Authorize(ctx, o.signer, question)
@@ -117,13 +127,10 @@ func (o *origins) ask(ctx context.Context) (map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	account := auth.AccountID
-	if account == "" {
-		if account, err = o.account(ctx); err != nil {
-			return nil, err
-		}
+	if auth.AccountID != "" && id != "" && auth.AccountID != id {
+		return nil, errors.New("the log-in has changed meanwhile")
 	}
-	return originsOf(body, account)
+	return originsOf(body, cmp.Or(id, auth.AccountID))
 }
 
 func (o *origins) send(ctx context.Context, target *url.URL, auth *signer.Authorization) (*http.Response, error) {

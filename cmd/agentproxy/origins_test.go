@@ -62,10 +62,11 @@ func TestOrigins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, transport := time.Unix(1_800_000_000, 0), &answering{answers: []string{"", twoAccounts, "{", `{"accounts":[]}`}}
-	failures := 0
+	now, transport := time.Unix(1_800_000_000, 0), &answering{answers: []string{"", twoAccounts, "{", `{"accounts":[]}`, twoAccounts, twoAccounts}}
+	failures, account := 0, "account-123"
 	o := &origins{
-		base: base, transport: transport, signer: renewingSigner{}, now: func() time.Time { return now }, failed: func(error) { failures++ },
+		account: func(context.Context) (string, error) { return account, nil },
+		base:    base, transport: transport, signer: renewingSigner{}, now: func() time.Time { return now }, failed: func(error) { failures++ },
 	}
 	want := func(asked int, named ...string) {
 		t.Helper()
@@ -87,12 +88,16 @@ func TestOrigins(t *testing.T) {
 	now = now.Add(originsHold - time.Second)
 	want(2, "gov.chatgpt.com")
 	now = now.Add(time.Second)
-	want(3)
+	want(3, "gov.chatgpt.com") // there was no answer, and the former one counts on
 	now = now.Add(originsRetry - time.Second)
-	want(3)
+	want(3, "gov.chatgpt.com")
 	now = now.Add(time.Second)
 	want(4)
-	if failures != 1 {
+	now = now.Add(originsHold)
+	want(5, "gov.chatgpt.com")
+	account = "account-1" // whose origin another log-in's credential must not learn
+	want(6)
+	if failures != 2 {
 		t.Errorf("%d failures were told", failures)
 	}
 }
