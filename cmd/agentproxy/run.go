@@ -256,11 +256,15 @@ func (r *runner) serve(ctx context.Context) (err error) {
 		// COMMAND is gone, and nobody else knows the token.
 		err = errors.Join(err, shutdown(p, canceled()), <-serving)
 	}()
-	home, err := launch.OpenHome(r.app.config.StateDir, r.app.config.Identity.CodexHome, isPlaceholderFile)
+	home, err := launch.OpenHome(r.app.config.StateDir, r.app.config.Identity.CodexHome, isPlaceholderFile, r.warnOf)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, home.Close()) }()
+	defer func() {
+		if err := home.Close(); err != nil {
+			r.warnOf(err) // COMMAND's exit code says more
+		}
+	}()
 	if r.isolation != nil {
 		err := r.runIsolated(ctx, home, listener.Addr().String(), token)
 		if !errors.Is(err, launch.ErrUnsupported) {
@@ -272,6 +276,9 @@ func (r *runner) serve(ctx context.Context) (err error) {
 	}
 	return r.notRun(r.runDirect(ctx, home, listener.Addr().String(), token))
 }
+
+// warnOf says what went wrong beside COMMAND.
+func (r *runner) warnOf(err error) { r.warn(strings.ReplaceAll(err.Error(), "\n", "; ")) }
 
 // notRun has the program end as env(1) does if COMMAND could not be started.
 func (r *runner) notRun(err error) error {

@@ -35,7 +35,8 @@ func (c *config) validateRun(environment) (string, error) {
 // besides state_dir and the Codex home of the profile in use, and the configuration
 // itself at path, which may hold tokens.
 func (c *config) secretPaths(path string) []string {
-	paths := []string{path, c.AdminTokenFile, c.Clients.TokenFile, c.Clients.TokensFile, c.Authz.TokenFile, c.Audit.File}
+	paths := c.sockets()
+	paths = append(paths, path, c.AdminTokenFile, c.Clients.TokenFile, c.Clients.TokensFile, c.Authz.TokenFile, c.Audit.File)
 	homes := []string{c.Identity.CodexHome}
 	signers := []signerConfig{c.Signer}
 	paths = append(paths, c.Identity.File)
@@ -56,6 +57,16 @@ func (c *config) secretPaths(path string) []string {
 	return slices.DeleteFunc(paths, func(path string) bool { return path == "" })
 }
 
+// sockets returns the files that a serve with this configuration listens at.
+func (c *config) sockets() (paths []string) {
+	for _, listen := range []string{c.Listen, c.Admin, c.Authz.Listen} {
+		if path, ok := strings.CutPrefix(listen, "unix:"); ok {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
 // useShellsProxy has the requests of a run leave by the proxy that the shell's
 // variables name, unless the configuration names one or the shell's is this very
 // program.
@@ -64,7 +75,11 @@ func (c *command) useShellsProxy(config *config) {
 		return
 	}
 	via := c.env.first("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-	u, err := url.Parse(via)
+	parsed := via
+	if !strings.Contains(via, "://") { // as curl and Go take it
+		parsed = "http://" + via
+	}
+	u, err := url.Parse(parsed)
 	if via == "" || err != nil || u.Host == "" || u.Host == config.Listen || config.leadsHere(u) {
 		return
 	}

@@ -40,7 +40,7 @@ func (v *View) cover() (map[string]cover, error) {
 	// What is mounted on the machine meanwhile is to be seen, and nothing of here
 	// outside.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return nil, mountError("make the mounts private", err)
+		return nil, generalError("make the mounts private", err)
 	}
 	for _, dir := range v.Pin {
 		if err := pin(dir); err != nil {
@@ -96,7 +96,7 @@ func pin(dir string) error {
 // makeDir mounts the view's directory and writes its files.
 func (v *View) makeDir() error {
 	if err := unix.Mount("agentproxy", v.Dir, "tmpfs", viewFlags, "mode=700,size="+viewSize); err != nil {
-		return mountError("mount a file system in memory", err)
+		return generalError("mount a file system in memory", err)
 	}
 	if err := v.own(v.Dir); err != nil {
 		return err
@@ -180,10 +180,13 @@ func readOnly(path string) error {
 	return nil
 }
 
-// stepError is a step towards the view that the kernel refused.
+// stepError is a step towards the view that failed.
 type stepError struct {
 	step string
 	err  error
+	// general marks a step that depends on the kernel alone, and on no file of the
+	// user's: a command must not be able to have the next one run without isolation.
+	general bool
 }
 
 func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
@@ -193,5 +196,13 @@ func mountError(step string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &stepError{step, err}
+	return &stepError{step, err, false}
+}
+
+// generalError is mountError for a step that depends on the kernel alone.
+func generalError(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stepError{step, err, true}
 }

@@ -117,6 +117,9 @@ func isCopy(name string) bool { return IsLoginCopy(name) && !strings.HasPrefix(n
 
 // see does what an event asks for.
 func (g *guard) see(event fsnotify.Event) error {
+	if event.Name == g.view.Guard && (event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename)) {
+		return errors.New("the Codex home was replaced from outside")
+	}
 	dir, base := filepath.Split(event.Name)
 	inHome := filepath.Clean(dir) == g.view.Guard
 	if inHome && strings.HasPrefix(base, loginDraft) {
@@ -135,12 +138,17 @@ func (g *guard) look(path string) error {
 	if !known {
 		c = cover{}
 	}
+	// A link's target is covered. It may be another by now.
+	named := path
+	if real, err := filepath.EvalSymlinks(path); known && err == nil {
+		path = real
+	}
 	device, err := deviceOf(path)
 	if err != nil {
 		return nil // it is gone
 	}
 	if g.view.devices[device] {
-		_, isShown := g.view.Show[path]
+		_, isShown := g.view.Show[named]
 		if !isShown || sameFile(path, filepath.Join(g.view.Dir, c.name)) {
 			return nil
 		}
@@ -155,7 +163,7 @@ func (g *guard) look(path string) error {
 		}
 		return err
 	}
-	if _, isShown := g.view.Show[path]; isShown && !g.view.devices[device] {
+	if _, isShown := g.view.Show[named]; isShown && !g.view.devices[device] {
 		g.tell(report{Exposed: true})
 	}
 	return nil

@@ -35,8 +35,9 @@ const homesDir = "homes"
 const lockPatience = 5 * time.Millisecond
 
 // OpenHome returns what runs below stateDir keep of the Codex home at codexHome,
-// which need not exist. It must be closed.
-func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool) (*Home, error) {
+// which need not exist. It must be closed. What a killed run has left and what cannot
+// be brought home is told to warn: it stays where it is.
+func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool, warn func(error)) (*Home, error) {
 	users, err := filepath.Abs(codexHome)
 	if err != nil {
 		return nil, err
@@ -54,8 +55,10 @@ func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool) (*Hom
 	if alone, err := h.lock.TryLock(); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", h.lock.Path(), err)
 	} else if alone {
-		err := h.tidy()
-		if err := errors.Join(err, h.lock.Unlock()); err != nil {
+		if err := h.tidy(); err != nil {
+			warn(err)
+		}
+		if err := h.lock.Unlock(); err != nil {
 			return nil, err
 		}
 	}

@@ -47,7 +47,7 @@ func (r *homeRig) reads(path, want string) {
 
 func (r *homeRig) open() *Home {
 	r.t.Helper()
-	h, err := OpenHome(r.state, r.users, func(raw []byte) bool { return bytes.Equal(raw, testPlaceholder) })
+	h, err := OpenHome(r.state, r.users, func(raw []byte) bool { return bytes.Equal(raw, testPlaceholder) }, func(err error) { r.t.Errorf("warned: %v", err) })
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestHomeBringsHome(t *testing.T) {
 		h := r.open()
 		private := r.private(h)
 		in := func(name string) string { return filepath.Join(private, name) }
-		for _, name := range []string{"auth.json", "auth.json.bak", ".auth-x"} {
+		for _, name := range []string{"auth.json.bak", ".auth-x"} {
 			r.write(in(name), "changed inside")
 		}
 		r.write(in("sessions/2026/rollout.jsonl"), "session")
@@ -267,4 +267,17 @@ func TestHomeWithDotenv(t *testing.T) {
 	if names := strings.Join(r.names(), " "); names != "auth.json" {
 		t.Errorf("the home has %s", names)
 	}
+}
+
+// TestHomeKeepsLogin: a log-in that a command has made where it does not belong is
+// kept beside the user's own, and told of.
+func TestHomeKeepsLogin(t *testing.T) {
+	r := newHomeRig(t)
+	h := r.open()
+	r.write(filepath.Join(r.private(h), "auth.json"), "another log-in")
+	if err := h.Close(); err == nil || !strings.Contains(err.Error(), "auth.json.from-run") {
+		t.Errorf("Close: %v", err)
+	}
+	r.reads(filepath.Join(r.users, "auth.json"), "log-in")
+	r.reads(filepath.Join(r.users, "auth.json.from-run"), "another log-in")
 }

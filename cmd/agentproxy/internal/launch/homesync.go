@@ -32,7 +32,11 @@ func (h *Home) bring() error {
 		from := filepath.Join(home, name)
 		switch {
 		case name == "auth.json":
-			// It stays, as long as the home does: a placeholder.
+			// It stays, as long as the home does, if it is the placeholder.
+			if raw, err := os.ReadFile(from); err == nil && !h.isPlaceholder(raw) {
+				to := freeName(filepath.Join(h.users, name+keptName))
+				errs = append(errs, moveOver(from, to), fmt.Errorf("COMMAND has logged in; the log-in is in %s", to))
+			}
 		case slices.Contains(notShared, name), strings.HasPrefix(name, ".agentproxy-"):
 			errs = append(errs, os.RemoveAll(from))
 		case IsLoginCopy(name):
@@ -49,7 +53,7 @@ func (h *Home) bring() error {
 	}
 	errs = append(errs, h.removeMade())
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("bring home what Codex has made in %s: %w", home, err)
+		return fmt.Errorf("bring home what Codex has made in %s: %w; nothing is lost, and it is tried again by the next run", home, err)
 	}
 	return nil
 }

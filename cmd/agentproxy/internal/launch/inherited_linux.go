@@ -12,7 +12,7 @@ import (
 // make's job server. Left out (nil) are directories, which lead round every cover,
 // and regular files: what is open outside may be what is hidden inside. They are
 // copies, to be closed: the originals are not this program's to close.
-func inherited() ([]*os.File, error) {
+func inherited(network bool) ([]*os.File, error) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func inherited() ([]*os.File, error) {
 		}
 		// All that this program opens itself is closed when it executes another.
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if err != nil || flags&unix.FD_CLOEXEC != 0 || !leadsNowhere(fd) {
+		if err != nil || flags&unix.FD_CLOEXEC != 0 || !leadsNowhere(fd, network) {
 			continue
 		}
 		for len(files) <= fd-3 {
@@ -42,15 +42,17 @@ func inherited() ([]*os.File, error) {
 }
 
 // leadsNowhere reports whether fd is a pipe, a socket or a terminal or the like,
-// and not a way to files.
-func leadsNowhere(fd int) bool {
+// and not a way to files, nor, for a command with a network of its own, to another.
+func leadsNowhere(fd int, network bool) bool {
 	var stat unix.Stat_t
 	if unix.Fstat(fd, &stat) != nil {
 		return false
 	}
 	switch stat.Mode & unix.S_IFMT {
-	case unix.S_IFIFO, unix.S_IFSOCK, unix.S_IFCHR:
+	case unix.S_IFIFO, unix.S_IFCHR:
 		return true
+	case unix.S_IFSOCK:
+		return !network || isLocalSocket(fd)
 	}
 	return false
 }
@@ -59,4 +61,11 @@ func closeAll(files []*os.File) {
 	for _, f := range files {
 		_ = f.Close() // of none, it does nothing
 	}
+}
+
+// isLocalSocket reports whether fd is a socket of this machine's processes, which
+// crosses no network.
+func isLocalSocket(fd int) bool {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	return err == nil && domain == unix.AF_UNIX
 }

@@ -18,9 +18,9 @@ import (
 // process of a command's namespaces.
 const initName = "isolated-init"
 
-// netListener is where the proxy listens in a network namespace of its own, in
-// which every port is free.
-const netListener = "127.0.0.1:8080"
+// netListener is where the proxy listens in a network namespace of its own. The
+// ports that programs like to use are the command's.
+const netListener = "127.0.0.1:0"
 
 // exitGone is the exit code of a first process whose run is gone. Nobody sees it.
 const exitGone = 1
@@ -94,11 +94,11 @@ func (n *initProcess) run() int {
 	}
 	guard, err := n.prepare()
 	if err != nil {
-		step, cause := "namespaces", err
-		if e, ok := errors.AsType[*stepError](err); ok {
-			step, cause = e.step, e.err
+		if e, ok := errors.AsType[*stepError](err); ok && e.general {
+			n.tell(report{Refused: refusal(e.step, e.err)})
+		} else {
+			n.tell(report{Broken: err.Error()})
 		}
-		n.tell(report{Refused: refusal(step, cause)})
 		return exitGone
 	}
 	if n.plan.Path == "" { // it was to be tried only
@@ -169,10 +169,10 @@ func (n *initProcess) openNetwork() (*net.TCPListener, error) {
 func (n *initProcess) prepare() (*guard, error) {
 	if n.plan.Pids {
 		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-			return nil, mountError("mount /proc", err)
+			return nil, generalError("mount /proc", err)
 		}
 	} else if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, mountError("adopt processes", err)
+		return nil, generalError("adopt processes", err)
 	}
 	if n.plan.View == nil {
 		return nil, nil
@@ -188,19 +188,19 @@ func (n *initProcess) prepare() (*guard, error) {
 	// The kernel's keyring of the session may hold a log-in, too. A kernel without
 	// keyrings has none.
 	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && !errors.Is(err, unix.ENOSYS) {
-		return nil, mountError("leave the session's keyring", err)
+		return nil, generalError("leave the session's keyring", err)
 	}
 	if err := filterCalls(); err != nil {
-		return nil, mountError("filter system calls", err)
+		return nil, generalError("filter system calls", err)
 	}
 	if n.plan.Network {
 		if err := forbidMachineSockets(); err != nil {
-			return nil, mountError("filter sockets", err)
+			return nil, generalError("filter sockets", err)
 		}
 	}
 	if !n.plan.View.Abstract {
 		if err := forbidAbstract(); err != nil {
-			return nil, mountError("restrict sockets", err)
+			return nil, generalError("restrict sockets", err)
 		}
 	}
 	if n.plan.View.Guard == "" {

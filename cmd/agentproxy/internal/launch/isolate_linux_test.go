@@ -374,7 +374,7 @@ func TestInherited(t *testing.T) {
 		t.Fatal(err)
 	}
 	opened["memory"] = fd
-	files, err := inherited()
+	files, err := inherited(false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,5 +392,23 @@ func TestInherited(t *testing.T) {
 		if want := name == "pipe" || name == "other end" || name == "null"; kept != want {
 			t.Errorf("%s is kept: %v", name, kept)
 		}
+	}
+}
+
+// TestInheritedSockets: with a network of its own a command gets none of another's.
+func TestInheritedSockets(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		domain   int
+		isolated bool // whether a command with a network of its own keeps it
+	}{{"internet", unix.AF_INET, false}, {"IPv6", unix.AF_INET6, false}, {"this machine's", unix.AF_UNIX, true}} {
+		fd, err := unix.Socket(test.domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !leadsNowhere(fd, false) || leadsNowhere(fd, true) != test.isolated {
+			t.Errorf("%s: kept %v, with a network of its own %v", test.name, leadsNowhere(fd, false), leadsNowhere(fd, true))
+		}
+		unix.Close(fd)
 	}
 }

@@ -59,7 +59,7 @@ const (
 // It is called before this process holds a secret. Only one that can be dumped may
 // map its user into a namespace, so it is made such a one for the moment.
 func Start(command Command, network bool, events func(Event)) (*Isolation, error) {
-	if err := checkStreams(command, nil); err != nil {
+	if err := checkStreams(command, nil, network); err != nil {
 		return nil, err
 	}
 	all, err := mounts()
@@ -112,7 +112,7 @@ func (i *Isolation) start() error {
 	defer theirs.Close()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = i.command.Stdin, i.command.Stdout, i.command.Stderr
-	if cmd.ExtraFiles, err = inherited(); err != nil {
+	if cmd.ExtraFiles, err = inherited(i.network); err != nil {
 		return errors.Join(err, mine.conn.Close())
 	}
 	defer closeAll(cmd.ExtraFiles)
@@ -180,7 +180,7 @@ func (i *Isolation) Listener() net.Listener { return i.listener }
 // of the files. The error is a [*StartError] if it cannot be run, or
 // [ErrUnsupported].
 func (i *Isolation) Exec(command Command, view View) error {
-	if err := checkStreams(i.command, &view); err != nil {
+	if err := checkStreams(i.command, &view, i.network); err != nil {
 		return err
 	}
 	dir, err := os.Getwd()
@@ -211,17 +211,36 @@ func (i *Isolation) try(p plan) error {
 	if err := i.wire.enc.Encode(p); err != nil {
 		return err
 	}
-	var r report
-	if err := i.wire.dec.Decode(&r); err != nil {
-		return err
+	for {
+		var r report
+		if err := i.wire.dec.Decode(&r); err != nil {
+			return fmt.Errorf("the first process of COMMAND's namespaces ended: %w; start it again", err)
+		}
+		switch {
+		case r.Refused != nil:
+			return r.Refused
+		case r.Broken != "":
+			return fmt.Errorf("COMMAND was not started, for it could read what is to be hidden from it: %s; mend that, or use --isolate off", r.Broken)
+		case r.Failed != nil:
+			return &StartError{startCause(r.Failed)}
+		case r.Started:
+			return nil
+		}
+		i.tell(r)
 	}
+}
+
+// tell has the run told of what happened to the log-in.
+func (i *Isolation) tell(r report) {
 	switch {
-	case r.Refused != nil:
-		return r.Refused
-	case r.Failed != nil:
-		return &StartError{startCause(r.Failed)}
+	case i.events == nil: // nobody wants to know
+	case r.Exposed:
+		i.events(LoginReplaced)
+	case r.Unguarded != "":
+		i.events(LoginUnguarded)
+	case r.Login:
+		i.events(LoginAttempted)
 	}
-	return nil
 }
 
 func startCause(f *failure) error {
@@ -258,17 +277,13 @@ func (i *Isolation) Wait() error {
 			switch {
 			case !ok:
 				return i.ended(code)
-			case r.Exposed:
-				i.events(LoginReplaced)
-			case r.Unguarded != "":
-				i.events(LoginUnguarded)
-			case r.Login:
-				i.events(LoginAttempted)
 			case r.Exit != nil:
 				code = *r.Exit
 				if i.mayLeave() {
 					return exitOf(code)
 				}
+			default:
+				i.tell(r)
 			}
 		}
 	}

@@ -2,12 +2,13 @@ package launch
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 )
 
 // checkStreams refuses a command whose streams lead to what it must not see: a
 // directory leads round every cover, and a file that is open needs no path.
-func checkStreams(command Command, view *View) error {
+func checkStreams(command Command, view *View, network bool) error {
 	for _, stream := range []struct {
 		name string
 		of   any
@@ -21,6 +22,9 @@ func checkStreams(command Command, view *View) error {
 		info, err := f.Stat()
 		if err != nil {
 			continue // it is closed
+		}
+		if network && info.Mode()&fs.ModeSocket != 0 && !isLocalSocket(int(f.Fd())) {
+			return fmt.Errorf("%s is a connection to elsewhere, which --isolate net keeps COMMAND from; redirect it from or to a file", stream.name)
 		}
 		if info.IsDir() {
 			return fmt.Errorf("%s is a directory, by which COMMAND could read the log-in; redirect it from or to a file", stream.name)

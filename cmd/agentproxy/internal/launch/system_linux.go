@@ -57,18 +57,18 @@ func inRealEtc(path string) string {
 func (v *View) linkSystem() error {
 	tree, err := unix.OpenTree(unix.AT_FDCWD, etc, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
-		return mountError("take /etc", err)
+		return generalError("take /etc", err)
 	}
 	defer unix.Close(tree)
 	if err := unix.Mount("agentproxy", etc, "tmpfs", viewFlags, "mode=755,size=1m"); err != nil {
-		return mountError("mount another /etc", err)
+		return generalError("mount another /etc", err)
 	}
 	machine := filepath.Join(etc, realEtc)
 	if err := os.Mkdir(machine, 0o755); err != nil {
 		return err
 	}
 	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, machine, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return mountError("keep /etc", err)
+		return generalError("keep /etc", err)
 	}
 	for name, content := range v.System {
 		if err := writeSystem(filepath.Join(etc, name), content); err != nil {

@@ -55,7 +55,7 @@ func (s Secrets) View() (View, error) {
 		return View{}, err
 	}
 	if _, ok := below(home, state); ok {
-		return View{}, &Unsupported{s.CodexHome + " is in the state directory, which has to be hidden", "set state_dir to another directory", false}
+		return View{}, fmt.Errorf("%s is in the state directory, which has to be hidden from COMMAND; set state_dir to another directory", s.CodexHome)
 	}
 	v := View{
 		Dir: state, Files: map[string][]byte{placeholderName: s.Placeholder},
@@ -90,7 +90,11 @@ func (s Secrets) View() (View, error) {
 		}
 	}
 	for _, path := range s.Paths {
+		if real, err := filepath.EvalSymlinks(path); err == nil && real != home && v.isIn(real) {
+			return View{}, fmt.Errorf("%s is to be hidden from COMMAND, and its own Codex home %s or the state directory is in it; move one of them", path, s.CodexHome)
+		}
 		v.hide(path)
+		v.hideLater(path)
 	}
 	for _, path := range waysOut(home, s.Bus, s.Getenv) {
 		v.hide(path)
@@ -112,8 +116,8 @@ func (v *View) hide(path string) {
 	if _, shown := v.Show[path]; shown {
 		return
 	}
-	if _, ok := below(v.Guard, path); ok {
-		return // the Codex home itself, which is looked after entry by entry
+	if v.isIn(path) {
+		return // the Codex home itself, which is looked after entry by entry, or a link that leads above
 	}
 	if _, ok := below(path, v.Dir); ok {
 		return // hidden already
@@ -126,6 +130,13 @@ func (v *View) hide(path string) {
 	case info.Mode()&(fs.ModeDevice|fs.ModeCharDevice) == 0:
 		v.HideFiles = append(v.HideFiles, path)
 	}
+}
+
+// isIn reports whether the Codex home or the view's own directory is at path or below.
+func (v *View) isIn(path string) bool {
+	_, home := below(v.Guard, path)
+	_, own := below(v.Dir, path)
+	return home || own
 }
 
 // hideLater adds what will be at path, where nothing is.
@@ -186,6 +197,16 @@ func waysOut(home string, bus bool, getenv func(string) string) []string {
 	if u, err := user.Current(); err == nil {
 		paths = append(paths, "/run/screen/S-"+u.Username, filepath.Join(u.HomeDir, ".screen"))
 	}
+	for _, name := range []string{"NVIM", "VSCODE_IPC_HOOK_CLI"} {
+		if path := getenv(name); path != "" {
+			paths = append(paths, path)
+		}
+	}
+	if path, ok := strings.CutPrefix(getenv("KITTY_LISTEN_ON"), "unix:/"); ok {
+		paths = append(paths, "/"+path)
+	}
+	uid := strconv.Itoa(os.Geteuid())
+	paths = append(paths, "/tmp/emacs"+uid, "/tmp/zellij-"+uid)
 	runtimes := []string{"/run/user/" + strconv.Itoa(os.Geteuid())}
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" && filepath.Clean(dir) != runtimes[0] {
 		runtimes = append(runtimes, filepath.Clean(dir))

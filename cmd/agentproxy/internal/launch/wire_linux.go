@@ -36,6 +36,7 @@ type order struct {
 // report is what a run is told. One of its fields is set.
 type report struct {
 	Refused *Unsupported // the namespaces cannot be had
+	Broken  string       // what was to be hidden cannot be
 	Failed  *failure     // the command cannot be started
 	Started bool
 	Exposed bool // the log-in was replaced from outside, and is covered again
