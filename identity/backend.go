@@ -96,7 +96,7 @@ type call struct {
 }
 
 // do makes a call and returns the answer's header and body. A status other than
-// 2xx is an [*AnswerError]. A call with several tries is repeated after 429, 5xx
+// 2xx is an [*AnswerError], and a 2xx that cannot be read an [*unusableError]. A call with several tries is repeated after 429, 5xx
 // and transport errors.
 func (b *Backend) do(ctx context.Context, c call) (http.Header, []byte, error) {
 	var body []byte
@@ -157,9 +157,9 @@ func (b *Backend) try(ctx context.Context, c call, body []byte) (http.Header, []
 		asked := b.retryAfter(response)
 		return nil, nil, &AnswerError{Doing: c.doing, Status: response.StatusCode, Code: errorCode(raw), RetryAfter: asked}
 	case err != nil:
-		return nil, nil, fmt.Errorf("%s: read the answer: %w", c.doing, err)
+		return nil, nil, newUnusableError(c.doing, fmt.Errorf("read the answer: %w", err), raw)
 	case len(raw) > maxAnswer:
-		return nil, nil, fmt.Errorf("%s: the answer is larger than %d MiB", c.doing, maxAnswer>>20)
+		return nil, nil, newUnusableError(c.doing, fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20), raw)
 	}
 	return response.Header, raw, nil
 }

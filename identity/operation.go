@@ -1,8 +1,11 @@
 package identity
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 )
@@ -62,6 +65,18 @@ func (e *AnswerError) permanent() bool {
 	return false
 }
 
+// endOfRefresh returns why what came of a refresh says that the refresh token is never
+// good again, "" if it does not.
+func endOfRefresh(err error) string {
+	if answer, _ := errors.AsType[*AnswerError](err); answer.permanent() {
+		return cmp.Or(answer.Code, fmt.Sprintf("the answer was %d", answer.Status))
+	}
+	if unusable, ok := errors.AsType[*unusableError](err); ok && unusable.object {
+		return fmt.Sprintf("its refresh token is spent: %v", unusable.err)
+	}
+	return ""
+}
+
 // observe is deferred by every operation.
 func (b *Backend) observe(o Operation, err *error) {
 	if b.config.Observe != nil {
@@ -74,7 +89,7 @@ func resultOf(o Operation, err error) Result {
 	switch {
 	case err == nil:
 		return ResultOK
-	case o == OperationRefresh && answer.permanent():
+	case o == OperationRefresh && endOfRefresh(err) != "":
 		return ResultEnded
 	case answered && answer.Status/100 == 4:
 		return ResultRefused
@@ -88,6 +103,23 @@ func resultOf(o Operation, err error) Result {
 	}
 	return ResultFailed
 }
+
+// unusableError says that a request was answered with 2xx, so that what it asks for has
+// been done, and that the answer is of no use.
+type unusableError struct {
+	doing string
+	err   error
+	// object says that it is at least the beginning of a JSON object, as the services
+	// give. A page is what a network filter gives, which has asked nobody.
+	object bool
+}
+
+func newUnusableError(doing string, err error, raw []byte) *unusableError {
+	return &unusableError{doing, err, bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{"))}
+}
+
+func (e *unusableError) Error() string { return e.doing + ": " + e.err.Error() }
+func (e *unusableError) Unwrap() error { return e.err }
 
 // unansweredError says that a request got no answer at all.
 type unansweredError struct{ err error }

@@ -14,7 +14,7 @@ type refreshed struct {
 }
 
 // refresh exchanges a refresh token, which is spent by it. A refusal is an
-// [*AnswerError].
+// [*AnswerError], and an answer that holds no tokens an [*unusableError].
 func (b *Backend) refresh(ctx context.Context, token Secret) (_ refreshed, err error) {
 	defer b.observe(OperationRefresh, &err)
 	const doing = "refresh the access token"
@@ -28,7 +28,7 @@ func (b *Backend) refresh(ctx context.Context, token Secret) (_ refreshed, err e
 	}
 	r, err := parseRefreshAnswer(raw)
 	if err != nil {
-		return refreshed{}, fmt.Errorf("%s: %w", doing, err)
+		return refreshed{}, newUnusableError(doing, err, raw)
 	}
 	return r, nil
 }
@@ -50,7 +50,7 @@ func parseRefreshAnswer(raw []byte) (refreshed, error) {
 		return refreshed{}, errors.New("the answer's access_token cannot be sent in a header")
 	}
 	if r.IDToken != "" {
-		if _, err := ParseClaims(r.IDToken.Reveal()); err != nil {
+		if _, err := parseClaims(r.IDToken.Reveal()); err != nil {
 			return refreshed{}, fmt.Errorf("the answer's id_token: %w", err)
 		}
 	}

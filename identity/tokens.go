@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -382,14 +381,12 @@ func (t *tokens) hasEnded(view *tokenView, refresh Secret) error {
 }
 
 func (t *tokens) refreshFailed(view *tokenView, refresh Secret, err error) error {
-	answer, _ := errors.AsType[*AnswerError](err)
-	if !answer.permanent() {
+	reason := endOfRefresh(err)
+	if reason == "" {
 		t.notify(Event{Message: "the access token was not refreshed", Err: err})
 		return err
 	}
-	reason := cmp.Or(answer.Code, fmt.Sprintf("the answer was %d", answer.Status))
-	t.noteEnd(view, reason)
-	return t.end(view, refresh, errEnded(view.file, reason))
+	return t.end(view, refresh, reason)
 }
 
 // noteEnd writes down that a log-in has ended, so that no other process asks again.
@@ -403,8 +400,10 @@ func (t *tokens) noteEnd(view *tokenView, reason string) {
 	}
 }
 
-// end remembers that a refresh token is of no more use.
-func (t *tokens) end(view *tokenView, refresh Secret, err error) error {
+// end remembers that a refresh token is of no more use, and why.
+func (t *tokens) end(view *tokenView, refresh Secret, reason string) error {
+	t.noteEnd(view, reason)
+	err := errEnded(view.file, reason)
 	t.mu.Lock()
 	t.ended = &endedLogin{view.file, refresh, err}
 	t.mu.Unlock()
@@ -415,7 +414,7 @@ func (t *tokens) end(view *tokenView, refresh Secret, err error) error {
 // keep stores the answer to a refresh: first in the journal, then in auth.json.
 func (t *tokens) keep(ctx context.Context, view *tokenView, answer refreshed, c *claim) (*tokenView, error) {
 	if err := sameUser(view, answer); err != nil {
-		return nil, t.end(view, view.auth.Tokens.RefreshToken, err)
+		return nil, t.end(view, view.auth.Tokens.RefreshToken, "its refresh token is spent: "+err.Error())
 	}
 	at := t.clock.Backend().UTC().Format("2006-01-02T15:04:05.000000Z")
 	t.mu.Lock()
@@ -449,8 +448,7 @@ func sameUser(view *tokenView, answer refreshed) error {
 		{"user", was.UserID, claims.UserID}, {"workspace", was.AccountID, claims.AccountID},
 	} {
 		if same.was != "" && same.is != same.was {
-			return fmt.Errorf("refresh the access token: the answer is for %s %q, the log-in is of %q; %s",
-				same.what, same.is, same.was, remedyLogin)
+			return fmt.Errorf("the answer is for %s %q, the log-in is of %q", same.what, same.is, same.was)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -298,13 +299,20 @@ func TestBadRefreshAnswers(t *testing.T) {
 		other := newRig(t).server.Login(chatgpttest.Account{UserID: user, WorkspaceID: workspace})
 		return other.IDToken
 	}
-	for _, tt := range []struct{ name, body, text string }{
-		{"not JSON", "<html>\n", "not JSON"},
-		{"no token", "{}", "no access_token"},
-		{"line break", `{"access_token":"a\r\nb"}`, "cannot be sent"},
-		{"bad id token", `{"access_token":"a","id_token":"x"}`, "not a JWT"},
-		{"other user", `{"access_token":"theirs","id_token":"` + jwt("user-9", "") + `","refresh_token":"r"}`, "user-9"},
-		{"other workspace", `{"access_token":"theirs","id_token":"` + jwt("", "account-9") + `","refresh_token":"r"}`, "account-9"},
+	for _, tt := range []struct {
+		name, body, text string
+		final            bool // the token server's own, which has spent the refresh token
+	}{
+		{"a filter's page", "<html>\n", "not JSON", false},
+		{"a long page", "<html>" + strings.Repeat(" ", 1<<20), "larger than 1 MiB", false},
+		{"no token", "{}", "no access_token", true},
+		{"broken off", `{"access_token":"a",`, "read the answer", true},
+		{"half of it", ` {"access_token":"a`, "ends in the middle", true},
+		{"too long", `{"access_token":"a"` + strings.Repeat(" ", 1<<20) + "}", "larger than 1 MiB", true},
+		{"line break", `{"access_token":"a\r\nb"}`, "cannot be sent", true},
+		{"bad id token", `{"access_token":"a","id_token":"x"}`, "not a JWT", true},
+		{"other user", `{"access_token":"theirs","id_token":"` + jwt("user-9", "") + `","refresh_token":"r"}`, "user-9", true},
+		{"other workspace", `{"access_token":"theirs","id_token":"` + jwt("", "account-9") + `","refresh_token":"r"}`, "account-9", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t)
@@ -312,7 +320,11 @@ func TestBadRefreshAnswers(t *testing.T) {
 			r.login(chatgpttest.Account{})
 			before, _ := os.ReadFile(r.path())
 			a := r.agent()
-			r.server.Inject(chatgpttest.Fault{Path: "/oauth/token", Status: 200, Body: tt.body})
+			fault := chatgpttest.Fault{Path: "/oauth/token", Status: 200, Body: tt.body}
+			if tt.name == "broken off" {
+				fault.Header = http.Header{"Content-Length": {"1000"}}
+			}
+			r.server.Inject(fault)
 			r.advance(2 * time.Hour)
 			for range 3 {
 				_, err := a.AccessToken(t.Context())
@@ -323,6 +335,19 @@ func TestBadRefreshAnswers(t *testing.T) {
 			}
 			if after, _ := os.ReadFile(r.path()); string(after) != string(before) {
 				t.Error("auth.json was changed")
+			}
+			// The file anew, a restart, and time bring nothing back that is spent.
+			r.write(append(before, '\n'))
+			for _, a := range []*identity.Agent{a, r.agent()} {
+				r.advance(24 * time.Hour)
+				_, err := a.AccessToken(t.Context())
+				r.fails(err, identity.ErrTokenExpired, tt.text)
+				if errors.Is(err, identity.ErrLoginEnded) != tt.final || (a.LoginEnded(t.Context()) != nil) != tt.final {
+					t.Errorf("error %v, the log-in has ended: %v", err, a.LoginEnded(t.Context()))
+				}
+			}
+			if n, want := r.server.Count("/oauth/token"), map[bool]int{true: 1, false: 3}[tt.final]; n != want {
+				t.Errorf("asked %d times, want %d", n, want)
 			}
 		})
 	}
