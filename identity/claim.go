@@ -63,7 +63,8 @@ func (c *claim) wanted(ctx context.Context, d time.Duration) bool {
 }
 
 // update replaces the file by what edit makes of it, under Codex's locks, which must
-// be free. Who waits for the former file reads the same.
+// be free. Who waits for the former file reads the same. A file that cannot be replaced
+// is written in place.
 func (c *claim) update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]byte, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*claimInterval) // who holds them may wait for us
 	defer cancel()
@@ -93,10 +94,15 @@ func (c *claim) update(ctx context.Context, edit func(raw []byte, auth *Auth) ([
 		return err
 	}
 	err = replaceFile(path, edited, info.Mode().Perm()&0o600, func(f *os.File) error { return chownLike(f, info) }, func(*os.File) error { return nil })
-	if err == nil && c.lease.wanted() {
-		err = overwrite(c.f, edited)
+	switch {
+	case err == nil && c.lease.wanted():
+		return overwrite(c.f, edited)
+	case !cannotReplace(err):
+		return err
+	case !isAt(c.f, path):
+		return errChanged
 	}
-	return err
+	return overwrite(c.f, edited)
 }
 
 // chownLike gives a file to the owner of another.

@@ -26,40 +26,62 @@ func readersWait(t *testing.T, edit func(*identity.AgentConfig)) {
 	r.token(a)
 	for range 5 {
 		r.advance(2 * time.Hour)
-		before := l.Current().RefreshToken
-		const readers = 4
-		opening, read := make(chan bool, readers), make(chan string, readers)
-		stop := r.server.Inject(chatgpttest.Fault{Path: "/oauth/token", Match: func(*http.Request) bool {
-			for range readers {
-				go func() {
-					opening <- true
-					raw, err := os.ReadFile(r.path())
-					if err != nil {
-						t.Error(err)
-					}
-					read <- string(raw)
-				}()
-			}
-			for range readers {
-				<-opening
-			}
-			return false
-		}})
-		// Its own reading does not wait for itself.
-		together(20, func(int) {
-			if token, err := a.AccessToken(t.Context()); err != nil || token.Value.Reveal() != l.Current().AccessToken {
-				t.Errorf("another token, %v", err)
-			}
+		r.readWhileRefreshed(t, l, func() {
+			// Its own reading does not wait for itself.
+			together(20, func(int) {
+				if token, err := a.AccessToken(t.Context()); err != nil || token.Value.Reveal() != l.Current().AccessToken {
+					t.Errorf("another token, %v", err)
+				}
+			})
 		})
-		stop()
-		for range readers {
-			if raw := <-read; strings.Contains(raw, before) || !strings.Contains(raw, l.Current().RefreshToken) {
-				t.Errorf("a reader got\n%s", raw)
-			}
-		}
-		if raw, err := os.ReadFile(r.path()); err != nil || !strings.Contains(string(raw), l.Current().RefreshToken) {
-			t.Errorf("auth.json: %v\n%s", err, raw)
-		}
 	}
 	r.refreshes(5)
+}
+
+// TestReadersWaitForMounts is the same where the file cannot be replaced, as one that is
+// mounted by itself.
+func TestReadersWaitForMounts(t *testing.T) {
+	r := newRig(t)
+	l := r.readOnlyLogin(t, 0o600)
+	r.readWhileRefreshed(t, l, func() {
+		if got := r.tokenOfNobody(t, time.Millisecond); got != l.Current().AccessToken {
+			t.Errorf("another token: %q", got)
+		}
+	})
+	r.refreshes(1)
+}
+
+// readWhileRefreshed has auth.json opened by many while refresh has its token replaced.
+// All are to read the next one.
+func (r *rig) readWhileRefreshed(t *testing.T, l *chatgpttest.Login, refresh func()) {
+	t.Helper()
+	before := l.Current().RefreshToken
+	const readers = 4
+	opening, read := make(chan bool, readers), make(chan string, readers)
+	stop := r.server.Inject(chatgpttest.Fault{Path: "/oauth/token", Match: func(*http.Request) bool {
+		for range readers {
+			go func() {
+				opening <- true
+				raw, err := os.ReadFile(r.path())
+				if err != nil {
+					t.Error(err)
+				}
+				read <- string(raw)
+			}()
+		}
+		for range readers {
+			<-opening
+		}
+		return false
+	}})
+	refresh()
+	stop()
+	for range readers {
+		if raw := <-read; strings.Contains(raw, before) || !strings.Contains(raw, l.Current().RefreshToken) {
+			t.Errorf("a reader got\n%s", raw)
+		}
+	}
+	if raw, err := os.ReadFile(r.path()); err != nil || !strings.Contains(string(raw), l.Current().RefreshToken) {
+		t.Errorf("auth.json: %v\n%s", err, raw)
+	}
 }

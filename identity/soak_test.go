@@ -39,6 +39,8 @@ type worker struct {
 	Kind, Home, State, Addr, CA string
 	// Plain has it run without privileges.
 	Plain bool
+	// Courtesy is that of its agents.
+	Courtesy time.Duration
 }
 
 func TestMain(m *testing.M) {
@@ -103,7 +105,7 @@ func (w worker) run() int {
 	})
 	config := identity.AgentConfig{
 		Home: identity.OpenHome(w.Home), StateDir: w.State, Store: identity.NewFileStore(filepath.Join(w.State, "identity.json")),
-		Backend: backend, Register: true, Clock: clock,
+		Backend: backend, Register: true, Clock: clock, Courtesy: w.Courtesy,
 	}
 	switch w.Kind {
 	case "soak":

@@ -71,17 +71,20 @@ func replaceLike(path string, raw, data []byte) error {
 		err = errChanged
 	}
 	held.release()
-	for _, reason := range []error{syscall.EBUSY, syscall.EROFS, syscall.EXDEV, fs.ErrPermission} {
-		if errors.Is(err, reason) {
-			if err := unchanged(); err != nil {
-				return err
-			}
-			if writeInPlace(path, data) == nil {
-				return nil
-			}
+	if cannotReplace(err) {
+		if err := unchanged(); err != nil {
+			return err
+		}
+		if writeInPlace(path, data) == nil {
+			return nil
 		}
 	}
 	return err
+}
+
+// cannotReplace reports whether err says that a file can only be written in place.
+func cannotReplace(err error) bool {
+	return errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EXDEV) || errors.Is(err, fs.ErrPermission)
 }
 
 // overwriteLike is [replaceLike] that writes in place.
