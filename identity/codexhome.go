@@ -48,6 +48,8 @@ type Home struct {
 	writing chan struct{} // another, for [Home.Lock]
 	claimed atomic.Bool   // nobody can read the file, nor write it
 	inPlace bool
+	// lockBeside says that the system can neither lock a directory nor read a locked file.
+	lockBeside bool
 
 	now  func() time.Time
 	wait func(context.Context, time.Duration) error
@@ -64,7 +66,7 @@ type reading struct {
 
 // OpenHome returns the Codex home at dir, which need not exist yet.
 func OpenHome(dir string) *Home {
-	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(codexKeyring), now: time.Now, wait: sleep}
+	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(codexKeyring), lockBeside: isWindows, now: time.Now, wait: sleep}
 }
 
 // WithKeyring has h read Codex's entry in the system's keyring where there is no

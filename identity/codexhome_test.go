@@ -33,6 +33,39 @@ func openTest(t testing.TB, during func(n int) error) (h *Home, waits *int) {
 	return h, waits
 }
 
+// TestUpdateUnderLock takes Codex's locks under agentproxy's own, also where that is a
+// file beside auth.json, as on Windows.
+func TestUpdateUnderLock(t *testing.T) {
+	for name, beside := range map[string]bool{"directory": isWindows, "file": true} {
+		t.Run(name, func(t *testing.T) {
+			h := OpenHome(t.TempDir())
+			h.lockBeside = beside
+			if err := os.WriteFile(h.Path(), []byte(`{"OPENAI_API_KEY":"a"}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			unlock, err := h.Lock(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unlock()
+			// Nobody else holds a lock: what it would wait for is its own.
+			err = h.Update(ctx, func([]byte, *Auth) ([]byte, error) { return []byte(`{"OPENAI_API_KEY":"b"}`), nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			other := OpenHome(h.Dir())
+			other.lockBeside = beside
+			ctx, cancel = context.WithTimeout(t.Context(), 5*lockInterval)
+			defer cancel()
+			if _, err := other.Lock(ctx); err == nil {
+				t.Error("two hold the lock")
+			}
+		})
+	}
+}
+
 func TestDefaultHome(t *testing.T) {
 	for _, tt := range []struct {
 		env  map[string]string

@@ -40,14 +40,14 @@ func (h *Home) Lock(ctx context.Context) (unlock func(), err error) {
 func (h *Home) lockFile(ctx context.Context) (unlock func(), err error) {
 	path := h.target()
 	lock := flock.New(filepath.Dir(path), flock.SetFlag(os.O_RDONLY))
-	if isWindows { // which can neither lock a directory nor read a locked file
-		lock = flock.New(path + ".lock")
+	if h.lockBeside {
+		lock = flock.New(path + ".agentproxy.lock") // .lock is Codex's
 	}
 	unlock, err = takeLock(ctx, lock)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return func() {}, nil // there is nothing to be changed
-	case err == nil || ctx.Err() != nil || isWindows:
+	case err == nil || ctx.Err() != nil || h.lockBeside:
 		return unlock, err
 	}
 	// NFS has no locks on directories. Whoever waited for the lock of a file that
