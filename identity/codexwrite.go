@@ -125,6 +125,26 @@ func (h *Home) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]
 	}
 }
 
+// createTries bounds how often a log-in that came while one was to be made is looked at.
+const createTries = 3
+
+// create makes auth.json, under Codex's locks. The error wraps [fs.ErrExist] if there is
+// one, of somebody who has logged in meanwhile. The caller holds the lock.
+func (h *Home) create(ctx context.Context, raw []byte) error {
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return fmt.Errorf("make the Codex home: %w", err)
+	}
+	unlock, err := h.lockAsCodex(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := createFile(h.Path(), raw, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", h.Path(), err)
+	}
+	return nil
+}
+
 // errChanged says that a file is not what it was.
 var errChanged = errors.New("the file has changed")
 

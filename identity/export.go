@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 )
 
 // Export returns the identity in use as a record of shape C, private key and default
@@ -40,24 +39,20 @@ func (a *Agent) WriteCodex(ctx context.Context, record []byte) error {
 		return err
 	}
 	defer unlock()
-	err = home.Update(ctx, func(raw []byte, _ *Auth) ([]byte, error) { return withRecord(raw, record) })
-	if !errors.Is(err, ErrNoLogin) {
-		return err
-	}
-	if _, err := os.Lstat(home.Path()); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: it is there but cannot be read; it is left as it is", home.Path())
-	}
-	raw, err := withRecord([]byte(`{"auth_mode":"`+string(ModeAgentIdentity)+`","OPENAI_API_KEY":null}`), record)
+	alone, err := withRecord([]byte(`{"auth_mode":"`+string(ModeAgentIdentity)+`","OPENAI_API_KEY":null}`), record)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(home.Dir(), 0o700); err != nil {
-		return fmt.Errorf("make the Codex home: %w", err)
+	for range createTries {
+		err := home.Update(ctx, func(raw []byte, _ *Auth) ([]byte, error) { return withRecord(raw, record) })
+		if !errors.Is(err, ErrNoLogin) {
+			return err
+		}
+		if err := home.create(ctx, alone); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
-	if err := WriteFile(home.Path(), raw, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", home.Path(), err)
-	}
-	return nil
+	return fmt.Errorf("%s: it is there but cannot be read; it is left as it is", home.Path())
 }
 
 // Forget deletes the identity that the agent keeps, and its tasks.

@@ -127,9 +127,25 @@ func overwrite(f *os.File, data []byte) error {
 	return f.Sync()
 }
 
+// createFile is [WriteFile] where no file is to be replaced: the error then wraps
+// [fs.ErrExist].
+func createFile(path string, data []byte, perm fs.FileMode) error {
+	nothing := func(*os.File) error { return nil }
+	err := placeFile(path, data, perm, nothing, nothing, os.Link)
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return createInPlace(path, data, perm) // there are no hard links
+}
+
 // replaceFile replaces a file. prepare gets the new one before it is written,
 // last just before it takes its place.
-func replaceFile(path string, data []byte, perm fs.FileMode, prepare, last func(*os.File) error) (err error) {
+func replaceFile(path string, data []byte, perm fs.FileMode, prepare, last func(*os.File) error) error {
+	return placeFile(path, data, perm, prepare, last, os.Rename)
+}
+
+// placeFile is replaceFile by another way for the file to take its place.
+func placeFile(path string, data []byte, perm fs.FileMode, prepare, last func(*os.File) error, place func(from, to string) error) (err error) {
 	defer func() {
 		// The name of the temporary file means nothing to anybody.
 		if e, ok := errors.AsType[*fs.PathError](err); ok {
@@ -160,7 +176,7 @@ func replaceFile(path string, data []byte, perm fs.FileMode, prepare, last func(
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return place(f.Name(), path)
 }
 
 // temporaryName is what the name of the temporary file for path begins with, after a

@@ -12,6 +12,10 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	return os.WriteFile(path, data, perm)
 }
 
+func createFile(path string, data []byte, perm fs.FileMode) error {
+	return createInPlace(path, data, perm)
+}
+
 func replaceLike(path string, raw, data []byte) error {
 	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, raw) {
 		return errChanged
