@@ -15,6 +15,7 @@ import (
 var (
 	ErrNoIdentity   = errors.New("no agent identity is stored")
 	ErrNoTask       = errors.New("the agent identity has no task")
+	ErrTaskRefused  = errors.New("the server has refused the agent's task, and there is no other yet")
 	ErrTokenExpired = errors.New("the access token has expired")
 )
 
@@ -241,7 +242,9 @@ func (a *Agent) ClockOffset() time.Duration { return a.config.Clock.Offset() }
 
 // Session returns the identity to sign as and its task for a session label,
 // registering what is missing if that is allowed. A task that is due is replaced
-// in the background, and used until then.
+// in the background, and used until then. Where the backend has refused the last
+// task of the label, and no other could be had since, the error wraps
+// [ErrTaskRefused] and [ErrNoTask].
 func (a *Agent) Session(ctx context.Context, label string) (Session, error) {
 	for again := true; ; again = false {
 		id, err := a.ensureIdentity(ctx)
@@ -287,6 +290,7 @@ func (a *Agent) mayRegister() bool { return a.config.Register && a.config.Backen
 // reports whether there is something new to sign with, or may be.
 func (a *Agent) RefuseTask(label string, task Task) bool {
 	if !a.mayRegister() {
+		a.tasks.keepRefused(task, label)
 		return false
 	}
 	refused, again := a.refuse(label, task)

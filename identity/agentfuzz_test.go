@@ -31,7 +31,7 @@ func FuzzParseTaskFile(f *testing.F) {
 		if _, _, ok := k.get("agent", "label"); !ok {
 			t.Error("what was put is not there")
 		}
-		again, err := json.Marshal(taskFile{k.runtimeID, k.byLabel})
+		again, err := json.Marshal(taskFile{k.runtimeID, k.byLabel, k.refusals})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,14 @@ import (
 
 // ensureTask registers a task of id for a label that has none.
 func (a *Agent) ensureTask(ctx context.Context, id *Identity, label string) (Task, error) {
+	task, err := a.firstTask(ctx, id, label)
+	if err != nil && a.tasks.lastRefused(id.AgentRuntimeID, label) {
+		err = fmt.Errorf("%w: %w", ErrTaskRefused, err)
+	}
+	return task, err
+}
+
+func (a *Agent) firstTask(ctx context.Context, id *Identity, label string) (Task, error) {
 	if !a.mayRegister() {
 		return Task{}, fmt.Errorf("agent identity %q: %w", id.AgentRuntimeID, ErrNoTask)
 	}

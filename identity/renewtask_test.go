@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -130,6 +131,65 @@ func TestOverdueTaskIsForgotten(t *testing.T) {
 	if s := r.session(a, "x"); s.Task == old.Task || r.accepts(s) != 200 {
 		t.Error("no other task has taken the place of the one that was refused")
 	}
+}
+
+// TestRefusalIsRemembered has a label's task refused during an outage. The label
+// stays without one by refusal, after a restart too, until another is registered.
+func TestRefusalIsRemembered(t *testing.T) {
+	r := newRig(t)
+	r.login(chatgpttest.Account{})
+	a := r.agent()
+	old := r.session(a, "x")
+	r.session(a, "y")
+	outage := chatgpttest.Fault{Path: "*/task/register", Status: 500}
+	stop := r.server.Inject(outage)
+	for label, want := range map[string]bool{"x": true, "z": false} {
+		if want && !a.RefuseTask(label, old.Task) {
+			t.Error("there is nothing new to sign with")
+		}
+		for name, a := range map[string]*identity.Agent{"the same": a, "another": r.agent()} {
+			for range 3 { // its backoff included
+				_, err := a.Session(t.Context(), label)
+				r.fails(err, identity.ErrNoTask, "500")
+				if got := errors.Is(err, identity.ErrTaskRefused); got != want {
+					t.Errorf("%s process, label %q: %v; it is said to be refused: %v, want %v", name, label, err, got, want)
+				}
+			}
+		}
+	}
+	r.session(a, "y") // has its own
+
+	stop()
+	r.advance(time.Minute)
+	next := r.session(a, "x")
+	stop = r.server.Inject(outage)
+	defer stop()
+	r.advance(3 * 24 * time.Hour)
+	for _, a := range []*identity.Agent{a, r.agent()} {
+		_, err := a.Session(t.Context(), "x")
+		r.fails(err, identity.ErrNoTask, "500")
+		if errors.Is(err, identity.ErrTaskRefused) {
+			t.Errorf("task %q, which only grew old: %v", next.Task.ID, err)
+		}
+	}
+}
+
+// TestRefusalWithoutRegistration has the backend refuse a task that can only grow
+// too old.
+func TestRefusalWithoutRegistration(t *testing.T) {
+	r := newRig(t)
+	r.login(chatgpttest.Account{})
+	old := r.session(r.agent(), "x")
+	a := r.agent(func(c *identity.AgentConfig) { c.Register = false })
+	if a.RefuseTask("x", old.Task) {
+		t.Error("there is nothing else to sign with")
+	}
+	if s := r.session(a, "x"); s.Task != old.Task {
+		t.Errorf("task %q, want the only one", s.Task.ID)
+	}
+	r.advance(3 * 24 * time.Hour)
+	_, err := a.Session(t.Context(), "x")
+	r.fails(err, identity.ErrTaskRefused, "no task")
 }
 
 // TestRefusedWhileReplaced has a task refused while its replacement is registered:

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type tasks struct {
 	runtimeID string
 	byLabel   map[string]*taskEntry
 	refused   map[Task]bool
+	refusals  map[string]refusal // by label; until another task is registered for it
 	changes   int
 
 	writing sync.Mutex // held while the file is written; taken before mu
@@ -54,14 +56,21 @@ type taskEntry struct {
 	UsedAt       time.Time `json:"used_at"`
 }
 
+// refusal says that the backend has refused the last task of a label.
+type refusal struct {
+	AgentRuntimeID string    `json:"agent_runtime_id"`
+	At             time.Time `json:"refused_at"`
+}
+
 // taskFile is the form of tasks.json.
 type taskFile struct {
 	AgentRuntimeID string                `json:"agent_runtime_id"`
 	Tasks          map[string]*taskEntry `json:"tasks"`
+	Refusals       map[string]refusal    `json:"refusals,omitempty"` // by label
 }
 
 func newTasks(path string, now func() time.Time) *tasks {
-	return &tasks{path: path, now: now, refused: make(map[Task]bool)}
+	return &tasks{path: path, now: now, refused: make(map[Task]bool), refusals: make(map[string]refusal)}
 }
 
 // get returns the task of an agent for a label, and whether it is due to be
@@ -118,7 +127,9 @@ func (t *tasks) put(task Task, label string) {
 	t.load()
 	if t.runtimeID != task.AgentRuntimeID {
 		t.runtimeID, t.byLabel = task.AgentRuntimeID, nil
+		clear(t.refusals)
 	}
+	delete(t.refusals, label)
 	if t.byLabel == nil {
 		t.byLabel = make(map[string]*taskEntry)
 	}
@@ -134,6 +145,12 @@ func (t *tasks) tidy() {
 	maps.DeleteFunc(t.byLabel, func(_ string, e *taskEntry) bool { return !e.usable(now) })
 	for len(t.byLabel) > maxTasks {
 		t.dropOldest()
+	}
+	for len(t.refusals) > maxTasks {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(t.refusals)), func(a, b string) int {
+			return t.refusals[a].At.Compare(t.refusals[b].At)
+		})
+		delete(t.refusals, oldest)
 	}
 }
 
@@ -153,6 +170,7 @@ func (t *tasks) refuse(task Task, label string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.load()
+	t.noteRefusal(task, label)
 	if len(t.refused) >= maxTasks {
 		clear(t.refused)
 	}
@@ -161,6 +179,35 @@ func (t *tasks) refuse(task Task, label string) {
 		delete(t.byLabel, label)
 	}
 	t.changes++
+}
+
+// keepRefused notes that the backend refused a task for a label, which keeps it
+// for want of another.
+func (t *tasks) keepRefused(task Task, label string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.load()
+	t.noteRefusal(task, label)
+	t.changes++
+}
+
+// noteRefusal notes a refusal, unless another task has taken the place of that one.
+func (t *tasks) noteRefusal(task Task, label string) {
+	if entry := t.byLabel[label]; entry != nil && t.runtimeID == task.AgentRuntimeID && entry.ID != task.ID {
+		return
+	}
+	t.refusals[label] = refusal{task.AgentRuntimeID, t.now()}
+	t.tidy()
+}
+
+// lastRefused reports whether the backend has refused the last task that an agent
+// had for a label.
+func (t *tasks) lastRefused(runtimeID, label string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.load()
+	last, ok := t.refusals[label]
+	return ok && last.AgentRuntimeID == runtimeID
 }
 
 // isRefused reports whether the backend has refused a task since this process
@@ -210,7 +257,7 @@ func (t *tasks) write() error {
 	t.merge("")
 	t.tidy()
 	changes := t.changes
-	raw, err := json.MarshalIndent(taskFile{t.runtimeID, t.byLabel}, "", "  ")
+	raw, err := json.MarshalIndent(taskFile{t.runtimeID, t.byLabel, t.refusals}, "", "  ")
 	t.mu.Unlock()
 	if err != nil {
 		return err
@@ -261,6 +308,17 @@ func (t *tasks) merge(comingID string) {
 		}
 		if own := t.byLabel[label]; own == nil || own.RegisteredAt.Before(entry.RegisteredAt) {
 			t.byLabel[label] = entry
+			if !entry.RegisteredAt.Before(t.refusals[label].At) {
+				delete(t.refusals, label)
+			}
+		}
+	}
+	for label, theirs := range file.Refusals {
+		if own := t.byLabel[label]; own != nil && !own.RegisteredAt.Before(theirs.At) {
+			continue // it was replaced
+		}
+		if own, ok := t.refusals[label]; !ok || own.At.Before(theirs.At) {
+			t.refusals[label] = theirs
 		}
 	}
 }
@@ -302,5 +360,6 @@ func (t *tasks) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.loaded, t.runtimeID, t.byLabel = true, "", nil
+	clear(t.refusals)
 	t.changes++
 }

@@ -38,6 +38,72 @@ func has(t *testing.T, k *tasks, agent, label, want string) {
 	}
 }
 
+// TestRefusals has processes share what was refused, and forget it with the task
+// that takes the place of the refused one.
+func TestRefusals(t *testing.T) {
+	tt := newTaskTest(t)
+	save := func(k *tasks) {
+		t.Helper()
+		if err := k.save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func(k *tasks, agent, label string, want bool) {
+		t.Helper()
+		if got := k.lastRefused(agent, label); got != want {
+			t.Errorf("agent %q, label %q: refused %v, want %v", agent, label, got, want)
+		}
+	}
+	k := tt.open()
+	put(t, k, "a", "x", "task-1")
+	tt.at = tt.at.Add(time.Minute)
+	k.refuse(Task{"a", "task-1"}, "x")
+	save(k)
+	other := tt.open()
+	for _, k := range []*tasks{k, other} {
+		refused(k, "a", "x", true)
+		refused(k, "a", "y", false)
+		refused(k, "b", "x", false)
+	}
+	put(t, other, "a", "x", "task-2")
+	refused(other, "a", "x", false)
+	refused(tt.open(), "a", "x", false)
+	k.reload("a")
+	refused(k, "a", "x", false)
+	k.refuse(Task{"a", "task-1"}, "x") // late
+	save(k)
+	refused(k, "a", "x", false)
+	refused(tt.open(), "a", "x", false)
+
+	// One that was never kept: the record's own.
+	k.refuse(Task{"b", "task-3"}, "")
+	save(k)
+	refused(tt.open(), "b", "", true)
+	put(t, k, "b", "y", "task-4") // what was refused is another agent's matter no more
+	k.refuse(Task{"b", "task-4"}, "y")
+	put(t, k, "c", "x", "task-5")
+	for _, label := range []string{"", "x", "y"} {
+		refused(k, "b", label, false)
+		refused(tt.open(), "b", label, false)
+	}
+	for i := range maxTasks + 10 {
+		tt.at = tt.at.Add(time.Second)
+		k.refuse(Task{"c", fmt.Sprint("task-c", i)}, fmt.Sprint("label-", i))
+	}
+	save(k)
+	for _, k := range []*tasks{k, tt.open()} {
+		refused(k, "c", "label-9", false)
+		refused(k, "c", "label-10", true)
+		if len(k.refusals) != maxTasks {
+			t.Errorf("%d refusals are remembered, want %d", len(k.refusals), maxTasks)
+		}
+	}
+	k.clear()
+	save(k)
+	refused(k, "c", "label-10", false)
+	refused(tt.open(), "c", "label-10", false)
+}
+
 func TestTasksAreRestored(t *testing.T) {
 	tt := newTaskTest(t)
 	k := tt.open()

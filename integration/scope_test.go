@@ -306,7 +306,44 @@ func TestHostileRefusals(t *testing.T) {
 		t.Run(use, func(t *testing.T) {
 			t.Parallel()
 			refuseEverything(t, "signer: {use: "+use+"}")
+			refuseInOutage(t, "signer: {use: "+use+"}")
 		})
+	}
+}
+
+// refuseInOutage has the server refuse a task while no other can be registered. A
+// client that tries again, and a proxy that is started again, get no further.
+func refuseInOutage(t *testing.T, signer string) {
+	f := newLoginFixture(t, fixtureConfig{yaml: signer})
+	ask := func(t *testing.T, p *proxy, want int, text string) {
+		t.Helper()
+		r := curl(t, p.env, "https://chatgpt.com/backend-api/codex/responses", "-X", "POST", "-H", "Content-Type: application/json", "-d", `{"model": "gpt-5", "input": []}`)
+		if r.Code != want || !strings.Contains(r.body, text) {
+			t.Errorf("status %d, want %d with %q: %s", r.Code, want, text, r.body)
+		}
+	}
+	const remedy = "agentproxy check"
+	t.Run("refused in an outage", func(t *testing.T) {
+		p := f.serve(t)
+		ask(t, p, http.StatusOK, "")
+		f.backend.Inject(chatgpttest.Fault{Path: "/backend-api/codex/responses", Status: http.StatusUnauthorized})
+		f.backend.Inject(chatgpttest.Fault{Path: "*/task/register", Status: http.StatusInternalServerError})
+		ask(t, p, http.StatusUnauthorized, "")
+		ask(t, p, http.StatusServiceUnavailable, remedy)
+	})
+	t.Run("and started again", func(t *testing.T) { ask(t, f.serve(t), http.StatusServiceUnavailable, remedy) })
+	seen := 0
+	for _, r := range f.backend.Requests() {
+		if r.Path != "/backend-api/codex/responses" {
+			continue
+		}
+		seen++
+		if value := r.Header.Get("Authorization"); !strings.HasPrefix(value, "AgentAssertion ") {
+			t.Errorf("%s was shown %.12q", r.Path, value)
+		}
+	}
+	if seen != 2 {
+		t.Errorf("the backend saw %d requests, want the one that it took and the one that it refused", seen)
 	}
 }
 

@@ -1,9 +1,15 @@
 package signer
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"github.com/agentproxy/agentproxy/identity"
+)
 
 // Auto signs with First, and with Fallback where First cannot. Without a
-// Fallback First's refusal stands.
+// Fallback First's refusal stands, and so it does where First cannot because the
+// server has refused the agent.
 type Auto struct {
 	First    Signer
 	Fallback Signer // nil: refuse
@@ -28,7 +34,7 @@ func (a Auto) Sign(ctx context.Context, r Request) (*Authorization, error) {
 		return a.Account.Sign(ctx, r)
 	}
 	auth, err := a.First.Sign(ctx, r)
-	if err == nil || a.Fallback == nil {
+	if err == nil || a.Fallback == nil || errors.Is(err, identity.ErrTaskRefused) {
 		return auth, err
 	}
 	auth, fallbackErr := a.Fallback.Sign(ctx, r)

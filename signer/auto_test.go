@@ -2,6 +2,9 @@ package signer
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +48,41 @@ func TestAutoByKind(t *testing.T) {
 			if got != want {
 				t.Errorf("%s: %s is signed with %q, want %q", test.name, kind, got, want)
 			}
+		}
+	}
+}
+
+// TestAutoAfterRefusal gives no token to a server that has refused the agent's task,
+// for want of another one. Without a refusal the token stands in.
+func TestAutoAfterRefusal(t *testing.T) {
+	t.Parallel()
+	token := fixed{auth: &Authorization{Value: "token", Scheme: SchemeBearer}}
+	outage := fmt.Errorf("%w: the backend answered 500", identity.ErrNoTask)
+	for name, test := range map[string]struct {
+		err     error
+		kind    Kind
+		all     bool
+		refused bool
+	}{
+		"no task yet":                         {outage, KindInference, false, false},
+		"it was refused":                      {fmt.Errorf("%w: %w", identity.ErrTaskRefused, outage), KindInference, false, true},
+		"it was refused, of unknown kind":     {fmt.Errorf("%w: %w", identity.ErrTaskRefused, outage), KindUnknown, false, true},
+		"it was refused, first generation":    {fmt.Errorf("%w: %w", identity.ErrTaskRefused, outage), KindAccount, true, true},
+		"it was refused, which is not for it": {fmt.Errorf("%w: %w", identity.ErrTaskRefused, outage), KindAccount, false, false},
+	} {
+		from := newSessions(t)
+		from.err = test.err
+		s := Auto{First: NewAgentAssertion(from, newClock().now), Fallback: token, Account: token, Agent: assertsAll(test.all)}
+		auth, err := s.Sign(t.Context(), Request{Kind: test.kind})
+		switch {
+		case !test.refused:
+			if err != nil || auth.Value != "token" {
+				t.Errorf("%s: %+v, %v, want the token", name, auth, err)
+			}
+		case CodeOf(err) != NoTask || !errors.Is(err, identity.ErrTaskRefused):
+			t.Errorf("%s: %+v, %v, want code %s", name, auth, err, NoTask)
+		case !strings.Contains(err.Error(), "the backend answered 500") || !strings.Contains(err.Error(), "agentproxy check"):
+			t.Errorf("%s: %q names no cause, or no remedy", name, err)
 		}
 	}
 }

@@ -11,7 +11,7 @@ func fromIdentity(err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
-	code := NoIdentity
+	code, message := NoIdentity, err.Error()
 	switch {
 	case errors.Is(err, identity.ErrNoLogin), errors.Is(err, identity.ErrPlaceholder), errors.Is(err, identity.ErrNotChatGPT):
 		code = NoLogin
@@ -30,5 +30,8 @@ func fromIdentity(err error) error {
 			code = LoginUnread
 		}
 	}
-	return &Error{Code: code, Message: err.Error(), Err: err}
+	if errors.Is(err, identity.ErrTaskRefused) {
+		message += "; the log-in's token is not sent in its place: try again soon, or see what `agentproxy check` says"
+	}
+	return &Error{Code: code, Message: message, Err: err}
 }
