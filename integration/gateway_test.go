@@ -248,6 +248,12 @@ func behaves(t *testing.T, start func(t *testing.T, g *gateway)) {
 		t.Run("labels", g.keepsLabelsApart)
 		t.Run("WebSocket", g.passesWebSockets)
 	})
+	t.Run("keeps to the scope", func(t *testing.T) {
+		t.Parallel()
+		g := newGateway(t, fixtureConfig{scope: defaultScope})
+		start(t, g)
+		g.keepsToScope(t)
+	})
 	t.Run("signs with a token", func(t *testing.T) {
 		t.Parallel()
 		g := newGateway(t, fixtureConfig{yaml: "signer: {use: bearer}"})

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"github.com/goccy/go-yaml"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -34,6 +36,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	proxypkg "github.com/agentproxy/agentproxy/proxy"
 )
 
 // Envoy itself is not run here: it is no Go module and no Debian package. Its
@@ -185,10 +188,8 @@ func (f envoyFilter) checkHTTP(t *testing.T, r pending) verdict {
 		if name == "Authorization" { // always
 			ask.Header[name] = values
 		}
-		for _, p := range f.authz.GetAllowedHeaders().GetPatterns() {
-			if strings.EqualFold(p.GetExact(), name) {
-				ask.Header[name] = values
-			}
+		if matchesEnvoy(t, f.authz.GetAllowedHeaders(), name) {
+			ask.Header[name] = values
 		}
 	}
 	for _, field := range service.GetAuthorizationRequest().GetHeadersToAdd() {
@@ -212,13 +213,27 @@ func (f envoyFilter) checkHTTP(t *testing.T, r pending) verdict {
 		r.header.Del(strings.TrimSpace(name))
 	}
 	for name, values := range got.Header {
-		for _, p := range service.GetAuthorizationResponse().GetAllowedUpstreamHeaders().GetPatterns() {
-			if strings.EqualFold(p.GetExact(), name) {
-				r.header[name] = values
-			}
+		if matchesEnvoy(t, service.GetAuthorizationResponse().GetAllowedUpstreamHeaders(), name) {
+			r.header[name] = values
 		}
 	}
 	return verdict{}
+}
+
+// matchesEnvoy reports whether a list of Envoy's names a header. A regular
+// expression is for the whole name, which Envoy has in lower case.
+func matchesEnvoy(t *testing.T, list *matcherv3.ListStringMatcher, name string) bool {
+	t.Helper()
+	return slices.ContainsFunc(list.GetPatterns(), func(p *matcherv3.StringMatcher) bool {
+		switch p.GetMatchPattern().(type) {
+		case *matcherv3.StringMatcher_Exact:
+			return strings.EqualFold(p.GetExact(), name)
+		case *matcherv3.StringMatcher_SafeRegex:
+			return regexp.MustCompile("^(?:" + p.GetSafeRegex().GetRegex() + ")$").MatchString(strings.ToLower(name))
+		}
+		t.Fatalf("no part is played here that matches by %v", p)
+		return false
+	})
 }
 
 // onError is what Envoy does where it got no answer.
@@ -344,7 +359,39 @@ func TestEnvoyExample(t *testing.T) {
 			t.Errorf("%s: requests are sent without an answer, or their bodies wait for it", name)
 		}
 	}
+	// Over gRPC all headers are told of where none are listed.
+	if f.authz.GetAllowedHeaders() != nil || f.authz.GetDisallowedHeaders() != nil {
+		t.Error("gRPC: agentproxy is not told of all headers")
+	}
+	list := g.envoyHTTP(t).authz
+	if list.GetDisallowedHeaders() != nil {
+		t.Error("HTTP: agentproxy is not told of all headers that it is to be told of")
+	}
+	told := []string{"X-Agentproxy-Label", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Upgrade", "X-Original-Url"}
+	for _, name := range proxypkg.CredentialHeaders() {
+		if name != "Authorization" { // is always told of
+			told = append(told, otherSpellings(name)...)
+		}
+	}
+	for _, name := range told {
+		if !matchesEnvoy(t, list.GetAllowedHeaders(), name) {
+			t.Errorf("HTTP: agentproxy is not told of %s", name)
+		}
+	}
 	if !strings.Contains(deployed(t, "envoy/envoy.yaml"), "OVERWRITE_IF_EXISTS_OR_ADD") {
 		t.Error("a client can choose its label")
 	}
+}
+
+// otherSpellings returns a name with each of its "-" as it is, and as "_".
+func otherSpellings(name string) []string {
+	before, after, more := strings.Cut(name, "-")
+	if !more {
+		return []string{name}
+	}
+	var spellings []string
+	for _, rest := range otherSpellings(after) {
+		spellings = append(spellings, before+"-"+rest, before+"_"+rest)
+	}
+	return spellings
 }

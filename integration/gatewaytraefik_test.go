@@ -117,8 +117,8 @@ func (route traefikRoute) check(t *testing.T, r pending) verdict {
 	return verdict{}
 }
 
-// ask plays ForwardAuth. The question has all headers of the request, and
-// Traefik's own in the place of those that tell of it.
+// ask plays ForwardAuth. The question has all headers of the request but those
+// that are for one hop, and Traefik's own in the place of those that tell of it.
 func (m traefikMiddleware) ask(t *testing.T, r pending) verdict {
 	t.Helper()
 	if m.ForwardAuth.TrustForwardHeader {
@@ -129,6 +129,9 @@ func (m traefikMiddleware) ask(t *testing.T, r pending) verdict {
 		t.Fatal(err)
 	}
 	ask.Header = r.header.Clone()
+	for _, name := range []string{"Connection", "Keep-Alive", "Te", "Trailers", "Transfer-Encoding", "Upgrade"} {
+		ask.Header.Del(name)
+	}
 	for name, value := range map[string]string{
 		"X-Forwarded-Method": r.method, "X-Forwarded-Uri": r.path, "X-Forwarded-Proto": "https", "X-Forwarded-Host": gatewayName, "X-Forwarded-For": "127.0.0.1",
 	} {

@@ -121,9 +121,20 @@ func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
 		return refused
 	}
 	x.asked = askedBy(ask.Header)
-	// A gateway may have taken Connection away, and upgrade all the same.
-	x.asked.upgrade = strings.Join(ask.Header["Upgrade"], ", ")
+	x.asked.upgrade = gatewayUpgrade(ask.Header)
 	return x.grant(ctx)
+}
+
+// gatewayUpgrade returns the protocol that a gateway may upgrade the connection
+// to, "" for none. It may have taken Connection out of its question, and Upgrade
+// with it, and upgrade all the same. No WebSocket is opened over HTTP/1.1 without a
+// key (RFC 6455, section 4.2.1).
+func gatewayUpgrade(h http.Header) string {
+	upgrade := strings.Join(h["Upgrade"], ", ")
+	if upgrade == "" && h["Sec-Websocket-Key"] != nil {
+		return "websocket"
+	}
+	return upgrade
 }
 
 // checkSpelling refuses a request whose header has another spelling of one that

@@ -126,6 +126,31 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
+// TestAuthorizeWebSocket knows a WebSocket by what it cannot be opened without
+// (RFC 6455, section 4.2.1) where a gateway leaves Upgrade out.
+func TestAuthorizeWebSocket(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, "", func(c *Config) { c.Signer, c.Scope = signerFunc(askSigner), scopeOf(t, codexEntry) })
+	t.Cleanup(p.cutNow)
+	for _, test := range []struct {
+		path   string
+		header http.Header
+		want   int
+	}{
+		{"/backend-api/wham/tasks", nil, 200},
+		{"/backend-api/wham/tasks", http.Header{"Upgrade": {"websocket"}}, 403},
+		{"/backend-api/wham/tasks", http.Header{"Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}}, 403},
+		{"/backend-api/wham/tasks", http.Header{"Upgrade": {""}, "Sec-Websocket-Key": {""}}, 403},
+		{"/backend-api/codex/responses", http.Header{"Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}}, 200},
+		{"/backend-api/codex/responses", http.Header{"Upgrade": {"h2c"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}}, 403},
+	} {
+		got := p.Authorize(t.Context(), Ask{Host: "chatgpt.com", Method: "GET", URI: test.path, Header: test.header})
+		if got.Status != test.want || test.want == 403 && got.Code != "out_of_scope" {
+			t.Errorf("%s with %v: status %d, code %q; want %d", test.path, test.header, got.Status, got.Code, test.want)
+		}
+	}
+}
+
 // TestAuthorizeByProfile goes by the profile of the label that the gateway tells.
 func TestAuthorizeByProfile(t *testing.T) {
 	t.Parallel()
