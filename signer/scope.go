@@ -218,7 +218,7 @@ func (s *Scope) Decide(ctx context.Context, q Query) Decision {
 		d.Kind, d.Entry = kind, i
 		return d
 	}
-	byAll := method != 0 && upgradable("websocket", q.Upgrade) && (strict || s.allAlone(q)) && (s.all >= 0 || s.config.Warn) && s.isBackend(ctx, q)
+	byAll := method != 0 && (strict || s.allAlone(q)) && (s.all >= 0 || s.config.Warn) && s.isBackend(ctx, q)
 	if byAll {
 		d.Kind = kind
 	}

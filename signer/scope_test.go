@@ -107,8 +107,7 @@ func TestScopeAll(t *testing.T) {
 		reason               Reason // where nothing is allowed
 	}{
 		{"GET", "https://chatgpt.com/backend-api/conversations", "", KindAccount, KindAccount, ReasonHost},
-		{"GET", "https://chatgpt.com/", "websocket", KindAccount, KindAccount, ReasonHost},
-		{"GET", "https://chatgpt.com/", "h2c", KindUnknown, KindUnknown, ReasonHost},
+		{"GET", "https://chatgpt.com/", "anything", KindAccount, KindAccount, ReasonHost},
 		{"GET", "https://chatgpt.com/backend-api/wham/remote/control/client", "", KindAccount, KindAccount, ReasonHost},
 		{"POST", "https://chatgpt.com/backend-api/codex/responses", "", KindInference, KindInference, ReasonHost},
 		{"GET", "https://chatgpt.com/backend-api/plugins/export/curated", "", KindNone, KindNone, ReasonHost},
