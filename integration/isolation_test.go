@@ -94,6 +94,9 @@ func (p *prisoner) command(t *testing.T, args ...string) *exec.Cmd {
 		t.Cleanup(func() { f.Close() })
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
+	// What this process was started with is not open there, so that these have the
+	// highest numbers everywhere.
+	cmd.ExtraFiles = append(cmd.ExtraFiles, make([]*os.File, 1000)...)
 	return cmd
 }
 

@@ -10,8 +10,10 @@ import (
 // inherited returns the descriptors that this process was started with, from the
 // third on, for a command that is to find them where they are: a shell's <(…), a
 // make's job server. Left out (nil) are directories, which lead round every cover,
-// and regular files: what is open outside may be what is hidden inside. They are
-// copies, to be closed: the originals are not this program's to close.
+// and regular files: what is open outside may be what is hidden inside. A nil has
+// the descriptor closed in the command; one beyond the list would stay open, so the
+// list covers all. The files are copies, to be closed: the originals are not this
+// program's to close.
 func inherited(network bool) ([]*os.File, error) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -25,11 +27,14 @@ func inherited(network bool) ([]*os.File, error) {
 		}
 		// All that this program opens itself is closed when it executes another.
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if err != nil || flags&unix.FD_CLOEXEC != 0 || !leadsNowhere(fd, network) {
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
 			continue
 		}
 		for len(files) <= fd-3 {
 			files = append(files, nil)
+		}
+		if !leadsNowhere(fd, network) {
+			continue
 		}
 		duplicate, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {

@@ -364,22 +364,31 @@ func TestInherited(t *testing.T) {
 		}
 		opened[name] = fd
 	}
-	fd, err := unix.Open(dir, unix.O_PATH, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened["path"] = fd
-	fd, err = unix.MemfdCreate("memory", 0)
+	fd, err := unix.MemfdCreate("memory", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	opened["memory"] = fd
+	// Last, so that nothing that is kept has a higher number.
+	fd, err = unix.Open(dir, unix.O_PATH, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD, 400); err != nil {
+		t.Fatal(err)
+	}
+	opened["path"] = fd
 	files, err := inherited(false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, fd := range opened {
-		kept := fd-3 < len(files) && files[fd-3] != nil
+		// What lies beyond the list is inherited as it is.
+		if fd-3 >= len(files) {
+			t.Errorf("%s is not in the list", name)
+			continue
+		}
+		kept := files[fd-3] != nil
 		if kept {
 			if err := files[fd-3].Close(); err != nil {
 				t.Errorf("%s: %v", name, err)
