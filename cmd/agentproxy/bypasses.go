@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 )
 
@@ -40,7 +41,7 @@ func (c *config) bypasses() []bypass {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
-			found = append(found, bypass{fmt.Sprintf("%s cannot be read: %s", path, causeOf(err)), "see that it sets no proxy"})
+			found = append(found, bypass{fmt.Sprintf("%s cannot be read: %s", path, cli.Cause(err)), "see that it sets no proxy"})
 		}
 		return found
 	}

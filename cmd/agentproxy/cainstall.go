@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // storeFlags are what install and uninstall are told.
@@ -95,7 +96,7 @@ func (c *command) storesOf(flags storeFlags) ([]trustStore, error) {
 // command: it would be one that no proxy uses.
 func (c *command) caToInstall(a *app) (present, former []*x509.Certificate, err error) {
 	open := certs.Open
-	if c.env.get("SUDO_USER") != "" {
+	if c.env.Get("SUDO_USER") != "" {
 		open = certs.Load
 	}
 	ca, err := open(a.caConfig())
@@ -170,8 +171,8 @@ func (c *command) agreed(yes bool, changes []storeChange) error {
 	switch {
 	case yes:
 		return nil
-	case !isTerminal(c.stdin):
-		return &usageError{errors.New("nothing was changed, for standard input is no terminal, where you could be asked; add --yes to go on without a question")}
+	case !cli.IsTerminal(c.stdin):
+		return cli.Usagef("nothing was changed, for standard input is no terminal, where you could be asked; add --yes to go on without a question")
 	case !c.confirm("Go on?"):
 		return errors.New("nothing was changed; answer y, or give --yes")
 	}

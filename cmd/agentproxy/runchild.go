@@ -24,7 +24,7 @@ func (r *runner) environ(e clientEnv) []string {
 		Secret: r.secretVariables, Pass: config.Pass, Drop: config.Drop,
 		Bus: r.isolation == nil || r.keepsBus(),
 	}
-	environ, dropped := filter.Filter(r.env.environ())
+	environ, dropped := filter.Filter(r.env.Environ())
 	if len(dropped) > 0 {
 		slices.Sort(dropped)
 		r.warn("kept from COMMAND, whose requests are signed by the proxy: " + strings.Join(slices.Compact(dropped), ", ") + "; run.env.pass lets a variable through")
@@ -65,7 +65,7 @@ func (r *runner) runIsolated(ctx context.Context, home *launch.Home, address, to
 	secrets := launch.Secrets{
 		CodexHome: r.app.config.Identity.CodexHome, StateDir: r.app.config.StateDir,
 		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(),
-		Bus: r.keepsBus(), Dotenv: dotenvVariables(), Getenv: r.env.get,
+		Bus: r.keepsBus(), Dotenv: dotenvVariables(), Getenv: r.env.Get,
 	}
 	view, err := secrets.View()
 	if err != nil {
@@ -100,7 +100,7 @@ func (r *runner) dropIsolation() error {
 
 // tellEngines says which container engines COMMAND may use to read any file.
 func (r *runner) tellEngines() {
-	sockets := launch.EngineSockets(r.env.get)
+	sockets := launch.EngineSockets(r.env.Get)
 	sockets = slices.DeleteFunc(sockets, func(path string) bool { return slices.Contains(r.app.config.Run.Hide, path) })
 	if len(sockets) > 0 {
 		r.warnOnce(r.app.config.StateDir, "COMMAND can use a container engine, which reads any file of yours for it: "+strings.Join(sockets, ", ")+"; name it in run.hide to hide it")

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/smallstep/truststore"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // The stores that --store names.
@@ -36,7 +38,7 @@ type trustStore struct {
 func trustStores(asked []string) (stores []trustStore, notes []string, err error) {
 	for _, name := range asked {
 		if !slices.Contains(storeNames(), name) {
-			return nil, nil, &usageError{fmt.Errorf("--store %s: it is none of %s", name, strings.Join(storeNames(), ", "))}
+			return nil, nil, cli.Usagef("--store %s: it is none of %s", name, strings.Join(storeNames(), ", "))
 		}
 	}
 	for _, name := range storeNames() {
