@@ -62,6 +62,7 @@ func (r *runner) runIsolated(ctx context.Context, home *launch.Home, address, to
 	if err := home.Hold(placeholder); err != nil {
 		return err
 	}
+	defer launch.HoldSocketDirs()()
 	secrets := launch.Secrets{
 		CodexHome: r.app.config.Identity.CodexHome, StateDir: r.app.config.StateDir,
 		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(),
