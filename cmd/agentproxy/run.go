@@ -17,6 +17,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
@@ -109,7 +110,7 @@ func (c *command) run(ctx context.Context, flags runFlags, args []string) error 
 	if r.program, err = exec.LookPath(args[0]); err != nil {
 		return r.notRun(&launch.StartError{Err: lookPathError(args[0], err)})
 	}
-	if launch.IsCodex(args[0]) && launch.ChangesLogin(args) && !flags.keepHome {
+	if codexhome.IsCodex(args[0]) && codexhome.ChangesLogin(args) && !flags.keepHome {
 		return errors.New("agentproxy run keeps the log-in from COMMAND, so Codex can neither log in nor out there: run codex login or logout without agentproxy run, in a shell of your own")
 	}
 	if config, err = c.chosen(config); err != nil {
@@ -257,7 +258,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 		// COMMAND is gone, and nobody else knows the token.
 		err = errors.Join(err, shutdown(p, canceled()), <-serving)
 	}()
-	home, err := launch.OpenHome(r.app.config.StateDir, r.app.config.Identity.CodexHome, isPlaceholderFile, r.warnOf)
+	home, err := codexhome.OpenHome(r.app.config.StateDir, r.app.config.Identity.CodexHome, isPlaceholderFile, r.warnOf)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
 )
@@ -45,7 +46,7 @@ func (r *runner) codexHome() (string, error) {
 }
 
 // runIsolated runs COMMAND in the namespaces.
-func (r *runner) runIsolated(ctx context.Context, home *launch.Home, address, token string) error {
+func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address, token string) error {
 	state, err := filepath.EvalSymlinks(r.app.config.StateDir)
 	if err != nil {
 		return err
@@ -109,7 +110,7 @@ func (r *runner) tellEngines() {
 }
 
 // runDirect runs COMMAND with a private Codex home, or the user's own.
-func (r *runner) runDirect(ctx context.Context, home *launch.Home, address, token string) (err error) {
+func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, token string) (err error) {
 	dir, release, err := makeRunDir(r.app.config.StateDir)
 	if err != nil {
 		return err
@@ -132,8 +133,8 @@ func (r *runner) runDirect(ctx context.Context, home *launch.Home, address, toke
 		return err
 	}
 	command.Env = launch.SetVariable(command.Env, "CODEX_HOME", private)
-	if launch.IsCodex(r.args[0]) {
-		command.Args = launch.CodexArgs(command.Args)
+	if codexhome.IsCodex(r.args[0]) {
+		command.Args = codexhome.Args(command.Args)
 	}
 	return launch.Run(command)
 }

@@ -1,4 +1,6 @@
-package launch
+// Package codexhome knows what Codex keeps in its home, and makes the private home that
+// takes its place where nothing can be hidden from a command.
+package codexhome
 
 import (
 	"crypto/sha256"
