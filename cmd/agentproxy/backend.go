@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
@@ -46,7 +48,7 @@ type backendOptions struct {
 
 func (c *command) backend(ctx context.Context, b backendOptions) error {
 	address, dir := b.address, b.dir
-	if network, _, err := listenAddress(address); err != nil {
+	if network, _, err := config.ParseAddress(address); err != nil {
 		return cli.Usagef("--listen %w", err)
 	} else if network != "tcp" {
 		return cli.Usagef("--listen %s: the backend listens on host:port only", address)
@@ -70,7 +72,7 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 		Logf: func(format string, args ...any) { fmt.Fprintf(c.stderr, "backend: "+format+"\n", args...) },
 	})
 	if err != nil {
-		return listenError(address, err, "choose another address with --listen")
+		return app.ListenError(address, err, "choose another address with --listen")
 	}
 	defer server.Close()
 	if missing != chatgpttest.AnyGeneration {

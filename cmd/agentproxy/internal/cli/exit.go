@@ -30,9 +30,9 @@ func (e *UsageError) Error() string { return e.err.Error() }
 // Unwrap returns the mistake.
 func (e *UsageError) Unwrap() error { return e.err }
 
-// Usagef returns a usageError with a formatted message.
+// Usagef returns a UsageError with a formatted message.
 func Usagef(format string, args ...any) error {
-	return Usagef(format, args...)
+	return &UsageError{fmt.Errorf(format, args...)}
 }
 
 // Cause returns the cause of an error of package os without the operation and the
