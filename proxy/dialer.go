@@ -42,7 +42,7 @@ func (c UpstreamConfig) CheckConnectTo() error {
 		if err != nil {
 			return err
 		}
-		if pattern.port == "" {
+		if !pattern.hasPort() {
 			return fmt.Errorf("%q has no port; write it as %s", from, net.JoinHostPort(from, "443"))
 		}
 		if _, err := parseTarget(to); err != nil {

@@ -96,15 +96,7 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 }
 
 // interceptsHost reports whether requests to host are signed on any port.
-func (pol *policy) interceptsHost(host string) bool {
-	for _, pattern := range pol.Intercept {
-		pattern.port = ""
-		if pattern.Match(host, "") {
-			return true
-		}
-	}
-	return false
-}
+func (pol *policy) interceptsHost(host string) bool { return pol.Intercept.matchHost(host) }
 
 func plainTarget(r *http.Request) (target, *refusal) {
 	switch {

@@ -198,9 +198,13 @@ type testProxy struct {
 
 func patterns(t testing.TB, list ...string) HostPatterns {
 	t.Helper()
-	ps, err := ParseHostPatterns(list)
-	if err != nil {
-		t.Fatal(err)
+	var ps HostPatterns
+	for _, s := range list {
+		p, err := ParseHostPattern(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, p)
 	}
 	return ps
 }

@@ -39,14 +39,19 @@ func ParseHostPattern(s string) (HostPattern, error) {
 
 // Match reports whether the pattern covers host and port.
 func (p HostPattern) Match(host, port string) bool {
-	if p.port != "" && p.port != port {
-		return false
-	}
+	return (p.port == "" || p.port == port) && p.matchHost(host)
+}
+
+// matchHost reports whether the pattern covers host on any port.
+func (p HostPattern) matchHost(host string) bool {
 	if p.suffix != "" {
 		return len(host) > len(p.suffix) && strings.HasSuffix(host, p.suffix)
 	}
 	return p.name == host
 }
+
+// hasPort reports whether the pattern is for one port alone.
+func (p HostPattern) hasPort() bool { return p.port != "" }
 
 // String returns the pattern as it is written.
 func (p HostPattern) String() string {
@@ -63,23 +68,20 @@ func (p HostPattern) String() string {
 // HostPatterns is a list of patterns.
 type HostPatterns []HostPattern
 
-// ParseHostPatterns reads every pattern of list.
-func ParseHostPatterns(list []string) (HostPatterns, error) {
-	patterns := make(HostPatterns, 0, len(list))
-	for _, s := range list {
-		p, err := ParseHostPattern(s)
-		if err != nil {
-			return nil, err
-		}
-		patterns = append(patterns, p)
-	}
-	return patterns, nil
-}
-
 // Match reports whether any pattern covers host and port.
 func (ps HostPatterns) Match(host, port string) bool {
 	_, ok := ps.find(host, port)
 	return ok
+}
+
+// matchHost reports whether any pattern covers host on any port.
+func (ps HostPatterns) matchHost(host string) bool {
+	for _, p := range ps {
+		if p.matchHost(host) {
+			return true
+		}
+	}
+	return false
 }
 
 // find returns the first pattern that covers host and port.

@@ -13,9 +13,13 @@ import (
 
 func TestBypasses(t *testing.T) {
 	t.Parallel()
-	intercepted, err := proxy.ParseHostPatterns([]string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com:443"})
-	if err != nil {
-		t.Fatal(err)
+	var intercepted proxy.HostPatterns
+	for _, s := range []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com:443"} {
+		pattern, err := proxy.ParseHostPattern(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		intercepted = append(intercepted, pattern)
 	}
 	for entry, want := range map[string]bool{
 		"*": true, ".": true, "chatgpt.com": true, "ChatGPT.com": true, ".chatgpt.com": true, "*.chatgpt.com": true,
