@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // Ask is a request that a gateway is about to send by itself, and wants to have
@@ -109,12 +111,12 @@ func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
 	if _, _, err := net.SplitHostPort(authority); err != nil {
 		authority = net.JoinHostPort(authority, "443")
 	}
-	t, err := parseTarget(authority)
+	t, err := hosts.ParseTarget(authority)
 	if err != nil {
 		return refuseTarget(err)
 	}
 	x.target = t
-	if pattern, ok := x.policy.Intercept.find(t.host, t.port); ok {
+	if pattern, ok := x.policy.Intercept.Find(t.Host, t.Port); ok {
 		x.pattern = pattern.String()
 	}
 	if refused := checkSpelling(ask.Header); refused != nil {

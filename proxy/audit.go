@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -63,8 +64,8 @@ func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refusal 
 	if x.profile != nil {
 		d.Profile = x.profile.Name
 	}
-	if x.target != (target{}) {
-		d.Host = x.target.authority()
+	if x.target != (hosts.Target{}) {
+		d.Host = x.target.Authority()
 	}
 	if auth != nil {
 		d.Scheme, d.Task, d.Signer = auth.Scheme, auth.TaskID, auth.Signer

@@ -31,7 +31,7 @@ func (x *exchange) checkSite() *refusal {
 // isOwnOrigin reports whether an Origin is the target's own, or the backend's.
 func (x *exchange) isOwnOrigin(origin string) bool {
 	host, ok := strings.CutPrefix(origin, "https://")
-	return ok && (x.target.names(host, "443") || x.profile.scope.IsBackend(host))
+	return ok && (x.target.Names(host, "443") || x.profile.scope.IsBackend(host))
 }
 
 func (x *exchange) refuseSite(header, value string) *refusal {
@@ -40,5 +40,5 @@ func (x *exchange) refuseSite(header, value string) *refusal {
 		value = value[:most] + "…"
 	}
 	return refuse(http.StatusForbidden, "cross_site", "http_request_denied",
-		"a web page of another site had this request to %s sent (%s: %s), so it is not signed; send it from a page of %[1]s, or from no page", x.target.authority(), header, quotePath(value))
+		"a web page of another site had this request to %s sent (%s: %s), so it is not signed; send it from a page of %[1]s, or from no page", x.target.Authority(), header, quotePath(value))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -21,7 +22,7 @@ type exchange struct {
 
 	policy  *policy
 	profile *profile // of the label
-	target  target
+	target  hosts.Target
 	label   string
 	// admitted is why the client was let in, known at the proxy's own port.
 	admitted *admission
@@ -180,8 +181,8 @@ func (x *exchange) log(l *zerolog.Logger) {
 	if x.profile != nil && x.profile.Name != "" {
 		event.Str("profile", x.profile.Name)
 	}
-	if x.target != (target{}) {
-		event.Str("host", x.target.authority())
+	if x.target != (hosts.Target{}) {
+		event.Str("host", x.target.Authority())
 	}
 	event.Str("method", x.method)
 	if x.path != "" {

@@ -55,7 +55,7 @@ func rewrite(r *httputil.ProxyRequest) {
 func outgoingURL(in *http.Request, x *exchange) *url.URL {
 	out := &url.URL{
 		Scheme:     "https",
-		Host:       x.target.authority(),
+		Host:       x.target.Authority(),
 		Path:       in.URL.Path,
 		RawPath:    in.URL.RawPath,
 		RawQuery:   in.URL.RawQuery,
@@ -204,7 +204,7 @@ func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		panic(http.ErrAbortHandler)
 	}
-	refused := refuseUpstream(x.target.authority(), err)
+	refused := refuseUpstream(x.target.Authority(), err)
 	refused.message = x.redactText(refused.message) // it may quote the server
 	x.refuse(refused)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -37,7 +38,7 @@ func (x *exchange) grant(ctx context.Context) *refusal {
 // checkSigned refuses an exchange whose target is not signed for, to anybody or
 // to clients of its label.
 func (x *exchange) checkSigned() *refusal {
-	if !x.policy.Intercept.Match(x.target.host, x.target.port) {
+	if !x.policy.Intercept.Match(x.target.Host, x.target.Port) {
 		return refuseNotIntercepted(x.target)
 	}
 	if refused := x.choose(); refused != nil {
@@ -46,7 +47,7 @@ func (x *exchange) checkSigned() *refusal {
 	return x.profile.checkHost(x.target)
 }
 
-func refuseNotIntercepted(t target) *refusal {
+func refuseNotIntercepted(t hosts.Target) *refusal {
 	return refuse(http.StatusForbidden, "host_refused", "http_request_denied",
-		"%s is not among chatgpt.hosts, so nothing is signed for it", t.authority())
+		"%s is not among chatgpt.hosts, so nothing is signed for it", t.Authority())
 }

@@ -8,13 +8,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // interceptedConn is a client's connection after CONNECT to an intercepted
 // host, before TLS.
 type interceptedConn struct {
 	net.Conn
-	target   target
+	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
 	admitted admitted
 	tls      *tls.ConnectionState // nil before the handshake
@@ -91,7 +93,7 @@ func (p *Proxy) newInterceptServer() *http.Server {
 		NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			// Never the server name of the hello: the client chose it.
-			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.host)
+			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.Host)
 		},
 	}
 	return server

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // deafen has a connection get nothing any more, not even what would be
@@ -117,7 +119,7 @@ func TestDeadTunnel(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	conn, err := impatientDialer(address).dialTunnel(ctx, target{host, "443"})
+	conn, err := impatientDialer(address).dialTunnel(ctx, hosts.Target{Host: host, Port: "443"})
 	if err != nil {
 		t.Fatal(err)
 	}

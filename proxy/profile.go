@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -24,7 +25,7 @@ type Profile struct {
 	// Scope says which of their requests are signed. nil: that of [Config].
 	Scope *signer.Scope
 	// Hosts are those of [Config].Intercept that they may reach. nil: all.
-	Hosts HostPatterns
+	Hosts hosts.Patterns
 	// OtherHosts says what becomes of hosts that are not intercepted.
 	OtherHosts OtherHosts
 	// ConnectionsPerLabel bounds the connections of each label.
@@ -116,10 +117,10 @@ func (x *exchange) choose() *refusal {
 
 // checkHost refuses a target that is signed for, but not for clients of this
 // profile.
-func (p *profile) checkHost(t target) *refusal {
-	if p.Hosts == nil || p.Hosts.Match(t.host, t.port) {
+func (p *profile) checkHost(t hosts.Target) *refusal {
+	if p.Hosts == nil || p.Hosts.Match(t.Host, t.Port) {
 		return nil
 	}
 	return refuse(http.StatusForbidden, "host_refused", "http_request_denied",
-		"%s is not a host for clients of this label; to allow it, list it in the hosts of profile %s", t.authority(), p.Name)
+		"%s is not a host for clients of this label; to allow it, list it in the hosts of profile %s", t.Authority(), p.Name)
 }

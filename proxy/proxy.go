@@ -37,6 +37,7 @@ import (
 	"github.com/elazarl/goproxy"
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -49,7 +50,7 @@ type Leaves interface {
 type Config struct {
 	// Intercept lists the hosts whose requests are decrypted, and signed if they are
 	// in scope.
-	Intercept HostPatterns
+	Intercept hosts.Patterns
 	// OtherHosts says what becomes of all other hosts.
 	OtherHosts OtherHosts
 	// Signer authorises the requests to intercepted hosts.

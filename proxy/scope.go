@@ -31,7 +31,7 @@ func askedBy(h http.Header) asked {
 func (x *exchange) checkScope(ctx context.Context) *refusal {
 	scope := x.profile.scope
 	q := signer.Query{
-		Host: x.target.host, Port: x.target.port, Method: x.method, Path: x.path,
+		Host: x.target.Host, Port: x.target.Port, Method: x.method, Path: x.path,
 		Upgrade: x.asked.upgrade, OriginalURL: x.asked.originalURL,
 	}
 	d := scope.Decide(ctx, q)
@@ -39,7 +39,7 @@ func (x *exchange) checkScope(ctx context.Context) *refusal {
 	if d.Reason == signer.InScope {
 		return nil
 	}
-	x.outOfScope = &OutOfScope{Reason: d.Reason, Host: x.target.authority(), Method: x.method, Path: d.Path, Upgrade: q.Upgrade, Sent: d.Allowed()}
+	x.outOfScope = &OutOfScope{Reason: d.Reason, Host: x.target.Authority(), Method: x.method, Path: d.Path, Upgrade: q.Upgrade, Sent: d.Allowed()}
 	if entry, ok := scope.Widening(q, d); ok {
 		x.outOfScope.Allow = entry.String()
 	}
@@ -82,7 +82,7 @@ func (x *exchange) refuseOutOfScope(q signer.Query, d signer.Decision) *refusal 
 	default:
 		remedy = "nothing in " + where + " can allow it; write the path in its plain form, or use another method or host"
 	}
-	host := strings.TrimSuffix(x.target.authority(), ":443")
+	host := strings.TrimSuffix(x.target.Authority(), ":443")
 	path := d.Path
 	if len(path) > maxPathShown {
 		path = path[:maxPathShown] + "…"
@@ -90,7 +90,7 @@ func (x *exchange) refuseOutOfScope(q signer.Query, d signer.Decision) *refusal 
 	}
 	r := refuse(http.StatusForbidden, "out_of_scope", "http_request_denied",
 		"%s https://%s%s was not sent, because it is not in scope (%s); %s", q.Method, host, quotePath(path), d.Reason, remedy)
-	r.request = &refusedRequest{Host: x.target.authority(), Method: q.Method, Path: path, Reason: string(d.Reason)}
+	r.request = &refusedRequest{Host: x.target.Authority(), Method: q.Method, Path: path, Reason: string(d.Reason)}
 	if x.outOfScope.Allow != "" && len(d.Path) <= maxPathShown {
 		r.request.Allow = x.allowYAML(q, d)
 	}

@@ -18,7 +18,7 @@ func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	p.live.add(x)
 	server, err := x.policy.upstream.dialTunnel(ctx, x.target)
 	if err != nil {
-		x.refuseWith(refuseUpstream(x.target.authority(), err))
+		x.refuseWith(refuseUpstream(x.target.Authority(), err))
 		x.status = x.refused.status
 		_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
 		_ = x.refused.response(nil).Write(client)

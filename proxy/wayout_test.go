@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // closedPort returns an address that nobody listens at.
@@ -507,7 +509,7 @@ func TestFakeIPs(t *testing.T) {
 			}
 		}
 	}
-	if _, err := d.dialTunnel(t.Context(), target{"198.18.0.1", "443"}); !errors.Is(err, stop) || <-checked != "guarded" {
+	if _, err := d.dialTunnel(t.Context(), hosts.Target{Host: "198.18.0.1", Port: "443"}); !errors.Is(err, stop) || <-checked != "guarded" {
 		t.Errorf("a tunnel: %v", err)
 	}
 	p := startProxy(t, "")

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/idna"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // wantConnectRefused sends a CONNECT that must be refused, and returns the
@@ -133,7 +135,7 @@ func TestPorts(t *testing.T) {
 	}{
 		{"default", OtherHosts{}, []string{"a.example:443", "a.example:80"}, []string{"a.example:22", "a.example:8443", "a.example:25"}},
 		{
-			"listed", OtherHosts{Ports: PortRanges{{22, 22}, {8000, 8999}}},
+			"listed", OtherHosts{Ports: hosts.PortRanges{{First: 22, Last: 22}, {First: 8000, Last: 8999}}},
 			[]string{"a.example:22", "a.example:8000", "a.example:8999"},
 			[]string{"a.example:443", "a.example:7999", "a.example:9000"},
 		},

@@ -8,14 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 func TestBypasses(t *testing.T) {
 	t.Parallel()
-	var intercepted proxy.HostPatterns
+	var intercepted hosts.Patterns
 	for _, s := range []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com:443"} {
-		pattern, err := proxy.ParseHostPattern(s)
+		pattern, err := hosts.ParsePattern(s)
 		if err != nil {
 			t.Fatal(err)
 		}

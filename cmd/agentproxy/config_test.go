@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // testEnvironment is an environment of these variables, and a home.
@@ -263,7 +264,7 @@ func TestConfigDefaults(t *testing.T) {
 		}
 		want := defaultConfig()
 		if c.Listen != want.Listen || !slices.Equal(c.ChatGPT.Hosts, want.ChatGPT.Hosts) || c.Signer.Default.Use != want.Signer.Default.Use ||
-			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, proxy.DefaultPorts()) || !c.Identity.Register {
+			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, hosts.DefaultPorts()) || !c.Identity.Register {
 			t.Errorf("%s: %+v, want the defaults", name, c)
 		}
 		if c.StateDir != "/home/somebody/.local/state/agentproxy" || c.Identity.CodexHome != "/home/somebody/.codex" {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // profileConfig is an agent of its own, for clients with certain session labels.
@@ -47,8 +48,8 @@ type profile struct {
 	patterns []string
 	labels   proxy.LabelPatterns
 	refuse   bool
-	hosts    proxy.HostPatterns // nil: all of chatgpt.hosts
-	config   *config            // what the configuration would be if all clients had this profile
+	hosts    hosts.Patterns // nil: all of chatgpt.hosts
+	config   *config        // what the configuration would be if all clients had this profile
 }
 
 var profileName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)

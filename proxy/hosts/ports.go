@@ -1,4 +1,4 @@
-package proxy
+package hosts
 
 import (
 	"fmt"
@@ -33,8 +33,8 @@ func ParsePortRange(s string) (PortRange, error) {
 	return r, nil
 }
 
-// contain reports whether port is among them. A port is a number, by checkPort.
-func (rs PortRanges) contain(port string) bool {
+// Contain reports whether port is among them. A port is a number, by checkPort.
+func (rs PortRanges) Contain(port string) bool {
 	n := parsePort(port)
 	for _, r := range rs {
 		if r.First <= n && n <= r.Last {

@@ -1,4 +1,4 @@
-package proxy
+package hosts
 
 import (
 	"fmt"
@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// HostPattern is a host name, or "*." and a name for every name below it, with
+// Pattern is a host name, or "*." and a name for every name below it, with
 // an optional port. Without a port it matches every port.
-type HostPattern struct {
+type Pattern struct {
 	suffix string // ".chatgpt.com" for "*.chatgpt.com"
 	name   string
 	port   string
 }
 
-// ParseHostPattern reads a pattern such as "chatgpt.com", "*.chatgpt.com" or
+// ParsePattern reads a pattern such as "chatgpt.com", "*.chatgpt.com" or
 // "github.com:22".
-func ParseHostPattern(s string) (HostPattern, error) {
-	var p HostPattern
+func ParsePattern(s string) (Pattern, error) {
+	var p Pattern
 	host := strings.ToLower(s)
 	if h, port, err := net.SplitHostPort(host); err == nil {
 		if err := checkPort(port); err != nil {
@@ -32,29 +32,29 @@ func ParseHostPattern(s string) (HostPattern, error) {
 		p.name = host
 	}
 	if err := checkHost(host); err != nil {
-		return HostPattern{}, fmt.Errorf("host pattern %q: %w; a pattern is a name such as \"example.com\", or \"*.example.com\" for all names below it", s, err)
+		return Pattern{}, fmt.Errorf("host pattern %q: %w; a pattern is a name such as \"example.com\", or \"*.example.com\" for all names below it", s, err)
 	}
 	return p, nil
 }
 
 // Match reports whether the pattern covers host and port.
-func (p HostPattern) Match(host, port string) bool {
+func (p Pattern) Match(host, port string) bool {
 	return (p.port == "" || p.port == port) && p.matchHost(host)
 }
 
 // matchHost reports whether the pattern covers host on any port.
-func (p HostPattern) matchHost(host string) bool {
+func (p Pattern) matchHost(host string) bool {
 	if p.suffix != "" {
 		return len(host) > len(p.suffix) && strings.HasSuffix(host, p.suffix)
 	}
 	return p.name == host
 }
 
-// hasPort reports whether the pattern is for one port alone.
-func (p HostPattern) hasPort() bool { return p.port != "" }
+// HasPort reports whether the pattern is for one port alone.
+func (p Pattern) HasPort() bool { return p.port != "" }
 
 // String returns the pattern as it is written.
-func (p HostPattern) String() string {
+func (p Pattern) String() string {
 	host := p.name
 	if p.suffix != "" {
 		host = "*" + p.suffix
@@ -65,17 +65,17 @@ func (p HostPattern) String() string {
 	return host
 }
 
-// HostPatterns is a list of patterns.
-type HostPatterns []HostPattern
+// Patterns is a list of patterns.
+type Patterns []Pattern
 
 // Match reports whether any pattern covers host and port.
-func (ps HostPatterns) Match(host, port string) bool {
-	_, ok := ps.find(host, port)
+func (ps Patterns) Match(host, port string) bool {
+	_, ok := ps.Find(host, port)
 	return ok
 }
 
-// matchHost reports whether any pattern covers host on any port.
-func (ps HostPatterns) matchHost(host string) bool {
+// MatchHost reports whether any pattern covers host on any port.
+func (ps Patterns) MatchHost(host string) bool {
 	for _, p := range ps {
 		if p.matchHost(host) {
 			return true
@@ -84,18 +84,18 @@ func (ps HostPatterns) matchHost(host string) bool {
 	return false
 }
 
-// find returns the first pattern that covers host and port.
-func (ps HostPatterns) find(host, port string) (HostPattern, bool) {
+// Find returns the first pattern that covers host and port.
+func (ps Patterns) Find(host, port string) (Pattern, bool) {
 	for _, p := range ps {
 		if p.Match(host, port) {
 			return p, true
 		}
 	}
-	return HostPattern{}, false
+	return Pattern{}, false
 }
 
-// namePort reports whether any pattern with a port covers host and port.
-func (ps HostPatterns) namePort(host, port string) bool {
+// NamePort reports whether any pattern with a port covers host and port.
+func (ps Patterns) NamePort(host, port string) bool {
 	for _, p := range ps {
 		if p.port != "" && p.Match(host, port) {
 			return true
@@ -112,7 +112,7 @@ func checkPort(s string) error {
 }
 
 // Cover reports whether the patterns match all that p does.
-func (ps HostPatterns) Cover(p HostPattern) bool {
+func (ps Patterns) Cover(p Pattern) bool {
 	host := p.name
 	if p.suffix != "" {
 		host = "any" + p.suffix

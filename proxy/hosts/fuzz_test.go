@@ -1,4 +1,4 @@
-package proxy
+package hosts
 
 import (
 	"net/netip"
@@ -14,27 +14,27 @@ func FuzzParseTarget(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got, err := parseTarget(s)
+		got, err := ParseTarget(s)
 		if err != nil {
 			if strings.Contains(s, "hush-hush") && strings.Contains(s, "@") && strings.Contains(err.Error(), "hush-hush") {
 				t.Errorf("%q: %v", s, err)
 			}
 			return
 		}
-		if again, err := parseTarget(got.authority()); err != nil || again != got {
+		if again, err := ParseTarget(got.Authority()); err != nil || again != got {
 			t.Errorf("%q is %v, which is read as %v, %v", s, got, again, err)
 		}
-		if !got.names(s, "443") {
+		if !got.Names(s, "443") {
 			t.Errorf("%q does not name %v", s, got)
 		}
-		if strings.ContainsAny(got.host, " @/\\%?#\r\n\x00") || got.host != strings.ToLower(got.host) {
-			t.Errorf("host %q", got.host)
+		if strings.ContainsAny(got.Host, " @/\\%?#\r\n\x00") || got.Host != strings.ToLower(got.Host) {
+			t.Errorf("host %q", got.Host)
 		}
 		// A name that is not an address cannot pass for one elsewhere.
-		if _, err := netip.ParseAddr(got.host); err != nil {
-			last := got.host[strings.LastIndexByte(got.host, '.')+1:]
+		if _, err := netip.ParseAddr(got.Host); err != nil {
+			last := got.Host[strings.LastIndexByte(got.Host, '.')+1:]
 			if last == "" || last[0] >= '0' && last[0] <= '9' {
-				t.Errorf("host %q", got.host)
+				t.Errorf("host %q", got.Host)
 			}
 		}
 	})
@@ -45,11 +45,11 @@ func FuzzParseHostPattern(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		p, err := ParseHostPattern(s)
+		p, err := ParsePattern(s)
 		if err != nil {
 			return
 		}
-		if again, err := ParseHostPattern(p.String()); err != nil || again != p {
+		if again, err := ParsePattern(p.String()); err != nil || again != p {
 			t.Errorf("%q is %+v, written as %q, which is read as %+v, %v", s, p, p, again, err)
 		}
 		port := p.port

@@ -1,4 +1,4 @@
-package proxy
+package hosts
 
 import (
 	"errors"
@@ -8,36 +8,36 @@ import (
 	"strings"
 )
 
-// target is the authority that a client asked for: of a CONNECT, or of the
+// Target is the authority that a client asked for: of a CONNECT, or of the
 // absolute URL of a plain request. It is the only truth about where what
 // follows goes.
-type target struct {
-	host string // lower case, no brackets
-	port string
+type Target struct {
+	Host string // lower case, no brackets
+	Port string
 }
 
-// parseTarget reads host:port as strictly as it can be read. Spellings that
+// ParseTarget reads host:port as strictly as it can be read. Spellings that
 // one program takes for a name and the next for an address, or that hide a
 // name from a pattern, are refused.
-func parseTarget(authority string) (target, error) {
+func ParseTarget(authority string) (Target, error) {
 	if strings.Contains(authority, "@") { // a password, perhaps, which must not be shown
-		return target{}, errors.New("a target with a user name is not connected to")
+		return Target{}, errors.New("a target with a user name is not connected to")
 	}
 	host, port, err := net.SplitHostPort(authority)
 	if err != nil {
-		return target{}, fmt.Errorf("%q is not host:port", authority)
+		return Target{}, fmt.Errorf("%q is not host:port", authority)
 	}
 	if strings.HasPrefix(authority, "[") && !strings.Contains(host, ":") {
-		return target{}, fmt.Errorf("%q has brackets around what is no IPv6 address", authority)
+		return Target{}, fmt.Errorf("%q has brackets around what is no IPv6 address", authority)
 	}
 	if err := checkPort(port); err != nil {
-		return target{}, err
+		return Target{}, err
 	}
 	host = strings.ToLower(host)
 	if err := checkHost(host); err != nil {
-		return target{}, err
+		return Target{}, err
 	}
-	return target{host, port}, nil
+	return Target{host, port}, nil
 }
 
 // checkHost accepts a DNS name in ASCII or an IP address, each in its one
@@ -80,22 +80,22 @@ func checkHost(host string) error {
 	return nil
 }
 
-// authority returns host:port.
-func (t target) authority() string { return net.JoinHostPort(t.host, t.port) }
+// Authority returns host:port.
+func (t Target) Authority() string { return net.JoinHostPort(t.Host, t.Port) }
 
-// names reports whether a Host header or :authority means this target, where
+// Names reports whether a Host header or :authority means this target, where
 // the scheme's default port may be left out.
-func (t target) names(authority, defaultPort string) bool {
-	if equalFold(authority, t.authority()) {
+func (t Target) Names(authority, defaultPort string) bool {
+	if EqualFold(authority, t.Authority()) {
 		return true
 	}
-	host := t.host
+	host := t.Host
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	return t.port == defaultPort && equalFold(authority, host)
+	return t.Port == defaultPort && EqualFold(authority, host)
 }
 
-// equalFold compares s with a name in ASCII. Letters outside of ASCII fold into
+// EqualFold compares s with a name in ASCII. Letters outside of ASCII fold into
 // it, as the long s does, but take more bytes.
-func equalFold(s, ascii string) bool { return len(s) == len(ascii) && strings.EqualFold(s, ascii) }
+func EqualFold(s, ascii string) bool { return len(s) == len(ascii) && strings.EqualFold(s, ascii) }

@@ -1,4 +1,4 @@
-package proxy
+package hosts
 
 import (
 	"strings"
@@ -53,10 +53,10 @@ var asciiFor = func() map[rune]rune {
 	return table
 }()
 
-// skeleton returns the ASCII name that an internationalised one (with labels
+// Skeleton returns the ASCII name that an internationalised one (with labels
 // that begin with "xn--") is drawn like, or "" for any other name: one in ASCII
 // that resembles another, such as "chatgpt.corn", is not looked at.
-func skeleton(host string) string {
+func Skeleton(host string) string {
 	if !strings.HasPrefix(host, "xn--") && !strings.Contains(host, ".xn--") {
 		return ""
 	}

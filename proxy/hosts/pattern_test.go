@@ -1,4 +1,4 @@
-package proxy
+package hosts
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 func TestHostPatterns(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"", "*", "*.", "*.*.com", "a.*.com", ".com", "a..b", "a.", "a b", "a:0", "a:65536", "a:x", "https://a", "127.1", "a/b"} {
-		if p, err := ParseHostPattern(s); err == nil {
+		if p, err := ParsePattern(s); err == nil {
 			t.Errorf("%q is taken for %v", s, p)
 		}
 	}
@@ -27,7 +27,7 @@ func TestHostPatterns(t *testing.T) {
 		{"[2001:db8::1]:443", "2001:db8::1", "443", true},
 		{"192.0.2.1", "192.0.2.1", "1", true},
 	} {
-		p, err := ParseHostPattern(test.pattern)
+		p, err := ParsePattern(test.pattern)
 		if got := p.Match(test.host, test.port); err != nil || got != test.want {
 			t.Errorf("%s matches %s:%s: %v, %v", test.pattern, test.host, test.port, got, err)
 		}
