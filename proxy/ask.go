@@ -50,10 +50,11 @@ func (a Answer) Granted() bool { return a.Code == "" }
 // Refusal returns the answer that refuses a request with a status, and a code
 // and a message for its sender.
 func Refusal(status int, code, message string) Answer {
-	return refuse(status, code, "http_request_denied", "%s", message).answer()
+	return answerOf(refuse(status, code, "http_request_denied", "%s", message))
 }
 
-func (r *refusal) answer() Answer {
+// answerOf returns the answer that refuses a request with r.
+func answerOf(r *refusal) Answer {
 	return Answer{Status: r.status, Code: r.code, Message: r.message, Header: r.header(), Body: r.body()}
 }
 
@@ -76,11 +77,11 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	if refused := x.authorize(ctx, ask); refused != nil {
 		if ctx.Err() != nil {
 			x.failure = "cancelled"
-			return refused.answer()
+			return answerOf(refused)
 		}
 		x.status = refused.status
 		x.refuseWith(refused)
-		return refused.answer()
+		return answerOf(refused)
 	}
 	x.status = http.StatusOK
 	header := make(http.Header)

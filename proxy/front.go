@@ -120,10 +120,6 @@ func plainTarget(r *http.Request) (hosts.Target, *refusal) {
 	return t, nil
 }
 
-func refuseTarget(err error) *refusal {
-	return refuse(http.StatusBadRequest, "bad_target", "http_request_error", "%s", err)
-}
-
 // forward sends the exchange's request on.
 func (p *Proxy) forward(x *exchange, r *http.Request) {
 	if !isUpgrade(r) {

@@ -14,8 +14,11 @@ func checkMethod(method string) *refusal {
 	if signer.KnownMethod(method) {
 		return nil
 	}
-	return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "http_request_denied",
-		"requests with the method %s are not signed; use %s", quotePath(method), strings.Join(signer.Methods(), ", "))
+	methods := strings.Join(signer.Methods(), ", ")
+	refused := refuse(http.StatusMethodNotAllowed, "method_not_allowed", "http_request_denied",
+		"requests with the method %s are not signed; use %s", quotePath(method), methods)
+	refused.allow = methods
+	return refused
 }
 
 // checkPlainMethod refuses, for a request that is sent on without being signed,
