@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"sync/atomic"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // admission is on what grounds a client was let in. It is kept with a tunnel to
@@ -56,7 +58,7 @@ type admitted struct {
 
 // check refuses a request of a client that was let in once, and would not be any
 // more.
-func (a *admitted) check(c *clients) *refusal {
+func (a *admitted) check(c *clients) *refuse.Refusal {
 	if c.tokens != nil {
 		c.tokens.look(&c.log)
 	}
@@ -65,7 +67,7 @@ func (a *admitted) check(c *clients) *refusal {
 		return nil
 	}
 	if !now.admits(a.admission) {
-		return refuse(http.StatusForbidden, "no_longer_admitted", "http_request_denied",
+		return refuse.New(http.StatusForbidden, "no_longer_admitted", "http_request_denied",
 			"the client was let in when it opened this connection, and would not be now; connect anew, with a token that is accepted")
 	}
 	a.last.Store(new(now)) // a copy, so that nothing is allocated before

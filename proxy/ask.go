@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // Ask is a request that a gateway is about to send by itself, and wants to have
@@ -50,12 +51,12 @@ func (a Answer) Granted() bool { return a.Code == "" }
 // Refusal returns the answer that refuses a request with a status, and a code
 // and a message for its sender.
 func Refusal(status int, code, message string) Answer {
-	return answerOf(refuse(status, code, "http_request_denied", "%s", message))
+	return answerOf(refuse.New(status, code, "http_request_denied", "%s", message))
 }
 
 // answerOf returns the answer that refuses a request with r.
-func answerOf(r *refusal) Answer {
-	return Answer{Status: r.status, Code: r.code, Message: r.message, Header: r.header(), Body: r.body()}
+func answerOf(r *refuse.Refusal) Answer {
+	return Answer{Status: r.Status, Code: r.Code, Message: r.Message, Header: r.Header(), Body: r.Body()}
 }
 
 // CredentialHeaders returns the headers that only an [Answer] may decide.
@@ -79,7 +80,7 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 			x.failure = "cancelled"
 			return answerOf(refused)
 		}
-		x.status = refused.status
+		x.status = refused.Status
 		x.refuseWith(refused)
 		return answerOf(refused)
 	}
@@ -94,10 +95,10 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	return Answer{Status: http.StatusOK, Header: header}
 }
 
-func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
+func (x *exchange) authorize(ctx context.Context, ask Ask) *refuse.Refusal {
 	if wrong := checkLabel(ask.Label); wrong != "" {
 		x.label = "" // it is not for logs
-		return refuse(http.StatusBadRequest, "bad_label", "http_request_denied", "the session label %s", wrong)
+		return refuse.New(http.StatusBadRequest, "bad_label", "http_request_denied", "the session label %s", wrong)
 	}
 	if refused := checkRequestLine(ask.Method, ask.URI); refused != nil {
 		return refused
@@ -143,7 +144,7 @@ func gatewayUpgrade(h http.Header) string {
 // checkSpelling refuses a request whose header has another spelling of one that
 // only an [Answer] may decide: the gateway replaces those that it is told by name,
 // and might pass this one on.
-func checkSpelling(h http.Header) *refusal {
+func checkSpelling(h http.Header) *refuse.Refusal {
 	for name := range h {
 		if isCredential(name) && !slices.Contains(CredentialHeaders(), http.CanonicalHeaderKey(name)) {
 			return refuseMalformed("the header %s means the same as one that carries a credential; leave it out", name)

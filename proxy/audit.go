@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -54,7 +55,7 @@ type Auditor interface {
 
 // decide tells the auditor what is to be done with the exchange, auth being
 // what is to be injected. If it returns a refusal, that must be done instead.
-func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refusal {
+func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refuse.Refusal {
 	if x.auditor == nil {
 		return nil
 	}
@@ -71,13 +72,13 @@ func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refusal 
 		d.Scheme, d.Task, d.Signer = auth.Scheme, auth.TaskID, auth.Signer
 	}
 	if x.refused != nil {
-		d.Refused = x.refused.code
+		d.Refused = x.refused.Code
 	}
 	if x.outOfScope != nil {
 		d.OutOfScope = x.outOfScope.Reason
 	}
 	if err := x.auditor.Audit(d); err != nil {
-		return refuse(http.StatusServiceUnavailable, "audit_failed", "proxy_internal_error",
+		return refuse.New(http.StatusServiceUnavailable, "audit_failed", "proxy_internal_error",
 			"the request was not sent, because the audit log cannot be written: %s", err)
 	}
 	return nil
@@ -85,7 +86,7 @@ func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refusal 
 
 // refuseWith notes that the exchange is refused, for the logs. A refusal that
 // cannot be audited stands all the same: nothing is sent on.
-func (x *exchange) refuseWith(r *refusal) {
+func (x *exchange) refuseWith(r *refuse.Refusal) {
 	x.refused = r
 	_ = x.decide(VerdictRefuse, nil)
 }

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // maxTurnedAway bounds the connections that are told at the same time that there
@@ -40,10 +42,10 @@ func (l clientListener) Accept() (net.Conn, error) {
 // turnAway answers a client for whom there is no place, and waits for nobody.
 func (p *Proxy) turnAway(c net.Conn) {
 	policy := p.current()
-	refused := refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
+	refused := refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
 		"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", policy.Limits.Connections)
 	if policy.Observe != nil {
-		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.status, Refused: refused.code, Reason: refused.message})
+		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
 	}
 	giveBack := p.turnedAway.take("", maxTurnedAway)
 	if giveBack == nil {
@@ -60,8 +62,8 @@ func (p *Proxy) turnAway(c net.Conn) {
 		if n, _ := c.Read(make([]byte, 512)); n == 0 {
 			return
 		}
-		policy.Log.Warn().Str("refused", refused.code).Str("reason", refused.message).Msg("connection")
-		if refused.response(nil).Write(c) == nil && closeWrite(c) == nil {
+		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
+		if refused.Response(nil).Write(c) == nil && closeWrite(c) == nil {
 			_, _ = io.CopyN(io.Discard, c, maxUnread)
 		}
 	})
@@ -76,12 +78,12 @@ func withClientConn(ctx context.Context, c net.Conn) context.Context {
 
 // admitLabel counts the connection that the exchange's request came on, ctx being
 // the request's context, among those of its session label.
-func (p *Proxy) admitLabel(ctx context.Context, x *exchange) *refusal {
+func (p *Proxy) admitLabel(ctx context.Context, x *exchange) *refuse.Refusal {
 	most := x.profile.ConnectionsPerLabel
 	if ctx.Value(clientConnKey{}).(*clientConn).join(p.labels, x.label, most) {
 		return nil
 	}
-	return refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
+	return refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
 		"clients of the label %q have as many connections as limits.connections_per_label allows, which is %d; close some, or raise it",
 		x.label, most)
 }

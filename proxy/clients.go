@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // clients says who may use the proxy.
@@ -35,9 +37,9 @@ func newClients(config Config) *clients {
 
 // admit lets the client in that sent r. Its session label is the user name in
 // its proxy URL.
-func (c *clients) admit(r *http.Request) (*admission, *refusal) {
+func (c *clients) admit(r *http.Request) (*admission, *refuse.Refusal) {
 	if len(r.Header["Proxy-Authorization"]) > 1 {
-		return nil, refuse(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
+		return nil, refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
 			"Proxy-Authorization came more than once, so it is not clear who asks; send it once")
 	}
 	user, token, shown := proxyCredentials(r.Header)
@@ -53,12 +55,12 @@ func (c *clients) admit(r *http.Request) (*admission, *refusal) {
 		}
 	case c.users != nil:
 		if err := a.owner.check(c.users); err != nil {
-			return nil, refuse(http.StatusForbidden, "foreign_user", "http_request_denied",
+			return nil, refuse.New(http.StatusForbidden, "foreign_user", "http_request_denied",
 				"%s, and without a token the proxy serves its own user only; list the user in clients.allow_uids, or set clients.token", err)
 		}
 	}
 	if err := checkLabel(a.label); shown && err != "" {
-		return nil, refuse(http.StatusProxyAuthRequired, "bad_label", "http_request_denied", "the user name in the proxy URL %s", err)
+		return nil, refuse.New(http.StatusProxyAuthRequired, "bad_label", "http_request_denied", "the user name in the proxy URL %s", err)
 	}
 	if c.label != "" {
 		a.label = c.label
@@ -66,11 +68,11 @@ func (c *clients) admit(r *http.Request) (*admission, *refusal) {
 	return a, nil
 }
 
-func (c *clients) admitByFile(r *http.Request, a *admission, token string) *refusal {
+func (c *clients) admitByFile(r *http.Request, a *admission, token string) *refuse.Refusal {
 	c.tokens.look(&c.log)
 	err := c.tokens.admit(r.Context(), a, token)
 	if errors.Is(err, errBusy) {
-		return refuse(http.StatusServiceUnavailable, "auth_busy", "http_request_denied",
+		return refuse.New(http.StatusServiceUnavailable, "auth_busy", "http_request_denied",
 			"%s at the moment; try again, or write the token into clients.tokens_file as it is, which takes no time to check", err)
 	}
 	if err != nil {
@@ -82,10 +84,10 @@ func (c *clients) admitByFile(r *http.Request, a *admission, token string) *refu
 // refuseToken is the same whatever is wrong with the token. Where none was shown it
 // is how clients such as git learn that they are to show one, and nothing that
 // anybody has to see to.
-func refuseToken(r *http.Request) *refusal {
-	refused := refuse(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
+func refuseToken(r *http.Request) *refuse.Refusal {
+	refused := refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
 		"the proxy wants its token: put it as the password into the proxy URL, as in http://LABEL:TOKEN@HOST:PORT")
-	refused.challenge = r.Header["Proxy-Authorization"] == nil
+	refused.Challenge = r.Header["Proxy-Authorization"] == nil
 	return refused
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/elazarl/goproxy"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // OtherHosts says what becomes of the hosts that are not intercepted: all of
@@ -25,9 +26,9 @@ type OtherHosts struct {
 	Ports hosts.PortRanges
 }
 
-func (o OtherHosts) check(t hosts.Target) *refusal {
+func (o OtherHosts) check(t hosts.Target) *refuse.Refusal {
 	if o.Refuse && !o.Only.Match(t.Host, t.Port) {
-		return refuse(http.StatusForbidden, "host_refused", "http_request_denied",
+		return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
 			"%s is not a host that this proxy forwards to; to allow it, list it in other_hosts", t.Authority())
 	}
 	ports := o.Ports
@@ -37,14 +38,14 @@ func (o OtherHosts) check(t hosts.Target) *refusal {
 	if ports.Contain(t.Port) || o.Only.NamePort(t.Host, t.Port) {
 		return nil
 	}
-	return refuse(http.StatusForbidden, "port_refused", "http_request_denied",
+	return refuse.New(http.StatusForbidden, "port_refused", "http_request_denied",
 		"port %s of %s is not one that this proxy forwards to; to allow it, list it in other_ports, or %s in other_hosts", t.Port, t.Host, t.Authority())
 }
 
 // checkOther refuses a target that is not intercepted and may not be reached.
-func (x *exchange) checkOther(t hosts.Target) *refusal {
+func (x *exchange) checkOther(t hosts.Target) *refuse.Refusal {
 	if drawn := hosts.Skeleton(t.Host); drawn != "" && x.policy.interceptsHost(drawn) {
-		return refuse(http.StatusForbidden, "lookalike_host", "http_request_denied",
+		return refuse.New(http.StatusForbidden, "lookalike_host", "http_request_denied",
 			"%s is drawn like %s, but is another host; use the real name", t.Host, drawn)
 	}
 	return x.profile.OtherHosts.check(t)
@@ -100,10 +101,10 @@ func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 	return hijack(func(client net.Conn) { p.tunnel(p.ctx, client, x) }), t.Authority()
 }
 
-func (p *Proxy) reject(ctx *goproxy.ProxyCtx, x *exchange, refused *refusal) (*goproxy.ConnectAction, string) {
+func (p *Proxy) reject(ctx *goproxy.ProxyCtx, x *exchange, refused *refuse.Refusal) (*goproxy.ConnectAction, string) {
 	x.refuseWith(refused)
-	x.status = refused.status
-	ctx.Resp = refused.response(ctx.Req)
+	x.status = refused.Status
+	ctx.Resp = refused.Response(ctx.Req)
 	return goproxy.RejectConnect, ctx.Req.RequestURI
 }
 

@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/http"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // checkSite refuses a request that a web page of another site had its browser
@@ -10,7 +12,7 @@ import (
 // through the proxy. Browsers tell of the page in Origin (RFC 6454, section 7) and
 // Sec-Fetch-Site (W3C Fetch Metadata). Sites that share a domain with the backend
 // count as foreign, for their names may dangle.
-func (x *exchange) checkSite() *refusal {
+func (x *exchange) checkSite() *refuse.Refusal {
 	own := false
 	for _, origin := range x.asked.origins {
 		if !x.isOwnOrigin(origin) {
@@ -34,11 +36,11 @@ func (x *exchange) isOwnOrigin(origin string) bool {
 	return ok && (x.target.Names(host, "443") || x.profile.scope.IsBackend(host))
 }
 
-func (x *exchange) refuseSite(header, value string) *refusal {
+func (x *exchange) refuseSite(header, value string) *refuse.Refusal {
 	const most = 256
 	if len(value) > most {
 		value = value[:most] + "…"
 	}
-	return refuse(http.StatusForbidden, "cross_site", "http_request_denied",
+	return refuse.New(http.StatusForbidden, "cross_site", "http_request_denied",
 		"a web page of another site had this request to %s sent (%s: %s), so it is not signed; send it from a page of %[1]s, or from no page", x.target.Authority(), header, quotePath(value))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -50,7 +51,7 @@ type exchange struct {
 	// bodyLeft says that something of the client's HTTP/1 request may not have
 	// been read.
 	bodyLeft atomic.Bool
-	refused  *refusal
+	refused  *refuse.Refusal
 	retried  bool   // it was sent again after a 401
 	failure  string // why an exchange that had begun was cut
 }
@@ -63,9 +64,9 @@ func exchangeOf(ctx context.Context) *exchange {
 }
 
 // refuse answers with r and notes it for the log.
-func (x *exchange) refuse(r *refusal) {
+func (x *exchange) refuse(r *refuse.Refusal) {
 	x.refuseWith(r)
-	r.serve(x)
+	r.Serve(x)
 }
 
 // WriteHeader implements [http.ResponseWriter].
@@ -163,7 +164,7 @@ func (c countingConn) CloseWrite() error { return closeWrite(c.Conn) }
 func (x *exchange) log(l *zerolog.Logger) {
 	event := l.Info()
 	switch {
-	case x.refused != nil && x.refused.challenge:
+	case x.refused != nil && x.refused.Challenge:
 		event = l.Debug()
 	case x.refused != nil, x.outOfScope != nil:
 		event = l.Warn()
@@ -202,7 +203,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 		Int64("sent", x.sent.Load()).
 		Dur("duration", time.Since(x.started))
 	if x.refused != nil {
-		event.Str("refused", x.refused.code).Str("reason", x.refused.message)
+		event.Str("refused", x.refused.Code).Str("reason", x.refused.Message)
 	}
 	if x.failure != "" {
 		event.Str("failure", x.failure)

@@ -205,7 +205,7 @@ func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	refused := refuseUpstream(x.target.Authority(), err)
-	refused.message = x.redactText(refused.message) // it may quote the server
+	refused.Message = x.redactText(refused.Message) // it may quote the server
 	x.refuse(refused)
 }
 

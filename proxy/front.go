@@ -8,6 +8,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -81,7 +82,7 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 		return
 	}
 	if x.policy.interceptsHost(t.Host) {
-		x.refuse(refuse(http.StatusForbidden, "plain_http_refused", "http_request_denied",
+		x.refuse(refuse.New(http.StatusForbidden, "plain_http_refused", "http_request_denied",
 			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.Host))
 		return
 	}
@@ -99,15 +100,15 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 // interceptsHost reports whether requests to host are signed on any port.
 func (pol *policy) interceptsHost(host string) bool { return pol.Intercept.MatchHost(host) }
 
-func plainTarget(r *http.Request) (hosts.Target, *refusal) {
+func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
 	switch {
 	case r.URL.Scheme == "https":
-		return hosts.Target{}, refuse(http.StatusBadRequest, "https_without_connect", "http_request_error",
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "https_without_connect", "http_request_error",
 			"https:// goes through the proxy by CONNECT, so that it is encrypted on the way")
 	case r.URL.Scheme != "http":
-		return hosts.Target{}, refuse(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", r.URL.Scheme)
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", r.URL.Scheme)
 	case r.URL.User != nil:
-		return hosts.Target{}, refuse(http.StatusBadRequest, "bad_target", "http_request_error", "a URL with a user name is not forwarded")
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_target", "http_request_error", "a URL with a user name is not forwarded")
 	}
 	authority := r.URL.Host
 	if r.URL.Port() == "" && !strings.HasSuffix(authority, ":") {

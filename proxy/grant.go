@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -14,7 +15,7 @@ import (
 // chatgpt.hosts and of the hosts of the label's profile, no web page of another site
 // has had the request sent, it is in the profile's scope, the profile's signer has
 // answered, and the decision is recorded.
-func (x *exchange) grant(ctx context.Context) *refusal {
+func (x *exchange) grant(ctx context.Context) *refuse.Refusal {
 	if refused := x.checkSigned(); refused != nil {
 		return refused
 	}
@@ -37,7 +38,7 @@ func (x *exchange) grant(ctx context.Context) *refusal {
 
 // checkSigned refuses an exchange whose target is not signed for, to anybody or
 // to clients of its label.
-func (x *exchange) checkSigned() *refusal {
+func (x *exchange) checkSigned() *refuse.Refusal {
 	if !x.policy.Intercept.Match(x.target.Host, x.target.Port) {
 		return refuseNotIntercepted(x.target)
 	}
@@ -47,7 +48,7 @@ func (x *exchange) checkSigned() *refusal {
 	return x.profile.checkHost(x.target)
 }
 
-func refuseNotIntercepted(t hosts.Target) *refusal {
-	return refuse(http.StatusForbidden, "host_refused", "http_request_denied",
+func refuseNotIntercepted(t hosts.Target) *refuse.Refusal {
+	return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
 		"%s is not among chatgpt.hosts, so nothing is signed for it", t.Authority())
 }

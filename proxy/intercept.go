@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // interceptedConn is a client's connection after CONNECT to an intercepted
@@ -114,7 +115,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	}
 
 	if refused := x.checkTunnel(conn); refused != nil {
-		refused.closes = true
+		refused.Closes = true
 		x.refuse(refused)
 		return
 	}
@@ -151,7 +152,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 
 // checkTunnel refuses a request inside a tunnel that would not be opened any
 // more: a configuration that forbids something does so at once.
-func (x *exchange) checkTunnel(conn *interceptedConn) *refusal {
+func (x *exchange) checkTunnel(conn *interceptedConn) *refuse.Refusal {
 	if refused := conn.admitted.check(x.policy.clients); refused != nil {
 		return refused
 	}

@@ -47,8 +47,8 @@ func (x *exchange) outcome() Outcome {
 	if x.auth != nil {
 		o.Signer = x.auth.Signer
 	}
-	if x.refused != nil && !x.refused.challenge {
-		o.Refused, o.Reason = x.refused.code, x.refused.message
+	if x.refused != nil && !x.refused.Challenge {
+		o.Refused, o.Reason = x.refused.Code, x.refused.Message
 	}
 	return o
 }

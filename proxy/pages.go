@@ -4,20 +4,22 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // refuseOriginForm refuses what is not sent as to a proxy: all that a web page
 // can have a browser send here. It comes before every other decision, and says
 // the same whatever the proxy's state is.
-func refuseOriginForm(r *http.Request) *refusal {
+func refuseOriginForm(r *http.Request) *refuse.Refusal {
 	if r.Method == http.MethodConnect || r.URL.IsAbs() {
 		return nil
 	}
 	// No proxy error: it is not as a proxy that the request is answered.
 	if mayBeOfPage(r) {
-		return refuse(http.StatusBadRequest, "bad_request", "", "bad request")
+		return refuse.New(http.StatusBadRequest, "bad_request", "", "bad request")
 	}
-	return refuse(http.StatusBadRequest, "not_a_proxy_request", "",
+	return refuse.New(http.StatusBadRequest, "not_a_proxy_request", "",
 		"this is a proxy, not a web server: set HTTPS_PROXY to this address")
 }
 

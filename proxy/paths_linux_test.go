@@ -92,7 +92,7 @@ func TestDeadPath(t *testing.T) {
 		}
 	}
 	_, err := send(http.MethodPost, false)
-	if !errors.Is(err, syscall.ETIMEDOUT) || refuseUpstream(host, err).code != "upstream_timeout" {
+	if !errors.Is(err, syscall.ETIMEDOUT) || refuseUpstream(host, err).Code != "upstream_timeout" {
 		t.Errorf("POST: %v", err)
 	}
 	response, err := send(http.MethodGet, true)

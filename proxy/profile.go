@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -106,21 +107,21 @@ func (pol *policy) profileOf(label string) *profile {
 }
 
 // choose has the exchange go by the profile of its label.
-func (x *exchange) choose() *refusal {
+func (x *exchange) choose() *refuse.Refusal {
 	x.profile = x.policy.profileOf(x.label)
 	if !x.profile.Refuse {
 		return nil
 	}
-	return refuse(http.StatusForbidden, "label_refused", "http_request_denied",
+	return refuse.New(http.StatusForbidden, "label_refused", "http_request_denied",
 		"clients of the label %q are not served, as profile %s says; use the label of another", x.label, x.profile.Name)
 }
 
 // checkHost refuses a target that is signed for, but not for clients of this
 // profile.
-func (p *profile) checkHost(t hosts.Target) *refusal {
+func (p *profile) checkHost(t hosts.Target) *refuse.Refusal {
 	if p.Hosts == nil || p.Hosts.Match(t.Host, t.Port) {
 		return nil
 	}
-	return refuse(http.StatusForbidden, "host_refused", "http_request_denied",
+	return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
 		"%s is not a host for clients of this label; to allow it, list it in the hosts of profile %s", t.Authority(), p.Name)
 }

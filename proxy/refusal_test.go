@@ -241,8 +241,8 @@ func TestRefuseUpstream(t *testing.T) {
 		{io.ErrUnexpectedEOF, 502, "upstream_closed"},
 		{&privateAddressError{}, 403, "private_address"},
 	} {
-		if got := refuseUpstream("h:1", fmt.Errorf("wrapped: %w", test.err)); got.status != test.status || got.code != test.code {
-			t.Errorf("%v: %d %s, want %d %s", test.err, got.status, got.code, test.status, test.code)
+		if got := refuseUpstream("h:1", fmt.Errorf("wrapped: %w", test.err)); got.Status != test.status || got.Code != test.code {
+			t.Errorf("%v: %d %s, want %d %s", test.err, got.Status, got.Code, test.status, test.code)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -28,7 +29,7 @@ func askedBy(h http.Header) asked {
 
 // checkScope refuses the exchange's request if it is out of its profile's scope,
 // and notes else of which kind its credential is to be.
-func (x *exchange) checkScope(ctx context.Context) *refusal {
+func (x *exchange) checkScope(ctx context.Context) *refuse.Refusal {
 	scope := x.profile.scope
 	q := signer.Query{
 		Host: x.target.Host, Port: x.target.Port, Method: x.method, Path: x.path,
@@ -67,7 +68,7 @@ type OutOfScope struct {
 // maxPathShown bounds, in bytes, the path that a refusal tells.
 const maxPathShown = 1024
 
-func (x *exchange) refuseOutOfScope(q signer.Query, d signer.Decision) *refusal {
+func (x *exchange) refuseOutOfScope(q signer.Query, d signer.Decision) *refuse.Refusal {
 	where := "scope.allow"
 	if x.profile.ownScope {
 		where += " of profile " + x.profile.Name
@@ -88,11 +89,11 @@ func (x *exchange) refuseOutOfScope(q signer.Query, d signer.Decision) *refusal 
 		path = path[:maxPathShown] + "…"
 		remedy = "to allow it, add an entry for its path to " + where
 	}
-	r := refuse(http.StatusForbidden, "out_of_scope", "http_request_denied",
+	r := refuse.New(http.StatusForbidden, "out_of_scope", "http_request_denied",
 		"%s https://%s%s was not sent, because it is not in scope (%s); %s", q.Method, host, quotePath(path), d.Reason, remedy)
-	r.request = &refusedRequest{Host: x.target.Authority(), Method: q.Method, Path: path, Reason: string(d.Reason)}
+	r.Request = &refuse.Request{Host: x.target.Authority(), Method: q.Method, Path: path, Reason: string(d.Reason)}
 	if x.outOfScope.Allow != "" && len(d.Path) <= maxPathShown {
-		r.request.Allow = x.allowYAML(q, d)
+		r.Request.Allow = x.allowYAML(q, d)
 	}
 	return r
 }

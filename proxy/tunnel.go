@@ -19,9 +19,9 @@ func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	server, err := x.policy.upstream.dialTunnel(ctx, x.target)
 	if err != nil {
 		x.refuseWith(refuseUpstream(x.target.Authority(), err))
-		x.status = x.refused.status
+		x.status = x.refused.Status
 		_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
-		_ = x.refused.response(nil).Write(client)
+		_ = x.refused.Response(nil).Write(client)
 		return
 	}
 	defer server.Close()

@@ -125,7 +125,7 @@ func TestUnknownUser(t *testing.T) {
 	defer p.cutNow()
 	r := newRequest(t, http.MethodConnect, "http://chatgpt.com:443", nil)
 	_, refused := p.current().clients.admit(r.WithContext(ctx))
-	if refused == nil || refused.code != "foreign_user" || refused.status != http.StatusForbidden {
+	if refused == nil || refused.Code != "foreign_user" || refused.Status != http.StatusForbidden {
 		t.Errorf("refused: %+v", refused)
 	}
 }
