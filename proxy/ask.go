@@ -68,7 +68,7 @@ func CredentialHeaders() []string {
 // on those that the proxy sends itself.
 func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	path, _, _ := strings.Cut(ask.URI, "?")
-	p.running.add(1)
+	p.running.Add(1)
 	pol := p.hold()
 	x := &exchange{
 		policy: pol, kind: KindAsk, label: ask.Label, peer: ask.Peer, method: ask.Method, path: path,

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 // clientConn is a client's connection. It has a place among the connections of
@@ -40,13 +42,13 @@ func (c *clientConn) Close() error {
 
 // join gives the connection a place among the most that label has, in exchange for
 // the one that it had. It reports whether there was one.
-func (c *clientConn) join(labels *slots, label string, most int) bool {
+func (c *clientConn) join(labels *track.Limiter, label string, most int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.leave != nil && c.label == label {
 		return true
 	}
-	leave := labels.take(label, most)
+	leave := labels.Take(label, most)
 	if leave == nil {
 		return false
 	}

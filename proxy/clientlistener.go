@@ -32,7 +32,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		limits := l.p.current().Limits
-		if giveBack := l.p.places.take("", limits.Connections); giveBack != nil {
+		if giveBack := l.p.places.Take("", limits.Connections); giveBack != nil {
 			return &clientConn{Conn: c, giveBack: giveBack, stall: limits.IdleTimeout}, nil
 		}
 		l.p.turnAway(c)
@@ -47,7 +47,7 @@ func (p *Proxy) turnAway(c net.Conn) {
 	if policy.Observe != nil {
 		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
 	}
-	giveBack := p.turnedAway.take("", maxTurnedAway)
+	giveBack := p.turnedAway.Take("", maxTurnedAway)
 	if giveBack == nil {
 		c.Close()
 		return

@@ -168,7 +168,7 @@ func TestTurnedAwayIsObserved(t *testing.T) {
 	})
 	p.dial(t).send(t, "C") // it takes the only place
 	eventually(t, func() error {
-		if p.places.held() == 0 {
+		if p.places.InUse() == 0 {
 			return fmt.Errorf("the first is not accepted yet")
 		}
 		return nil
