@@ -27,6 +27,15 @@ type clientConn struct {
 	leave    func() // gives back its place among the label's; nil: it has none
 }
 
+// newClientConn returns conn, which fails when its client takes no byte for the
+// time of stall, and calls giveBack when it is closed.
+func newClientConn(conn net.Conn, stall time.Duration, giveBack func()) *clientConn {
+	return &clientConn{Conn: conn, stall: stall, giveBack: giveBack}
+}
+
+// NetConn returns the connection beneath.
+func (c *clientConn) NetConn() net.Conn { return c.Conn }
+
 // Close implements [net.Conn].
 func (c *clientConn) Close() error {
 	err := c.Conn.Close()

@@ -33,7 +33,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 		}
 		limits := l.p.current().Limits
 		if giveBack := l.p.places.Take("", limits.Connections); giveBack != nil {
-			return &clientConn{Conn: c, giveBack: giveBack, stall: limits.IdleTimeout}, nil
+			return newClientConn(c, limits.IdleTimeout, giveBack), nil
 		}
 		l.p.turnAway(c)
 	}

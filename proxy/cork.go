@@ -9,12 +9,8 @@ import (
 func socketOf(conn net.Conn) syscall.RawConn {
 	for {
 		switch c := conn.(type) {
-		case *interceptedConn:
-			conn = c.Conn
-		case *replayConn:
-			conn = c.Conn
-		case *clientConn:
-			conn = c.Conn
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
 		case syscall.Conn:
 			socket, err := c.SyscallConn()
 			if err != nil {

@@ -143,7 +143,7 @@ func (w *h1Answer) writeBody(p []byte) (int, error) {
 	if len(p) <= tlsRecord {
 		return w.conn.writer.Write(p)
 	}
-	if socket := socketOf(w.conn.conn.NetConn()); socket != nil {
+	if socket := socketOf(w.conn.conn); socket != nil {
 		cork(socket, true)
 		defer cork(socket, false)
 	}

@@ -23,6 +23,9 @@ type interceptedConn struct {
 	tls      *tls.ConnectionState // nil before the handshake
 }
 
+// NetConn returns the connection beneath.
+func (c *interceptedConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite implements [halfCloser].
 func (c *interceptedConn) CloseWrite() error { return closeWrite(c.Conn) }
 

@@ -22,6 +22,10 @@ func withReplay(conn net.Conn, r *bufio.Reader) net.Conn {
 	return &replayConn{Conn: conn, ahead: append([]byte(nil), ahead...)}
 }
 
+// NetConn returns the connection beneath.
+func (c *replayConn) NetConn() net.Conn { return c.Conn }
+
+// Read implements [io.Reader].
 func (c *replayConn) Read(p []byte) (int, error) {
 	if len(c.ahead) == 0 {
 		return c.Conn.Read(p)

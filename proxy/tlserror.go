@@ -3,21 +3,19 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
 	"reflect"
+	"time"
 )
 
-// newTLSConfig returns what TLS with servers goes by.
-func newTLSConfig(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
-}
+// handshakeTimeout bounds a TLS handshake with a server.
+const handshakeTimeout = 10 * time.Second
 
 // handshake speaks TLS over conn with the server that must prove to be host. It
 // closes conn if that fails.
 func handshake(ctx context.Context, conn net.Conn, config *tls.Config, host string) (*tls.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	config = config.Clone()
 	config.ServerName = host

@@ -3,11 +3,17 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
 )
+
+// newTLSConfig returns what TLS with servers goes by.
+func newTLSConfig(roots *x509.CertPool) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+}
 
 // newTransport returns a transport for the requests of all clients. It has no
 // limit on how long an answer may take: a model may think for many minutes
