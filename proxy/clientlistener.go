@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -33,7 +34,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 		}
 		limits := l.p.current().Limits
 		if giveBack := l.p.places.Take("", limits.Connections); giveBack != nil {
-			return newClientConn(c, limits.IdleTimeout, giveBack), nil
+			return netconn.NewStallConn(c, limits.IdleTimeout, giveBack), nil
 		}
 		l.p.turnAway(c)
 	}
@@ -63,7 +64,7 @@ func (p *Proxy) turnAway(c net.Conn) {
 			return
 		}
 		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
-		if refused.Response(nil).Write(c) == nil && closeWrite(c) == nil {
+		if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
 			_, _ = io.CopyN(io.Discard, c, maxUnread)
 		}
 	})
@@ -80,7 +81,7 @@ func withClientConn(ctx context.Context, c net.Conn) context.Context {
 // the request's context, among those of its session label.
 func (p *Proxy) admitLabel(ctx context.Context, x *exchange) *refuse.Refusal {
 	most := x.profile.ConnectionsPerLabel
-	if ctx.Value(clientConnKey{}).(*clientConn).join(p.labels, x.label, most) {
+	if ctx.Value(clientConnKey{}).(*netconn.StallConn).Join(p.labels, x.label, most) {
 		return nil
 	}
 	return refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -131,7 +132,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	conn = withReplay(conn, rw.Reader)
+	conn = netconn.Unread(conn, rw.Reader)
 	if x.kind != KindTunnel { // whose bytes are counted by whoever copies them
 		conn = countingConn{conn, x}
 	}
@@ -156,8 +157,8 @@ func (c countingConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite implements [halfCloser].
-func (c countingConn) CloseWrite() error { return closeWrite(c.Conn) }
+// CloseWrite closes the sending side.
+func (c countingConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 // log writes the exchange's line in the access log. No line ever holds a
 // header, a query or a body.

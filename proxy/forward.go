@@ -16,6 +16,8 @@ import (
 	"sync"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // newUpgrader returns the handler that sends an upgrade on to its exchange's
@@ -189,8 +191,8 @@ type upgradedBody struct {
 	conn net.Conn
 }
 
-// CloseWrite implements [halfCloser].
-func (b upgradedBody) CloseWrite() error { return closeWrite(b.conn) }
+// CloseWrite closes the sending side.
+func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
 
 // forwardFailed answers a request whose server could not be reached or did not
 // answer.

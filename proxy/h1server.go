@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
@@ -74,7 +75,7 @@ func (s *h1Server) serve(conn *interceptedConn) {
 		server: s, conn: t, ctx: ctx, cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {
-		s.handOver(&lingeringConn{replayConn: &replayConn{Conn: t, ahead: ahead}, conn: t, linger: s.linger}, uncut)
+		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(t, ahead), conn: t, linger: s.linger}, uncut)
 		return
 	}
 	_ = t.Close()

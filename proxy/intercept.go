@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -26,8 +27,8 @@ type interceptedConn struct {
 // NetConn returns the connection beneath.
 func (c *interceptedConn) NetConn() net.Conn { return c.Conn }
 
-// CloseWrite implements [halfCloser].
-func (c *interceptedConn) CloseWrite() error { return closeWrite(c.Conn) }
+// CloseWrite closes the sending side.
+func (c *interceptedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 // interceptListener hands intercepted connections to an http.Server.
 type interceptListener struct {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // deafen has a connection get nothing any more, not even what would be
@@ -157,7 +158,7 @@ func TestServerThatDoesNotRead(t *testing.T) {
 	sent := make(chan error)
 	go func() {
 		_, err := conn.Write(make([]byte, size))
-		sent <- errors.Join(err, closeWrite(conn))
+		sent <- errors.Join(err, netconn.CloseWrite(conn))
 	}()
 	info := func() (info *unix.TCPInfo) {
 		onSocket(t, conn, func(fd int) (err error) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -48,7 +49,7 @@ func refuseUpstream(host string, err error) *refuse.Refusal {
 	if h2Declined(err) {
 		return refuse.New(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, err)
 	}
-	if _, remote, ok := alertOf(err); ok {
+	if _, remote, ok := netconn.AlertOf(err); ok {
 		proxyError := "tls_protocol_error"
 		if remote {
 			proxyError = "tls_alert_received"
@@ -60,7 +61,7 @@ func refuseUpstream(host string, err error) *refuse.Refusal {
 		cert      *tls.CertificateVerificationError
 		unknown   x509.UnknownAuthorityError
 		record    tls.RecordHeaderError
-		handshake *handshakeError
+		handshake *netconn.HandshakeError
 		timeout   interface{ Timeout() bool }
 	)
 	switch {

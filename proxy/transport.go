@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // newTLSConfig returns what TLS with servers goes by.
@@ -60,7 +62,7 @@ func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, 
 		if err != nil {
 			return nil, err
 		}
-		secured, err := handshake(ctx, conn, config, host)
+		secured, err := netconn.Handshake(ctx, conn, config, host)
 		if err != nil {
 			return nil, err
 		}

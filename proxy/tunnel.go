@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 const connectEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"
@@ -65,5 +67,5 @@ func pipe(dst, src net.Conn) (int64, error) {
 		src.Close()
 		return n, err
 	}
-	return n, closeWrite(dst)
+	return n, netconn.CloseWrite(dst)
 }

@@ -1,4 +1,4 @@
-package proxy
+package netconn
 
 import (
 	"errors"
@@ -11,10 +11,10 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
-// clientConn is a client's connection. It has a place among the connections of
-// all clients until it is closed, and fails when the client takes no byte at all
-// for a time.
-type clientConn struct {
+// StallConn is a client's connection. It holds a place among the connections of
+// all clients until it is closed, and writing to it fails when the client reads
+// nothing for a time.
+type StallConn struct {
 	net.Conn
 	giveBack func() // its place
 	stall    time.Duration
@@ -27,17 +27,17 @@ type clientConn struct {
 	leave    func() // gives back its place among the label's; nil: it has none
 }
 
-// newClientConn returns conn, which fails when its client takes no byte for the
-// time of stall, and calls giveBack when it is closed.
-func newClientConn(conn net.Conn, stall time.Duration, giveBack func()) *clientConn {
-	return &clientConn{Conn: conn, stall: stall, giveBack: giveBack}
+// NewStallConn returns a wrapper of conn. Writing fails when the client reads
+// nothing for stall; Close calls giveBack.
+func NewStallConn(conn net.Conn, stall time.Duration, giveBack func()) *StallConn {
+	return &StallConn{Conn: conn, stall: stall, giveBack: giveBack}
 }
 
 // NetConn returns the connection beneath.
-func (c *clientConn) NetConn() net.Conn { return c.Conn }
+func (c *StallConn) NetConn() net.Conn { return c.Conn }
 
 // Close implements [net.Conn].
-func (c *clientConn) Close() error {
+func (c *StallConn) Close() error {
 	err := c.Conn.Close()
 	c.giveBack()
 	c.mu.Lock()
@@ -49,9 +49,9 @@ func (c *clientConn) Close() error {
 	return err
 }
 
-// join gives the connection a place among the most that label has, in exchange for
-// the one that it had. It reports whether there was one.
-func (c *clientConn) join(labels *track.Limiter, label string, most int) bool {
+// Join exchanges the connection's place among those of a label, if it has one, for
+// one of the most that label may take in labels. It reports whether one was free.
+func (c *StallConn) Join(labels *track.Limiter, label string, most int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.leave != nil && c.label == label {
@@ -68,9 +68,9 @@ func (c *clientConn) join(labels *track.Limiter, label string, most int) bool {
 	return true
 }
 
-// Write implements [net.Conn]. A client that takes some of p is waited for
-// again, so that a stream lives on however slowly it is read.
-func (c *clientConn) Write(p []byte) (n int, err error) {
+// Write implements [net.Conn]. The time begins anew whenever the client takes some
+// of p, so that a stream lives on however slowly it is read.
+func (c *StallConn) Write(p []byte) (n int, err error) {
 	for {
 		c.renewDeadline(time.Now())
 		written, err := c.Conn.Write(p[n:])
@@ -81,10 +81,10 @@ func (c *clientConn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// ReadFrom implements [io.ReaderFrom], by which the kernel copies between two
-// sockets. A tunnel holds no memory of the proxy while its client does not read,
-// so it has no limit to that.
-func (c *clientConn) ReadFrom(r io.Reader) (int64, error) {
+// ReadFrom implements [io.ReaderFrom], so that the kernel may copy between two
+// sockets. It has no time limit: a tunnel whose client does not read holds no memory
+// of the proxy.
+func (c *StallConn) ReadFrom(r io.Reader) (int64, error) {
 	c.setDeadline(time.Time{})
 	if to, ok := c.Conn.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)
@@ -92,14 +92,14 @@ func (c *clientConn) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{c.Conn}, r)
 }
 
-// WriteTo implements [io.WriterTo], for the same.
-func (c *clientConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
+// WriteTo implements [io.WriterTo], so that the kernel may copy.
+func (c *StallConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
 
-// CloseWrite implements [halfCloser].
-func (c *clientConn) CloseWrite() error { return closeWrite(c.Conn) }
+// CloseWrite closes the sending side.
+func (c *StallConn) CloseWrite() error { return CloseWrite(c.Conn) }
 
 // SetDeadline implements [net.Conn].
-func (c *clientConn) SetDeadline(t time.Time) error {
+func (c *StallConn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deadline, c.inForce = t, t
@@ -107,16 +107,16 @@ func (c *clientConn) SetDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline implements [net.Conn].
-func (c *clientConn) SetWriteDeadline(t time.Time) error {
+func (c *StallConn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deadline, c.inForce = t, t
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// renewDeadline has writing fail when nothing was written for the stall's time, or
-// up to a sixteenth less: setting a deadline costs more than many a write.
-func (c *clientConn) renewDeadline(now time.Time) {
+// renewDeadline makes writing fail after the stall's time, or up to a sixteenth
+// less: setting a deadline costs more than many a write.
+func (c *StallConn) renewDeadline(now time.Time) {
 	c.mu.Lock()
 	left := c.inForce.Sub(now)
 	fresh := left > c.stall-c.stall/16 && left <= c.stall
@@ -126,9 +126,9 @@ func (c *clientConn) renewDeadline(now time.Time) {
 	}
 }
 
-// setDeadline has writing fail at t, or at the owner's deadline if that is
+// setDeadline makes writing fail at t, or at the owner's deadline if that is
 // earlier.
-func (c *clientConn) setDeadline(t time.Time) {
+func (c *StallConn) setDeadline(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t.IsZero() || !c.deadline.IsZero() && c.deadline.Before(t) {
@@ -139,7 +139,7 @@ func (c *clientConn) setDeadline(t time.Time) {
 }
 
 // overdue reports whether the owner's deadline has passed.
-func (c *clientConn) overdue() bool {
+func (c *StallConn) overdue() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !c.deadline.IsZero() && !time.Now().Before(c.deadline)

@@ -1,12 +1,12 @@
-package proxy
+package netconn
 
 import (
 	"net"
 	"syscall"
 )
 
-// socketOf returns the socket of a client's connection, nil if it has none.
-func socketOf(conn net.Conn) syscall.RawConn {
+// SocketOf returns the socket below conn and its wrappers, nil if there is none.
+func SocketOf(conn net.Conn) syscall.RawConn {
 	for {
 		switch c := conn.(type) {
 		case interface{ NetConn() net.Conn }:
