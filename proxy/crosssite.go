@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/internal/localguard"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -13,19 +14,8 @@ import (
 // Sec-Fetch-Site (W3C Fetch Metadata). Sites that share a domain with the backend
 // count as foreign, for their names may dangle.
 func (x *exchange) checkSite() *refuse.Refusal {
-	own := false
-	for _, origin := range x.asked.origins {
-		if !x.isOwnOrigin(origin) {
-			return x.refuseSite("Origin", origin)
-		}
-		own = true
-	}
-	for _, site := range x.asked.fetchSite {
-		switch {
-		case site == "same-origin", site == "none", site == "same-site" && own:
-		default:
-			return x.refuseSite("Sec-Fetch-Site", site)
-		}
+	if field, value := localguard.ForeignPage(x.asked.origins, x.asked.fetchSite, x.isOwnOrigin); field != "" {
+		return x.refuseSite(field, value)
 	}
 	return nil
 }

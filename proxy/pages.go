@@ -2,8 +2,8 @@ package proxy
 
 import (
 	"net/http"
-	"net/netip"
-	"net/url"
+
+	"github.com/agentproxy/agentproxy/internal/localguard"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
@@ -28,10 +28,9 @@ func refuseOriginForm(r *http.Request) *refuse.Refusal {
 // rebinding): then the name is in the Host header. Where it cannot, but measures
 // what it gets, the browser tells of the page.
 func mayBeOfPage(r *http.Request) bool {
-	if r.Header["Origin"] != nil || r.Header["Sec-Fetch-Site"] != nil {
+	if localguard.FromBrowser(r.Header) {
 		return true
 	}
-	host := (&url.URL{Host: r.Host}).Hostname()
-	_, err := netip.ParseAddr(host)
-	return err != nil && host != "localhost"
+	_, ok := localguard.HostAddr(r)
+	return !ok
 }
