@@ -1,10 +1,10 @@
 package proxy
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net/http"
 	"sync/atomic"
+
+	"github.com/agentproxy/agentproxy/internal/localguard"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
@@ -15,7 +15,7 @@ import (
 type admission struct {
 	label  string            // of the session
 	user   string            // that the client gave
-	digest [sha256.Size]byte // of the token that it showed
+	digest localguard.Digest // of the token that it showed
 	hash   []byte            // the bcrypt hash that the token fits, nil if none was needed
 	owner  *connOwner        // of the connection
 }
@@ -41,8 +41,8 @@ func (g grounds) admits(a *admission) bool {
 	case g.tokens != nil:
 		label, ok := g.tokens.findAgain(a)
 		return ok && label == a.label
-	case c.tokenHash != nil:
-		return subtle.ConstantTimeCompare(a.digest[:], c.tokenHash[:]) == 1
+	case c.token != nil:
+		return a.digest.Equal(*c.token)
 	case c.users != nil:
 		return a.owner.check(c.users) == nil
 	}

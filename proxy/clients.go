@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -10,15 +8,16 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/internal/localguard"
+
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // clients says who may use the proxy.
 type clients struct {
-	// tokens, or else tokenHash, is what clients must show. Hashing makes the
-	// comparison take the same time for every length of a guess.
-	tokens    *TokenFile
-	tokenHash *[sha256.Size]byte
+	// tokens, or else token, is what clients must show.
+	tokens *TokenFile
+	token  *localguard.Digest
 	// users are those who need not show anything, and nobody else may; nil lets
 	// everyone in.
 	users Users
@@ -26,11 +25,28 @@ type clients struct {
 	log   zerolog.Logger
 }
 
-func newClients(config Config) *clients {
-	c := &clients{tokens: config.ClientTokens, users: config.ClientUsers, label: config.ClientLabel, log: config.Log}
-	if config.ClientToken != "" {
-		hash := sha256.Sum256([]byte(config.ClientToken))
-		c.tokenHash = &hash
+// AccessConfig says who may use the proxy.
+type AccessConfig struct {
+	// Token is the password that clients must show. "" asks for none, which is for
+	// listeners that nobody else can reach.
+	Token string
+	// Tokens, if not nil, has the tokens that clients must show in place of Token.
+	Tokens *TokenFile
+	// Label is the session label of all clients, whatever user name they show. ""
+	// leaves it to them, or to Tokens.
+	Label string
+	// Users are the users whose processes are served where no token is asked for.
+	// nil serves all. It needs Linux: elsewhere none is served unless it is nil.
+	Users Users
+}
+
+// newClients returns the clients that config lets in. Changes of the tokens file
+// are told to log.
+func newClients(config AccessConfig, log zerolog.Logger) *clients {
+	c := &clients{tokens: config.Tokens, users: config.Users, label: config.Label, log: log}
+	if config.Token != "" {
+		digest := localguard.DigestOf(config.Token)
+		c.token = &digest
 	}
 	return c
 }
@@ -43,14 +59,14 @@ func (c *clients) admit(r *http.Request) (*admission, *refuse.Refusal) {
 			"Proxy-Authorization came more than once, so it is not clear who asks; send it once")
 	}
 	user, token, shown := proxyCredentials(r.Header)
-	a := &admission{label: user, user: user, digest: sha256.Sum256([]byte(token)), owner: ownerOf(r.Context())}
+	a := &admission{label: user, user: user, digest: localguard.DigestOf(token), owner: ownerOf(r.Context())}
 	switch {
 	case c.tokens != nil:
 		if refused := c.admitByFile(r, a, token); refused != nil {
 			return nil, refused
 		}
-	case c.tokenHash != nil:
-		if subtle.ConstantTimeCompare(a.digest[:], c.tokenHash[:]) != 1 {
+	case c.token != nil:
+		if !a.digest.Equal(*c.token) {
 			return nil, refuseToken(r)
 		}
 	case c.users != nil:
@@ -106,20 +122,4 @@ func proxyCredentials(h http.Header) (user, password string, ok bool) {
 		return "", "", false
 	}
 	return strings.Cut(string(raw), ":")
-}
-
-// maxLabel bounds a session label, in bytes. Labels are keys of files and logs.
-const maxLabel = 128
-
-// checkLabel says what is wrong with a session label.
-func checkLabel(label string) string {
-	if len(label) > maxLabel {
-		return "is longer than 128 bytes; it is a short label for the session"
-	}
-	for i := range len(label) {
-		if c := label[i]; c < 0x21 || c > 0x7e {
-			return "has a character that is not printable ASCII; it is a short label for the session"
-		}
-	}
-	return ""
 }

@@ -24,7 +24,7 @@ type policy struct {
 func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	config.Limits = config.Limits.orDefaults()
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
-	pol := &policy{Config: config, refs: track.NewRefs(), clients: newClients(config)}
+	pol := &policy{Config: config, refs: track.NewRefs(), clients: newClients(config.Clients, config.Log)}
 	for _, p := range config.Profiles {
 		pol.profiles = append(pol.profiles, newProfile(p, config.Scope))
 	}

@@ -2,10 +2,7 @@ package proxy
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -31,55 +28,6 @@ type Profile struct {
 	OtherHosts OtherHosts
 	// ConnectionsPerLabel bounds the connections of each label.
 	ConnectionsPerLabel int
-}
-
-// LabelPattern is a session label in which "*" stands for any text, or none.
-type LabelPattern struct{ parts []string }
-
-// ParseLabelPattern reads a pattern such as "build-*".
-func ParseLabelPattern(s string) (LabelPattern, error) {
-	if s == "" {
-		return LabelPattern{}, errors.New(`the empty label cannot be named; "*" matches it with all others`)
-	}
-	if wrong := checkLabel(s); wrong != "" {
-		return LabelPattern{}, fmt.Errorf("label pattern %q %s", s, wrong)
-	}
-	return LabelPattern{strings.Split(s, "*")}, nil
-}
-
-// String returns the pattern as it is written.
-func (p LabelPattern) String() string { return strings.Join(p.parts, "*") }
-
-// Match reports whether the pattern covers label.
-func (p LabelPattern) Match(label string) bool {
-	first, rest := p.parts[0], p.parts[1:]
-	if len(rest) == 0 {
-		return label == first
-	}
-	label, ok := strings.CutPrefix(label, first)
-	if !ok {
-		return false
-	}
-	last, between := rest[len(rest)-1], rest[:len(rest)-1]
-	for _, part := range between {
-		if _, label, ok = strings.Cut(label, part); !ok {
-			return false
-		}
-	}
-	return strings.HasSuffix(label, last)
-}
-
-// LabelPatterns is a list of patterns.
-type LabelPatterns []LabelPattern
-
-// Match reports whether any pattern covers label.
-func (ps LabelPatterns) Match(label string) bool {
-	for _, p := range ps {
-		if p.Match(label) {
-			return true
-		}
-	}
-	return false
 }
 
 // profile is a [Profile] made ready for use.

@@ -63,19 +63,8 @@ type Config struct {
 	Profiles []Profile
 	// Leaves issues a certificate for every intercepted host.
 	Leaves Leaves
-	// ClientToken is the password that clients must show. "" asks for none,
-	// which is for listeners that nobody else can reach.
-	ClientToken string
-	// ClientTokens, if not nil, has the tokens that clients must show in place of
-	// ClientToken.
-	ClientTokens *TokenFile
-	// ClientLabel is the session label of all clients, whatever user name they
-	// show. "" leaves it to them, or to ClientTokens.
-	ClientLabel string
-	// ClientUsers are the users whose processes are served where no token is
-	// asked for. nil serves all. It needs Linux: elsewhere none is served unless
-	// it is nil.
-	ClientUsers Users
+	// Clients says who may use the proxy.
+	Clients AccessConfig
 	// Upstream says how servers are reached.
 	Upstream UpstreamConfig
 	// Limits bound what clients may hold of the proxy.

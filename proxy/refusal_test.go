@@ -21,7 +21,7 @@ import (
 func TestProxyAuthentication(t *testing.T) {
 	t.Parallel()
 	address, reached := countingBackend(t)
-	p := startProxy(t, address, func(c *Config) { c.ClientToken = "right" })
+	p := startProxy(t, address, func(c *Config) { c.Clients.Token = "right" })
 	basic := func(s string) string {
 		return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(s)) + "\r\n"
 	}

@@ -2,13 +2,13 @@ package proxy
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"regexp"
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/agentproxy/agentproxy/internal/localguard"
 )
 
 // anyLabel is the label of a token that may be used with every label.
@@ -107,7 +107,7 @@ type tokenTable struct {
 
 type plainToken struct {
 	label  string
-	digest [sha256.Size]byte
+	digest localguard.Digest
 }
 
 type hashedToken struct {
@@ -121,7 +121,7 @@ func newTokenTable(lines []tokenLine) (*tokenTable, error) {
 	highest := 0
 	for _, l := range lines {
 		if !l.hashed() {
-			t.plain = append(t.plain, plainToken{l.label, sha256.Sum256([]byte(l.token))})
+			t.plain = append(t.plain, plainToken{l.label, localguard.DigestOf(l.token)})
 			continue
 		}
 		h := hashedToken{l.label, []byte(l.token)}
@@ -145,9 +145,9 @@ func newTokenTable(lines []tokenLine) (*tokenTable, error) {
 
 // findPlain looks for a token that is not hashed, by its digest. It returns the
 // label of the session.
-func (t *tokenTable) findPlain(user string, digest [sha256.Size]byte) (label string, ok bool) {
+func (t *tokenTable) findPlain(user string, digest localguard.Digest) (label string, ok bool) {
 	for _, p := range t.plain {
-		equal := subtle.ConstantTimeCompare(digest[:], p.digest[:]) == 1
+		equal := digest.Equal(p.digest)
 		if equal && !ok && (user == "" || p.label == user || p.label == anyLabel) {
 			label, ok = sessionLabel(user, p.label), true
 		}

@@ -132,10 +132,7 @@ func (a *app) proxyConfig(ca *certs.Authority, who entrance) proxy.Config {
 		Observe:     a.metrics.observe,
 		Log:         a.log,
 
-		ClientToken:  who.token,
-		ClientTokens: who.tokens,
-		ClientUsers:  who.users,
-		ClientLabel:  who.label,
+		Clients: proxy.AccessConfig{Token: who.token, Tokens: who.tokens, Users: who.users, Label: who.label},
 
 		RetryBodyLimit: cmp.Or(a.config.RetryBodyLimit, -1),
 	}
