@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
@@ -96,7 +97,7 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 }
 
 func (x *exchange) authorize(ctx context.Context, ask Ask) *refuse.Refusal {
-	if wrong := checkLabel(ask.Label); wrong != "" {
+	if wrong := access.CheckLabel(ask.Label); wrong != "" {
 		x.label = "" // it is not for logs
 		return refuse.New(http.StatusBadRequest, "bad_label", "http_request_denied", "the session label %s", wrong)
 	}

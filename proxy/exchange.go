@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -27,7 +28,7 @@ type exchange struct {
 	target  hosts.Target
 	label   string
 	// admitted is why the client was let in, known at the proxy's own port.
-	admitted *admission
+	admitted *access.Admission
 	peer     string // the client's address
 	asked    asked
 	// credential is the kind that the scope has decided on.

@@ -45,12 +45,12 @@ func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
-	admitted, refused := x.policy.clients.admit(r)
+	admitted, refused := x.policy.clients.Admit(r)
 	if refused != nil {
 		x.refuse(refused)
 		return
 	}
-	x.admitted, x.label = admitted, admitted.label
+	x.admitted, x.label = admitted, admitted.Label
 	if refused := x.choose(); refused != nil {
 		x.refuse(refused)
 		return

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -20,7 +21,7 @@ type interceptedConn struct {
 	net.Conn
 	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
-	admitted admitted
+	admitted access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
 }
 
@@ -110,7 +111,7 @@ type interceptedKey struct{}
 func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
 	x := p.begin(w, r, KindRequest)
-	x.target, x.pattern, x.label = conn.target, conn.pattern, conn.admitted.label
+	x.target, x.pattern, x.label = conn.target, conn.pattern, conn.admitted.Label
 	x.path = rawPath(r)
 	defer p.end(x)
 	p.live.add(x)
@@ -157,7 +158,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 // checkTunnel refuses a request inside a tunnel that would not be opened any
 // more: a configuration that forbids something does so at once.
 func (x *exchange) checkTunnel(conn *interceptedConn) *refuse.Refusal {
-	if refused := conn.admitted.check(x.policy.clients); refused != nil {
+	if refused := conn.admitted.Check(x.policy.clients); refused != nil {
 		return refused
 	}
 	return x.checkSigned()
@@ -174,6 +175,6 @@ func (p *Proxy) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: admitted{admission: x.admitted}}
+	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admitted}}
 	p.serving.Go(func() { p.h1.serve(conn) })
 }

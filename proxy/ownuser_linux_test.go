@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // TestOwnUserOnly serves a client of the proxy's own user, and refuses it where
@@ -17,15 +19,15 @@ func TestOwnUserOnly(t *testing.T) {
 	own := uint32(os.Getuid())
 	for _, test := range []struct {
 		name   string
-		users  Users
+		users  access.Users
 		edit   func(*Config)
 		served bool
 	}{
-		{"own", Users{own}, nil, true},
-		{"among others", Users{own + 1, own}, nil, true},
-		{"another", Users{own + 1}, nil, false},
-		{"nobody", Users{}, nil, false},
-		{"another with a token", Users{own + 1}, func(c *Config) { c.Clients.Token = "token" }, true},
+		{"own", access.Users{own}, nil, true},
+		{"among others", access.Users{own + 1, own}, nil, true},
+		{"another", access.Users{own + 1}, nil, false},
+		{"nobody", access.Users{}, nil, false},
+		{"another with a token", access.Users{own + 1}, func(c *Config) { c.Clients.Token = "token" }, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,7 +69,7 @@ func TestOwnUserOnly(t *testing.T) {
 // may open it.
 func TestOwnUserOnlyOverSocket(t *testing.T) {
 	t.Parallel()
-	p := newProxy(t, "", func(c *Config) { c.Clients.Users = Users{} })
+	p := newProxy(t, "", func(c *Config) { c.Clients.Users = access.Users{} })
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)

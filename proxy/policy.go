@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
@@ -13,7 +14,7 @@ import (
 type policy struct {
 	Config
 	refs     *track.Refs
-	clients  *clients
+	clients  *access.Clients
 	upstream *upstream
 	profiles []*profile
 	common   *profile // of clients that no other is for
@@ -24,7 +25,7 @@ type policy struct {
 func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	config.Limits = config.Limits.orDefaults()
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
-	pol := &policy{Config: config, refs: track.NewRefs(), clients: newClients(config.Clients, config.Log)}
+	pol := &policy{Config: config, refs: track.NewRefs(), clients: access.New(config.Clients, config.Log)}
 	for _, p := range config.Profiles {
 		pol.profiles = append(pol.profiles, newProfile(p, config.Scope))
 	}

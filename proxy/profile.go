@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
@@ -15,7 +16,7 @@ type Profile struct {
 	// Name is for logs and errors.
 	Name string
 	// Labels are the session labels that it is for.
-	Labels LabelPatterns
+	Labels access.LabelPatterns
 	// Refuse serves such clients nothing; what follows is not used then.
 	Refuse bool
 	// Signer authorises their requests.

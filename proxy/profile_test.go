@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
-func labels(t testing.TB, list ...string) (ps LabelPatterns) {
+func labels(t testing.TB, list ...string) (ps access.LabelPatterns) {
 	t.Helper()
 	for _, s := range list {
-		p, err := ParseLabelPattern(s)
+		p, err := access.ParseLabelPattern(s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,6 +37,7 @@ import (
 	"github.com/elazarl/goproxy"
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/signer"
@@ -64,7 +65,7 @@ type Config struct {
 	// Leaves issues a certificate for every intercepted host.
 	Leaves Leaves
 	// Clients says who may use the proxy.
-	Clients AccessConfig
+	Clients access.Config
 	// Upstream says how servers are reached.
 	Upstream UpstreamConfig
 	// Limits bound what clients may hold of the proxy.
@@ -141,7 +142,7 @@ func New(config Config) *Proxy {
 	p.connects = newConnects(p.connect, errorLog)
 	p.front = p.newServer(http.HandlerFunc(p.serveFront))
 	p.front.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return withClientConn(Users(nil).ConnContext(ctx, c), c)
+		return withClientConn(access.Users(nil).ConnContext(ctx, c), c)
 	}
 	p.interceptedServer = p.newInterceptServer()
 	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -38,7 +39,7 @@ func TestProxyAuthentication(t *testing.T) {
 			{"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("user:right")) + "\r\n", "proxy_auth_required"},
 			{basic("user:wrong") + basic("user:right"), "proxy_auth_required"},
 			{basic("white space:right"), "bad_label"},
-			{basic(strings.Repeat("l", maxLabel+1) + ":right"), "bad_label"},
+			{basic(strings.Repeat("l", access.MaxLabel+1) + ":right"), "bad_label"},
 		} {
 			c.send(t, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n%s\r\n", authority, test.header)
 			res := c.response(t, http.MethodGet)

@@ -3,8 +3,13 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"golang.org/x/crypto/bcrypt"
 )
 
 // TestTokenFileLabels has the signer asked with the label that the token is
@@ -41,4 +46,27 @@ func TestTokenFileLabels(t *testing.T) {
 			t.Errorf("the log holds %s:\n%s", secret, log)
 		}
 	}
+}
+
+// bcryptOf returns a hash that is as cheap as there is one.
+func bcryptOf(t testing.TB, token string) string {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(token), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(hash)
+}
+
+func openTokens(t testing.TB, lines ...string) *access.TokenFile {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := access.OpenTokenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }

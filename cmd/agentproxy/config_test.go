@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
@@ -319,7 +320,7 @@ func TestConfigEntrance(t *testing.T) {
 	own := ownUser()
 	for _, test := range []struct {
 		config         string
-		clients, admin proxy.Users
+		clients, admin access.Users
 	}{
 		{"", own, own},
 		{"listen: '[::1]:8080'\nadmin: localhost:9080", own, own},

@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func TestUnknownUser(t *testing.T) {
 		}
 	}
 	r := httptest.NewRequestWithContext(ctx, http.MethodConnect, "http://chatgpt.com:443", nil)
-	_, refused := newClients(AccessConfig{Users: own}, zerolog.Nop()).admit(r)
+	_, refused := New(Config{Users: own}, zerolog.Nop()).Admit(r)
 	if refused == nil || refused.Code != "foreign_user" || refused.Status != http.StatusForbidden {
 		t.Errorf("refused: %+v", refused)
 	}

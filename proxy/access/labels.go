@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ func ParseLabelPattern(s string) (LabelPattern, error) {
 	if s == "" {
 		return LabelPattern{}, errors.New(`the empty label cannot be named; "*" matches it with all others`)
 	}
-	if wrong := checkLabel(s); wrong != "" {
+	if wrong := CheckLabel(s); wrong != "" {
 		return LabelPattern{}, fmt.Errorf("label pattern %q %s", s, wrong)
 	}
 	return LabelPattern{strings.Split(s, "*")}, nil
@@ -55,12 +55,12 @@ func (ps LabelPatterns) Match(label string) bool {
 	return false
 }
 
-// maxLabel bounds a session label, in bytes. Labels are keys of files and logs.
-const maxLabel = 128
+// MaxLabel bounds a session label, in bytes. Labels are keys of files and logs.
+const MaxLabel = 128
 
-// checkLabel says what is wrong with a session label.
-func checkLabel(label string) string {
-	if len(label) > maxLabel {
+// CheckLabel says what is wrong with a session label.
+func CheckLabel(label string) string {
+	if len(label) > MaxLabel {
 		return "is longer than 128 bytes; it is a short label for the session"
 	}
 	for i := range len(label) {

@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"strings"
@@ -27,7 +27,7 @@ func TestLabelPattern(t *testing.T) {
 			t.Errorf("%q matches %q: %v", test.pattern, test.label, got)
 		}
 	}
-	for _, pattern := range []string{"", "a b", "ü*", strings.Repeat("a", maxLabel+1)} {
+	for _, pattern := range []string{"", "a b", "ü*", strings.Repeat("a", MaxLabel+1)} {
 		if _, err := ParseLabelPattern(pattern); err == nil {
 			t.Errorf("%q is taken", pattern)
 		}

@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"net/http"
@@ -9,11 +9,11 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
-// admission is on what grounds a client was let in. It is kept with a tunnel to
+// Admission is on what grounds a client was let in. It is kept with a tunnel to
 // an intercepted host, to look again when the grounds have changed, and holds no
 // token.
-type admission struct {
-	label  string            // of the session
+type Admission struct {
+	Label  string            // of the session
 	user   string            // that the client gave
 	digest localguard.Digest // of the token that it showed
 	hash   []byte            // the bcrypt hash that the token fits, nil if none was needed
@@ -23,11 +23,11 @@ type admission struct {
 // grounds are what clients are admitted by. They differ whenever what is
 // configured has been read anew.
 type grounds struct {
-	clients *clients
+	clients *Clients
 	tokens  *tokenTable
 }
 
-func (c *clients) grounds() grounds {
+func (c *Clients) grounds() grounds {
 	if c.tokens == nil {
 		return grounds{clients: c}
 	}
@@ -36,11 +36,11 @@ func (c *clients) grounds() grounds {
 
 // admits reports whether a client that was admitted before would be again, and
 // with the same label.
-func (g grounds) admits(a *admission) bool {
+func (g grounds) admits(a *Admission) bool {
 	switch c := g.clients; {
 	case g.tokens != nil:
 		label, ok := g.tokens.findAgain(a)
-		return ok && label == a.label
+		return ok && label == a.Label
 	case c.token != nil:
 		return a.digest.Equal(*c.token)
 	case c.users != nil:
@@ -49,16 +49,16 @@ func (g grounds) admits(a *admission) bool {
 	return true
 }
 
-// admitted is an intercepted connection's admission, and the grounds that it was
+// KeptAdmission is an intercepted connection's admission, and the grounds that it was
 // last found good by.
-type admitted struct {
-	*admission
+type KeptAdmission struct {
+	*Admission
 	last atomic.Pointer[grounds]
 }
 
-// check refuses a request of a client that was let in once, and would not be any
+// Check refuses a request of a client that was let in once, and would not be any
 // more.
-func (a *admitted) check(c *clients) *refuse.Refusal {
+func (a *KeptAdmission) Check(c *Clients) *refuse.Refusal {
 	if c.tokens != nil {
 		c.tokens.look(&c.log)
 	}
@@ -66,7 +66,7 @@ func (a *admitted) check(c *clients) *refuse.Refusal {
 	if last := a.last.Load(); last != nil && *last == now {
 		return nil
 	}
-	if !now.admits(a.admission) {
+	if !now.admits(a.Admission) {
 		return refuse.New(http.StatusForbidden, "no_longer_admitted", "http_request_denied",
 			"the client was let in when it opened this connection, and would not be now; connect anew, with a token that is accepted")
 	}

@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"context"
@@ -70,13 +70,13 @@ var errWrongToken = errors.New("no such token for this label")
 
 // admit fills in the session label of a client that gave a user name and this
 // token in the proxy's URL. Its errors are errWrongToken and errBusy.
-func (f *TokenFile) admit(ctx context.Context, a *admission, token string) error {
+func (f *TokenFile) admit(ctx context.Context, a *Admission, token string) error {
 	t := f.table.Load()
 	if !IsToken(token) {
 		return errWrongToken
 	}
 	if label, ok := t.findPlain(a.user, a.digest); ok {
-		a.label = label
+		a.Label = label
 		return nil
 	}
 	if len(t.hashed) == 0 {
@@ -93,7 +93,7 @@ func (f *TokenFile) admit(ctx context.Context, a *admission, token string) error
 	if !ok {
 		return errWrongToken
 	}
-	a.label, a.hash = sessionLabel(a.user, h.label), h.hash
+	a.Label, a.hash = sessionLabel(a.user, h.label), h.hash
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"bytes"
@@ -107,9 +107,9 @@ func requestOf(user, token string) *http.Request {
 
 // labelOf returns the label that a token is admitted with.
 func labelOf(t testing.TB, f *TokenFile, user, token string) (label string, err error) {
-	a := &admission{user: user, digest: localguard.DigestOf(token)}
+	a := &Admission{user: user, digest: localguard.DigestOf(token)}
 	err = f.admit(t.Context(), a, token)
-	return a.label, err
+	return a.Label, err
 }
 
 func bcryptHashLine(f *TokenFile, label string) string {
@@ -138,7 +138,7 @@ func TestTokenFileMistakes(t *testing.T) {
 		{"no colon", []string{"# first", "sekret"}, ":2: there is no colon; a line is LABEL:TOKEN"},
 		{"no label", []string{":sekret"}, ":1: there is no label before the colon; * stands for every label"},
 		{"label", []string{"a b:sekret"}, ":1: the label has a character that is not printable ASCII; it is a short label for the session"},
-		{"long label", []string{strings.Repeat("a", maxLabel+1) + ":sekret"}, ":1: the label is longer than 128 bytes; it is a short label for the session"},
+		{"long label", []string{strings.Repeat("a", MaxLabel+1) + ":sekret"}, ":1: the label is longer than 128 bytes; it is a short label for the session"},
 		{"no token", []string{"a:"}, ":1: there is no token behind the colon; write one there, such as the output of: openssl rand -hex 32"},
 		{"two words", []string{"a:sekret sekret"}, ":1: the token is not one word of printable ASCII, as it has to be to stand in a URL"},
 		{"no hash", []string{"a:$2y$sekret"}, ":1: what begins with $2 is taken for a bcrypt hash, and this is none; make one with: htpasswd -nB LABEL"},
@@ -195,11 +195,11 @@ func TestTokenFileChanges(t *testing.T) {
 		return now
 	}
 	var logged bytes.Buffer
-	clients := newClients(AccessConfig{Tokens: tokens}, zerolog.New(&logged))
+	clients := New(Config{Tokens: tokens}, zerolog.New(&logged))
 	ask := func(user, token string, want int) {
 		t.Helper()
 		status := http.StatusOK
-		if _, refused := clients.admit(requestOf(user, token)); refused != nil {
+		if _, refused := clients.Admit(requestOf(user, token)); refused != nil {
 			status = refused.Status
 		}
 		if status != want {

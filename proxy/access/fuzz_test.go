@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"encoding/base64"
@@ -18,7 +18,7 @@ func FuzzProxyCredentials(f *testing.F) {
 		if u, _, ok := proxyCredentials(h); strings.Contains(u, ":") || !ok && strings.HasPrefix(header, "Basic Og==") && len(header) == 10 {
 			t.Errorf("%q: user %q, %v", header, u, ok)
 		}
-		if _, refused := newClients(AccessConfig{Token: "the right one"}, zerolog.Nop()).admit(&http.Request{Header: h}); refused == nil {
+		if _, refused := New(Config{Token: "the right one"}, zerolog.Nop()).Admit(&http.Request{Header: h}); refused == nil {
 			if _, p, _ := proxyCredentials(h); p != "the right one" {
 				t.Errorf("%q is let in", header)
 			}

@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"encoding/base64"
@@ -13,8 +13,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
-// clients says who may use the proxy.
-type clients struct {
+// Clients says who may use the proxy.
+type Clients struct {
 	// tokens, or else token, is what clients must show.
 	tokens *TokenFile
 	token  *localguard.Digest
@@ -25,8 +25,8 @@ type clients struct {
 	log   zerolog.Logger
 }
 
-// AccessConfig says who may use the proxy.
-type AccessConfig struct {
+// Config says who may use the proxy.
+type Config struct {
 	// Token is the password that clients must show. "" asks for none, which is for
 	// listeners that nobody else can reach.
 	Token string
@@ -40,10 +40,10 @@ type AccessConfig struct {
 	Users Users
 }
 
-// newClients returns the clients that config lets in. Changes of the tokens file
+// New returns the clients that config lets in. Changes of the tokens file
 // are told to log.
-func newClients(config AccessConfig, log zerolog.Logger) *clients {
-	c := &clients{tokens: config.Tokens, users: config.Users, label: config.Label, log: log}
+func New(config Config, log zerolog.Logger) *Clients {
+	c := &Clients{tokens: config.Tokens, users: config.Users, label: config.Label, log: log}
 	if config.Token != "" {
 		digest := localguard.DigestOf(config.Token)
 		c.token = &digest
@@ -51,15 +51,15 @@ func newClients(config AccessConfig, log zerolog.Logger) *clients {
 	return c
 }
 
-// admit lets the client in that sent r. Its session label is the user name in
+// Admit lets the client in that sent r. Its session label is the user name in
 // its proxy URL.
-func (c *clients) admit(r *http.Request) (*admission, *refuse.Refusal) {
+func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 	if len(r.Header["Proxy-Authorization"]) > 1 {
 		return nil, refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
 			"Proxy-Authorization came more than once, so it is not clear who asks; send it once")
 	}
 	user, token, shown := proxyCredentials(r.Header)
-	a := &admission{label: user, user: user, digest: localguard.DigestOf(token), owner: ownerOf(r.Context())}
+	a := &Admission{Label: user, user: user, digest: localguard.DigestOf(token), owner: ownerOf(r.Context())}
 	switch {
 	case c.tokens != nil:
 		if refused := c.admitByFile(r, a, token); refused != nil {
@@ -75,16 +75,16 @@ func (c *clients) admit(r *http.Request) (*admission, *refuse.Refusal) {
 				"%s, and without a token the proxy serves its own user only; list the user in clients.allow_uids, or set clients.token", err)
 		}
 	}
-	if err := checkLabel(a.label); shown && err != "" {
+	if err := CheckLabel(a.Label); shown && err != "" {
 		return nil, refuse.New(http.StatusProxyAuthRequired, "bad_label", "http_request_denied", "the user name in the proxy URL %s", err)
 	}
 	if c.label != "" {
-		a.label = c.label
+		a.Label = c.label
 	}
 	return a, nil
 }
 
-func (c *clients) admitByFile(r *http.Request, a *admission, token string) *refuse.Refusal {
+func (c *Clients) admitByFile(r *http.Request, a *Admission, token string) *refuse.Refusal {
 	c.tokens.look(&c.log)
 	err := c.tokens.admit(r.Context(), a, token)
 	if errors.Is(err, errBusy) {

@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"context"
@@ -96,7 +96,7 @@ func TestBcryptBounded(t *testing.T) {
 		return bcrypt.CompareHashAndPassword(hash, token)
 	}
 	admit := func(user, password string) *refuse.Refusal {
-		_, refused := newClients(AccessConfig{Tokens: f}, zerolog.Nop()).admit(requestOf(user, password))
+		_, refused := New(Config{Tokens: f}, zerolog.Nop()).Admit(requestOf(user, password))
 		return refused
 	}
 

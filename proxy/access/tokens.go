@@ -1,4 +1,4 @@
-package proxy
+package access
 
 import (
 	"bytes"
@@ -69,8 +69,8 @@ func (l tokenLine) check() string {
 	switch {
 	case l.label == "":
 		return "there is no label before the colon; * stands for every label"
-	case checkLabel(l.label) != "":
-		return "the label " + checkLabel(l.label)
+	case CheckLabel(l.label) != "":
+		return "the label " + CheckLabel(l.label)
 	case l.token == "":
 		return "there is no token behind the colon; write one there, such as the output of: openssl rand -hex 32"
 	case !IsToken(l.token):
@@ -157,7 +157,7 @@ func (t *tokenTable) findPlain(user string, digest localguard.Digest) (label str
 
 // findAgain looks for what a client was admitted by before. It returns the label
 // that the session would have now.
-func (t *tokenTable) findAgain(a *admission) (label string, ok bool) {
+func (t *tokenTable) findAgain(a *Admission) (label string, ok bool) {
 	if label, ok := t.findPlain(a.user, a.digest); ok {
 		return label, true
 	}
