@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -51,4 +52,54 @@ func (x *exchange) checkSigned() *refuse.Refusal {
 func refuseNotIntercepted(t hosts.Target) *refuse.Refusal {
 	return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
 		"%s is not among chatgpt.hosts, so nothing is signed for it", t.Authority())
+}
+
+// decide tells the auditor what is to be done with the exchange, auth being
+// what is to be injected. If it returns a refusal, that must be done instead.
+func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refuse.Refusal {
+	if x.auditor == nil {
+		return nil
+	}
+	d := Decision{
+		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer, Method: x.method, Path: x.path,
+	}
+	if x.profile != nil {
+		d.Profile = x.profile.Name
+	}
+	if x.target != (hosts.Target{}) {
+		d.Host = x.target.Authority()
+	}
+	if auth != nil {
+		d.Scheme, d.Task, d.Signer = auth.Scheme, auth.TaskID, auth.Signer
+	}
+	if x.refused != nil {
+		d.Refused = x.refused.Code
+	}
+	if x.outOfScope != nil {
+		d.OutOfScope = x.outOfScope.Reason
+	}
+	if err := x.auditor.Audit(d); err != nil {
+		return refuse.New(http.StatusServiceUnavailable, "audit_failed", "proxy_internal_error",
+			"the request was not sent, because the audit log cannot be written: %s", err)
+	}
+	return nil
+}
+
+// refuseWith notes that the exchange is refused, for the logs. A refusal that
+// cannot be audited stands all the same: nothing is sent on.
+func (x *exchange) refuseWith(r *refuse.Refusal) {
+	x.refused = r
+	_ = x.decide(VerdictRefuse, nil)
+}
+
+// verdictOn is what is decided on the exchange's request, to an intercepted host,
+// by authorising it.
+func (x *exchange) verdictOn(auth *signer.Authorization) Verdict {
+	switch {
+	case auth.Value == "":
+		return VerdictPass
+	case x.kind == KindAsk:
+		return VerdictGrant
+	}
+	return VerdictSign
 }
