@@ -19,6 +19,7 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -132,10 +133,7 @@ func (a *app) proxyConfig(ca *certs.Authority, who entrance) proxy.Config {
 		Observe:     a.metrics.observe,
 		Log:         a.log,
 
-		ClientToken:  who.token,
-		ClientTokens: who.tokens,
-		ClientUsers:  who.users,
-		ClientLabel:  who.label,
+		Clients: access.Config{Token: who.token, Tokens: who.tokens, Users: who.users, Label: who.label},
 
 		RetryBodyLimit: cmp.Or(a.config.RetryBodyLimit, -1),
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/identity"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // The variables that point programs at a proxy and have them trust its CA. This
@@ -92,7 +92,7 @@ func proxyURL(address, label, token string) (string, error) {
 // noProxy is the list of hosts to be reached directly: this machine, and what
 // was there before, but for entries that would lead a request for an
 // intercepted host past the proxy. Those are returned as dropped.
-func noProxy(env environment, intercepted proxy.HostPatterns) (list string, dropped []string) {
+func noProxy(env environment, intercepted hosts.Patterns) (list string, dropped []string) {
 	entries := []string{"localhost", "127.0.0.1", "::1"}
 	for _, name := range noProxyVariables {
 		for entry := range strings.SplitSeq(env.get(name), ",") {
@@ -111,7 +111,7 @@ func noProxy(env environment, intercepted proxy.HostPatterns) (list string, drop
 
 // bypasses reports whether a NO_PROXY entry covers an intercepted host, by the
 // widest reading that programs give it: a name also stands for all below it.
-func bypasses(entry string, intercepted proxy.HostPatterns) bool {
+func bypasses(entry string, intercepted hosts.Patterns) bool {
 	name := strings.ToLower(entry)
 	if host, _, err := net.SplitHostPort(name); err == nil {
 		name = host

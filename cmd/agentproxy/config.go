@@ -8,6 +8,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -37,7 +38,7 @@ type config struct {
 	RetryBodyLimit int64 `yaml:"retry_body_limit"`
 
 	// What validate makes of the above.
-	intercept     proxy.HostPatterns
+	intercept     hosts.Patterns
 	other         proxy.OtherHosts
 	limits        proxy.Limits
 	entrance      entrance // of clients

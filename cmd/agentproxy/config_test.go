@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // testEnvironment is an environment of these variables, and a home.
@@ -263,7 +265,7 @@ func TestConfigDefaults(t *testing.T) {
 		}
 		want := defaultConfig()
 		if c.Listen != want.Listen || !slices.Equal(c.ChatGPT.Hosts, want.ChatGPT.Hosts) || c.Signer.Default.Use != want.Signer.Default.Use ||
-			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, proxy.DefaultPorts()) || !c.Identity.Register {
+			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, hosts.DefaultPorts()) || !c.Identity.Register {
 			t.Errorf("%s: %+v, want the defaults", name, c)
 		}
 		if c.StateDir != "/home/somebody/.local/state/agentproxy" || c.Identity.CodexHome != "/home/somebody/.codex" {
@@ -318,7 +320,7 @@ func TestConfigEntrance(t *testing.T) {
 	own := ownUser()
 	for _, test := range []struct {
 		config         string
-		clients, admin proxy.Users
+		clients, admin access.Users
 	}{
 		{"", own, own},
 		{"listen: '[::1]:8080'\nadmin: localhost:9080", own, own},

@@ -8,15 +8,15 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // entrance says who is let in at a listener: whoever shows the token, or one of
 // the tokens, or else the users; nil are all users.
 type entrance struct {
 	token  string
-	tokens *proxy.TokenFile
-	users  proxy.Users
+	tokens *access.TokenFile
+	users  access.Users
 	label  string // that all clients have, "" for the one that they show
 }
 
@@ -47,11 +47,11 @@ func (e *entrance) keepTokens(former entrance) error {
 
 // ownUser returns the user that this program runs as, where the system can tell
 // whose a connection is.
-func ownUser() proxy.Users {
+func ownUser() access.Users {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
-	return proxy.Users{uint32(os.Geteuid())}
+	return access.Users{uint32(os.Geteuid())}
 }
 
 func (c *config) validateClients(environment) (key string, err error) {
@@ -66,7 +66,7 @@ func (c *config) validateClients(environment) (key string, err error) {
 		return key, err
 	}
 	if c.Clients.TokensFile != "" {
-		if c.entrance.tokens, err = proxy.OpenTokenFile(c.Clients.TokensFile); err != nil {
+		if c.entrance.tokens, err = access.OpenTokenFile(c.Clients.TokensFile); err != nil {
 			return "clients.tokens_file", err
 		}
 		_, _ = c.read(c.Clients.TokensFile) // for whoever watches what is read
@@ -145,7 +145,7 @@ func (c *config) readToken(key, token, file, place string) (read, wrongKey strin
 			return "", key, fmt.Errorf("%s is empty; write a token there, such as the output of: openssl rand -hex 32", file)
 		}
 	}
-	if token != "" && !proxy.IsToken(token) {
+	if token != "" && !access.IsToken(token) {
 		return "", key, fmt.Errorf("a token is one word of printable ASCII, as it has to stand in %s", place)
 	}
 	return token, "", nil

@@ -11,7 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // profileConfig is an agent of its own, for clients with certain session labels.
@@ -45,10 +46,10 @@ type profileLimits struct {
 type profile struct {
 	name     string
 	patterns []string
-	labels   proxy.LabelPatterns
+	labels   access.LabelPatterns
 	refuse   bool
-	hosts    proxy.HostPatterns // nil: all of chatgpt.hosts
-	config   *config            // what the configuration would be if all clients had this profile
+	hosts    hosts.Patterns // nil: all of chatgpt.hosts
+	config   *config        // what the configuration would be if all clients had this profile
 }
 
 var profileName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -90,7 +91,7 @@ func (c *config) checkProfile(p profileConfig, env environment) (checked profile
 		return checked, "labels", errors.New(`no client would have this profile; list its labels, as in ["build-*"]`)
 	}
 	for i, s := range p.Labels {
-		pattern, err := proxy.ParseLabelPattern(s)
+		pattern, err := access.ParseLabelPattern(s)
 		if err != nil {
 			return checked, fmt.Sprintf("labels[%d]", i), err
 		}

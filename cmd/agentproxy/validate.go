@@ -14,6 +14,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -98,11 +99,11 @@ func defaultStateDir(env environment) (string, error) {
 }
 
 // parseHostPatterns reads the list at key. It returns the key of what is wrong.
-func parseHostPatterns(key string, list []string) (proxy.HostPatterns, string, error) {
-	patterns := make(proxy.HostPatterns, len(list))
+func parseHostPatterns(key string, list []string) (hosts.Patterns, string, error) {
+	patterns := make(hosts.Patterns, len(list))
 	for i, s := range list {
 		var err error
-		if patterns[i], err = proxy.ParseHostPattern(s); err != nil {
+		if patterns[i], err = hosts.ParsePattern(s); err != nil {
 			return nil, fmt.Sprintf("%s[%d]", key, i), err
 		}
 		if suffix, ok := signer.CoversPublicSuffix(s); ok && key != "other_hosts" {
@@ -131,9 +132,9 @@ func (c *config) validateOtherHosts(environment) (string, error) {
 }
 
 func (c *config) validateOtherPorts(environment) (string, error) {
-	c.other.Ports = proxy.PortRanges{} // not nil, which would be the default
+	c.other.Ports = hosts.PortRanges{} // not nil, which would be the default
 	for i, s := range c.OtherPorts {
-		ports, err := proxy.ParsePortRange(s)
+		ports, err := hosts.ParsePortRange(s)
 		if err != nil {
 			return fmt.Sprintf("other_ports[%d]", i), err
 		}
