@@ -15,9 +15,11 @@ COMMIT      ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2
 DATE        ?= $(shell git show -s --format=%cs 2>/dev/null || date -u +%F)
 # Debian's version: between two releases the day and the commit.
 DEB_VERSION  = $(if $(VERSION),$(patsubst v%,%,$(VERSION)),0~$(subst -,,$(DATE)).$(subst -dirty,,$(COMMIT)))
+# The package whose variables the linker sets.
+CLI         := github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli
 # The same source gives the same bytes: nothing in them is of the directory, the
 # machine or the time.
-BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)'
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
 ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"

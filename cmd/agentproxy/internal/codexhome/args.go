@@ -1,4 +1,4 @@
-package launch
+package codexhome
 
 import (
 	"path/filepath"
@@ -19,13 +19,13 @@ var codexSettings = []string{
 	"-c", "features.daemon_auto_start=false",
 }
 
-// CodexArgs returns the arguments of a Codex with the settings that it needs where
+// Args returns the arguments of a Codex with the settings that it needs where
 // [ManagedConfig] cannot be put in its way.
 //
 // Up to 0.150 the settings of a subcommand replace those before it, so they are
 // put wherever args has some. What other programs are given, as by codex sandbox, is
 // left as it is.
-func CodexArgs(args []string) []string {
+func Args(args []string) []string {
 	all := append([]string{args[0]}, codexSettings...)
 	name, rest := codexCommand(args[1:])
 	all = append(all, args[1:len(args)-len(rest)]...)

@@ -1,4 +1,6 @@
-package main
+// Package truststore adds certificates to the places where programs of this machine
+// look for the CAs they trust, and removes them.
+package truststore
 
 import (
 	"crypto/x509"
@@ -11,39 +13,41 @@ import (
 	"strings"
 
 	"github.com/smallstep/truststore"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // The stores that --store names.
 const (
-	systemStore   = "system"
-	browsersStore = "browsers"
-	javaStore     = "java"
+	systemName   = "system"
+	browsersName = "browsers"
+	javaName     = "java"
 )
 
-func storeNames() []string { return []string{systemStore, browsersStore, javaStore} }
+func Names() []string { return []string{systemName, browsersName, javaName} }
 
-// trustStore is a place where programs of this machine find the CAs they trust.
-type trustStore struct {
-	name    string
-	changes string                       // what a change changes, for the question
-	holds   func(*x509.Certificate) bool // programs that look here trust the CA
-	traces  func(*x509.Certificate) bool // something is left to be removed
+// Store is a place where programs of this machine find the CAs they trust.
+type Store struct {
+	Name    string
+	Changes string                       // what a change changes, for the question
+	Holds   func(*x509.Certificate) bool // programs that look here trust the CA
+	Traces  func(*x509.Certificate) bool // something is left to be removed
 	options []truststore.Option
 }
 
-// trustStores returns the stores of this machine that are asked for, or all that
+// Open returns the stores of this machine that are asked for, or all that
 // there are. Of those that cannot be changed notes say why.
-func trustStores(asked []string) (stores []trustStore, notes []string, err error) {
+func Open(asked []string) (stores []Store, notes []string, err error) {
 	for _, name := range asked {
-		if !slices.Contains(storeNames(), name) {
-			return nil, nil, &usageError{fmt.Errorf("--store %s: it is none of %s", name, strings.Join(storeNames(), ", "))}
+		if !slices.Contains(Names(), name) {
+			return nil, nil, cli.Usagef("--store %s: it is none of %s", name, strings.Join(Names(), ", "))
 		}
 	}
-	for _, name := range storeNames() {
+	for _, name := range Names() {
 		if len(asked) > 0 && !slices.Contains(asked, name) {
 			continue
 		}
-		store, err := openTrustStore(name)
+		store, err := open(name)
 		absent, isAbsent := errors.AsType[*absentStoreError](err)
 		switch {
 		case err == nil:
@@ -66,31 +70,31 @@ type absentStoreError struct {
 
 func (e *absentStoreError) Error() string { return e.message }
 
-func openTrustStore(name string) (trustStore, error) {
+func open(name string) (Store, error) {
 	switch name {
-	case systemStore:
-		return openSystemStore()
-	case browsersStore:
-		return openBrowsersStore()
+	case systemName:
+		return openSystem()
+	case browsersName:
+		return openBrowsers()
 	default:
-		return openJavaStore()
+		return openJava()
 	}
 }
 
-func openBrowsersStore() (trustStore, error) {
+func openBrowsers() (Store, error) {
 	databases := nssDatabases()
 	if len(databases) == 0 {
-		return trustStore{}, &absentStoreError{message: "there is no Firefox profile, nor a database of Chromium's, for this user; start the browser once"}
+		return Store{}, &absentStoreError{message: "there is no Firefox profile, nor a database of Chromium's, for this user; start the browser once"}
 	}
 	nss, err := truststore.NewNSSTrust()
 	if err != nil {
-		return trustStore{}, &absentStoreError{"the browsers' stores need certutil, which is not here; install libnss3-tools (Fedora: nss-tools, macOS: brew install nss)", true}
+		return Store{}, &absentStoreError{"the browsers' stores need certutil, which is not here; install libnss3-tools (Fedora: nss-tools, macOS: brew install nss)", true}
 	}
-	return trustStore{
-		name:    browsersStore,
-		changes: strings.Join(databases, ", "),
-		holds:   nss.Exists,
-		traces:  func(cert *x509.Certificate) bool { return anyDatabaseHolds(databases, cert) },
+	return Store{
+		Name:    browsersName,
+		Changes: strings.Join(databases, ", "),
+		Holds:   nss.Exists,
+		Traces:  func(cert *x509.Certificate) bool { return anyDatabaseHolds(databases, cert) },
 		options: []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(nss)},
 	}, nil
 }
@@ -119,50 +123,50 @@ func storeName(cert *x509.Certificate) string {
 	return cert.Subject.CommonName + " " + cert.SerialNumber.String()
 }
 
-func openJavaStore() (trustStore, error) {
+func openJava() (Store, error) {
 	java, err := truststore.NewJavaTrust()
 	if err != nil {
-		return trustStore{}, &absentStoreError{message: "there is no Java with a keytool at JAVA_HOME; set it"}
+		return Store{}, &absentStoreError{message: "there is no Java with a keytool at JAVA_HOME; set it"}
 	}
-	return trustStore{
-		name:    javaStore,
-		changes: "the cacerts of " + os.Getenv("JAVA_HOME"),
-		holds:   java.Exists,
-		traces:  java.Exists,
+	return Store{
+		Name:    javaName,
+		Changes: "the cacerts of " + os.Getenv("JAVA_HOME"),
+		Holds:   java.Exists,
+		Traces:  java.Exists,
 		options: []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(java)},
 	}, nil
 }
 
-// add has the store trust cert.
-func (s trustStore) add(cert *x509.Certificate) error {
+// Add has the store trust cert.
+func (s Store) Add(cert *x509.Certificate) error {
 	if err := truststore.Install(cert, s.options...); err != nil {
 		return s.failed(err)
 	}
-	if !s.holds(cert) {
-		return fmt.Errorf("the %s store does not hold the CA, though the programs that add it report no error; look at %s", s.name, s.changes)
+	if !s.Holds(cert) {
+		return fmt.Errorf("the %s store does not hold the CA, though the programs that add it report no error; look at %s", s.Name, s.Changes)
 	}
 	return nil
 }
 
-// remove has the store trust cert no longer.
-func (s trustStore) remove(cert *x509.Certificate) error {
+// Remove has the store trust cert no longer.
+func (s Store) Remove(cert *x509.Certificate) error {
 	if err := truststore.Uninstall(cert, s.options...); err != nil {
 		return s.failed(err)
 	}
-	if s.traces(cert) {
-		return fmt.Errorf("the %s store still holds the CA, under a name that agentproxy did not give it; remove it from %s by hand", s.name, s.changes)
+	if s.Traces(cert) {
+		return fmt.Errorf("the %s store still holds the CA, under a name that agentproxy did not give it; remove it from %s by hand", s.Name, s.Changes)
 	}
 	return nil
 }
 
 // failed names the store in an error, and adds what a program that failed said
 // last.
-func (s trustStore) failed(err error) error {
+func (s Store) failed(err error) error {
 	if e, ok := errors.AsType[*truststore.CmdError](err); ok {
 		err = fmt.Errorf("%s: %w", strings.Join(e.Cmd().Args, " "), e.Err())
 		if out := strings.TrimSpace(string(e.Out())); out != "" {
 			err = fmt.Errorf("%w: %s", err, out[strings.LastIndex(out, "\n")+1:])
 		}
 	}
-	return fmt.Errorf("change the %s store: %w", s.name, err)
+	return fmt.Errorf("change the %s store: %w", s.Name, err)
 }

@@ -1,4 +1,4 @@
-package launch
+package codexhome
 
 import (
 	"os"
@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// CodexServers returns the servers in the background of the Codex home at codexHome,
+// Servers returns the servers in the background of the Codex home at codexHome,
 // as far as this user may look.
-func CodexServers(codexHome string) []CodexServer {
-	var found []CodexServer
+func Servers(codexHome string) []Server {
+	var found []Server
 	entries, _ := os.ReadDir("/proc")
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
@@ -43,7 +43,7 @@ func CodexServers(codexHome string) []CodexServer {
 			home = filepath.Join(vars["HOME"], ".codex")
 		}
 		if sameDir(home, codexHome) {
-			found = append(found, CodexServer{pid, firstOf(vars, "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")})
+			found = append(found, Server{pid, firstOf(vars, "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")})
 		}
 	}
 	return found

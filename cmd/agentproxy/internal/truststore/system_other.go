@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package truststore
 
 import (
 	"runtime"
@@ -8,7 +8,7 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 )
 
-func openSystemStore() (trustStore, error) {
+func openSystem() (Store, error) {
 	changes := "the system's root certificates"
 	switch runtime.GOOS {
 	case "darwin":
@@ -16,5 +16,5 @@ func openSystemStore() (trustStore, error) {
 	case "windows":
 		changes = "the root certificates of this user"
 	}
-	return trustStore{name: systemStore, changes: changes, holds: certs.SystemTrusts, traces: certs.SystemTrusts}, nil
+	return Store{Name: systemName, Changes: changes, Holds: certs.SystemTrusts, Traces: certs.SystemTrusts}, nil
 }

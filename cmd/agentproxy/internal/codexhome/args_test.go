@@ -1,4 +1,4 @@
-package launch
+package codexhome
 
 import (
 	"slices"
@@ -34,7 +34,7 @@ func TestCodexArgs(t *testing.T) {
 	} {
 		settings := strings.Join(codexSettings, " ")
 		want := strings.ReplaceAll(test.want, "S", settings)
-		if got := strings.Join(CodexArgs(strings.Fields(test.args)), " "); got != want {
+		if got := strings.Join(Args(strings.Fields(test.args)), " "); got != want {
 			t.Errorf("CodexArgs(%s)\n= %s,\nwant %s", test.args, got, want)
 		}
 	}
@@ -61,7 +61,7 @@ func FuzzCodexArgs(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, " ")
 		ChangesLogin(args)
-		got := CodexArgs(args)
+		got := Args(args)
 		if !slices.Equal(got[1:1+len(codexSettings)], codexSettings) {
 			t.Errorf("%q does not begin with the settings", got)
 		}

@@ -1,4 +1,4 @@
-package launch
+package codexhome
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// managedConfig is the file, below /etc, that every version of Codex lets override
+// ManagedConfigFile is the file, below /etc, that every version of Codex lets override
 // the user's own configuration.
-const managedConfig = "codex/managed_config.toml"
+const ManagedConfigFile = "codex/managed_config.toml"
 
 // ManagedConfig returns Codex's managed configuration for a command: what former
 // says, the machine's own, and that the log-in is the one in auth.json, and that no
@@ -20,7 +20,7 @@ const managedConfig = "codex/managed_config.toml"
 func ManagedConfig(former []byte) ([]byte, error) {
 	config := make(map[string]any)
 	if err := toml.Unmarshal(former, &config); err != nil {
-		return nil, fmt.Errorf("/etc/%s: %w", managedConfig, err)
+		return nil, fmt.Errorf("/etc/%s: %w", ManagedConfigFile, err)
 	}
 	config["cli_auth_credentials_store"] = "file"
 	features, ok := config["features"].(map[string]any)
@@ -32,9 +32,9 @@ func ManagedConfig(former []byte) ([]byte, error) {
 	return toml.Marshal(config)
 }
 
-// readManagedConfig returns the machine's, nil if it has none.
-func readManagedConfig() ([]byte, error) {
-	raw, err := os.ReadFile("/etc/" + managedConfig)
+// ReadManagedConfig returns the machine's, nil if it has none.
+func ReadManagedConfig() ([]byte, error) {
+	raw, err := os.ReadFile("/etc/" + ManagedConfigFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -1,4 +1,6 @@
-package launch
+// Package codexhome knows what Codex keeps in its home, and makes the private home that
+// takes its place where nothing can be hidden from a command.
+package codexhome
 
 import (
 	"crypto/sha256"
@@ -22,7 +24,6 @@ type Home struct {
 	dir   string // of the Home itself
 	users string // the user's Codex home
 	lock  *flock.Flock
-	hold  []*os.File // directories that were made to be hidden, locked
 
 	// IsPlaceholder reports whether the content of an auth.json is a placeholder.
 	isPlaceholder func([]byte) bool
@@ -81,9 +82,6 @@ func (h *Home) Close() error {
 	if alone, lockErr := h.lock.TryLock(); lockErr == nil && alone {
 		err = errors.Join(err, h.tidy(), h.lock.Unlock())
 	}
-	for _, dir := range h.hold {
-		releaseDir(dir)
-	}
 	return err
 }
 
@@ -106,7 +104,6 @@ func (h *Home) Hold(placeholder []byte) error {
 	if err := os.MkdirAll(h.users, 0o700); err != nil {
 		return fmt.Errorf("make the Codex home: %w", err)
 	}
-	h.hold = append(h.hold, holdSocketDirs()...)
 	if _, err := os.Stat(h.authPath()); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

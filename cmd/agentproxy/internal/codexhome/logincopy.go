@@ -1,13 +1,13 @@
-package launch
+package codexhome
 
 import (
 	"regexp"
 	"strings"
 )
 
-// loginDraft begins the names of the files that Codex writes a log-in to before it
+// LoginDraft begins the names of the files that Codex writes a log-in to before it
 // puts them in the place of auth.json.
-const loginDraft = ".auth-"
+const LoginDraft = ".auth-"
 
 // oauth is the word in the name of a file.
 var oauth = regexp.MustCompile(`(^|[^a-z])oauth\.json`)
@@ -17,7 +17,7 @@ var oauth = regexp.MustCompile(`(^|[^a-z])oauth\.json`)
 // nothing.
 func IsLoginCopy(name string) bool {
 	name = strings.ToLower(name)
-	if strings.HasPrefix(name, loginDraft) {
+	if strings.HasPrefix(name, LoginDraft) {
 		return true
 	}
 	// Credentials of another kind, such as mcp-oauth.json, are no copies.

@@ -1,4 +1,4 @@
-package launch
+package codexhome
 
 import (
 	"bufio"
@@ -48,16 +48,16 @@ func TestCodexServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	managed := []string{"app-server", "--listen", "unix://", "--managed-daemon"}
-	want := []CodexServer{
+	want := []Server{
 		{startServer(t, managed, "CODEX_HOME="+home, "HTTPS_PROXY=http://127.0.0.1:8080"), "http://127.0.0.1:8080"},
 		{startServer(t, managed, "CODEX_HOME="+link), ""},
 	}
 	startServer(t, managed, "CODEX_HOME="+other)
 	startServer(t, []string{"app-server"}, "CODEX_HOME="+home) // of an editor, which ends it
 
-	got := CodexServers(home)
-	slices.SortFunc(got, func(a, b CodexServer) int { return a.PID - b.PID })
-	slices.SortFunc(want, func(a, b CodexServer) int { return a.PID - b.PID })
+	got := Servers(home)
+	slices.SortFunc(got, func(a, b Server) int { return a.PID - b.PID })
+	slices.SortFunc(want, func(a, b Server) int { return a.PID - b.PID })
 	if !slices.Equal(got, want) {
 		t.Errorf("CodexServers: %+v, want %+v", got, want)
 	}

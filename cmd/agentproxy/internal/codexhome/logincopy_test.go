@@ -1,4 +1,4 @@
-package launch
+package codexhome
 
 import (
 	"strings"
@@ -25,7 +25,7 @@ func FuzzIsLoginCopy(f *testing.F) {
 		if strings.HasSuffix(strings.ToLower(before), "o") {
 			return // another word
 		}
-		if got := IsLoginCopy(before + "auth.json" + after); got == lock && !strings.HasPrefix(strings.ToLower(before), loginDraft) {
+		if got := IsLoginCopy(before + "auth.json" + after); got == lock && !strings.HasPrefix(strings.ToLower(before), LoginDraft) {
 			t.Errorf("IsLoginCopy(%q) = %t", before+"auth.json"+after, got)
 		}
 	})
