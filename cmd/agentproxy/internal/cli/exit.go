@@ -32,7 +32,7 @@ func (e *UsageError) Unwrap() error { return e.err }
 
 // Usagef returns a usageError with a formatted message.
 func Usagef(format string, args ...any) error {
-	return Usagef(format, args...)
+	return &UsageError{fmt.Errorf(format, args...)}
 }
 
 // Cause returns the cause of an error of package os without the operation and the
