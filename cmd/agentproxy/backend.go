@@ -95,16 +95,18 @@ func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 	}
 	login := server.Login(chatgpttest.Account{})
 	config := filepath.Join(dir, "agentproxy.yaml")
-	for path, file := range map[string]struct {
+	// The configuration is the last: scripts wait for it.
+	for _, file := range []struct {
+		path    string
 		content []byte
 		mode    os.FileMode
 	}{
-		filepath.Join(dir, "backend-ca.pem"): {server.CertPEM(), 0o644},
-		filepath.Join(home, "auth.json"):     {login.AuthJSON(), 0o600},
-		config:                               {backendConfig(dir, home, server.Addr()), 0o644},
+		{filepath.Join(dir, "backend-ca.pem"), server.CertPEM(), 0o644},
+		{filepath.Join(home, "auth.json"), login.AuthJSON(), 0o600},
+		{config, backendConfig(dir, home, server.Addr()), 0o644},
 	} {
-		if err := identity.WriteFile(path, file.content, file.mode); err != nil {
-			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", path, cli.Cause(err))
+		if err := identity.WriteFile(file.path, file.content, file.mode); err != nil {
+			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, cli.Cause(err))
 		}
 	}
 	return config, nil
