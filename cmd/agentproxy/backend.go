@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 func newBackendCommand(c *command) *cobra.Command {
@@ -90,7 +90,7 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 	home := filepath.Join(dir, "codex-home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
-		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, causeOf(err))
+		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, safefile.Cause(err))
 	}
 	login := server.Login(chatgpttest.Account{})
 	config := filepath.Join(dir, "agentproxy.yaml")
@@ -102,8 +102,8 @@ func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 		filepath.Join(home, "auth.json"):     {login.AuthJSON(), 0o600},
 		config:                               {backendConfig(dir, home, server.Addr()), 0o644},
 	} {
-		if err := identity.WriteFile(path, file.content, file.mode); err != nil {
-			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", path, causeOf(err))
+		if err := safefile.Write(path, file.content, file.mode); err != nil {
+			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", path, safefile.Cause(err))
 		}
 	}
 	return config, nil

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // bypass is something in a Codex home that leads Codex past the proxy, whatever
@@ -37,10 +38,10 @@ func (c *config) bypasses() []bypass {
 		})
 	}
 	path := filepath.Join(c.Identity.CodexHome, ".env")
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
-			found = append(found, bypass{fmt.Sprintf("%s cannot be read: %s", path, causeOf(err)), "see that it sets no proxy"})
+			found = append(found, bypass{fmt.Sprintf("%s cannot be read: %s", path, safefile.Cause(err)), "see that it sets no proxy"})
 		}
 		return found
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/agentproxy/agentproxy/certs"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -143,8 +143,8 @@ type envDir struct {
 	read func(path string) ([]byte, error)
 }
 
-func lastingDir(path string) envDir { return envDir{path, identity.WriteFile, os.ReadFile} }
-func runsDir(path string) envDir    { return envDir{path, os.WriteFile, os.ReadFile} }
+func lastingDir(path string) envDir { return envDir{path, safefile.Write, readFile} }
+func runsDir(path string) envDir    { return envDir{path, os.WriteFile, readFile} }
 
 // viewDir is a directory that only an isolated command sees. It puts its files into
 // files, by their name in it.
@@ -199,7 +199,7 @@ func (d envDir) writeCertificates(path string, content []byte, remedy string) er
 		return nil
 	}
 	if err := d.write(path, content, 0o644); err != nil {
-		return fmt.Errorf("write the CA's certificate %s: %w; %s", path, causeOf(err), remedy)
+		return fmt.Errorf("write the CA's certificate %s: %w; %s", path, safefile.Cause(err), remedy)
 	}
 	return nil
 }

@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -197,7 +197,7 @@ func (e *configError) Unwrap() error { return e.err }
 // loadConfig reads the configuration from path, or the defaults where path is
 // "", lets the environment override the top-level scalars, and checks all.
 func loadConfig(path string, env environment) (*config, error) {
-	return readConfig(path, env, os.ReadFile)
+	return readConfig(path, env, readFile)
 }
 
 // readConfig is loadConfig by way of read, which is asked for the configuration
@@ -209,7 +209,7 @@ func readConfig(path string, env environment, read func(path string) ([]byte, er
 	if path != "" {
 		raw, err := read(path)
 		if err != nil {
-			return nil, &configError{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", causeOf(err))}
+			return nil, &configError{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", safefile.Cause(err))}
 		}
 		source.name = path
 		if err := source.decode(raw, c); err != nil {

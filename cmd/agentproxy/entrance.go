@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -139,7 +140,10 @@ func (c *config) readToken(key, token, file, place string) (read, wrongKey strin
 		key += "_file"
 		raw, err := c.read(file)
 		if err != nil {
-			return "", key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, causeOf(err))
+			return "", key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, safefile.Cause(err))
+		}
+		if err := safefile.CheckPath(file, safefile.BeyondGroup); err != nil {
+			return "", key, fmt.Errorf("%s: %w", file, safefile.Cause(err))
 		}
 		if token = strings.TrimSpace(string(raw)); token == "" {
 			return "", key, fmt.Errorf("%s is empty; write a token there, such as the output of: openssl rand -hex 32", file)

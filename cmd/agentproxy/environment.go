@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 )
 
@@ -29,16 +27,4 @@ func (e environment) first(names ...string) string {
 		}
 	}
 	return ""
-}
-
-// causeOf drops the path that the file errors of package os begin with, where
-// the message names it anyway.
-func causeOf(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	if e, ok := errors.AsType[*os.LinkError](err); ok {
-		return e.Err
-	}
-	return err
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // listenAddress splits "host:port" or "unix:/path".
@@ -74,7 +76,7 @@ func listenUnix(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("listen on %s: another program listens there; stop it, or choose another path", path)
 		}
 		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("listen on %s: the stale socket there cannot be removed: %w; choose another path", path, causeOf(err))
+			return nil, fmt.Errorf("listen on %s: the stale socket there cannot be removed: %w; choose another path", path, safefile.Cause(err))
 		}
 	}
 	l, err := bindPrivate(path)
@@ -83,7 +85,7 @@ func listenUnix(path string) (net.Listener, error) {
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
-		return nil, fmt.Errorf("listen on %s: the socket cannot be made private: %w; choose a path in another directory", path, causeOf(err))
+		return nil, fmt.Errorf("listen on %s: the socket cannot be made private: %w; choose a path in another directory", path, safefile.Cause(err))
 	}
 	return l, nil
 }

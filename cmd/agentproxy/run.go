@@ -18,6 +18,7 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -314,7 +315,7 @@ func (r *runner) logger(config logConfig) (log zerolog.Logger, closeLog func(), 
 	}
 	f, err := os.OpenFile(r.flags.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return log, nil, fmt.Errorf("write the log %s: %w; name a file that can be written with --log", r.flags.logFile, causeOf(err))
+		return log, nil, fmt.Errorf("write the log %s: %w; name a file that can be written with --log", r.flags.logFile, safefile.Cause(err))
 	}
 	return newLogger(config, f), func() { f.Close() }, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -136,7 +137,7 @@ func (r signerRule) validate() (key string, err error) {
 
 // lookPathError says why a program that the user named cannot be run.
 func lookPathError(program string, err error) error {
-	return fmt.Errorf("%s: %w; name a program that is installed, or its path", program, causeOf(errors.Unwrap(err)))
+	return fmt.Errorf("%s: %w; name a program that is installed, or its path", program, safefile.Cause(errors.Unwrap(err)))
 }
 
 // countSigner has what comes of asking a signer counted under a name.

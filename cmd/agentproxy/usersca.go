@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // usersCAs is what the environment of a client has it trust already.
@@ -22,14 +22,14 @@ func readUsersCAs(env environment, file string) usersCAs {
 	u := usersCAs{env: env}
 	var useless []string
 	read := func(name, path string) []byte {
-		raw, err := os.ReadFile(path)
+		raw, err := readFile(path)
 		if err == nil {
 			if _, n := (certs.Roots{}).With(raw); n > 0 || certs.HoldsOwn(raw) {
 				return raw
 			}
 			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which holds no certificate; what it was to add is not trusted", name, path))
 		} else {
-			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which cannot be read: %s; what it was to add is not trusted", name, path, causeOf(err)))
+			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which cannot be read: %s; what it was to add is not trusted", name, path, safefile.Cause(err)))
 		}
 		useless = append(useless, name)
 		return nil

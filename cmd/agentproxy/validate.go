@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -187,7 +188,7 @@ func (c *config) validateUpstream(env environment) (string, error) {
 		}
 		raw, err := c.read(file)
 		if err != nil {
-			return "upstream.ca_file", fmt.Errorf("%s: %w; name a file of certificates in PEM form", file, causeOf(err))
+			return "upstream.ca_file", fmt.Errorf("%s: %w; name a file of certificates in PEM form", file, safefile.Cause(err))
 		}
 		if !pool.AppendCertsFromPEM(raw) {
 			return "upstream.ca_file", fmt.Errorf("%s has no certificate; name a file of certificates in PEM form", file)
