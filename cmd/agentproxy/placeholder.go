@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
@@ -35,7 +36,7 @@ proxy.`,
 				return err
 			}
 			if err := safefile.Write(output, placeholder, 0o600); err != nil {
-				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, safefile.Cause(err))
+				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
 			}
 			return nil
 		}),
@@ -83,7 +84,7 @@ func refuseToReplaceLogin(path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("write the placeholder %s: %w; name another file", path, safefile.Cause(err))
+		return fmt.Errorf("write the placeholder %s: %w; name another file", path, cli.Cause(err))
 	}
 	if isPlaceholderFile(raw) {
 		return nil
