@@ -14,6 +14,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -42,47 +43,47 @@ func TestAuthorize(t *testing.T) {
 	}
 	ask := Ask{Label: "build-42", Peer: "127.0.0.1:1", Host: "chatgpt.com", Method: "POST", URI: "/a%2Fb?secret=query", Header: clients}
 	assertion := http.Header{"Authorization": {"AgentAssertion " + accessToken}}
-	granted := Decision{Verdict: VerdictGrant, Client: "build-42", Peer: "127.0.0.1:1", Host: "chatgpt.com:443", Method: "POST", Path: "/a%2Fb", Scheme: signer.SchemeAssertion, Task: "task-1", Signer: "agent-assertion"}
+	granted := audit.Decision{Verdict: audit.VerdictGrant, Client: "build-42", Peer: "127.0.0.1:1", Host: "chatgpt.com:443", Method: "POST", Path: "/a%2Fb", Scheme: signer.SchemeAssertion, Task: "task-1", Signer: "agent-assertion"}
 	for _, test := range []struct {
 		name   string
 		edit   func(*Ask)
 		want   http.Header // nil: refused
 		status int
-		log    func(*Decision)
+		log    func(*audit.Decision)
 	}{
-		{"assertion", func(*Ask) {}, assertion, 200, func(*Decision) {}},
-		{"with a port", func(a *Ask) { a.Host = "ChatGPT.com:443" }, assertion, 200, func(*Decision) {}},
-		{"below", func(a *Ask) { a.Host, a.URI = "ab.chatgpt.com", "/a" }, assertion, 200, func(d *Decision) { d.Host, d.Path = "ab.chatgpt.com:443", "/a" }},
-		{"no label", func(a *Ask) { a.Label = "" }, assertion, 200, func(d *Decision) { d.Client = "" }},
-		{"no header", func(a *Ask) { a.Header = nil }, assertion, 200, func(*Decision) {}},
+		{"assertion", func(*Ask) {}, assertion, 200, func(*audit.Decision) {}},
+		{"with a port", func(a *Ask) { a.Host = "ChatGPT.com:443" }, assertion, 200, func(*audit.Decision) {}},
+		{"below", func(a *Ask) { a.Host, a.URI = "ab.chatgpt.com", "/a" }, assertion, 200, func(d *audit.Decision) { d.Host, d.Path = "ab.chatgpt.com:443", "/a" }},
+		{"no label", func(a *Ask) { a.Label = "" }, assertion, 200, func(d *audit.Decision) { d.Client = "" }},
+		{"no header", func(a *Ask) { a.Header = nil }, assertion, 200, func(*audit.Decision) {}},
 		{"token", func(a *Ask) { a.URI = "/bearer" },
 			http.Header{"Authorization": {"Bearer " + accessToken}, "Chatgpt-Account-Id": {account}, "X-Openai-Fedramp": {"true"}}, 200,
-			func(d *Decision) { d.Path, d.Scheme, d.Task, d.Signer = "/bearer", signer.SchemeBearer, "", "" }},
+			func(d *audit.Decision) { d.Path, d.Scheme, d.Task, d.Signer = "/bearer", signer.SchemeBearer, "", "" }},
 		{"as it came", func(a *Ask) { a.URI = "/none" },
 			http.Header{"Authorization": {"Bearer the-clients"}, "Chatgpt-Account-Id": {"the-clients"}, "X-Openai-Fedramp": {"maybe"}}, 200,
-			func(d *Decision) {
-				d.Verdict, d.Path, d.Scheme, d.Task, d.Signer = VerdictPass, "/none", signer.SchemeNone, "", "none"
+			func(d *audit.Decision) {
+				d.Verdict, d.Path, d.Scheme, d.Task, d.Signer = audit.VerdictPass, "/none", signer.SchemeNone, "", "none"
 			}},
 		{"a placeholder as it came", func(a *Ask) {
 			a.URI, a.Header = "/none", http.Header{"Authorization": {"Bearer " + placeholder(t)}}
-		}, http.Header{}, 200, func(d *Decision) {
-			d.Verdict, d.Path, d.Scheme, d.Task, d.Signer = VerdictPass, "/none", signer.SchemeNone, "", "none"
+		}, http.Header{}, 200, func(d *audit.Decision) {
+			d.Verdict, d.Path, d.Scheme, d.Task, d.Signer = audit.VerdictPass, "/none", signer.SchemeNone, "", "none"
 		}},
 
-		{"unsigned", func(a *Ask) { a.URI = "/unsigned" }, nil, 503, func(d *Decision) { d.Path, d.Refused = "/unsigned", "no_login" }},
-		{"another host", func(a *Ask) { a.Host = "example.org" }, nil, 403, func(d *Decision) { d.Host, d.Refused = "example.org:443", "host_refused" }},
-		{"another port", func(a *Ask) { a.Host = "chatgpt.com:8443" }, nil, 403, func(d *Decision) { d.Host, d.Refused = "chatgpt.com:8443", "host_refused" }},
-		{"a longer host", func(a *Ask) { a.Host = "chatgpt.com.example.org" }, nil, 403, func(d *Decision) { d.Host, d.Refused = "chatgpt.com.example.org:443", "host_refused" }},
-		{"no host", func(a *Ask) { a.Host = "" }, nil, 400, func(d *Decision) { d.Host, d.Refused = "", "bad_target" }},
-		{"an odd host", func(a *Ask) { a.Host = "chatgpt.com." }, nil, 400, func(d *Decision) { d.Host, d.Refused = "", "bad_target" }},
-		{"a host with a user", func(a *Ask) { a.Host = "chatgpt.com@example.org" }, nil, 400, func(d *Decision) { d.Host, d.Refused = "", "bad_target" }},
-		{"no path", func(a *Ask) { a.URI = "" }, nil, 400, func(d *Decision) { d.Host, d.Path, d.Refused = "", "", "malformed_request" }},
-		{"no rooted path", func(a *Ask) { a.URI = "https://chatgpt.com/" }, nil, 400, func(d *Decision) { d.Host, d.Path, d.Refused = "", "https://chatgpt.com/", "malformed_request" }},
-		{"an asterisk", func(a *Ask) { a.Method, a.URI = "OPTIONS", "*" }, nil, 400, func(d *Decision) { d.Host, d.Method, d.Path, d.Refused = "", "OPTIONS", "*", "malformed_request" }},
-		{"a space in the path", func(a *Ask) { a.URI = "/a b" }, nil, 400, func(d *Decision) { d.Host, d.Path, d.Refused = "", "/a b", "malformed_request" }},
-		{"no method", func(a *Ask) { a.Method = "" }, nil, 400, func(d *Decision) { d.Host, d.Method, d.Refused = "", "", "malformed_request" }},
-		{"CONNECT", func(a *Ask) { a.Method = "CONNECT" }, nil, 405, func(d *Decision) { d.Host, d.Method, d.Refused = "", "CONNECT", "method_not_allowed" }},
-		{"a label with a space", func(a *Ask) { a.Label = "a b" }, nil, 400, func(d *Decision) { d.Client, d.Host, d.Refused = "", "", "bad_label" }},
+		{"unsigned", func(a *Ask) { a.URI = "/unsigned" }, nil, 503, func(d *audit.Decision) { d.Path, d.Refused = "/unsigned", "no_login" }},
+		{"another host", func(a *Ask) { a.Host = "example.org" }, nil, 403, func(d *audit.Decision) { d.Host, d.Refused = "example.org:443", "host_refused" }},
+		{"another port", func(a *Ask) { a.Host = "chatgpt.com:8443" }, nil, 403, func(d *audit.Decision) { d.Host, d.Refused = "chatgpt.com:8443", "host_refused" }},
+		{"a longer host", func(a *Ask) { a.Host = "chatgpt.com.example.org" }, nil, 403, func(d *audit.Decision) { d.Host, d.Refused = "chatgpt.com.example.org:443", "host_refused" }},
+		{"no host", func(a *Ask) { a.Host = "" }, nil, 400, func(d *audit.Decision) { d.Host, d.Refused = "", "bad_target" }},
+		{"an odd host", func(a *Ask) { a.Host = "chatgpt.com." }, nil, 400, func(d *audit.Decision) { d.Host, d.Refused = "", "bad_target" }},
+		{"a host with a user", func(a *Ask) { a.Host = "chatgpt.com@example.org" }, nil, 400, func(d *audit.Decision) { d.Host, d.Refused = "", "bad_target" }},
+		{"no path", func(a *Ask) { a.URI = "" }, nil, 400, func(d *audit.Decision) { d.Host, d.Path, d.Refused = "", "", "malformed_request" }},
+		{"no rooted path", func(a *Ask) { a.URI = "https://chatgpt.com/" }, nil, 400, func(d *audit.Decision) { d.Host, d.Path, d.Refused = "", "https://chatgpt.com/", "malformed_request" }},
+		{"an asterisk", func(a *Ask) { a.Method, a.URI = "OPTIONS", "*" }, nil, 400, func(d *audit.Decision) { d.Host, d.Method, d.Path, d.Refused = "", "OPTIONS", "*", "malformed_request" }},
+		{"a space in the path", func(a *Ask) { a.URI = "/a b" }, nil, 400, func(d *audit.Decision) { d.Host, d.Path, d.Refused = "", "/a b", "malformed_request" }},
+		{"no method", func(a *Ask) { a.Method = "" }, nil, 400, func(d *audit.Decision) { d.Host, d.Method, d.Refused = "", "", "malformed_request" }},
+		{"CONNECT", func(a *Ask) { a.Method = "CONNECT" }, nil, 405, func(d *audit.Decision) { d.Host, d.Method, d.Refused = "", "CONNECT", "method_not_allowed" }},
+		{"a label with a space", func(a *Ask) { a.Label = "a b" }, nil, 400, func(d *audit.Decision) { d.Client, d.Host, d.Refused = "", "", "bad_label" }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ask, want := ask, granted
@@ -90,13 +91,13 @@ func TestAuthorize(t *testing.T) {
 			test.edit(&ask)
 			test.log(&want)
 			if test.want == nil {
-				want.Verdict, want.Scheme, want.Task, want.Signer = VerdictRefuse, "", "", ""
+				want.Verdict, want.Scheme, want.Task, want.Signer = audit.VerdictRefuse, "", "", ""
 			}
 			got := p.Authorize(t.Context(), ask)
 			if got.Status != test.status || got.Granted() != (test.want != nil) {
 				t.Errorf("status %d, code %q; want status %d", got.Status, got.Code, test.status)
 			}
-			if diff := cmp.Diff([]Decision{want}, log.take(), cmpopts.IgnoreFields(Decision{}, "Time")); diff != "" {
+			if diff := cmp.Diff([]audit.Decision{want}, log.take(), cmpopts.IgnoreFields(audit.Decision{}, "Time")); diff != "" {
 				t.Errorf("the audit log (-want +got):\n%s", diff)
 			}
 			if test.want != nil {
@@ -185,7 +186,7 @@ func TestAuthorizeByProfile(t *testing.T) {
 // TestAuthorizeUnrecorded gives no credential that cannot be recorded.
 func TestAuthorizeUnrecorded(t *testing.T) {
 	t.Parallel()
-	log := &auditLog{fail: func(d Decision) bool { return d.Verdict == VerdictGrant }}
+	log := &auditLog{fail: func(d audit.Decision) bool { return d.Verdict == audit.VerdictGrant }}
 	p := newProxy(t, "", log.use)
 	t.Cleanup(p.cutNow)
 	got := p.Authorize(t.Context(), Ask{Host: host, Method: "GET", URI: "/"})

@@ -16,17 +16,18 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
 // auditLog remembers what it is told, or refuses it.
 type auditLog struct {
 	mu        sync.Mutex
-	decisions []Decision
-	fail      func(Decision) bool
+	decisions []audit.Decision
+	fail      func(audit.Decision) bool
 }
 
-func (l *auditLog) Audit(d Decision) error {
+func (l *auditLog) Audit(d audit.Decision) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil && l.fail(d) {
@@ -36,7 +37,7 @@ func (l *auditLog) Audit(d Decision) error {
 	return nil
 }
 
-func (l *auditLog) take() []Decision {
+func (l *auditLog) take() []audit.Decision {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	taken := l.decisions
@@ -81,15 +82,15 @@ func TestAuditDecisions(t *testing.T) {
 
 	for _, test := range []struct {
 		name, url string
-		want      Decision
+		want      audit.Decision
 		sent      bool
 	}{
-		{"sign", origin + "/a%2Fb?secret=query", Decision{Verdict: VerdictSign, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/a%2Fb", Scheme: signer.SchemeAssertion, Task: "task-1", Signer: "agent-assertion"}, true},
-		{"pass", origin + "/none", Decision{Verdict: VerdictPass, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/none", Scheme: signer.SchemeNone, Signer: "none"}, true},
-		{"unsigned", origin + "/unsigned", Decision{Verdict: VerdictRefuse, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/unsigned", Refused: "no_login"}, false},
-		{"tunnel", "https://example.org/x", Decision{Verdict: VerdictTunnel, Client: "build-42", Host: "example.org:443", Method: "CONNECT"}, true},
-		{"refused host", "https://example.net/x", Decision{Verdict: VerdictRefuse, Client: "build-42", Host: "example.net:443", Method: "CONNECT", Refused: "host_refused"}, false},
-		{"in clear", "http://chatgpt.com/x?y", Decision{Verdict: VerdictRefuse, Client: "build-42", Host: "chatgpt.com:80", Method: "GET", Path: "/x", Refused: "plain_http_refused"}, false},
+		{"sign", origin + "/a%2Fb?secret=query", audit.Decision{Verdict: audit.VerdictSign, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/a%2Fb", Scheme: signer.SchemeAssertion, Task: "task-1", Signer: "agent-assertion"}, true},
+		{"pass", origin + "/none", audit.Decision{Verdict: audit.VerdictPass, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/none", Scheme: signer.SchemeNone, Signer: "none"}, true},
+		{"unsigned", origin + "/unsigned", audit.Decision{Verdict: audit.VerdictRefuse, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/unsigned", Refused: "no_login"}, false},
+		{"tunnel", "https://example.org/x", audit.Decision{Verdict: audit.VerdictTunnel, Client: "build-42", Host: "example.org:443", Method: "CONNECT"}, true},
+		{"refused host", "https://example.net/x", audit.Decision{Verdict: audit.VerdictRefuse, Client: "build-42", Host: "example.net:443", Method: "CONNECT", Refused: "host_refused"}, false},
+		{"in clear", "http://chatgpt.com/x?y", audit.Decision{Verdict: audit.VerdictRefuse, Client: "build-42", Host: "chatgpt.com:80", Method: "GET", Path: "/x", Refused: "plain_http_refused"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := early.Load()
@@ -101,7 +102,7 @@ func TestAuditDecisions(t *testing.T) {
 				res.Body.Close()
 			}
 			got := log.take()
-			if diff := cmp.Diff([]Decision{test.want}, got, cmpopts.IgnoreFields(Decision{}, "Time", "Peer")); diff != "" {
+			if diff := cmp.Diff([]audit.Decision{test.want}, got, cmpopts.IgnoreFields(audit.Decision{}, "Time", "Peer")); diff != "" {
 				t.Fatalf("(-want +got):\n%s", diff)
 			}
 			if !strings.HasPrefix(got[0].Peer, "127.0.0.1:") || time.Since(got[0].Time) > patience {
@@ -122,8 +123,8 @@ func TestAuditPlain(t *testing.T) {
 	addr := newRawServer(t, plainRecorder(heads))
 	p := startProxy(t, "", log.use, func(c *Config) { c.Upstream.ConnectTo["example.org:80"] = addr })
 	get(t, p.client(t, h1), "http://example.org/path?query")
-	want := []Decision{{Verdict: VerdictPlain, Host: "example.org:80", Method: "GET", Path: "/path"}}
-	if diff := cmp.Diff(want, log.take(), cmpopts.IgnoreFields(Decision{}, "Time", "Peer")); diff != "" {
+	want := []audit.Decision{{Verdict: audit.VerdictPlain, Host: "example.org:80", Method: "GET", Path: "/path"}}
+	if diff := cmp.Diff(want, log.take(), cmpopts.IgnoreFields(audit.Decision{}, "Time", "Peer")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -154,12 +155,12 @@ func onlyRenewed(seen *atomic.Int32) http.HandlerFunc {
 func TestAuditResend(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		fail         func(Decision) bool
+		fail         func(audit.Decision) bool
 		status, seen int
 		verdicts     string
 	}{
 		"recorded":     {nil, http.StatusOK, 2, "[sign resend]"},
-		"not recorded": {func(d Decision) bool { return d.Verdict == VerdictResend }, http.StatusUnauthorized, 1, "[sign]"},
+		"not recorded": {func(d audit.Decision) bool { return d.Verdict == audit.VerdictResend }, http.StatusUnauthorized, 1, "[sign]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -167,7 +168,7 @@ func TestAuditResend(t *testing.T) {
 			log := &auditLog{fail: test.fail}
 			p := startProxy(t, newBackend(t, h1, onlyRenewed(&seen)).Listener.Addr().String(), log.use, func(c *Config) { c.Signer = renewing{} })
 			res := get(t, p.client(t, h2), origin+"/")
-			var verdicts []Verdict
+			var verdicts []audit.Verdict
 			for _, d := range log.take() {
 				verdicts = append(verdicts, d.Verdict)
 			}
@@ -184,7 +185,7 @@ func TestAuditFailureRefuses(t *testing.T) {
 	var seen atomic.Int32
 	backend := newBackend(t, h1, func(http.ResponseWriter, *http.Request) { seen.Add(1) })
 	addr := backend.Listener.Addr().String()
-	log := &auditLog{fail: func(Decision) bool { return true }}
+	log := &auditLog{fail: func(audit.Decision) bool { return true }}
 	p := startProxy(t, addr, log.use, func(c *Config) {
 		c.Upstream.ConnectTo["example.org:443"], c.Upstream.ConnectTo["example.org:80"] = addr, addr
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -39,7 +40,7 @@ type exchange struct {
 	// upgraded is the connection to the server of an upgraded exchange.
 	upgraded net.Conn
 	stall    *stall
-	auditor  Auditor // nil: nobody is told
+	auditor  audit.Auditor // nil: nobody is told
 	warnings *zerolog.Logger
 
 	started  time.Time

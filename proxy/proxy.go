@@ -38,6 +38,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/signer"
@@ -78,7 +79,7 @@ type Config struct {
 	// intercepted host.
 	ObserveDate func(date string)
 	// Audit, if set, is told of every decision before it is carried out.
-	Audit Auditor
+	Audit audit.Auditor
 	// Observe, if set, is told how every exchange ended. It is called on the way
 	// of every request, so it must be quick.
 	Observe func(Outcome)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/audit"
 )
 
 // DefaultRetryBodyLimit is how much of a request's body is held in memory, in
@@ -57,7 +59,7 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok {
 		return response, nil
 	}
-	if x.decide(VerdictResend, auth) != nil {
+	if x.decide(audit.VerdictResend, auth) != nil {
 		return response, nil
 	}
 	x.former, x.auth, x.retried = x.auth, auth, true

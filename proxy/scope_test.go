@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -121,7 +122,7 @@ func TestOutOfScope(t *testing.T) {
 	if strings.Contains(body, "secret") {
 		t.Errorf("the refusal has the query: %s", body)
 	}
-	if d := log.take(); len(d) != 1 || d[0].Verdict != VerdictRefuse || d[0].Refused != "out_of_scope" || d[0].OutOfScope != signer.ReasonPath {
+	if d := log.take(); len(d) != 1 || d[0].Verdict != audit.VerdictRefuse || d[0].Refused != "out_of_scope" || d[0].OutOfScope != signer.ReasonPath {
 		t.Errorf("the audit log: %+v", d)
 	}
 	p.logged(t, `"out_of_scope":"path"`, `"refused":"out_of_scope"`)
@@ -169,7 +170,7 @@ func TestScopeThatWarns(t *testing.T) {
 	if res := get(t, client, origin+"/backend-api/me"); res.StatusCode != http.StatusOK {
 		t.Fatal(res.Status)
 	}
-	if d := log.take(); len(d) != 1 || d[0].Verdict != VerdictSign || d[0].OutOfScope != signer.ReasonPath {
+	if d := log.take(); len(d) != 1 || d[0].Verdict != audit.VerdictSign || d[0].OutOfScope != signer.ReasonPath {
 		t.Errorf("the audit log: %+v", d)
 	}
 	eventually(t, func() error {

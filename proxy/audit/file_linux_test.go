@@ -1,7 +1,8 @@
-package proxy
+package audit
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -24,7 +25,7 @@ func TestAuditFileWritesOnce(t *testing.T) {
 	}
 	r, w := os.NewFile(uintptr(fds[0]), "r"), os.NewFile(uintptr(fds[1]), "w")
 	defer r.Close()
-	a := &AuditFile{file: w}
+	a := &File{file: w}
 	defer a.Close()
 	audit(t, a)
 	audit(t, a)
@@ -44,7 +45,7 @@ func TestAuditFileOnPipe(t *testing.T) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenAuditFile(AuditFileConfig{Path: path}); !errors.Is(err, unix.ENXIO) {
+	if _, err := OpenFile(FileConfig{Path: path}); !errors.Is(err, unix.ENXIO) {
 		t.Errorf("without a reader: %v", err)
 	}
 	reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -52,10 +53,10 @@ func TestAuditFileOnPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	if _, err := OpenAuditFile(AuditFileConfig{Path: path, Sync: true}); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "audit.fsync") {
+	if _, err := OpenFile(FileConfig{Path: path, Sync: true}); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "audit.fsync") {
 		t.Errorf("a pipe that is to be synced: %v", err)
 	}
-	a := openAudit(t, AuditFileConfig{Path: path})
+	a := openAudit(t, FileConfig{Path: path})
 	audit(t, a)
 	for err = nil; err == nil; {
 		err = a.Audit(aDecision())
@@ -84,7 +85,7 @@ func TestAuditFileTornByFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	a := &AuditFile{file: w}
+	a := &File{file: w}
 	defer a.Close()
 	long := aDecision()
 	long.Path = strings.Repeat("x", 1<<20) // more than a pipe takes
@@ -104,7 +105,7 @@ func TestAuditFileTornByFullDisk(t *testing.T) {
 }
 
 // full is a disk without space, and one that has some again.
-func full(t *testing.T, config AuditFileConfig) (a *AuditFile, free func() (path string)) {
+func full(t *testing.T, config FileConfig) (a *File, free func() (path string)) {
 	t.Helper()
 	config.Path = "/dev/full"
 	a = openAudit(t, config)
@@ -119,7 +120,7 @@ func full(t *testing.T, config AuditFileConfig) (a *AuditFile, free func() (path
 
 func TestAuditFileOnFullDiskRefuses(t *testing.T) {
 	t.Parallel()
-	a, free := full(t, AuditFileConfig{})
+	a, free := full(t, FileConfig{})
 	for range 3 {
 		err := a.Audit(aDecision())
 		if err == nil || !strings.Contains(err.Error(), "/dev/full: no space left on device; free the disk") {
@@ -140,8 +141,8 @@ func TestAuditFileOnFullDiskRefuses(t *testing.T) {
 
 func TestAuditFileOnFullDiskContinues(t *testing.T) {
 	t.Parallel()
-	var log lockedBuffer
-	a, free := full(t, AuditFileConfig{Continue: true, Log: zerolog.New(&log)})
+	var log bytes.Buffer
+	a, free := full(t, FileConfig{Continue: true, Log: zerolog.New(&log)})
 	d := aDecision()
 	for range 60 { // 10 minutes
 		if err := a.Audit(d); err != nil {

@@ -1,4 +1,4 @@
-package proxy
+package audit
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// AuditFileConfig says how an [AuditFile] is written.
-type AuditFileConfig struct {
+// FileConfig says how an [AuditFile] is written.
+type FileConfig struct {
 	Path string
 	// Sync has every line reach the disk before its decision is carried out.
 	Sync bool
@@ -27,10 +27,10 @@ type AuditFileConfig struct {
 	Log zerolog.Logger
 }
 
-// AuditFile is an [Auditor] that appends a line of JSON for every decision to a
+// File is an [Auditor] that appends a line of JSON for every decision to a
 // file, each in one write(2), so that several processes can share it.
-type AuditFile struct {
-	config AuditFileConfig
+type File struct {
+	config FileConfig
 
 	mu     sync.Mutex
 	file   *os.File
@@ -41,7 +41,7 @@ type AuditFile struct {
 	warned time.Time // when the log was last told
 }
 
-var _ Auditor = (*AuditFile)(nil)
+var _ Auditor = (*File)(nil)
 
 const (
 	auditWarnInterval = time.Minute
@@ -50,10 +50,10 @@ const (
 	auditTimeFormat   = "2006-01-02T15:04:05.000Z"
 )
 
-// OpenAuditFile opens the file, and makes it, readable by its owner alone, where
+// OpenFile opens the file, and makes it, readable by its owner alone, where
 // there is none.
-func OpenAuditFile(config AuditFileConfig) (*AuditFile, error) {
-	a := &AuditFile{config: config}
+func OpenFile(config FileConfig) (*File, error) {
+	a := &File{config: config}
 	var err error
 	if a.file, a.torn, err = config.open(); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func OpenAuditFile(config AuditFileConfig) (*AuditFile, error) {
 	return a, nil
 }
 
-func (c AuditFileConfig) open() (f *os.File, torn bool, err error) {
+func (c FileConfig) open() (f *os.File, torn bool, err error) {
 	// Without O_NONBLOCK the opening of a pipe that nobody reads would hang.
 	f, err = os.OpenFile(c.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
 	if err == nil {
@@ -78,7 +78,7 @@ func (c AuditFileConfig) open() (f *os.File, torn bool, err error) {
 
 // check refuses a file that is of no use as an audit log, and reports whether it
 // ends in the midst of a line, as after a crash.
-func (c AuditFileConfig) check(f *os.File) (torn bool, err error) {
+func (c FileConfig) check(f *os.File) (torn bool, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return false, err
@@ -127,7 +127,7 @@ type auditLine struct {
 }
 
 // Audit implements [Auditor].
-func (a *AuditFile) Audit(d Decision) error {
+func (a *File) Audit(d Decision) error {
 	line := auditLine{
 		Time: d.Time.UTC().Format(auditTimeFormat), Decision: string(d.Verdict), Client: d.Client, Profile: d.Profile, Peer: d.Peer, Host: d.Host,
 		Method: d.Method, Path: d.Path, Scheme: string(d.Scheme), Task: d.Task, Signer: d.Signer, Refused: d.Refused,
@@ -151,7 +151,7 @@ func (a *AuditFile) Audit(d Decision) error {
 }
 
 // writeGap says in the file that decisions before it are missing, if any are.
-func (a *AuditFile) writeGap(now time.Time) error {
+func (a *File) writeGap(now time.Time) error {
 	if a.lost == 0 {
 		return nil
 	}
@@ -163,7 +163,7 @@ func (a *AuditFile) writeGap(now time.Time) error {
 }
 
 // write appends a line, and keeps in a.err whether that worked.
-func (a *AuditFile) write(line auditLine) error {
+func (a *File) write(line auditLine) error {
 	a.buf.Reset()
 	if a.torn {
 		a.buf.WriteByte('\n')
@@ -177,7 +177,7 @@ func (a *AuditFile) write(line auditLine) error {
 	return a.err
 }
 
-func (a *AuditFile) append(line []byte) error {
+func (a *File) append(line []byte) error {
 	_ = a.file.SetWriteDeadline(time.Now().Add(auditWriteTimeout)) // files know none
 	n, err := a.file.Write(line)
 	if n > 0 {
@@ -192,7 +192,7 @@ func (a *AuditFile) append(line []byte) error {
 	return nil
 }
 
-func (a *AuditFile) warn(now time.Time) {
+func (a *File) warn(now time.Time) {
 	if !a.warned.IsZero() && now.Sub(a.warned) < auditWarnInterval {
 		return
 	}
@@ -206,7 +206,7 @@ func (a *AuditFile) warn(now time.Time) {
 
 // Check returns why decisions cannot be recorded, or nil. After a failure it
 // tries anew, with a line that says how many decisions were lost.
-func (a *AuditFile) Check(now time.Time) error {
+func (a *File) Check(now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.writeGap(now); err != nil {
@@ -217,7 +217,7 @@ func (a *AuditFile) Check(now time.Time) error {
 
 // Reopen opens the file's path anew, for after the file was moved away. If that
 // fails, the former file stays in use.
-func (a *AuditFile) Reopen() error {
+func (a *File) Reopen() error {
 	file, torn, err := a.config.open()
 	if err != nil {
 		return fmt.Errorf("%w; until then the former file is written to", err)
@@ -230,7 +230,7 @@ func (a *AuditFile) Reopen() error {
 }
 
 // Close closes the file. No decision may be recorded any more.
-func (a *AuditFile) Close() error {
+func (a *File) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.file.Close()

@@ -1,4 +1,4 @@
-package proxy
+package audit
 
 import (
 	"os"
@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-func openAudit(t *testing.T, config AuditFileConfig) *AuditFile {
+func openAudit(t *testing.T, config FileConfig) *File {
 	t.Helper()
-	a, err := OpenAuditFile(config)
+	a, err := OpenFile(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func aDecision() Decision {
 const aLine = `{"time":"2026-04-15T10:00:00.123Z","decision":"sign","client":"a<b","peer":"127.0.0.1:1","host":"chatgpt.com:443",` +
 	`"method":"POST","path":"/x\n\u0000\"y","credential":"Bearer","task":"task-1","signer":"bearer"}` + "\n"
 
-func audit(t *testing.T, a *AuditFile) {
+func audit(t *testing.T, a *File) {
 	t.Helper()
 	if err := a.Audit(aDecision()); err != nil {
 		t.Fatal(err)
@@ -49,11 +49,11 @@ func wantFile(t *testing.T, path, want string) {
 func TestAuditFileAppends(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.log")
-	audit(t, openAudit(t, AuditFileConfig{Path: path}))
+	audit(t, openAudit(t, FileConfig{Path: path}))
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	a := openAudit(t, AuditFileConfig{Path: path, Sync: true})
+	a := openAudit(t, FileConfig{Path: path, Sync: true})
 	audit(t, a)
 	// What somebody has cut off is not filled with zeros, as without O_APPEND.
 	if err := os.Truncate(path, 0); err != nil {
@@ -67,7 +67,7 @@ func TestAuditFileReopens(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path, moved := filepath.Join(dir, "audit.log"), filepath.Join(dir, "audit.log.1")
-	a := openAudit(t, AuditFileConfig{Path: path})
+	a := openAudit(t, FileConfig{Path: path})
 	audit(t, a)
 	if err := os.Rename(path, moved); err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestAuditFileAfterTornLine(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"time":"20`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := openAudit(t, AuditFileConfig{Path: path})
+	a := openAudit(t, FileConfig{Path: path})
 	audit(t, a)
 	audit(t, a)
 	wantFile(t, path, `{"time":"20`+"\n"+aLine+aLine)
@@ -121,7 +121,7 @@ func TestAuditFileRefusals(t *testing.T) {
 		dir:                           "is a directory",
 		filepath.Join(dir, "no", "x"): "no such file or directory",
 	} {
-		_, err := OpenAuditFile(AuditFileConfig{Path: path})
+		_, err := OpenFile(FileConfig{Path: path})
 		if err == nil || !strings.HasPrefix(err.Error(), "open the audit log "+path+": ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %s", path, err, want)
 		}
@@ -135,7 +135,7 @@ func TestAuditFileIsShared(t *testing.T) {
 	var group sync.WaitGroup
 	const writers, lines = 4, 500
 	for range writers {
-		a := openAudit(t, AuditFileConfig{Path: path})
+		a := openAudit(t, FileConfig{Path: path})
 		group.Go(func() {
 			for range lines {
 				if err := a.Audit(aDecision()); err != nil {
@@ -149,7 +149,7 @@ func TestAuditFileIsShared(t *testing.T) {
 }
 
 func BenchmarkAuditFile(b *testing.B) {
-	a, err := OpenAuditFile(AuditFileConfig{Path: filepath.Join(b.TempDir(), "audit.log")})
+	a, err := OpenFile(FileConfig{Path: filepath.Join(b.TempDir(), "audit.log")})
 	if err != nil {
 		b.Fatal(err)
 	}
