@@ -139,10 +139,13 @@ func (w *h1Answer) Write(p []byte) (int, error) {
 	return w.writeBody(p)
 }
 
+// maxRecord is the most that a TLS record holds, in bytes (RFC 8446, section 5.1).
+const maxRecord = 16 << 10
+
 // writeBody writes a piece of the body, a large one in one piece: encryption
 // makes many of it, each of which would wake the client.
 func (w *h1Answer) writeBody(p []byte) (int, error) {
-	if len(p) <= tlsRecord {
+	if len(p) <= maxRecord {
 		return w.conn.writer.Write(p)
 	}
 	if socket := netconn.SocketOf(w.conn.conn); socket != nil {

@@ -305,3 +305,10 @@ func (b *flushingBody) Read(p []byte) (int, error) {
 	b.failed = err != nil && err != io.EOF
 	return n, err
 }
+
+// bodyBuffered reports whether reading the body of res will not wait, because some
+// of it came with the header. It is false for responses of other transports.
+func bodyBuffered(res *http.Response) bool {
+	b, ok := res.Body.(*h1Body)
+	return ok && res.ContentLength > 0 && b.conn.reader.Buffered() > 0
+}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,31 +9,50 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// h1Transport sends requests over HTTP/1.1, each on the goroutine that asks for
-// it. http.Transport has two goroutines for every connection and hands each
-// request to them and back, which costs more than the request does. What is
-// out of the ordinary is left to http.Transport: see [h1Transport.takes].
+// h1Config says how an [h1Transport] reaches servers.
+type h1Config struct {
+	// Dial connects to the server at a host:port.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// DialTimeout bounds the time until a connection can be used, its TLS handshake
+	// included.
+	DialTimeout time.Duration
+	// TLS is for the handshake with servers, whose names it leaves out.
+	TLS *tls.Config
+	// Proxy returns the proxy for a URL. Requests that go through one are sent by
+	// Fallback.
+	Proxy func(*url.URL) (*url.URL, error)
+	// Fallback sends the requests that are out of the ordinary.
+	Fallback http.RoundTripper
+}
+
+// h1Transport is an [http.RoundTripper] that sends requests over HTTP/1.1, each on
+// the goroutine that asks for it. [http.Transport] has two goroutines for every
+// connection and hands each request to them and back, which costs more than the
+// request does.
+//
+// It sends requests for https URLs. Upgrades, requests with Expect, those that go
+// through another proxy, those to servers that do not speak HTTP/1.1, and those for
+// which a host has no free connection left are sent by its fallback.
 type h1Transport struct {
-	dial  func(ctx context.Context, network, address string) (net.Conn, error)
-	proxy func(*url.URL) (*url.URL, error)
-	tls   *tls.Config // without the server's name
-	pool  *h1Pool
+	config h1Config
+	pool   *h1Pool
 }
 
-func newH1Transport(d *dialer, config *tls.Config) *h1Transport {
-	config = config.Clone()
-	config.NextProtos = []string{"http/1.1"}
-	return &h1Transport{dial: d.dialProven, proxy: d.proxyFor, tls: config, pool: newH1Pool()}
+// newH1Transport returns a transport that reaches servers as config says.
+func newH1Transport(config h1Config) *h1Transport {
+	config.TLS = config.TLS.Clone()
+	config.TLS.NextProtos = []string{"http/1.1"}
+	return &h1Transport{config: config, pool: newH1Pool()}
 }
 
-// takes reports whether t can send r. Upgrades, bodies that wait for the
-// server's word and servers behind another proxy are not for it.
+// takes reports whether t can send r.
 func (t *h1Transport) takes(r *http.Request) bool {
 	if !canProbe || r.URL.Scheme != "https" || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil {
 		return false
@@ -47,17 +67,27 @@ func (t *h1Transport) takes(r *http.Request) bool {
 	if t.pool.refusesH1(r.URL.Host) {
 		return false
 	}
-	via, err := t.proxy(r.URL)
+	via, err := t.config.Proxy(r.URL)
 	return via == nil && err == nil
 }
 
-// errElsewhere is the error of a request that another transport is to send,
-// because the server does not speak HTTP/1.1, or there are connections enough.
+// errElsewhere is the error of a request that the fallback is to send, because the
+// server does not speak HTTP/1.1, or there are connections enough.
 var errElsewhere = errors.New("the request does not go over HTTP/1.1")
 
-// RoundTrip implements [http.RoundTripper]. After errElsewhere nothing was read of
-// the body of r, and it is not closed.
+// RoundTrip implements [http.RoundTripper].
 func (t *h1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.takes(r) {
+		if response, err := t.roundTrip(r); err != errElsewhere {
+			return response, err
+		}
+	}
+	return t.config.Fallback.RoundTrip(r)
+}
+
+// roundTrip sends r. After errElsewhere nothing was read of its body, which is not
+// closed.
+func (t *h1Transport) roundTrip(r *http.Request) (*http.Response, error) {
 	if err := checkOutgoing(r); err != nil {
 		closeBody(r)
 		return nil, err
@@ -76,8 +106,8 @@ func (t *h1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			return response, err
 		}
 		// The server has closed the connection after it was found to be alive. It
-		// may do so at any time (RFC 9112, 9.3.1 and 9.5). The tries end with the
-		// connections that were kept.
+		// may do so at any time (RFC 9112, sections 9.3.1 and 9.5). The tries end with
+		// the connections that were kept.
 	}
 }
 
@@ -107,9 +137,9 @@ func (t *h1Transport) conn(ctx context.Context, u *url.URL) (*h1Conn, error) {
 }
 
 func (t *h1Transport) connect(ctx context.Context, u *url.URL) (*h1Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.config.DialTimeout)
 	defer cancel()
-	raw, err := t.dial(ctx, "tcp", hostPort(u))
+	raw, err := t.config.Dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443")))
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +148,7 @@ func (t *h1Transport) connect(ctx context.Context, u *url.URL) (*h1Conn, error) 
 		raw.Close()
 		return nil, err
 	}
-	conn, err := netconn.Handshake(ctx, socket, t.tls, u.Hostname())
+	conn, err := netconn.Handshake(ctx, socket, t.config.TLS, u.Hostname())
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +11,25 @@ import (
 	"testing/synctest"
 	"time"
 )
+
+const example = "chatgpt.example:443"
+
+// postOf returns a request with body.
+func postOf(t *testing.T, body io.Reader) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+example+"/", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+type zeroBody struct{}
+
+func (zeroBody) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
 
 // unreadConn is the connection to a server that reads the header of a request,
 // and answers when it might read the body.
@@ -52,7 +72,7 @@ func (c *unreadConn) SetReadDeadline(time.Time) error { return nil }
 func (p *h1Pool) count() (open, kept int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.open[host], p.n
+	return p.open[example], p.n
 }
 
 // TestUploadNobodyReads has a server answer that neither reads the body nor closes
@@ -70,14 +90,16 @@ func TestUploadNobodyReads(t *testing.T) {
 				conn := &unreadConn{answer: strings.NewReader(answer), body: make(chan struct{}), closed: make(chan struct{})}
 				defer conn.Close() // or what is left would hold the test up
 				pool := newH1Pool()
-				pool.reserve(host)
-				r := newRequest(t, http.MethodPost, origin+"/", io.LimitReader(zeroReader{}, 1<<20))
+				pool.reserve(example)
+				r := postOf(t, io.LimitReader(zeroBody{}, 1<<20))
 				r.ContentLength = 1 << 20
-				res, err := newH1Conn(pool, host, conn, nil).roundTrip(r)
+				res, err := newH1Conn(pool, example, conn, nil).roundTrip(r)
 				if err != nil {
 					t.Fatal(err)
 				}
-				readAll(t, res.Body)
+				if _, err := io.ReadAll(res.Body); err != nil {
+					t.Error(err)
+				}
 				time.Sleep(time.Second)
 				if open, kept := pool.count(); open != 0 || kept != 0 {
 					t.Errorf("%d connections are open, %d are kept", open, kept)
@@ -93,20 +115,22 @@ func TestUploadEndsLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		pool := newH1Pool()
-		pool.reserve(host)
+		pool.reserve(example)
 		client, server := net.Pipe()
-		c := newH1Conn(pool, host, client, nil)
+		c := newH1Conn(pool, example, client, nil)
 		body, w := io.Pipe()
 		go func() {
-			_, _ = requestHead(newReader(server))
+			_, _ = http.ReadRequest(bufio.NewReader(server))
 			_, _ = io.WriteString(server, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 			_, _ = io.Copy(io.Discard, server)
 		}()
-		res, err := c.roundTrip(newRequest(t, http.MethodPost, origin+"/", body))
+		res, err := c.roundTrip(postOf(t, body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		readAll(t, res.Body)
+		if _, err := io.ReadAll(res.Body); err != nil {
+			t.Error(err)
+		}
 		synctest.Wait()
 		w.Close()
 		time.Sleep(time.Second)

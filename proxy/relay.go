@@ -36,7 +36,7 @@ func (p *Proxy) relay(x *exchange, r *http.Request) {
 		forwardFailed(x, out, err)
 		return
 	}
-	empty, atHand := res.Body == http.NoBody, bodyAtHand(res)
+	empty, atHand := res.Body == http.NoBody, bodyBuffered(res)
 	if err := prepareAnswer(res); err != nil {
 		res.Body.Close()
 		forwardFailed(x, out, err)
@@ -234,12 +234,6 @@ func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 			buffer = p.buffers.larger(buffer)
 		}
 	}
-}
-
-// bodyAtHand reports whether reading the body of an answer will not wait.
-func bodyAtHand(res *http.Response) bool {
-	b, ok := res.Body.(*h1Body)
-	return ok && res.ContentLength > 0 && b.conn.reader.Buffered() > 0
 }
 
 // answerWriter writes the body of an answer. It sends the header ahead if the

@@ -141,7 +141,7 @@ func newStrictProxy(t testing.TB) *strictProxy {
 	p.Reconfigure(config)
 	up := p.current().upstream
 	for _, hook := range []*func(context.Context, string, string) (net.Conn, error){
-		&up.Transport.DialTLSContext, &up.upgrades.DialTLSContext, &up.h1.dial,
+		&up.Transport.DialTLSContext, &up.upgrades.DialTLSContext, &up.h1.config.Dial,
 	} {
 		dial := *hook
 		*hook = func(ctx context.Context, network, address string) (net.Conn, error) {

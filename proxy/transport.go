@@ -87,7 +87,8 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
 	t := newTransport(d, "h2", "http/1.1")
-	return &transports{t, upgrades, newProxiedTransport(d), newH1Transport(d, t.TLSClientConfig), d.proxyFor}
+	h1 := newH1Transport(h1Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Proxy: d.proxyFor, Fallback: t})
+	return &transports{t, upgrades, newProxiedTransport(d), h1, d.proxyFor}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -95,7 +96,9 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "http" {
 		via, err := t.via(r.URL)
 		if err != nil {
-			closeBody(r)
+			if r.Body != nil {
+				_ = r.Body.Close()
+			}
 			return nil, err
 		}
 		if via != nil && !isSOCKS(via) {
@@ -105,10 +108,8 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Header.Get("Upgrade") != "" {
 		return t.upgrades.RoundTrip(r)
 	}
-	if r.ProtoMajor == 1 && t.h1.takes(r) {
-		if response, err := t.h1.RoundTrip(r); err != errElsewhere {
-			return response, err
-		}
+	if r.ProtoMajor == 1 {
+		return t.h1.RoundTrip(r)
 	}
 	return t.Transport.RoundTrip(r)
 }
