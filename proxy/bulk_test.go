@@ -13,6 +13,7 @@ import (
 // TestLargeAnswers has what is read and written in many records at a time
 // arrive byte for byte.
 func TestLargeAnswers(t *testing.T) {
+	const record = 16 << 10 // the most that a TLS record holds
 	t.Parallel()
 	for _, proto := range []string{h1, h2} {
 		backend := newBackend(t, proto, func(w http.ResponseWriter, r *http.Request) {
@@ -36,7 +37,7 @@ func TestLargeAnswers(t *testing.T) {
 		})
 		client := startProxy(t, backend.Listener.Addr().String()).client(t, proto)
 		for _, path := range []string{"/length", "/chunked", "/flushed"} {
-			for _, size := range []int{1, tlsRecord - 1, tlsRecord, tlsRecord + 1, bufferSize, bulkSize, bulkSize + 1, 3_000_001} {
+			for _, size := range []int{1, record - 1, record, record + 1, bufferSize, bulkSize, bulkSize + 1, 3_000_001} {
 				res, err := client.Get(fmt.Sprintf("%s%s?size=%d", origin, path, size))
 				if err != nil {
 					t.Fatal(err)

@@ -35,6 +35,9 @@ type UpstreamConfig struct {
 	// AllowPrivate lists addresses that may be dialled although they are not
 	// on the public Internet.
 	AllowPrivate []netip.Prefix
+	// Dial makes a connection to address by a dialer, whose Control must be kept.
+	// nil: by.DialContext. It is not compared by Equal.
+	Dial func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error)
 }
 
 // CheckConnectTo reports a mistake in ConnectTo.
@@ -168,12 +171,20 @@ func (d *dialer) dial(ctx context.Context, by *net.Dialer, scheme, address strin
 
 // connect connects to address itself.
 func (d *dialer) connect(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
-	conn, err := by.DialContext(ctx, "tcp", address)
+	dial := d.config.Dial
+	if dial == nil {
+		dial = dialTCP
+	}
+	conn, err := dial(ctx, by, address)
 	if err != nil {
 		return nil, err
 	}
 	d.paths.watch(conn)
 	return conn, nil
+}
+
+func dialTCP(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
+	return by.DialContext(ctx, "tcp", address)
 }
 
 // dialTunnel connects to t for a tunnel.

@@ -210,8 +210,10 @@ func TestUnreachable(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			p := newProxy(t, test.to, func(c *Config) { c.Upstream.ConnectTo["example.org:443"] = test.to })
-			p.current().upstream.trusted.Resolver = fakeResolver()
+			p := newProxy(t, test.to, func(c *Config) {
+				c.Upstream.ConnectTo["example.org:443"] = test.to
+				c.Upstream.Dial = dialUnresolved
+			})
 			p.serve(t)
 			eachProto(t, func(t *testing.T, proto string) {
 				res := get(t, p.client(t, proto), origin+"/")

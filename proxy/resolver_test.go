@@ -25,13 +25,16 @@ func newBackendWith(t testing.TB, a *certs.Authority) string {
 	return s.Listener.Addr().String()
 }
 
-// fakeResolver knows no name at all, and cannot be asked for broken.invalid.
-func fakeResolver() *net.Resolver {
-	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+// dialUnresolved dials where no name is known at all, and broken.invalid cannot be
+// asked for.
+func dialUnresolved(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
+	unresolved := *by
+	unresolved.Resolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
 		go answerNoSuchName(server)
 		return client, nil
 	}}
+	return unresolved.DialContext(ctx, "tcp", address)
 }
 
 // answerNoSuchName answers one query as over TCP, where a length goes first.

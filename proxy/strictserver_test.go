@@ -135,25 +135,19 @@ type strictProxy struct {
 
 func newStrictProxy(t testing.TB) *strictProxy {
 	s := newStrictServer(t)
-	p := &strictProxy{newProxy(t, s.address), s, new(numberedSigner)}
-	config := p.current().Config
-	config.Signer = p.signer
-	p.Reconfigure(config)
-	up := p.current().upstream
-	for _, hook := range []*func(context.Context, string, string) (net.Conn, error){
-		&up.Transport.DialTLSContext, &up.upgrades.DialTLSContext, &up.h1.config.Dial,
-	} {
-		dial := *hook
-		*hook = func(ctx context.Context, network, address string) (net.Conn, error) {
+	signer := new(numberedSigner)
+	p := &strictProxy{newProxy(t, s.address, func(c *Config) {
+		c.Signer = signer
+		c.Upstream.Dial = func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
 			s.conns.Add(1)
 			// A dial that is given up may yet have made a connection.
-			c, err := dial(context.WithoutCancel(ctx), network, address)
+			c, err := by.DialContext(context.WithoutCancel(ctx), "tcp", address)
 			if err != nil {
 				s.conns.Add(-1)
 			}
 			return c, err // for the server to take off when it has ended
 		}
-	}
+	}), s, signer}
 	p.serve(t)
 	return p
 }

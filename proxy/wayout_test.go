@@ -79,8 +79,8 @@ func TestUpstreamProxyFails(t *testing.T) {
 			t.Parallel()
 			p := newProxy(t, "", func(c *Config) {
 				c.Upstream.Proxy = &url.URL{Scheme: test.scheme, Host: test.address, User: test.user}
+				c.Upstream.Dial = dialUnresolved
 			})
-			p.current().upstream.trusted.Resolver = fakeResolver()
 			p.serve(t)
 			check := func(res *http.Response) {
 				t.Helper()
