@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 )
 
 // TestUpstreamProtocol has a server that speaks both: it is spoken to as the
@@ -32,7 +34,7 @@ func TestManyStreams(t *testing.T) {
 	t.Parallel()
 	const more = 10
 	release := make(chan struct{})
-	protos := make(chan string, maxH1PerHost+more)
+	protos := make(chan string, h1client.MaxPerHost+more)
 	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		protos <- r.Proto
@@ -42,9 +44,9 @@ func TestManyStreams(t *testing.T) {
 	p := startProxy(t, backend.Listener.Addr().String())
 	c := p.client(t, h1)
 	count := make(map[string]int)
-	for i := range maxH1PerHost + more {
+	for i := range h1client.MaxPerHost + more {
 		get(t, c, origin+"/")
-		if count[<-protos]++; i == maxH1PerHost-1 && count["HTTP/1.1"] != maxH1PerHost {
+		if count[<-protos]++; i == h1client.MaxPerHost-1 && count["HTTP/1.1"] != h1client.MaxPerHost {
 			t.Errorf("at first %v", count)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 )
 
 // headerDelay is how long the header of an answer waits for the body's first
@@ -36,7 +38,7 @@ func (p *Proxy) relay(x *exchange, r *http.Request) {
 		forwardFailed(x, out, err)
 		return
 	}
-	empty, atHand := res.Body == http.NoBody, bodyBuffered(res)
+	empty, atHand := res.Body == http.NoBody, h1client.BodyBuffered(res)
 	if err := prepareAnswer(res); err != nil {
 		res.Body.Close()
 		forwardFailed(x, out, err)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
@@ -77,7 +78,7 @@ type transports struct {
 	*http.Transport
 	upgrades *http.Transport
 	proxied  proxiedTransport
-	h1       *h1Transport
+	h1       *h1client.Transport
 	via      func(*url.URL) (*url.URL, error)
 }
 
@@ -87,7 +88,7 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
 	t := newTransport(d, "h2", "http/1.1")
-	h1 := newH1Transport(h1Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Proxy: d.proxyFor, Fallback: t})
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Proxy: d.proxyFor, Fallback: t})
 	return &transports{t, upgrades, newProxiedTransport(d), h1, d.proxyFor}
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package h1client
 
 import (
 	"fmt"
@@ -12,13 +12,13 @@ import (
 // TestPoolBounds keeps no more connections than it may, and none for too long.
 func TestPoolBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pool, closed := newH1Pool(), new(atomic.Int64)
+		pool, closed := newPool(), new(atomic.Int64)
 		put := func(host string, n int) {
 			for range n {
 				if !pool.reserve(host) {
 					t.Fatalf("%s has no room", host)
 				}
-				if c := newH1Conn(pool, host, closeCounter{closed: closed}, nil); !pool.put(c) {
+				if c := newConn(pool, host, closeCounter{closed: closed}, nil); !pool.put(c) {
 					c.close()
 				}
 			}
@@ -30,8 +30,8 @@ func TestPoolBounds(t *testing.T) {
 				t.Errorf("%d connections were closed, want %d", got, want)
 			}
 		}
-		for i := range maxIdleUpstream / maxH1PerHost {
-			put(fmt.Sprint(i), maxH1PerHost)
+		for i := range maxIdleUpstream / MaxPerHost {
+			put(fmt.Sprint(i), MaxPerHost)
 		}
 		if pool.reserve("0") {
 			t.Error("a host has more connections than it may")

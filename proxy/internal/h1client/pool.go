@@ -1,4 +1,4 @@
-package proxy
+package h1client
 
 import (
 	"sync"
@@ -7,9 +7,9 @@ import (
 
 // The connections to servers over HTTP/1.1.
 const (
-	// maxH1PerHost bounds those to one host, in use or kept. What is more goes
+	// MaxPerHost bounds those to one host, in use or kept. What is more goes
 	// over HTTP/2, where a thousand streams share a few connections.
-	maxH1PerHost = 128
+	MaxPerHost = 128
 	// maxIdleUpstream bounds those that are kept.
 	maxIdleUpstream     = 2048
 	idleUpstreamTimeout = 90 * time.Second
@@ -18,23 +18,23 @@ const (
 // maxH2Only bounds the hosts that are remembered for not speaking HTTP/1.1.
 const maxH2Only = 1000
 
-// h1Pool keeps connections between requests. No goroutine waits on them:
+// connPool keeps connections between requests. No goroutine waits on them:
 // whether one is alive is found out when it is taken.
-type h1Pool struct {
+type connPool struct {
 	mu     sync.Mutex
-	open   map[string]int       // by host:port, in use or kept
-	idle   map[string][]*h1Conn // those that are kept, the last used at the end
-	n      int                  // of all hosts
-	sweep  *time.Timer          // nil while there is nothing to be swept
+	open   map[string]int           // by host:port, in use or kept
+	idle   map[string][]*serverConn // those that are kept, the last used at the end
+	n      int                      // of all hosts
+	sweep  *time.Timer              // nil while there is nothing to be swept
 	h2Only map[string]bool
 }
 
-func newH1Pool() *h1Pool {
-	return &h1Pool{open: make(map[string]int), idle: make(map[string][]*h1Conn), h2Only: make(map[string]bool)}
+func newPool() *connPool {
+	return &connPool{open: make(map[string]int), idle: make(map[string][]*serverConn), h2Only: make(map[string]bool)}
 }
 
 // take returns a connection to host that is alive, nil if there is none.
-func (p *h1Pool) take(host string) *h1Conn {
+func (p *connPool) take(host string) *serverConn {
 	for {
 		p.mu.Lock()
 		conns := p.idle[host]
@@ -54,10 +54,10 @@ func (p *h1Pool) take(host string) *h1Conn {
 }
 
 // reserve makes room for a new connection to host, if there may be one.
-func (p *h1Pool) reserve(host string) bool {
+func (p *connPool) reserve(host string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.open[host] >= maxH1PerHost {
+	if p.open[host] >= MaxPerHost {
 		return false
 	}
 	p.open[host]++
@@ -65,7 +65,7 @@ func (p *h1Pool) reserve(host string) bool {
 }
 
 // release gives back what was reserved.
-func (p *h1Pool) release(host string) {
+func (p *connPool) release(host string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.open[host]--; p.open[host] == 0 {
@@ -74,7 +74,7 @@ func (p *h1Pool) release(host string) {
 }
 
 // drop removes a connection from those to host.
-func (p *h1Pool) drop(host string, i int) {
+func (p *connPool) drop(host string, i int) {
 	conns := p.idle[host]
 	copy(conns[i:], conns[i+1:])
 	conns[len(conns)-1] = nil
@@ -83,7 +83,7 @@ func (p *h1Pool) drop(host string, i int) {
 }
 
 // put keeps c for the next request, and reports whether there is room for it.
-func (p *h1Pool) put(c *h1Conn) bool {
+func (p *connPool) put(c *serverConn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	conns := p.idle[c.host]
@@ -101,7 +101,7 @@ func (p *h1Pool) put(c *h1Conn) bool {
 
 // closeOld closes the connections that were not used for long, and comes again
 // as long as there are others.
-func (p *h1Pool) closeOld() {
+func (p *connPool) closeOld() {
 	for _, c := range p.expired(time.Now().Add(-idleUpstreamTimeout)) {
 		c.close()
 	}
@@ -109,7 +109,7 @@ func (p *h1Pool) closeOld() {
 
 // expired removes the connections that were not used after a time. Each
 // host's are in the order of their last use.
-func (p *h1Pool) expired(after time.Time) (old []*h1Conn) {
+func (p *connPool) expired(after time.Time) (old []*serverConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for host, conns := range p.idle {
@@ -134,7 +134,7 @@ func (p *h1Pool) expired(after time.Time) (old []*h1Conn) {
 
 // closeIdle closes all connections that are kept, and forgets what is known of
 // hosts.
-func (p *h1Pool) closeIdle() {
+func (p *connPool) closeIdle() {
 	for _, c := range p.expired(time.Now().Add(time.Hour)) {
 		c.close()
 	}
@@ -144,7 +144,7 @@ func (p *h1Pool) closeIdle() {
 }
 
 // noteH2Only remembers that host does not speak HTTP/1.1.
-func (p *h1Pool) noteH2Only(host string) {
+func (p *connPool) noteH2Only(host string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.h2Only) >= maxH2Only {
@@ -153,7 +153,7 @@ func (p *h1Pool) noteH2Only(host string) {
 	p.h2Only[host] = true
 }
 
-func (p *h1Pool) refusesH1(host string) bool {
+func (p *connPool) refusesH1(host string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.h2Only[host]

@@ -1,4 +1,4 @@
-package proxy
+package h1client
 
 import (
 	"cmp"
@@ -16,8 +16,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// h1Config says how an [h1Transport] reaches servers.
-type h1Config struct {
+// Config says how an [h1Transport] reaches servers.
+type Config struct {
 	// Dial connects to the server at a host:port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// DialTimeout bounds the time until a connection can be used, its TLS handshake
@@ -32,7 +32,7 @@ type h1Config struct {
 	Fallback http.RoundTripper
 }
 
-// h1Transport is an [http.RoundTripper] that sends requests over HTTP/1.1, each on
+// Transport is an [http.RoundTripper] that sends requests over HTTP/1.1, each on
 // the goroutine that asks for it. [http.Transport] has two goroutines for every
 // connection and hands each request to them and back, which costs more than the
 // request does.
@@ -40,20 +40,20 @@ type h1Config struct {
 // It sends requests for https URLs. Upgrades, requests with Expect, those that go
 // through another proxy, those to servers that do not speak HTTP/1.1, and those for
 // which a host has no free connection left are sent by its fallback.
-type h1Transport struct {
-	config h1Config
-	pool   *h1Pool
+type Transport struct {
+	config Config
+	pool   *connPool
 }
 
-// newH1Transport returns a transport that reaches servers as config says.
-func newH1Transport(config h1Config) *h1Transport {
+// New returns a transport that reaches servers as config says.
+func New(config Config) *Transport {
 	config.TLS = config.TLS.Clone()
 	config.TLS.NextProtos = []string{"http/1.1"}
-	return &h1Transport{config: config, pool: newH1Pool()}
+	return &Transport{config: config, pool: newPool()}
 }
 
 // takes reports whether t can send r.
-func (t *h1Transport) takes(r *http.Request) bool {
+func (t *Transport) takes(r *http.Request) bool {
 	if !canProbe || r.URL.Scheme != "https" || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil {
 		return false
 	}
@@ -76,7 +76,7 @@ func (t *h1Transport) takes(r *http.Request) bool {
 var errElsewhere = errors.New("the request does not go over HTTP/1.1")
 
 // RoundTrip implements [http.RoundTripper].
-func (t *h1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.takes(r) {
 		if response, err := t.roundTrip(r); err != errElsewhere {
 			return response, err
@@ -87,7 +87,7 @@ func (t *h1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // roundTrip sends r. After errElsewhere nothing was read of its body, which is not
 // closed.
-func (t *h1Transport) roundTrip(r *http.Request) (*http.Response, error) {
+func (t *Transport) roundTrip(r *http.Request) (*http.Response, error) {
 	if err := checkOutgoing(r); err != nil {
 		closeBody(r)
 		return nil, err
@@ -112,7 +112,7 @@ func (t *h1Transport) roundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // conn returns a connection that was kept, or a new one.
-func (t *h1Transport) conn(ctx context.Context, u *url.URL) (*h1Conn, error) {
+func (t *Transport) conn(ctx context.Context, u *url.URL) (*serverConn, error) {
 	if c := t.pool.take(u.Host); c != nil {
 		return c, nil
 	}
@@ -136,7 +136,7 @@ func (t *h1Transport) conn(ctx context.Context, u *url.URL) (*h1Conn, error) {
 	return c, err
 }
 
-func (t *h1Transport) connect(ctx context.Context, u *url.URL) (*h1Conn, error) {
+func (t *Transport) connect(ctx context.Context, u *url.URL) (*serverConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.config.DialTimeout)
 	defer cancel()
 	raw, err := t.config.Dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443")))
@@ -152,11 +152,11 @@ func (t *h1Transport) connect(ctx context.Context, u *url.URL) (*h1Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	return newH1Conn(t.pool, u.Host, conn, socket), nil
+	return newConn(t.pool, u.Host, conn, socket), nil
 }
 
 // CloseIdleConnections closes the connections that no request uses.
-func (t *h1Transport) CloseIdleConnections() { t.pool.closeIdle() }
+func (t *Transport) CloseIdleConnections() { t.pool.closeIdle() }
 
 // checkOutgoing makes sure that r is one request on the wire and no other, as
 // http.Transport does. Request.Write looks at the rest.

@@ -1,4 +1,4 @@
-package proxy
+package h1client
 
 import (
 	"bufio"
@@ -28,11 +28,11 @@ const lateRequestTimeout = 50 * time.Millisecond
 
 var errLongAnswerHeader = fmt.Errorf("the header of the server's answer is longer than %d bytes", maxAnswerHeader)
 
-// h1Conn is a connection to a server, with one request at a time on it.
-type h1Conn struct {
+// serverConn is a connection to a server, with one request at a time on it.
+type serverConn struct {
 	conn   net.Conn
 	socket *probeSocket // below the encryption
-	pool   *h1Pool
+	pool   *connPool
 	host   string
 	reader *bufio.Reader // of the h1Conn itself, which counts
 	writer *bufio.Writer
@@ -52,15 +52,15 @@ type h1Conn struct {
 	late    *time.Timer // closes the connection if the request does not end soon
 }
 
-// newH1Conn returns a connection for which there is room in pool.
-func newH1Conn(pool *h1Pool, host string, conn net.Conn, socket *probeSocket) *h1Conn {
-	c := &h1Conn{conn: conn, socket: socket, pool: pool, host: host}
+// newConn returns a connection for which there is room in pool.
+func newConn(pool *connPool, host string, conn net.Conn, socket *probeSocket) *serverConn {
+	c := &serverConn{conn: conn, socket: socket, pool: pool, host: host}
 	c.reader, c.writer, c.abort = bufio.NewReader(c), bufio.NewWriter(conn), c.close
 	return c
 }
 
 // Read is what the reader reads from.
-func (c *h1Conn) Read(p []byte) (int, error) {
+func (c *serverConn) Read(p []byte) (int, error) {
 	if c.left <= 0 {
 		return 0, errLongAnswerHeader
 	}
@@ -80,7 +80,7 @@ const tlsRecord = 16 << 10
 
 // readMore reads the records that have come already, as far as p holds them
 // whole. An error comes again when it is waited for.
-func (c *h1Conn) readMore(p []byte) (n int) {
+func (c *serverConn) readMore(p []byte) (n int) {
 	c.socket.probing = true
 	defer func() { c.socket.probing = false }()
 	for len(p)-n >= tlsRecord {
@@ -95,7 +95,7 @@ func (c *h1Conn) readMore(p []byte) (n int) {
 
 // alive reports whether the connection is open, and nothing has come on it that
 // nobody asked for: that would be taken for the answer to the next request.
-func (c *h1Conn) alive() bool {
+func (c *serverConn) alive() bool {
 	var b [1]byte
 	c.socket.probing = true
 	n, err := c.conn.Read(b[:])
@@ -103,14 +103,14 @@ func (c *h1Conn) alive() bool {
 	return n == 0 && err == errNothingYet
 }
 
-func (c *h1Conn) close() {
+func (c *serverConn) close() {
 	_ = c.conn.Close()
 	c.closed.Do(func() { c.pool.release(c.host) })
 }
 
 // roundTrip sends r and returns the answer, whose body is read from the
 // connection. With the answer's end the connection goes back to the pool.
-func (c *h1Conn) roundTrip(r *http.Request) (*http.Response, error) {
+func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 	unwatch := context.AfterFunc(r.Context(), c.abort)
 	response, err := c.exchange(r)
 	if err != nil {
@@ -123,12 +123,12 @@ func (c *h1Conn) roundTrip(r *http.Request) (*http.Response, error) {
 		return response, nil
 	}
 	c.left = math.MaxInt64
-	response.Body = &h1Body{body: response.Body, conn: c, ctx: r.Context(), unwatch: unwatch, last: response.Close}
+	response.Body = &responseBody{body: response.Body, conn: c, ctx: r.Context(), unwatch: unwatch, last: response.Close}
 	return response, nil
 }
 
 // reason is the cause of an error.
-func (c *h1Conn) reason(ctx context.Context, err error) error {
+func (c *serverConn) reason(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -140,7 +140,7 @@ func (c *h1Conn) reason(ctx context.Context, err error) error {
 	return err
 }
 
-func (c *h1Conn) exchange(r *http.Request) (*http.Response, error) {
+func (c *serverConn) exchange(r *http.Request) (*http.Response, error) {
 	c.answered, c.spoilt, c.sending, c.parts = false, false, nil, 1
 	if r.Body == nil || r.Body == http.NoBody {
 		if err := r.Write(c.writer); err != nil {
@@ -158,7 +158,7 @@ func (c *h1Conn) exchange(r *http.Request) (*http.Response, error) {
 
 // send sends a request with its body while the answer is waited for: it may
 // come, and end, before the body does.
-func (c *h1Conn) send(r *http.Request) {
+func (c *serverConn) send(r *http.Request) {
 	body := &flushingBody{ReadCloser: r.Body, writer: c.writer}
 	r = r.WithContext(r.Context()) // a copy, for a transport does not change the request
 	r.Body = body
@@ -183,7 +183,7 @@ func (c *h1Conn) send(r *http.Request) {
 }
 
 // answer reads the header of the answer.
-func (c *h1Conn) answer(r *http.Request) (*http.Response, error) {
+func (c *serverConn) answer(r *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(r.Context())
 	c.left = maxAnswerHeader
 	for {
@@ -208,7 +208,7 @@ func (c *h1Conn) answer(r *http.Request) (*http.Response, error) {
 // answerDone is called when the answer has come to its end, ok saying whether
 // another one may follow it. A request that has not ended by then may never: the
 // server need not read it.
-func (c *h1Conn) answerDone(ok bool) {
+func (c *serverConn) answerDone(ok bool) {
 	c.mu.Lock()
 	if c.parts > 1 {
 		c.late = time.AfterFunc(lateRequestTimeout, c.abort)
@@ -219,7 +219,7 @@ func (c *h1Conn) answerDone(ok bool) {
 
 // done is called when a part of the exchange has ended. After the last one the
 // connection is free, or of no more use.
-func (c *h1Conn) done(ok bool) {
+func (c *serverConn) done(ok bool) {
 	c.mu.Lock()
 	c.parts--
 	c.spoilt = c.spoilt || !ok
@@ -234,10 +234,10 @@ func (c *h1Conn) done(ok bool) {
 	}
 }
 
-// h1Body is the body of an answer.
-type h1Body struct {
+// responseBody is the body of an answer.
+type responseBody struct {
 	body    io.Reader
-	conn    *h1Conn // nil when nothing more is to be read
+	conn    *serverConn // nil when nothing more is to be read
 	ctx     context.Context
 	unwatch func() bool
 	last    bool // the server closes the connection
@@ -245,7 +245,7 @@ type h1Body struct {
 }
 
 // Read implements [io.Reader].
-func (b *h1Body) Read(p []byte) (int, error) {
+func (b *responseBody) Read(p []byte) (int, error) {
 	c := b.conn
 	if c == nil {
 		return 0, b.err
@@ -265,14 +265,14 @@ func (b *h1Body) Read(p []byte) (int, error) {
 
 // Close implements [io.Closer]. An answer that is not read to its end is the
 // last one on its connection.
-func (b *h1Body) Close() error {
+func (b *responseBody) Close() error {
 	if b.conn != nil {
 		b.end(http.ErrBodyReadAfterClose)
 	}
 	return nil
 }
 
-func (b *h1Body) end(err error) {
+func (b *responseBody) end(err error) {
 	c := b.conn
 	b.conn, b.err = nil, err
 	b.unwatch()
@@ -306,9 +306,9 @@ func (b *flushingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// bodyBuffered reports whether reading the body of res will not wait, because some
+// BodyBuffered reports whether reading the body of res will not wait, because some
 // of it came with the header. It is false for responses of other transports.
-func bodyBuffered(res *http.Response) bool {
-	b, ok := res.Body.(*h1Body)
+func BodyBuffered(res *http.Response) bool {
+	b, ok := res.Body.(*responseBody)
 	return ok && res.ContentLength > 0 && b.conn.reader.Buffered() > 0
 }

@@ -1,4 +1,4 @@
-package proxy
+package h1client
 
 import (
 	"bufio"
@@ -69,7 +69,7 @@ func (c *unreadConn) Close() error {
 func (c *unreadConn) SetReadDeadline(time.Time) error { return nil }
 
 // count returns how many connections are open, and how many of them are kept.
-func (p *h1Pool) count() (open, kept int) {
+func (p *connPool) count() (open, kept int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.open[example], p.n
@@ -89,11 +89,11 @@ func TestUploadNobodyReads(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn := &unreadConn{answer: strings.NewReader(answer), body: make(chan struct{}), closed: make(chan struct{})}
 				defer conn.Close() // or what is left would hold the test up
-				pool := newH1Pool()
+				pool := newPool()
 				pool.reserve(example)
 				r := postOf(t, io.LimitReader(zeroBody{}, 1<<20))
 				r.ContentLength = 1 << 20
-				res, err := newH1Conn(pool, example, conn, nil).roundTrip(r)
+				res, err := newConn(pool, example, conn, nil).roundTrip(r)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -114,10 +114,10 @@ func TestUploadNobodyReads(t *testing.T) {
 func TestUploadEndsLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		pool := newH1Pool()
+		pool := newPool()
 		pool.reserve(example)
 		client, server := net.Pipe()
-		c := newH1Conn(pool, example, client, nil)
+		c := newConn(pool, example, client, nil)
 		body, w := io.Pipe()
 		go func() {
 			_, _ = http.ReadRequest(bufio.NewReader(server))
