@@ -17,21 +17,39 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
-// h1Server serves intercepted connections that speak HTTP/1.1, each on one
-// goroutine. net/http has a second one for every request, which watches for the
-// client to go away, and stops it again by deadlines; that costs more than a
-// short request does. It takes plain requests only, see [plainHead]. At the first
-// one that is not, the connection becomes net/http's, as if nothing had been
-// read of it; and so it does at once if the client speaks HTTP/2.
+// h1Config says what an [h1Server] does.
+type h1ServerConfig struct {
+	// Handler answers requests.
+	Handler http.Handler
+	// TLS is for the handshake with clients.
+	TLS *tls.Config
+	// HandOver takes over the connections that need another server, and closes them.
+	// They are past their handshake: a [tls.Conn] over which HTTP/2 is spoken, or a
+	// connection over HTTP/1.1 of which nothing seems to have been read.
+	HandOver func(net.Conn)
+	// ConnContext returns the context of the requests on a connection, as that of
+	// [http.Server] does. c has the methods NetConn and ConnectionState of [tls.Conn].
+	ConnContext func(ctx context.Context, c net.Conn) context.Context
+	// BaseContext ends when connections are to be cut.
+	BaseContext context.Context
+	// HandshakeTimeout bounds the wait for a handshake, and for the first request.
+	HandshakeTimeout time.Duration
+	// IdleTimeout bounds the wait for another request.
+	IdleTimeout time.Duration
+	// Linger bounds the wait for the rest of a request that has been answered.
+	Linger linger
+	// ErrorLog is told what clients do wrong.
+	ErrorLog *log.Logger
+}
+
+// h1Server serves connections over TLS that speak HTTP/1.1, each on one goroutine.
+// net/http has a second one for every request, which watches for the client to go
+// away, and stops it again by deadlines; that costs more than a short request does.
+// It serves plain requests only, see [plainHead]. At the first one that is not, it
+// hands the connection over, as if nothing had been read of that request; and so it
+// does at once if the client speaks HTTP/2.
 type h1Server struct {
-	handler   http.HandlerFunc
-	tls       *tls.Config
-	others    *interceptListener // of net/http's server
-	ctx       context.Context    // ends when connections are to be cut
-	log       *log.Logger
-	handshake time.Duration // the most that a handshake and the first request are waited for
-	idle      time.Duration // the most that another request is
-	linger    lingerLimits
+	h1ServerConfig
 
 	conns   *track.InFlight
 	writers sync.Pool // of *bufio.Writer, which connections have while they answer
@@ -41,59 +59,58 @@ type h1Server struct {
 	waiting  map[*h1ServerConn]struct{} // for a request
 }
 
-func newH1Server(p *Proxy, errorLog *log.Logger) *h1Server {
-	limits := p.current().Limits
-	return &h1Server{
-		handler: p.serveIntercepted, tls: p.interceptedServer.TLSConfig.Clone(), others: p.intercepted, ctx: p.ctx, log: errorLog,
-		handshake: limits.HandshakeTimeout, idle: limits.IdleTimeout, linger: lingerLimits{pause: 500 * time.Millisecond, most: 5 * time.Second},
-		conns: track.NewInFlight(), waiting: make(map[*h1ServerConn]struct{}),
-	}
+// newH1Server returns a server for config.
+func newH1Server(config h1ServerConfig) *h1Server {
+	config.TLS = config.TLS.Clone()
+	return &h1Server{h1ServerConfig: config, conns: track.NewInFlight(), waiting: make(map[*h1ServerConn]struct{})}
 }
 
-// serve serves conn, until it ends or becomes net/http's.
-func (s *h1Server) serve(conn *interceptedConn) {
+// serve serves conn until it ends or is handed over.
+func (s *h1Server) serve(conn net.Conn) {
 	s.conns.Add(1)
 	defer s.conns.Add(-1)
-	ctx, cancel := context.WithCancel(context.WithValue(s.ctx, interceptedKey{}, conn))
+	ctx, cancel := context.WithCancel(s.BaseContext)
 	defer cancel()
 	uncut := context.AfterFunc(ctx, func() { conn.Close() })
 	defer uncut()
 
-	t := tls.Server(conn, s.tls)
-	_ = conn.SetDeadline(time.Now().Add(s.handshake))
+	t := tls.Server(conn, s.TLS)
+	_ = conn.SetDeadline(time.Now().Add(s.HandshakeTimeout))
 	if err := t.Handshake(); err != nil { // which ends with ctx, for its connection does
 		s.refuseHandshake(conn, err)
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
 	state := t.ConnectionState()
-	if conn.tls = &state; state.NegotiatedProtocol == "h2" {
+	if state.NegotiatedProtocol == "h2" {
 		s.handOver(t, uncut)
 		return
 	}
 	c := &h1ServerConn{
-		server: s, conn: t, ctx: ctx, cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
+		server: s, conn: t, tls: &state, ctx: s.ConnContext(ctx, t), cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {
-		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(t, ahead), conn: t, linger: s.linger}, uncut)
+		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(t, ahead), conn: t, linger: s.Linger}, uncut)
 		return
 	}
 	_ = t.Close()
 }
 
-// handOver makes a connection net/http's.
+// handOver hands a connection over, unless it is to be cut.
 func (s *h1Server) handOver(conn net.Conn, uncut func() bool) {
-	if !uncut() || !s.others.deliver(conn) {
+	if !uncut() {
 		_ = conn.Close()
+		return
 	}
+	s.HandOver(conn)
 }
 
 // refuseHandshake ends a connection whose client has not managed to speak TLS.
-func (s *h1Server) refuseHandshake(conn *interceptedConn, err error) {
+func (s *h1Server) refuseHandshake(conn net.Conn, err error) {
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && looksLikeHTTP(plain.RecordHeader[:]) {
 		_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
 	}
-	s.log.Printf("http: TLS handshake error from %s: %v", conn.RemoteAddr(), err)
+	s.ErrorLog.Printf("http: TLS handshake error from %s: %v", conn.RemoteAddr(), err)
 	_ = conn.Close()
 }
 

@@ -23,6 +23,7 @@ const watchDelay = 5 * time.Millisecond
 type h1ServerConn struct {
 	server *h1Server
 	conn   *tls.Conn
+	tls    *tls.ConnectionState
 	ctx    context.Context // of all its requests, for they end with it
 	cancel context.CancelFunc
 	peer   string
@@ -42,12 +43,12 @@ type h1ServerConn struct {
 // another. If net/http is to go on, it returns what was read of the request that is
 // next.
 func (c *h1ServerConn) serve() (ahead []byte) {
-	patience := c.server.handshake
+	patience := c.server.HandshakeTimeout
 	for {
 		if !c.await(patience) {
 			return nil
 		}
-		patience = c.server.idle
+		patience = c.server.IdleTimeout
 		buffered, _ := c.reader.Peek(c.reader.Buffered())
 		var r *http.Request
 		if plainHead(buffered) {
@@ -96,7 +97,7 @@ func (c *h1ServerConn) setReadBy(t time.Time) {
 // answer serves r, and reports whether another request may follow it.
 func (c *h1ServerConn) answer(r *http.Request) (another bool) {
 	r = r.WithContext(c.ctx)
-	r.RemoteAddr = c.peer
+	r.RemoteAddr, r.TLS = c.peer, c.tls
 	var body *h1RequestBody
 	if r.ContentLength != 0 {
 		c.setReadBy(time.Time{})
@@ -124,10 +125,10 @@ func (c *h1ServerConn) answer(r *http.Request) (another bool) {
 func (c *h1ServerConn) handle(w *h1Answer, r *http.Request) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil && v != http.ErrAbortHandler {
-			c.server.log.Printf("http: panic serving %s: %v\n%s", c.peer, v, debug.Stack())
+			c.server.ErrorLog.Printf("http: panic serving %s: %v\n%s", c.peer, v, debug.Stack())
 		}
 	}()
-	c.server.handler(w, r)
+	c.server.Handler.ServeHTTP(w, r)
 	return true
 }
 
@@ -198,7 +199,7 @@ func (c *h1ServerConn) stopWatch() {
 func (c *h1ServerConn) linger(body *h1RequestBody) {
 	c.setReadBy(time.Unix(1, 0)) // whoever still reads the body gives up
 	body.close()
-	c.server.linger.closeWrite(c.conn)
+	c.server.Linger.closeWrite(c.conn)
 }
 
 // h1RequestBody is the body of a client's request.

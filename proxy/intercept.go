@@ -76,17 +76,19 @@ type interceptAddr struct{}
 func (interceptAddr) Network() string { return "connect" }
 func (interceptAddr) String() string  { return "intercepted" }
 
+// handOver has net/http serve an intercepted connection.
+func (p *Proxy) handOver(conn net.Conn) {
+	if !p.intercepted.deliver(conn) {
+		_ = conn.Close()
+	}
+}
+
 // newInterceptServer returns the server of intercepted connections, in the name
 // of the host that CONNECT named, that h1Server leaves to it. They are past their
 // handshake.
 func (p *Proxy) newInterceptServer() *http.Server {
 	server := p.newServer(http.HandlerFunc(p.serveIntercepted))
-	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		if lingering, ok := c.(*lingeringConn); ok { // which net/http does not know to be TLS
-			c = lingering.conn
-		}
-		return context.WithValue(ctx, interceptedKey{}, c.(*tls.Conn).NetConn())
-	}
+	server.ConnContext = interceptedContext
 	server.ConnState = noteHijack
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -107,6 +109,18 @@ func (p *Proxy) newInterceptServer() *http.Server {
 
 type interceptedKey struct{}
 
+// interceptedContext returns the context of the requests on c, which speaks TLS over
+// an intercepted connection.
+func interceptedContext(ctx context.Context, c net.Conn) context.Context {
+	secured := c.(interface {
+		NetConn() net.Conn
+		ConnectionState() tls.ConnectionState
+	})
+	conn, state := secured.NetConn().(*interceptedConn), secured.ConnectionState()
+	conn.tls = &state
+	return context.WithValue(ctx, interceptedKey{}, conn)
+}
+
 // serveIntercepted answers one request inside an intercepted tunnel.
 func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
@@ -115,7 +129,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	x.path = rawPath(r)
 	defer p.end(x)
 	p.live.add(x)
-	if r.TLS == nil { // over HTTP/1.1, see h1Server
+	if r.TLS == nil { // net/http does not see that a connection which was handed over is TLS
 		r.TLS = conn.tls
 	}
 

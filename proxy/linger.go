@@ -10,29 +10,29 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// lingerLimits bounds the wait for what a client still sends of a request that
+// linger bounds the wait for what a client still sends of a request that
 // has been answered: a connection that is closed before may lose the answer (RFC
 // 9112, 9.6).
-type lingerLimits struct {
-	pause time.Duration // between two pieces of it
-	most  time.Duration // in all
+type linger struct {
+	Pause time.Duration // between two pieces of it
+	Total time.Duration
 }
 
 // closeWrite says that nothing more will be sent, and takes what still comes until
 // the client closes the connection, pauses or has gone on for long. What comes is
 // not looked at, so that nothing needs to be decrypted.
-func (l lingerLimits) closeWrite(conn *tls.Conn) {
+func (l linger) closeWrite(conn *tls.Conn) {
 	socket := conn.NetConn()
 	if conn.CloseWrite() != nil || netconn.CloseWrite(socket) != nil {
 		return
 	}
-	buffer, end := make([]byte, bufferSize), time.Now().Add(l.most)
+	buffer, end := make([]byte, 32<<10), time.Now().Add(l.Total)
 	for {
 		now := time.Now()
 		if !now.Before(end) {
 			return
 		}
-		by := now.Add(l.pause)
+		by := now.Add(l.Pause)
 		if by.After(end) {
 			by = end
 		}
@@ -51,11 +51,17 @@ func (l lingerLimits) closeWrite(conn *tls.Conn) {
 type lingeringConn struct {
 	*netconn.PrefixConn
 	conn     *tls.Conn
-	linger   lingerLimits
+	linger   linger
 	hijacked atomic.Bool // by an upgrade, whose ends end by themselves
 }
 
-// CloseWrite closes the sending side.
+// NetConn returns the connection below TLS.
+func (c *lingeringConn) NetConn() net.Conn { return c.conn.NetConn() }
+
+// ConnectionState returns the state of TLS.
+func (c *lingeringConn) ConnectionState() tls.ConnectionState { return c.conn.ConnectionState() }
+
+// CloseWrite closes the sending side, and gives the client time to read.
 func (c *lingeringConn) CloseWrite() error {
 	if c.hijacked.Load() {
 		return c.PrefixConn.CloseWrite()

@@ -40,7 +40,7 @@ func TestEarlyAnswerArrives(t *testing.T) {
 				t.Run(fmt.Sprint(test.name, " ", size, " ", name), func(t *testing.T) {
 					t.Parallel()
 					p := newProxy(t, server, test.edit)
-					p.h1.linger = lingerLimits{pause: patience, most: patience}
+					p.h1.Linger = linger{Pause: patience, Total: patience}
 					p.serve(t)
 					c := p.intercepted(t, "http/1.1")
 					c.send(t, "POST / HTTP/1.1\r\nHost: %s\r\n%s", host, framing)
@@ -70,16 +70,16 @@ func (zeros) Read(p []byte) (int, error) {
 func TestLingerEnds(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		limits lingerLimits
+		limits linger
 		goesOn bool
 	}{
-		"pause":    {lingerLimits{pause: time.Millisecond, most: time.Hour}, false},
-		"for ever": {lingerLimits{pause: time.Hour, most: 100 * time.Millisecond}, true},
+		"pause":    {linger{Pause: time.Millisecond, Total: time.Hour}, false},
+		"for ever": {linger{Pause: time.Hour, Total: 100 * time.Millisecond}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newProxy(t, "", func(c *Config) { c.Signer = fixedSigner{err: signer.Errorf(signer.NoLogin, "nobody is logged in")} })
-			p.h1.linger = test.limits
+			p.h1.Linger = test.limits
 			p.serve(t)
 			c := p.intercepted(t, "http/1.1")
 			c.send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000000\r\n\r\n%s", host, strings.Repeat("x", 100))
@@ -98,7 +98,7 @@ func TestLingerEnds(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			if err := p.h1.conns.Wait(ctx); err != nil {
+			if err := p.h1.shutdown(ctx); err != nil {
 				t.Errorf("the connection is not closed: %v", err)
 			}
 		})

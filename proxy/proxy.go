@@ -148,7 +148,13 @@ func New(config Config) *Proxy {
 	p.interceptedServer = p.newInterceptServer()
 	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
 
-	p.h1 = newH1Server(p, errorLog)
+	limits := p.current().Limits
+	p.h1 = newH1Server(h1ServerConfig{
+		Handler: p.interceptedServer.Handler, TLS: p.interceptedServer.TLSConfig, HandOver: p.handOver,
+		ConnContext: interceptedContext, BaseContext: p.ctx, ErrorLog: errorLog,
+		HandshakeTimeout: limits.HandshakeTimeout, IdleTimeout: limits.IdleTimeout,
+		Linger: linger{Pause: 500 * time.Millisecond, Total: 5 * time.Second},
+	})
 
 	p.serving.Go(func() { _ = p.interceptedServer.Serve(p.intercepted) })
 	return p
