@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 )
 
 // newTestH1Server serves handler as intercepted connections are served, at the
@@ -21,16 +23,16 @@ func newTestH1Server(t testing.TB, handler http.HandlerFunc) string {
 	ctx, cut := context.WithCancel(context.Background())
 	config := serverTLS()
 	config.NextProtos = []string{"http/1.1"}
-	s := newH1Server(h1ServerConfig{
+	s := h1server.New(h1server.Config{
 		Handler: handler, TLS: config, HandOver: func(c net.Conn) { c.Close() }, BaseContext: ctx,
 		ConnContext:      func(ctx context.Context, _ net.Conn) context.Context { return ctx },
-		HandshakeTimeout: patience, IdleTimeout: patience, Linger: linger{Pause: patience, Total: patience},
+		HandshakeTimeout: patience, IdleTimeout: patience, Linger: h1server.Linger{Pause: patience, Total: patience},
 		ErrorLog: log.New(io.Discard, "", 0),
 	})
-	address := newRawServer(t, s.serve)
+	address := newRawServer(t, s.Serve)
 	t.Cleanup(func() {
 		cut()
-		_ = s.shutdown(context.Background())
+		_ = s.Shutdown(context.Background())
 	})
 	return address
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
@@ -89,7 +90,7 @@ func (p *Proxy) handOver(conn net.Conn) {
 func (p *Proxy) newInterceptServer() *http.Server {
 	server := p.newServer(http.HandlerFunc(p.serveIntercepted))
 	server.ConnContext = interceptedContext
-	server.ConnState = noteHijack
+	server.ConnState = h1server.NoteHijack
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// Those of TLS 1.2 that go with the leaf's key, without crypto/tls's CBC ones.
@@ -190,5 +191,5 @@ func (p *Proxy) intercept(client net.Conn, x *exchange) {
 	}
 	_ = client.SetWriteDeadline(time.Time{})
 	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admitted}}
-	p.serving.Go(func() { p.h1.serve(conn) })
+	p.serving.Go(func() { p.h1.Serve(conn) })
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -40,7 +41,7 @@ func TestEarlyAnswerArrives(t *testing.T) {
 				t.Run(fmt.Sprint(test.name, " ", size, " ", name), func(t *testing.T) {
 					t.Parallel()
 					p := newProxy(t, server, test.edit)
-					p.h1.Linger = linger{Pause: patience, Total: patience}
+					p.h1.Linger = h1server.Linger{Pause: patience, Total: patience}
 					p.serve(t)
 					c := p.intercepted(t, "http/1.1")
 					c.send(t, "POST / HTTP/1.1\r\nHost: %s\r\n%s", host, framing)
@@ -70,11 +71,11 @@ func (zeros) Read(p []byte) (int, error) {
 func TestLingerEnds(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		limits linger
+		limits h1server.Linger
 		goesOn bool
 	}{
-		"pause":    {linger{Pause: time.Millisecond, Total: time.Hour}, false},
-		"for ever": {linger{Pause: time.Hour, Total: 100 * time.Millisecond}, true},
+		"pause":    {h1server.Linger{Pause: time.Millisecond, Total: time.Hour}, false},
+		"for ever": {h1server.Linger{Pause: time.Hour, Total: 100 * time.Millisecond}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -98,7 +99,7 @@ func TestLingerEnds(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			if err := p.h1.shutdown(ctx); err != nil {
+			if err := p.h1.Shutdown(ctx); err != nil {
 				t.Errorf("the connection is not closed: %v", err)
 			}
 		})

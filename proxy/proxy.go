@@ -40,6 +40,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -106,7 +107,7 @@ type Proxy struct {
 	connects          *goproxy.ProxyHttpServer
 	intercepted       *interceptListener
 	interceptedServer *http.Server
-	h1                *h1Server // what of intercepted connections it takes
+	h1                *h1server.Server // what of intercepted connections it takes
 
 	places     *track.Limiter // of connections, all under one name
 	labels     *track.Limiter // of connections, by session label
@@ -149,11 +150,11 @@ func New(config Config) *Proxy {
 	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
 
 	limits := p.current().Limits
-	p.h1 = newH1Server(h1ServerConfig{
+	p.h1 = h1server.New(h1server.Config{
 		Handler: p.interceptedServer.Handler, TLS: p.interceptedServer.TLSConfig, HandOver: p.handOver,
 		ConnContext: interceptedContext, BaseContext: p.ctx, ErrorLog: errorLog,
 		HandshakeTimeout: limits.HandshakeTimeout, IdleTimeout: limits.IdleTimeout,
-		Linger: linger{Pause: 500 * time.Millisecond, Total: 5 * time.Second},
+		Linger: h1server.Linger{Pause: 500 * time.Millisecond, Total: 5 * time.Second},
 	})
 
 	p.serving.Go(func() { _ = p.interceptedServer.Serve(p.intercepted) })
@@ -218,7 +219,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	// still serves.
 	err := p.front.Shutdown(ctx)
 	if err == nil {
-		err = p.h1.shutdown(ctx)
+		err = p.h1.Shutdown(ctx)
 	}
 	if err == nil {
 		err = p.interceptedServer.Shutdown(ctx)

@@ -1,4 +1,4 @@
-package proxy
+package h1server
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 )
 
 // h1Config says what an [h1Server] does.
-type h1ServerConfig struct {
+type Config struct {
 	// Handler answers requests.
 	Handler http.Handler
 	// TLS is for the handshake with clients.
@@ -37,36 +37,36 @@ type h1ServerConfig struct {
 	// IdleTimeout bounds the wait for another request.
 	IdleTimeout time.Duration
 	// Linger bounds the wait for the rest of a request that has been answered.
-	Linger linger
+	Linger Linger
 	// ErrorLog is told what clients do wrong.
 	ErrorLog *log.Logger
 }
 
-// h1Server serves connections over TLS that speak HTTP/1.1, each on one goroutine.
+// Server serves connections over TLS that speak HTTP/1.1, each on one goroutine.
 // net/http has a second one for every request, which watches for the client to go
 // away, and stops it again by deadlines; that costs more than a short request does.
 // It serves plain requests only, see [plainHead]. At the first one that is not, it
 // hands the connection over, as if nothing had been read of that request; and so it
 // does at once if the client speaks HTTP/2.
-type h1Server struct {
-	h1ServerConfig
+type Server struct {
+	Config
 
 	conns   *track.InFlight
 	writers sync.Pool // of *bufio.Writer, which connections have while they answer
 
 	draining atomic.Bool // set with mu held
 	mu       sync.Mutex
-	waiting  map[*h1ServerConn]struct{} // for a request
+	waiting  map[*serverConn]struct{} // for a request
 }
 
-// newH1Server returns a server for config.
-func newH1Server(config h1ServerConfig) *h1Server {
+// New returns a server for config.
+func New(config Config) *Server {
 	config.TLS = config.TLS.Clone()
-	return &h1Server{h1ServerConfig: config, conns: track.NewInFlight(), waiting: make(map[*h1ServerConn]struct{})}
+	return &Server{Config: config, conns: track.NewInFlight(), waiting: make(map[*serverConn]struct{})}
 }
 
-// serve serves conn until it ends or is handed over.
-func (s *h1Server) serve(conn net.Conn) {
+// Serve serves conn until it ends or is handed over.
+func (s *Server) Serve(conn net.Conn) {
 	s.conns.Add(1)
 	defer s.conns.Add(-1)
 	ctx, cancel := context.WithCancel(s.BaseContext)
@@ -86,7 +86,7 @@ func (s *h1Server) serve(conn net.Conn) {
 		s.handOver(t, uncut)
 		return
 	}
-	c := &h1ServerConn{
+	c := &serverConn{
 		server: s, conn: t, tls: &state, ctx: s.ConnContext(ctx, t), cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {
@@ -97,7 +97,7 @@ func (s *h1Server) serve(conn net.Conn) {
 }
 
 // handOver hands a connection over, unless it is to be cut.
-func (s *h1Server) handOver(conn net.Conn, uncut func() bool) {
+func (s *Server) handOver(conn net.Conn, uncut func() bool) {
 	if !uncut() {
 		_ = conn.Close()
 		return
@@ -106,7 +106,7 @@ func (s *h1Server) handOver(conn net.Conn, uncut func() bool) {
 }
 
 // refuseHandshake ends a connection whose client has not managed to speak TLS.
-func (s *h1Server) refuseHandshake(conn net.Conn, err error) {
+func (s *Server) refuseHandshake(conn net.Conn, err error) {
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && looksLikeHTTP(plain.RecordHeader[:]) {
 		_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
 	}
@@ -123,7 +123,7 @@ func looksLikeHTTP(b []byte) bool {
 }
 
 // writerTo returns a writer to conn.
-func (s *h1Server) writerTo(conn net.Conn) *bufio.Writer {
+func (s *Server) writerTo(conn net.Conn) *bufio.Writer {
 	if w, ok := s.writers.Get().(*bufio.Writer); ok {
 		w.Reset(conn)
 		return w
@@ -132,14 +132,14 @@ func (s *h1Server) writerTo(conn net.Conn) *bufio.Writer {
 }
 
 // giveBack has others use w.
-func (s *h1Server) giveBack(w *bufio.Writer) {
+func (s *Server) giveBack(w *bufio.Writer) {
 	w.Reset(nil)
 	s.writers.Put(w)
 }
 
-// shutdown lets the requests that run end, and closes the connections that wait
+// Shutdown lets the requests that run end, and closes the connections that wait
 // for one. After ctx it waits no longer.
-func (s *h1Server) shutdown(ctx context.Context) error {
+func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining.Store(true)
 	for c := range s.waiting {

@@ -1,4 +1,4 @@
-package proxy
+package h1server
 
 import (
 	"crypto/tls"
@@ -10,10 +10,10 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// linger bounds the wait for what a client still sends of a request that
+// Linger bounds the wait for what a client still sends of a request that
 // has been answered: a connection that is closed before may lose the answer (RFC
 // 9112, 9.6).
-type linger struct {
+type Linger struct {
 	Pause time.Duration // between two pieces of it
 	Total time.Duration
 }
@@ -21,7 +21,7 @@ type linger struct {
 // closeWrite says that nothing more will be sent, and takes what still comes until
 // the client closes the connection, pauses or has gone on for long. What comes is
 // not looked at, so that nothing needs to be decrypted.
-func (l linger) closeWrite(conn *tls.Conn) {
+func (l Linger) closeWrite(conn *tls.Conn) {
 	socket := conn.NetConn()
 	if conn.CloseWrite() != nil || netconn.CloseWrite(socket) != nil {
 		return
@@ -51,7 +51,7 @@ func (l linger) closeWrite(conn *tls.Conn) {
 type lingeringConn struct {
 	*netconn.PrefixConn
 	conn     *tls.Conn
-	linger   linger
+	linger   Linger
 	hijacked atomic.Bool // by an upgrade, whose ends end by themselves
 }
 
@@ -70,8 +70,8 @@ func (c *lingeringConn) CloseWrite() error {
 	return nil
 }
 
-// noteHijack is what [http.Server.ConnState] calls.
-func noteHijack(conn net.Conn, state http.ConnState) {
+// NoteHijack is what [http.Server.ConnState] calls.
+func NoteHijack(conn net.Conn, state http.ConnState) {
 	if c, ok := conn.(*lingeringConn); ok && state == http.StateHijacked {
 		c.hijacked.Store(true)
 	}

@@ -1,4 +1,4 @@
-package proxy
+package h1server
 
 import (
 	"bufio"
@@ -19,9 +19,9 @@ import (
 // client is still there.
 const watchDelay = 5 * time.Millisecond
 
-// h1ServerConn is a client's connection.
-type h1ServerConn struct {
-	server *h1Server
+// serverConn is a client's connection.
+type serverConn struct {
+	server *Server
 	conn   *tls.Conn
 	tls    *tls.ConnectionState
 	ctx    context.Context // of all its requests, for they end with it
@@ -35,14 +35,14 @@ type h1ServerConn struct {
 
 	mu       sync.Mutex
 	serving  bool
-	body     *h1RequestBody // of the request that is served, nil if it has none
-	watching chan struct{}  // closed when watch is done; nil: nobody watches
+	body     *requestBody  // of the request that is served, nil if it has none
+	watching chan struct{} // closed when watch is done; nil: nobody watches
 }
 
 // serve answers requests for as long as they are plain and may follow one
 // another. If net/http is to go on, it returns what was read of the request that is
 // next.
-func (c *h1ServerConn) serve() (ahead []byte) {
+func (c *serverConn) serve() (ahead []byte) {
 	patience := c.server.HandshakeTimeout
 	for {
 		if !c.await(patience) {
@@ -66,7 +66,7 @@ func (c *h1ServerConn) serve() (ahead []byte) {
 }
 
 // await waits for the beginning of a request.
-func (c *h1ServerConn) await(most time.Duration) bool {
+func (c *serverConn) await(most time.Duration) bool {
 	s := c.server
 	if c.reader.Buffered() == 0 {
 		now := time.Now()
@@ -89,24 +89,24 @@ func (c *h1ServerConn) await(most time.Duration) bool {
 	return err == nil
 }
 
-func (c *h1ServerConn) setReadBy(t time.Time) {
+func (c *serverConn) setReadBy(t time.Time) {
 	c.readBy = t
 	_ = c.conn.SetReadDeadline(t)
 }
 
 // answer serves r, and reports whether another request may follow it.
-func (c *h1ServerConn) answer(r *http.Request) (another bool) {
+func (c *serverConn) answer(r *http.Request) (another bool) {
 	r = r.WithContext(c.ctx)
 	r.RemoteAddr, r.TLS = c.peer, c.tls
-	var body *h1RequestBody
+	var body *requestBody
 	if r.ContentLength != 0 {
 		c.setReadBy(time.Time{})
-		body = &h1RequestBody{body: r.Body, conn: c}
+		body = &requestBody{body: r.Body, conn: c}
 		r.Body = body
 	}
 	c.writer = c.server.writerTo(c.conn)
 	c.startWatch(body)
-	w := &h1Answer{conn: c, request: r, header: make(http.Header), length: -1}
+	w := &response{conn: c, request: r, header: make(http.Header), length: -1}
 	ok := c.handle(w, r) && w.finish() == nil
 	c.stopWatch()
 	c.server.giveBack(c.writer)
@@ -122,7 +122,7 @@ func (c *h1ServerConn) answer(r *http.Request) (another bool) {
 }
 
 // handle calls the handler, and reports whether it has come to an end.
-func (c *h1ServerConn) handle(w *h1Answer, r *http.Request) (ok bool) {
+func (c *serverConn) handle(w *response, r *http.Request) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil && v != http.ErrAbortHandler {
 			c.server.ErrorLog.Printf("http: panic serving %s: %v\n%s", c.peer, v, debug.Stack())
@@ -133,7 +133,7 @@ func (c *h1ServerConn) handle(w *h1Answer, r *http.Request) (ok bool) {
 }
 
 // startWatch has the client watched as soon as the request takes a while.
-func (c *h1ServerConn) startWatch(body *h1RequestBody) {
+func (c *serverConn) startWatch(body *requestBody) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.serving, c.body = true, body
@@ -145,7 +145,7 @@ func (c *h1ServerConn) startWatch(body *h1RequestBody) {
 }
 
 // bodyEnded has the client watched, now that nobody else reads from it.
-func (c *h1ServerConn) bodyEnded(body *h1RequestBody) {
+func (c *serverConn) bodyEnded(body *requestBody) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	body.ended.Store(true)
@@ -156,7 +156,7 @@ func (c *h1ServerConn) bodyEnded(body *h1RequestBody) {
 
 // watch cancels the request when the client is gone. While there is something
 // left of the request's body, whoever reads that finds it out.
-func (c *h1ServerConn) watch() {
+func (c *serverConn) watch() {
 	c.mu.Lock()
 	if !c.serving || c.watching != nil || c.body != nil && !c.body.ended.Load() {
 		c.mu.Unlock()
@@ -179,7 +179,7 @@ func (c *h1ServerConn) watch() {
 }
 
 // stopWatch returns when nobody reads from the connection any more.
-func (c *h1ServerConn) stopWatch() {
+func (c *serverConn) stopWatch() {
 	c.timer.Stop()
 	c.mu.Lock()
 	c.serving, c.body = false, nil
@@ -196,15 +196,15 @@ func (c *h1ServerConn) stopWatch() {
 
 // linger gives the client time to read the answer to a request that it has not
 // sent to its end.
-func (c *h1ServerConn) linger(body *h1RequestBody) {
+func (c *serverConn) linger(body *requestBody) {
 	c.setReadBy(time.Unix(1, 0)) // whoever still reads the body gives up
 	body.close()
 	c.server.Linger.closeWrite(c.conn)
 }
 
-// h1RequestBody is the body of a client's request.
-type h1RequestBody struct {
-	conn   *h1ServerConn
+// requestBody is the body of a client's request.
+type requestBody struct {
+	conn   *serverConn
 	mu     sync.Mutex // held while it is read
 	body   io.Reader
 	closed bool
@@ -212,7 +212,7 @@ type h1RequestBody struct {
 }
 
 // Read implements [io.Reader].
-func (b *h1RequestBody) Read(p []byte) (int, error) {
+func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -227,10 +227,10 @@ func (b *h1RequestBody) Read(p []byte) (int, error) {
 
 // Close implements [io.Closer]. What is left is read, or not, by whoever serves
 // the connection.
-func (b *h1RequestBody) Close() error { return nil }
+func (b *requestBody) Close() error { return nil }
 
 // close returns when nobody reads any more, and nobody will.
-func (b *h1RequestBody) close() {
+func (b *requestBody) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true

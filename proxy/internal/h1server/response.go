@@ -1,4 +1,4 @@
-package proxy
+package h1server
 
 import (
 	"io"
@@ -13,11 +13,11 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// h1Answer writes the answer to a request over HTTP/1.1, as net/http's server
+// response writes the answer to a request over HTTP/1.1, as net/http's server
 // does it. Nobody changes the header between WriteHeader and the first bytes of
 // the body, so that it needs no copy.
-type h1Answer struct {
-	conn    *h1ServerConn
+type response struct {
+	conn    *serverConn
 	request *http.Request
 	header  http.Header
 	status  int
@@ -29,11 +29,11 @@ type h1Answer struct {
 }
 
 // Header implements [http.ResponseWriter].
-func (w *h1Answer) Header() http.Header { return w.header }
+func (w *response) Header() http.Header { return w.header }
 
 // WriteHeader implements [http.ResponseWriter]. Informational answers are on
 // their way at once.
-func (w *h1Answer) WriteHeader(status int) {
+func (w *response) WriteHeader(status int) {
 	switch {
 	case w.status != 0:
 	case status < 200:
@@ -50,7 +50,7 @@ func (w *h1Answer) WriteHeader(status int) {
 // connection after it.
 var framing = map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Connection": true}
 
-func (w *h1Answer) writeStatus(status int) {
+func (w *response) writeStatus(status int) {
 	b := w.conn.writer
 	_, _ = b.WriteString("HTTP/1.1 ")
 	_, _ = b.Write(strconv.AppendInt(b.AvailableBuffer(), int64(status), 10))
@@ -70,7 +70,7 @@ func bodyAllowed(status int) bool {
 
 // begin writes the header. ended says that the body is over, with what was
 // written of it.
-func (w *h1Answer) begin(ended bool) {
+func (w *response) begin(ended bool) {
 	w.begun = true
 	b, h, head := w.conn.writer, w.header, w.request.Method == http.MethodHead
 	allowed := bodyAllowed(w.status)
@@ -117,7 +117,7 @@ func (w *h1Answer) begin(ended bool) {
 var framing304 = map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Connection": true, "Content-Type": true}
 
 // Write implements [http.ResponseWriter].
-func (w *h1Answer) Write(p []byte) (int, error) {
+func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -144,7 +144,7 @@ const maxRecord = 16 << 10
 
 // writeBody writes a piece of the body, a large one in one piece: encryption
 // makes many of it, each of which would wake the client.
-func (w *h1Answer) writeBody(p []byte) (int, error) {
+func (w *response) writeBody(p []byte) (int, error) {
 	if len(p) <= maxRecord {
 		return w.conn.writer.Write(p)
 	}
@@ -156,7 +156,7 @@ func (w *h1Answer) writeBody(p []byte) (int, error) {
 }
 
 // FlushError is what [http.ResponseController.Flush] calls.
-func (w *h1Answer) FlushError() error {
+func (w *response) FlushError() error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -168,10 +168,10 @@ func (w *h1Answer) FlushError() error {
 
 // EnableFullDuplex is what [http.ResponseController.EnableFullDuplex] calls. The
 // answer never waits for the request's body.
-func (w *h1Answer) EnableFullDuplex() error { return nil }
+func (w *response) EnableFullDuplex() error { return nil }
 
 // finish ends the answer.
-func (w *h1Answer) finish() error {
+func (w *response) finish() error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -194,14 +194,14 @@ func (w *h1Answer) finish() error {
 }
 
 // bodyPieces writes what a chunked body is made of.
-type bodyPieces struct{ w *h1Answer }
+type bodyPieces struct{ w *response }
 
 // Write implements [io.Writer].
 func (b bodyPieces) Write(p []byte) (int, error) { return b.w.writeBody(p) }
 
 // trailer returns the fields that follow the body: those that the header has
 // announced, and those that have come since.
-func (w *h1Answer) trailer() http.Header {
+func (w *response) trailer() http.Header {
 	var trailer http.Header
 	add := func(name string, values []string) {
 		if trailer == nil {
