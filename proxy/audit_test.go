@@ -96,7 +96,7 @@ func TestAuditDecisions(t *testing.T) {
 			before := early.Load()
 			c := p.clientAs(t, h1, user)
 			if test.name == "tunnel" {
-				c.Transport.(*http.Transport).TLSClientConfig.RootCAs = pool(serverCA)
+				c.Transport.(*http.Transport).TLSClientConfig.RootCAs = pool(serverCA())
 			}
 			if res, err := c.Do(newRequest(t, http.MethodGet, test.url, nil)); err == nil {
 				res.Body.Close()

@@ -17,7 +17,7 @@ func TestNoCBC(t *testing.T) {
 			continue
 		}
 		client := tls.Client(p.connect(t, host+":443").Conn, &tls.Config{
-			RootCAs: pool(clientCA), ServerName: host, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID},
+			RootCAs: pool(clientCA()), ServerName: host, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID},
 		})
 		err := client.Handshake()
 		aead := strings.Contains(suite.Name, "_GCM_") || strings.Contains(suite.Name, "_POLY1305_")

@@ -67,7 +67,7 @@ func FuzzTunnelBytes(f *testing.F) {
 
 // fuzzDialer opens intercepted tunnels, with TLS sessions that are resumed.
 func (p *strictProxy) fuzzDialer() func() (net.Conn, error) {
-	config := &tls.Config{RootCAs: pool(clientCA), ServerName: host, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	config := &tls.Config{RootCAs: pool(clientCA()), ServerName: host, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	return func() (net.Conn, error) {
 		raw, err := net.Dial("tcp", p.addr)
 		if err != nil {

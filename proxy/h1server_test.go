@@ -64,7 +64,7 @@ type answerSeen struct {
 
 func seeAnswer(t *testing.T, address, method, request string) (seen answerSeen) {
 	t.Helper()
-	raw, err := tls.Dial("tcp", address, &tls.Config{RootCAs: pool(serverCA), ServerName: host})
+	raw, err := tls.Dial("tcp", address, &tls.Config{RootCAs: pool(serverCA()), ServerName: host})
 	if err != nil {
 		t.Fatal(err)
 	}

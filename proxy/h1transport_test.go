@@ -231,10 +231,3 @@ func TestAnswerAfterRefusedBody(t *testing.T) {
 		t.Errorf("%s, %q, %v", res.Status, got, err)
 	}
 }
-
-type zeroReader struct{}
-
-func (zeroReader) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}

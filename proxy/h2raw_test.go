@@ -1,16 +1,12 @@
 package proxy
 
 import (
-	"bufio"
 	"bytes"
-	"io"
 	"testing"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
-
-func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 
 // h2Conn is an HTTP/2 client that sends whatever header it is told to.
 type h2Conn struct {

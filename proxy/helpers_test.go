@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -169,20 +168,6 @@ func noneLeft(t testing.TB) func() {
 	}
 }
 
-// requestHead reads a request's header as a server gets it, line by line.
-func requestHead(r *bufio.Reader) (lines []string, err error) {
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			return lines, err
-		}
-		if line = strings.TrimSuffix(line, "\r\n"); line == "" {
-			return lines, nil
-		}
-		lines = append(lines, line)
-	}
-}
-
 // signerFunc is a signer that goes by the request alone.
 type signerFunc func(r signer.Request) (*signer.Authorization, error)
 
@@ -220,4 +205,11 @@ func (s *panicking) Sign(context.Context, signer.Request) (*signer.Authorization
 		panic("the signer is broken")
 	}
 	return bearer(), nil
+}
+
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

@@ -45,7 +45,7 @@ func onSocket(t testing.TB, conn net.Conn, do func(fd int) error) {
 
 // impatientDialer gives a dead path up soon.
 func impatientDialer(address string) *dialer {
-	d := newDialer(UpstreamConfig{ConnectTo: map[string]string{host + ":443": address}, RootCAs: pool(serverCA)}, new(ownListeners))
+	d := newDialer(UpstreamConfig{ConnectTo: map[string]string{host + ":443": address}, RootCAs: pool(serverCA())}, new(ownListeners))
 	d.paths.every, d.paths.timeout = 20*time.Millisecond, 300*time.Millisecond
 	return d
 }

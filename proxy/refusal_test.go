@@ -55,7 +55,7 @@ func TestProxyAuthentication(t *testing.T) {
 		if res := c.response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}
-		secured := secure(t, c, &tls.Config{RootCAs: pool(clientCA), ServerName: host})
+		secured := secure(t, c, &tls.Config{RootCAs: pool(clientCA()), ServerName: host})
 		secured.send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
 		if res := secured.response(t, http.MethodGet); res.StatusCode != http.StatusOK {
 			t.Error(res.Status)
@@ -190,7 +190,7 @@ func TestUnsigned(t *testing.T) {
 // answer, for intercepted requests and, where they can happen, tunnels.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
-	stranger := newBackendWith(t, clientCA)
+	stranger := newBackendWith(t, clientCA())
 	for _, test := range []struct {
 		name, to         string
 		code, proxyError string

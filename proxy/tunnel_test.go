@@ -109,7 +109,7 @@ func TestSentTogether(t *testing.T) {
 		address, _ := countingBackend(t)
 		c := startProxy(t, address).dial(t)
 		together := &togetherConn{rawConn: c, first: "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\n\r\n"}
-		secured := secure(t, newRawConn(t, together), &tls.Config{RootCAs: pool(clientCA), ServerName: host})
+		secured := secure(t, newRawConn(t, together), &tls.Config{RootCAs: pool(clientCA()), ServerName: host})
 		secured.send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
 		if res := secured.response(t, http.MethodGet); res.StatusCode != http.StatusOK {
 			t.Error(res.Status)

@@ -47,7 +47,7 @@ func TestUpstreamProxyFails(t *testing.T) {
 	t.Parallel()
 	const secret = "hush-hush"
 	encoded := base64.StdEncoding.EncodeToString([]byte("user:" + secret))
-	stranger := newBackendWith(t, clientCA)
+	stranger := newBackendWith(t, clientCA())
 	for _, test := range []struct {
 		name, scheme, address string
 		user                  *url.Userinfo
@@ -172,7 +172,7 @@ func TestUpstreamProxyAnswers(t *testing.T) {
 			if got := readAll(t, get(t, p.client(t, h1), origin+"/").Body); got != "reached" {
 				t.Errorf("%q", got)
 			}
-			c := secure(t, p.connect(t, "example.org:443"), &tls.Config{RootCAs: pool(serverCA), ServerName: "example.org"})
+			c := secure(t, p.connect(t, "example.org:443"), &tls.Config{RootCAs: pool(serverCA()), ServerName: "example.org"})
 			c.send(t, "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n")
 			if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusOK {
 				t.Error(res.Status)
