@@ -15,6 +15,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -22,7 +23,7 @@ import (
 // or it refuses.
 func askSigner(r signer.Request) (*signer.Authorization, error) {
 	if r.Path == "/bearer" {
-		auth := bearer()
+		auth := proxytest.Bearer()
 		auth.FedRAMP = true
 		return auth, nil
 	}
@@ -35,14 +36,14 @@ func askSigner(r signer.Request) (*signer.Authorization, error) {
 func TestAuthorize(t *testing.T) {
 	t.Parallel()
 	log := new(auditLog)
-	p := newProxy(t, "", log.use, func(c *Config) { c.Signer = signerFunc(askSigner) })
+	p := newProxy(t, "", log.use, func(c *Config) { c.Signer = proxytest.SignerFunc(askSigner) })
 	t.Cleanup(p.cutNow)
 
 	clients := http.Header{
 		"Authorization": {"Bearer the-clients"}, "Chatgpt-Account-Id": {"the-clients"}, "X-Openai-Fedramp": {"maybe"}, "Cookie": {"a=b"},
 	}
 	ask := Ask{Label: "build-42", Peer: "127.0.0.1:1", Host: "chatgpt.com", Method: "POST", URI: "/a%2Fb?secret=query", Header: clients}
-	assertion := http.Header{"Authorization": {"AgentAssertion " + accessToken}}
+	assertion := http.Header{"Authorization": {"AgentAssertion " + proxytest.AccessToken}}
 	granted := audit.Decision{Verdict: audit.VerdictGrant, Client: "build-42", Peer: "127.0.0.1:1", Host: "chatgpt.com:443", Method: "POST", Path: "/a%2Fb", Scheme: signer.SchemeAssertion, Task: "task-1", Signer: "agent-assertion"}
 	for _, test := range []struct {
 		name   string
@@ -57,7 +58,7 @@ func TestAuthorize(t *testing.T) {
 		{"no label", func(a *Ask) { a.Label = "" }, assertion, 200, func(d *audit.Decision) { d.Client = "" }},
 		{"no header", func(a *Ask) { a.Header = nil }, assertion, 200, func(*audit.Decision) {}},
 		{"token", func(a *Ask) { a.URI = "/bearer" },
-			http.Header{"Authorization": {"Bearer " + accessToken}, "Chatgpt-Account-Id": {account}, "X-Openai-Fedramp": {"true"}}, 200,
+			http.Header{"Authorization": {"Bearer " + proxytest.AccessToken}, "Chatgpt-Account-Id": {proxytest.Account}, "X-Openai-Fedramp": {"true"}}, 200,
 			func(d *audit.Decision) { d.Path, d.Scheme, d.Task, d.Signer = "/bearer", signer.SchemeBearer, "", "" }},
 		{"as it came", func(a *Ask) { a.URI = "/none" },
 			http.Header{"Authorization": {"Bearer the-clients"}, "Chatgpt-Account-Id": {"the-clients"}, "X-Openai-Fedramp": {"maybe"}}, 200,
@@ -117,13 +118,13 @@ func TestAuthorize(t *testing.T) {
 					t.Errorf("a refusal has %s", name)
 				}
 			}
-			if text := string(got.Body) + strings.Join(slices.Collect(maps.Keys(got.Header)), ""); strings.Contains(text, accessToken) {
+			if text := string(got.Body) + strings.Join(slices.Collect(maps.Keys(got.Header)), ""); strings.Contains(text, proxytest.AccessToken) {
 				t.Errorf("a refusal has a credential: %s", text)
 			}
 		})
 	}
 	p.logged(t, `"kind":"authz"`, `"signed":"AgentAssertion"`, `"refused":"host_refused"`)
-	if log := p.log.String(); strings.Contains(log, accessToken) || strings.Contains(log, "the-clients") || strings.Contains(log, "query") {
+	if log := p.log.String(); strings.Contains(log, proxytest.AccessToken) || strings.Contains(log, "the-clients") || strings.Contains(log, "query") {
 		t.Errorf("the log has a credential or a query:\n%s", log)
 	}
 }
@@ -132,7 +133,7 @@ func TestAuthorize(t *testing.T) {
 // (RFC 6455, section 4.2.1) where a gateway leaves Upgrade out.
 func TestAuthorizeWebSocket(t *testing.T) {
 	t.Parallel()
-	p := newProxy(t, "", func(c *Config) { c.Signer, c.Scope = signerFunc(askSigner), scopeOf(t, codexEntry) })
+	p := newProxy(t, "", func(c *Config) { c.Signer, c.Scope = proxytest.SignerFunc(askSigner), scopeOf(t, codexEntry) })
 	t.Cleanup(p.cutNow)
 	for _, test := range []struct {
 		path   string
@@ -162,19 +163,19 @@ func TestAuthorizeByProfile(t *testing.T) {
 			t.Fatal(err)
 		}
 		auth := &signer.Authorization{Value: identity.Secret("Bearer " + name), Scheme: signer.SchemeBearer, Signer: "token"}
-		return Profile{Name: name, Labels: access.LabelPatterns{pattern}, Signer: fixedSigner{auth: auth}}
+		return Profile{Name: name, Labels: access.LabelPatterns{pattern}, Signer: proxytest.FixedSigner{Auth: auth}}
 	}
 	red, blue, closed := profile("red"), profile("blue"), profile("closed")
 	blue.Hosts, closed.Refuse = patterns(t, "ab.chatgpt.com"), true
 	p := newProxy(t, "", func(c *Config) { c.Profiles = []Profile{red, blue, closed} })
 	t.Cleanup(p.cutNow)
 	for _, test := range []struct{ label, host, want, code string }{
-		{"red-1", host, "Bearer red", ""},
+		{"red-1", proxytest.Host, "Bearer red", ""},
 		{"blue-1", "ab.chatgpt.com", "Bearer blue", ""},
-		{"blue-1", host, "", "host_refused"},
-		{"closed-1", host, "", "label_refused"},
-		{"other", host, "Bearer " + accessToken, ""},
-		{"", host, "Bearer " + accessToken, ""},
+		{"blue-1", proxytest.Host, "", "host_refused"},
+		{"closed-1", proxytest.Host, "", "label_refused"},
+		{"other", proxytest.Host, "Bearer " + proxytest.AccessToken, ""},
+		{"", proxytest.Host, "Bearer " + proxytest.AccessToken, ""},
 	} {
 		got := p.Authorize(t.Context(), Ask{Label: test.label, Host: test.host, Method: "GET", URI: "/"})
 		if got.Code != test.code || got.Header.Get("Authorization") != test.want {
@@ -189,7 +190,7 @@ func TestAuthorizeUnrecorded(t *testing.T) {
 	log := &auditLog{fail: func(d audit.Decision) bool { return d.Verdict == audit.VerdictGrant }}
 	p := newProxy(t, "", log.use)
 	t.Cleanup(p.cutNow)
-	got := p.Authorize(t.Context(), Ask{Host: host, Method: "GET", URI: "/"})
+	got := p.Authorize(t.Context(), Ask{Host: proxytest.Host, Method: "GET", URI: "/"})
 	if got.Granted() || got.Code != "audit_failed" || got.Status != http.StatusServiceUnavailable || got.Header["Authorization"] != nil {
 		t.Errorf("%+v", got)
 	}
@@ -200,11 +201,11 @@ func TestAuthorizeUnrecorded(t *testing.T) {
 func TestAuthorizeForNobody(t *testing.T) {
 	t.Parallel()
 	log := new(auditLog)
-	p := newProxy(t, "", log.use, func(c *Config) { c.Signer = fixedSigner{err: context.Canceled} })
+	p := newProxy(t, "", log.use, func(c *Config) { c.Signer = proxytest.FixedSigner{Err: context.Canceled} })
 	t.Cleanup(p.cutNow)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := p.Authorize(ctx, Ask{Host: host, Method: "GET", URI: "/"}); got.Granted() {
+	if got := p.Authorize(ctx, Ask{Host: proxytest.Host, Method: "GET", URI: "/"}); got.Granted() {
 		t.Errorf("%+v", got)
 	}
 	if got := log.take(); len(got) > 0 {

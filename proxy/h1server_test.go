@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // newTestH1Server serves handler as intercepted connections are served, at the
@@ -21,15 +22,15 @@ import (
 func newTestH1Server(t testing.TB, handler http.HandlerFunc) string {
 	t.Helper()
 	ctx, cut := context.WithCancel(context.Background())
-	config := serverTLS()
+	config := proxytest.ServerTLS()
 	config.NextProtos = []string{"http/1.1"}
 	s := h1server.New(h1server.Config{
 		Handler: handler, TLS: config, HandOver: func(c net.Conn) { c.Close() }, BaseContext: ctx,
 		ConnContext:      func(ctx context.Context, _ net.Conn) context.Context { return ctx },
-		HandshakeTimeout: patience, IdleTimeout: patience, Linger: h1server.Linger{Pause: patience, Total: patience},
+		HandshakeTimeout: proxytest.Patience, IdleTimeout: proxytest.Patience, Linger: h1server.Linger{Pause: proxytest.Patience, Total: proxytest.Patience},
 		ErrorLog: log.New(io.Discard, "", 0),
 	})
-	address := newRawServer(t, s.Serve)
+	address := proxytest.NewRawServer(t, s.Serve)
 	t.Cleanup(func() {
 		cut()
 		_ = s.Shutdown(context.Background())
@@ -41,7 +42,7 @@ func newTestH1Server(t testing.TB, handler http.HandlerFunc) string {
 func newNetHTTPServer(t testing.TB, handler http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
-	s.TLS = serverTLS()
+	s.TLS = proxytest.ServerTLS()
 	s.TLS.NextProtos = []string{"http/1.1"}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
@@ -64,14 +65,14 @@ type answerSeen struct {
 
 func seeAnswer(t *testing.T, address, method, request string) (seen answerSeen) {
 	t.Helper()
-	raw, err := tls.Dial("tcp", address, &tls.Config{RootCAs: pool(serverCA()), ServerName: host})
+	raw, err := tls.Dial("tcp", address, &tls.Config{RootCAs: proxytest.Pool(proxytest.ServerCA()), ServerName: proxytest.Host})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newRawConn(t, raw)
-	c.send(t, "%s", request)
+	c := proxytest.NewRawConn(t, raw)
+	c.Send(t, "%s", request)
 	for {
-		res, err := http.ReadResponse(c.r, &http.Request{Method: method})
+		res, err := http.ReadResponse(c.R, &http.Request{Method: method})
 		if err != nil {
 			seen.Status = "none"
 			return seen
@@ -87,8 +88,8 @@ func seeAnswer(t *testing.T, address, method, request string) (seen answerSeen) 
 		break
 	}
 	// A server that has closed the connection does not answer any more.
-	_, _ = io.WriteString(c, "GET /x HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
-	_, err = http.ReadResponse(c.r, nil)
+	_, _ = io.WriteString(c, "GET /x HTTP/1.1\r\nHost: "+proxytest.Host+"\r\n\r\n")
+	_, err = http.ReadResponse(c.R, nil)
 	seen.Ended = err != nil
 	return seen
 }
@@ -195,9 +196,9 @@ func TestH1AnswerAsNetHTTP(t *testing.T) {
 		}
 		ours, theirs := newTestH1Server(t, duplex), newNetHTTPServer(t, duplex)
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-			request := method + " /x HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
+			request := method + " /x HTTP/1.1\r\nHost: " + proxytest.Host + "\r\n\r\n"
 			if method == http.MethodPost && name == "read" {
-				request = method + " /x HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 5\r\n\r\nhello"
+				request = method + " /x HTTP/1.1\r\nHost: " + proxytest.Host + "\r\nContent-Length: 5\r\n\r\nhello"
 			}
 			got, want := seeAnswer(t, ours, method, request), seeAnswer(t, theirs, method, request)
 			if !reflect.DeepEqual(got, want) {

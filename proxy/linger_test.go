@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -18,8 +20,8 @@ import (
 // reads anything. It gets what the proxy or the server has answered meanwhile.
 func TestEarlyAnswerArrives(t *testing.T) {
 	t.Parallel()
-	server := newRawTLSServer(t, func(c *tls.Conn) {
-		if _, err := requestHead(newReader(c)); err != nil {
+	server := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		if _, err := proxytest.RequestHead(bufio.NewReader(c)); err != nil {
 			return
 		}
 		_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge")
@@ -31,7 +33,9 @@ func TestEarlyAnswerArrives(t *testing.T) {
 		edit   func(*Config)
 	}{
 		{"server's", http.StatusRequestEntityTooLarge, func(*Config) {}},
-		{"proxy's", http.StatusServiceUnavailable, func(c *Config) { c.Signer = fixedSigner{err: signer.Errorf(signer.NoLogin, "nobody is logged in")} }},
+		{"proxy's", http.StatusServiceUnavailable, func(c *Config) {
+			c.Signer = proxytest.FixedSigner{Err: signer.Errorf(signer.NoLogin, "nobody is logged in")}
+		}},
 	} {
 		for _, size := range []int{10_000, 1_000_000, 50_000_000} {
 			for name, framing := range map[string]string{
@@ -41,15 +45,15 @@ func TestEarlyAnswerArrives(t *testing.T) {
 				t.Run(fmt.Sprint(test.name, " ", size, " ", name), func(t *testing.T) {
 					t.Parallel()
 					p := newProxy(t, server, test.edit)
-					p.h1.Linger = h1server.Linger{Pause: patience, Total: patience}
+					p.h1.Linger = h1server.Linger{Pause: proxytest.Patience, Total: proxytest.Patience}
 					p.serve(t)
 					c := p.intercepted(t, "http/1.1")
-					c.send(t, "POST / HTTP/1.1\r\nHost: %s\r\n%s", host, framing)
+					c.Send(t, "POST / HTTP/1.1\r\nHost: %s\r\n%s", proxytest.Host, framing)
 					if _, err := io.CopyN(c, zeros{}, int64(size)); err != nil {
 						t.Fatal(err)
 					}
-					res := c.response(t, http.MethodPost)
-					if body := readAll(t, res.Body); res.StatusCode != test.status || body == "" {
+					res := c.Response(t, http.MethodPost)
+					if body := proxytest.ReadAll(t, res.Body); res.StatusCode != test.status || body == "" {
 						t.Errorf("%s, %q", res.Status, body)
 					}
 				})
@@ -79,12 +83,14 @@ func TestLingerEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newProxy(t, "", func(c *Config) { c.Signer = fixedSigner{err: signer.Errorf(signer.NoLogin, "nobody is logged in")} })
+			p := newProxy(t, "", func(c *Config) {
+				c.Signer = proxytest.FixedSigner{Err: signer.Errorf(signer.NoLogin, "nobody is logged in")}
+			})
 			p.h1.Linger = test.limits
 			p.serve(t)
 			c := p.intercepted(t, "http/1.1")
-			c.send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000000\r\n\r\n%s", host, strings.Repeat("x", 100))
-			if res := c.response(t, http.MethodPost); res.StatusCode != http.StatusServiceUnavailable {
+			c.Send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000000\r\n\r\n%s", proxytest.Host, strings.Repeat("x", 100))
+			if res := c.Response(t, http.MethodPost); res.StatusCode != http.StatusServiceUnavailable {
 				t.Fatal(res.Status)
 			}
 			if test.goesOn {
@@ -97,7 +103,7 @@ func TestLingerEnds(t *testing.T) {
 					}
 				}()
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), proxytest.Patience)
 			defer cancel()
 			if err := p.h1.Shutdown(ctx); err != nil {
 				t.Errorf("the connection is not closed: %v", err)

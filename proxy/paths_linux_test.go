@@ -18,6 +18,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // deafen has a connection get nothing any more, not even what would be
@@ -45,7 +46,7 @@ func onSocket(t testing.TB, conn net.Conn, do func(fd int) error) {
 
 // impatientDialer gives a dead path up soon.
 func impatientDialer(address string) *dialer {
-	d := newDialer(UpstreamConfig{ConnectTo: map[string]string{host + ":443": address}, RootCAs: pool(serverCA())}, new(ownListeners))
+	d := newDialer(UpstreamConfig{ConnectTo: map[string]string{proxytest.Host + ":443": address}, RootCAs: proxytest.Pool(proxytest.ServerCA())}, new(ownListeners))
 	d.paths.every, d.paths.timeout = 20*time.Millisecond, 300*time.Millisecond
 	return d
 }
@@ -54,9 +55,9 @@ func impatientDialer(address string) *dialer {
 // that is lost on it fails in time, and goes over a new connection if it may.
 func TestDeadPath(t *testing.T) {
 	t.Parallel()
-	address := newRawTLSServer(t, func(c *tls.Conn) {
-		r := newReader(c)
-		head, err := requestHead(r)
+	address := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		r := bufio.NewReader(c)
+		head, err := proxytest.RequestHead(r)
 		if err != nil {
 			return
 		}
@@ -72,7 +73,7 @@ func TestDeadPath(t *testing.T) {
 	defer cancel()
 	transports := newTransports(impatientDialer(address))
 	send := func(method string, upgrade bool) (*http.Response, error) {
-		r, err := http.NewRequestWithContext(ctx, method, origin+"/", nil)
+		r, err := http.NewRequestWithContext(ctx, method, proxytest.Origin+"/", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,12 +89,12 @@ func TestDeadPath(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := readAll(t, response.Body); got != "hello" {
+		if got := proxytest.ReadAll(t, response.Body); got != "hello" {
 			t.Errorf("got %q", got)
 		}
 	}
 	_, err := send(http.MethodPost, false)
-	if !errors.Is(err, syscall.ETIMEDOUT) || refuseUpstream(host, err).Code != "upstream_timeout" {
+	if !errors.Is(err, syscall.ETIMEDOUT) || refuseUpstream(proxytest.Host, err).Code != "upstream_timeout" {
 		t.Errorf("POST: %v", err)
 	}
 	response, err := send(http.MethodGet, true)
@@ -113,14 +114,14 @@ func TestDeadPath(t *testing.T) {
 // TestDeadTunnel has the way to a server go dead under a tunnel.
 func TestDeadTunnel(t *testing.T) {
 	t.Parallel()
-	address := newRawServer(t, func(c net.Conn) {
+	address := proxytest.NewRawServer(t, func(c net.Conn) {
 		deafen(t, c)
 		_, _ = io.WriteString(c, "welcome\n")
 		_, _ = c.Read(make([]byte, 1)) // until the test ends
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	conn, err := impatientDialer(address).dialTunnel(ctx, hosts.Target{Host: host, Port: "443"})
+	conn, err := impatientDialer(address).dialTunnel(ctx, hosts.Target{Host: proxytest.Host, Port: "443"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,14 +144,14 @@ func TestServerThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 20
 	read, got := make(chan struct{}), make(chan int64)
-	address := newRawServer(t, func(c net.Conn) {
+	address := proxytest.NewRawServer(t, func(c net.Conn) {
 		<-read
 		n, _ := io.Copy(io.Discard, c)
 		got <- n
 	})
 	d := impatientDialer(address)
 	d.paths.every = time.Hour // the test looks
-	conn, err := d.dialProven(t.Context(), "tcp", host+":443")
+	conn, err := d.dialProven(t.Context(), "tcp", proxytest.Host+":443")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func TestServerThatDoesNotRead(t *testing.T) {
 		})
 		return info
 	}
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		if i := info(); i.Snd_wnd > 0 || i.Unacked > 0 || i.Probes == 0 {
 			return fmt.Errorf("the window is %d bytes, %d segments are on their way, %d probes", i.Snd_wnd, i.Unacked, i.Probes)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 	"github.com/rs/zerolog"
 )
@@ -19,7 +20,7 @@ import (
 type testProxy struct {
 	*Proxy
 	addr string
-	log  *lockedBuffer
+	log  *proxytest.Log
 }
 
 func patterns(t testing.TB, list ...string) hosts.Patterns {
@@ -39,12 +40,12 @@ func patterns(t testing.TB, list ...string) hosts.Patterns {
 func wideScope(t testing.TB) *signer.Scope {
 	t.Helper()
 	return scopeOf(t, signer.ScopeEntry{Word: signer.WordAll},
-		signer.ScopeEntry{Match: signer.Match{Host: "*." + host}}, signer.ScopeEntry{Match: signer.Match{Host: "chatgpt-staging.com"}})
+		signer.ScopeEntry{Match: signer.Match{Host: "*." + proxytest.Host}}, signer.ScopeEntry{Match: signer.Match{Host: "chatgpt-staging.com"}})
 }
 
 func scopeOf(t testing.TB, allow ...signer.ScopeEntry) *signer.Scope {
 	t.Helper()
-	s, _, err := signer.NewScope(signer.ScopeConfig{BaseURL: origin + "/backend-api", Allow: allow})
+	s, _, err := signer.NewScope(signer.ScopeConfig{BaseURL: proxytest.Origin + "/backend-api", Allow: allow})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,22 +63,22 @@ func startProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy 
 // newProxy is startProxy without serving yet.
 func newProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 	t.Helper()
-	log := new(lockedBuffer)
+	log := new(proxytest.Log)
 	config := Config{
-		Intercept: patterns(t, host+":443", "*."+host+":443", "chatgpt-staging.com:443"),
+		Intercept: patterns(t, proxytest.Host+":443", "*."+proxytest.Host+":443", "chatgpt-staging.com:443"),
 		// What tests connect to has whatever port was free.
 		OtherHosts: OtherHosts{Ports: hosts.PortRanges{{First: 1, Last: 65535}}},
-		Signer:     fixedSigner{auth: bearer()},
+		Signer:     proxytest.FixedSigner{Auth: proxytest.Bearer()},
 		Scope:      wideScope(t),
-		Leaves:     clientCA(),
+		Leaves:     proxytest.ClientCA(),
 		Upstream: UpstreamConfig{
 			ConnectTo: map[string]string{},
-			RootCAs:   pool(serverCA()),
+			RootCAs:   proxytest.Pool(proxytest.ServerCA()),
 		},
 		Log: zerolog.New(log).Level(zerolog.TraceLevel),
 	}
 	if backend != "" {
-		for _, h := range []string{host, "*." + host, "chatgpt-staging.com"} {
+		for _, h := range []string{proxytest.Host, "*." + proxytest.Host, "chatgpt-staging.com"} {
 			config.Upstream.ConnectTo[h+":443"] = backend
 		}
 	}
@@ -115,7 +116,7 @@ func (p *testProxy) cutNow() {
 // the client has its answer.
 func (p *testProxy) logged(t testing.TB, words ...string) {
 	t.Helper()
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		log := p.log.String()
 		for _, word := range words {
 			if !strings.Contains(log, word) {
@@ -135,43 +136,43 @@ func (p *testProxy) client(t testing.TB, proto string) *http.Client {
 func (p *testProxy) clientAs(t testing.TB, proto string, user *url.Userinfo) *http.Client {
 	t.Helper()
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(proto == h1)
-	protocols.SetHTTP2(proto == h2)
+	protocols.SetHTTP1(proto == proxytest.H1)
+	protocols.SetHTTP2(proto == proxytest.H2)
 	transport := &http.Transport{
 		Proxy:                 http.ProxyURL(&url.URL{Scheme: "http", Host: p.addr, User: user}),
-		TLSClientConfig:       &tls.Config{RootCAs: pool(clientCA())},
+		TLSClientConfig:       &tls.Config{RootCAs: proxytest.Pool(proxytest.ClientCA())},
 		Protocols:             protocols,
 		DisableCompression:    true,
-		ExpectContinueTimeout: patience,
+		ExpectContinueTimeout: proxytest.Patience,
 		MaxIdleConnsPerHost:   100,
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: proxytest.Patience}
 }
 
 // dial connects to the proxy.
-func (p *testProxy) dial(t testing.TB) *rawConn {
+func (p *testProxy) dial(t testing.TB) *proxytest.RawConn {
 	t.Helper()
 	c, err := net.Dial("tcp", p.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newRawConn(t, c)
+	return proxytest.NewRawConn(t, c)
 }
 
 // connect opens a tunnel to authority.
-func (p *testProxy) connect(t testing.TB, authority string) *rawConn {
+func (p *testProxy) connect(t testing.TB, authority string) *proxytest.RawConn {
 	t.Helper()
 	c := p.dial(t)
-	c.send(t, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", authority)
-	if res := c.response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
+	c.Send(t, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", authority)
+	if res := c.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
 		t.Fatalf("CONNECT %s: %s", authority, res.Status)
 	}
 	return c
 }
 
 // intercepted opens a tunnel to host and speaks TLS in it.
-func (p *testProxy) intercepted(t testing.TB, protos ...string) *rawConn {
+func (p *testProxy) intercepted(t testing.TB, protos ...string) *proxytest.RawConn {
 	t.Helper()
-	return secure(t, p.connect(t, host+":443"), &tls.Config{RootCAs: pool(clientCA()), ServerName: host, NextProtos: protos})
+	return proxytest.Secure(t, p.connect(t, proxytest.Host+":443"), &tls.Config{RootCAs: proxytest.Pool(proxytest.ClientCA()), ServerName: proxytest.Host, NextProtos: protos})
 }

@@ -1,31 +1,27 @@
-package proxy
+package proxytest
 
 import (
+	"bufio"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/url"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-func newErrorLog(w io.Writer) *log.Logger { return log.New(w, "", 0) }
-
-// eachWay runs test with HTTP/1.1 and HTTP/2 on either side of the proxy.
-func eachWay(t *testing.T, test func(t *testing.T, client, server string)) {
+// EachWay runs test with HTTP/1.1 and HTTP/2 on either side of the proxy.
+func EachWay(t *testing.T, test func(t *testing.T, client, server string)) {
 	t.Helper()
-	for _, client := range []string{h1, h2} {
-		for _, server := range []string{h1, h2} {
+	for _, client := range []string{H1, H2} {
+		for _, server := range []string{H1, H2} {
 			t.Run(client+" to "+server, func(t *testing.T) {
 				t.Parallel()
 				test(t, client, server)
@@ -34,10 +30,10 @@ func eachWay(t *testing.T, test func(t *testing.T, client, server string)) {
 	}
 }
 
-// eachProto runs test with a client of each protocol.
-func eachProto(t *testing.T, test func(t *testing.T, proto string)) {
+// EachProto runs test with a client of each protocol.
+func EachProto(t *testing.T, test func(t *testing.T, proto string)) {
 	t.Helper()
-	for _, proto := range []string{h1, h2} {
+	for _, proto := range []string{H1, H2} {
 		t.Run(proto, func(t *testing.T) {
 			t.Parallel()
 			test(t, proto)
@@ -45,9 +41,10 @@ func eachProto(t *testing.T, test func(t *testing.T, proto string)) {
 	}
 }
 
-func newRequest(t testing.TB, method, url string, body io.Reader) *http.Request {
+// NewRequest returns a request that is given up after [Patience].
+func NewRequest(t testing.TB, method, url string, body io.Reader) *http.Request {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
@@ -56,7 +53,8 @@ func newRequest(t testing.TB, method, url string, body io.Reader) *http.Request 
 	return r
 }
 
-func do(t testing.TB, c *http.Client, r *http.Request) *http.Response {
+// Do sends r by c. The body of the response is closed when the test ends.
+func Do(t testing.TB, c *http.Client, r *http.Request) *http.Response {
 	t.Helper()
 	res, err := c.Do(r)
 	if err != nil {
@@ -66,12 +64,14 @@ func do(t testing.TB, c *http.Client, r *http.Request) *http.Response {
 	return res
 }
 
-func get(t testing.TB, c *http.Client, url string) *http.Response {
+// Get sends a GET request by c.
+func Get(t testing.TB, c *http.Client, url string) *http.Response {
 	t.Helper()
-	return do(t, c, newRequest(t, http.MethodGet, url, nil))
+	return Do(t, c, NewRequest(t, http.MethodGet, url, nil))
 }
 
-func readAll(t testing.TB, r io.Reader) string {
+// ReadAll returns what r has to its end.
+func ReadAll(t testing.TB, r io.Reader) string {
 	t.Helper()
 	b, err := io.ReadAll(r)
 	if err != nil {
@@ -80,11 +80,11 @@ func readAll(t testing.TB, r io.Reader) string {
 	return string(b)
 }
 
-// wantRefusal checks that res is a refusal with all that belongs to one, and
-// returns its message.
-func wantRefusal(t testing.TB, res *http.Response, status int, code, proxyError string) string {
+// WantRefusal checks that res is a complete refusal with status, code and proxyError,
+// and returns its message.
+func WantRefusal(t testing.TB, res *http.Response, status int, code, proxyError string) string {
 	t.Helper()
-	body := readAll(t, res.Body)
+	body := ReadAll(t, res.Body)
 	var refused struct {
 		Error struct{ Code, Message string }
 	}
@@ -106,11 +106,11 @@ func wantRefusal(t testing.TB, res *http.Response, status int, code, proxyError 
 	return refused.Error.Message
 }
 
-// eventually tries until ok returns nil.
-func eventually(t testing.TB, ok func() error) {
+// Eventually calls ok until it returns nil, for at most [Patience].
+func Eventually(t testing.TB, ok func() error) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if err = ok(); err == nil {
 			return
 		}
@@ -118,18 +118,18 @@ func eventually(t testing.TB, ok func() error) {
 	t.Fatal(err)
 }
 
-// wait waits for something to happen that ought to happen at once.
-func wait(t testing.TB, what string, done <-chan struct{}) {
+// Wait waits until done is closed, for at most [Patience].
+func Wait(t testing.TB, what string, done <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(Patience):
 		t.Fatalf("waited in vain until %s", what)
 	}
 }
 
-// goroutines returns the stacks of all goroutines by their ids.
-func goroutines() map[string]string {
+// Goroutines returns the stacks of all goroutines by their ids.
+func Goroutines() map[string]string {
 	buf := make([]byte, 64<<10)
 	for {
 		n := runtime.Stack(buf, true)
@@ -147,15 +147,15 @@ func goroutines() map[string]string {
 	return stacks
 }
 
-// noneLeft returns a function that fails the test unless every goroutine begun
+// NoneLeft returns a function that fails the test unless every goroutine begun
 // since has ended. A test that calls it must not be parallel to others.
-func noneLeft(t testing.TB) func() {
-	before := goroutines()
+func NoneLeft(t testing.TB) func() {
+	before := Goroutines()
 	return func() {
 		t.Helper()
-		eventually(t, func() error {
+		Eventually(t, func() error {
 			var left []string
-			for id, stack := range goroutines() {
+			for id, stack := range Goroutines() {
 				if _, ok := before[id]; !ok && !strings.Contains(stack, "testing.(*T).Run") {
 					left = append(left, stack)
 				}
@@ -168,22 +168,21 @@ func noneLeft(t testing.TB) func() {
 	}
 }
 
-// signerFunc is a signer that goes by the request alone.
-type signerFunc func(r signer.Request) (*signer.Authorization, error)
+// SignerFunc is a signer that goes by the request alone.
+type SignerFunc func(r signer.Request) (*signer.Authorization, error)
 
-func (f signerFunc) Sign(_ context.Context, r signer.Request) (*signer.Authorization, error) {
+// Sign implements [signer.Signer].
+func (f SignerFunc) Sign(_ context.Context, r signer.Request) (*signer.Authorization, error) {
 	return f(r)
 }
 
-func userPassword(user, password string) *url.Userinfo { return url.UserPassword(user, password) }
-
-// plainRecorder answers every request with no content, and hands over its
-// header as it came.
-func plainRecorder(heads chan<- []string) func(net.Conn) {
+// PlainRecorder returns what serves a connection: it answers every request with 204
+// and sends its header to heads, as it came.
+func PlainRecorder(heads chan<- []string) func(net.Conn) {
 	return func(c net.Conn) {
-		r := newReader(c)
+		r := bufio.NewReader(c)
 		for {
-			head, err := requestHead(r)
+			head, err := RequestHead(r)
 			if err != nil {
 				return
 			}
@@ -193,23 +192,16 @@ func plainRecorder(heads chan<- []string) func(net.Conn) {
 	}
 }
 
-func basicAuth(user, password string) string {
+// BasicAuth returns a user name and a password as Basic credentials (RFC 7617).
+func BasicAuth(user, password string) string {
 	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 }
 
-// panicking is a signer with a mistake in it.
-type panicking struct{ broken *atomic.Bool }
+// ZeroReader is an endless body.
+type ZeroReader struct{}
 
-func (s *panicking) Sign(context.Context, signer.Request) (*signer.Authorization, error) {
-	if s.broken.Load() {
-		panic("the signer is broken")
-	}
-	return bearer(), nil
-}
-
-type zeroReader struct{}
-
-func (zeroReader) Read(p []byte) (int, error) {
+// Read implements [io.Reader].
+func (ZeroReader) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
 }
