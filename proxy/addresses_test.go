@@ -1,8 +1,13 @@
 package proxy
 
 import (
+	"errors"
+	"net"
 	"net/netip"
+	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 func TestIsPrivate(t *testing.T) {
@@ -32,6 +37,57 @@ func TestIsPrivate(t *testing.T) {
 	} {
 		if isPrivate(netip.MustParseAddr(s)) {
 			t.Errorf("%s may not be connected to", s)
+		}
+	}
+}
+
+// TestOwnAddresses knows the addresses of this machine, if the list of interfaces
+// cannot be had too.
+func TestOwnAddresses(t *testing.T) {
+	t.Parallel()
+	hidden := func() ([]net.Addr, error) { return nil, errors.New("operation not permitted") }
+	for _, s := range proxytest.OwnAddresses(t) {
+		addr := netip.MustParseAddr(s)
+		if !isOwnAddress(addr, net.InterfaceAddrs) {
+			t.Errorf("%s is not known to be this machine's", addr)
+		}
+	}
+	if !isOwnAddress(netip.MustParseAddr("127.0.0.1"), hidden) {
+		t.Error("127.0.0.1 is not known to be this machine's by what it sends from")
+	}
+	for name, interfaces := range map[string]func() ([]net.Addr, error){"listed": net.InterfaceAddrs, "hidden": hidden} {
+		if isOwnAddress(netip.MustParseAddr("8.8.8.8"), interfaces) {
+			t.Errorf("%s: 8.8.8.8 is taken for this machine's", name)
+		}
+	}
+}
+
+// TestOwnAddressRefused refuses public addresses of this machine, unless they are
+// allowed.
+func TestOwnAddressRefused(t *testing.T) {
+	t.Parallel()
+	interfaces := func() ([]net.Addr, error) {
+		return []net.Addr{
+			&net.IPNet{IP: net.ParseIP("8.8.4.4"), Mask: net.CIDRMask(24, 32)},
+			&net.IPNet{IP: net.ParseIP("2606:4700::1"), Mask: net.CIDRMask(64, 128)},
+		}, nil
+	}
+	for _, allow := range []bool{false, true} {
+		config := UpstreamConfig{}
+		if allow {
+			config.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("8.8.4.4/32"), netip.MustParsePrefix("2606:4700::/64")}
+		}
+		d := newDialer(config, new(ownListeners))
+		d.interfaces = interfaces
+		for address, own := range map[string]bool{
+			"8.8.4.4:443": true, "[::ffff:8.8.4.4]:443": true, "[2606:4700::1]:80": true, "8.8.4.5:443": false, "[2606:4700::2]:443": false,
+		} {
+			for _, by := range []net.Dialer{d.guarded, d.proven} {
+				err := by.Control("tcp", address, nil)
+				if want := own && !allow; (err != nil) != want || want && !strings.Contains(err.Error(), "is an address of this machine") {
+					t.Errorf("%s, allowed: %v: %v", address, allow, err)
+				}
+			}
 		}
 	}
 }

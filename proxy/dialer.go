@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -208,9 +207,4 @@ func hostPort(u *url.URL) string {
 		return u.Host
 	}
 	return net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme])
-}
-
-// errIsPrivate returns the refusal inside err, if that is what it is.
-func errIsPrivate(err error) (*privateAddressError, bool) {
-	return errors.AsType[*privateAddressError](err)
 }

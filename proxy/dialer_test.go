@@ -1,6 +1,16 @@
 package proxy
 
-import "testing"
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+)
 
 func TestConnectTo(t *testing.T) {
 	t.Parallel()
@@ -47,4 +57,71 @@ func TestCheckConnectTo(t *testing.T) {
 			t.Errorf("%q: %q is taken", from, to)
 		}
 	}
+}
+
+// TestRoutesAllocateNothing looks patterns up that were parsed once.
+func TestRoutesAllocateNothing(t *testing.T) {
+	d := newDialer(UpstreamConfig{ConnectTo: map[string]string{"*.a.example:443": "x:1", "*.b.example:443": "y:1", "c.example:443": "z:1"}}, new(ownListeners))
+	if n := testing.AllocsPerRun(100, func() {
+		if to, ok := d.routes.find("x.b.example:443"); !ok || to != "y:1" {
+			t.Error(to, ok)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestFakeIPs allows made-up addresses where TLS proves whose they are, and says
+// elsewhere what they are.
+func TestFakeIPs(t *testing.T) {
+	t.Parallel()
+	d := newDialer(UpstreamConfig{}, new(ownListeners))
+	for _, s := range []string{"198.18.0.1", "198.19.255.255", "::ffff:198.18.0.1", "fc00::1"} {
+		address := netip.AddrPortFrom(netip.MustParseAddr(s), 443).String()
+		if err := d.proven.Control("tcp", address, nil); err != nil {
+			t.Errorf("%s for an intercepted host: %v", s, err)
+		}
+		err := d.guarded.Control("tcp", address, nil)
+		if _, ok := errors.AsType[*privateAddressError](err); !ok || !strings.Contains(err.Error(), "VPN or proxy client") {
+			t.Errorf("%s for another: %v", s, err)
+		}
+	}
+	for _, s := range []string{"10.0.0.1", "127.0.0.1", "198.17.0.1", "198.20.0.1", "fd00::1", "fc00:4000::1", "2002:c612:1::", "64:ff9b::c612:1"} {
+		address := netip.AddrPortFrom(netip.MustParseAddr(s), 443).String()
+		if proven, guarded := d.proven.Control("tcp", address, nil), d.guarded.Control("tcp", address, nil); (proven == nil) != (guarded == nil) {
+			t.Errorf("%s: %v for an intercepted host, %v for another", s, proven, guarded)
+		}
+	}
+	checked := make(chan string, 1)
+	stop := errors.New("checked")
+	d.proven.Control = func(string, string, syscall.RawConn) error { checked <- "proven"; return stop }
+	d.guarded.Control = func(string, string, syscall.RawConn) error { checked <- "guarded"; return stop }
+	ways := newTransports(d)
+	for _, test := range []struct{ url, upgrade, want string }{
+		{"https://198.18.0.1/", "", "proven"}, {"https://198.18.0.1/", "websocket", "proven"},
+		{"http://198.18.0.1/", "", "guarded"}, {"http://198.18.0.1/", "websocket", "guarded"},
+	} {
+		for major := 1; major <= 2; major++ {
+			r := proxytest.NewRequest(t, http.MethodGet, test.url, nil)
+			r.ProtoMajor = major
+			if test.upgrade != "" {
+				r.Header.Set("Upgrade", test.upgrade)
+			}
+			if _, err := ways.RoundTrip(r); !errors.Is(err, stop) {
+				t.Fatal(err)
+			}
+			if got := <-checked; got != test.want {
+				t.Errorf("%s over HTTP/%d is dialled as %s", test.url, major, got)
+			}
+		}
+	}
+	if _, err := d.dialTunnel(t.Context(), hosts.Target{Host: "198.18.0.1", Port: "443"}); !errors.Is(err, stop) || <-checked != "guarded" {
+		t.Errorf("a tunnel: %v", err)
+	}
+	p := startProxy(t, "")
+	if message := wantConnectRefused(t, p, "198.18.0.1:443", http.StatusForbidden, "private_address", "destination_ip_prohibited"); !strings.Contains(message, "198.18.0.1 is usually a fake IP") {
+		t.Errorf("message %q", message)
+	}
+	res := proxytest.Get(t, p.client(t, proxytest.H1), "http://198.18.0.1/")
+	proxytest.WantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited")
 }

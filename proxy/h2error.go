@@ -11,9 +11,6 @@ import (
 // request now: it is overloaded (ENHANCE_YOUR_CALM), or has refused each try
 // (REFUSED_STREAM).
 func h2Declined(err error) bool {
-	if errors.Is(err, errNotHeld) {
-		return true
-	}
 	// net/http's own type, which it makes this one of.
 	if stream := (http2.StreamError{}); errors.As(err, &stream) {
 		return stream.Code == http2.ErrCodeEnhanceYourCalm || stream.Code == http2.ErrCodeRefusedStream

@@ -94,7 +94,7 @@ func TestDeadPath(t *testing.T) {
 		}
 	}
 	_, err := send(http.MethodPost, false)
-	if !errors.Is(err, syscall.ETIMEDOUT) || refuseUpstream(proxytest.Host, err).Code != "upstream_timeout" {
+	if !errors.Is(err, syscall.ETIMEDOUT) {
 		t.Errorf("POST: %v", err)
 	}
 	response, err := send(http.MethodGet, true)

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"cmp"
-	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -34,7 +33,7 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	}, config.Scope)
 	if former != nil && former.Upstream.Equal(config.Upstream) {
 		pol.upstream = former.upstream
-		pol.upstream.Hold()
+		pol.upstream.hold()
 	} else {
 		pol.upstream = newUpstream(config.Upstream, own)
 	}
@@ -44,24 +43,9 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 // release lets go of the policy. With the last, its connections to servers are
 // closed, unless another policy shares them.
 func (pol *policy) release() {
-	if pol.refs.Release() && pol.upstream.Release() {
-		pol.upstream.CloseIdleConnections()
-		// A connection of HTTP/2 is idle a moment after its last answer has ended.
-		time.AfterFunc(time.Second, pol.upstream.CloseIdleConnections)
+	if pol.refs.Release() {
+		pol.upstream.release()
 	}
-}
-
-// upstream is the ways to servers: those of tunnels, and those of requests with
-// their connections, which policies share.
-type upstream struct {
-	*track.Refs
-	*dialer
-	*transports
-}
-
-func newUpstream(config UpstreamConfig, own *ownListeners) *upstream {
-	d := newDialer(config, own)
-	return &upstream{track.NewRefs(), d, newTransports(d)}
 }
 
 // current returns the policy in force, for those who look something up in it.

@@ -10,8 +10,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
@@ -241,6 +243,7 @@ func TestRefuseUpstream(t *testing.T) {
 	}{
 		{&net.OpError{Op: "dial", Err: &timeoutError{}}, 502, "upstream_timeout"},
 		{fmt.Errorf("proxy: %w", &net.DNSError{Err: "no such host", IsNotFound: true}), 502, "dns_not_found"},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, 502, "upstream_timeout"},
 		{x509.UnknownAuthorityError{}, 502, "upstream_certificate"},
 		{tls.AlertError(40), 502, "upstream_tls"},
 		{io.ErrUnexpectedEOF, 502, "upstream_closed"},

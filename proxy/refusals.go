@@ -39,14 +39,14 @@ func refuseUpstream(host string, err error) *refuse.Refusal {
 	if own, ok := errors.AsType[*ownListenerError](err); ok {
 		return refuse.New(http.StatusForbidden, "own_listener", "proxy_loop_detected", "%s: %s", host, own)
 	}
-	if private, ok := errIsPrivate(err); ok {
+	if private, ok := errors.AsType[*privateAddressError](err); ok {
 		return refuse.New(http.StatusForbidden, "private_address", "destination_ip_prohibited", "%s: %s", host, private)
 	}
 	if via, ok := errors.AsType[*upstreamProxyError](err); ok {
-		r := refuseUpstream(via.name(), via.err)
+		r := refuseUpstream(via.name(), via.Unwrap())
 		return refuse.New(http.StatusBadGateway, "upstream_proxy", r.ProxyError, "%s: %s", host, r.Message)
 	}
-	if h2Declined(err) {
+	if errors.Is(err, errNotHeld) || h2Declined(err) {
 		return refuse.New(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, err)
 	}
 	if _, remote, ok := netconn.AlertOf(err); ok {

@@ -9,15 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/net/http/httpproxy"
 
-	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
@@ -117,36 +114,6 @@ func TestUpstreamProxyVariable(t *testing.T) {
 	message := proxytest.WantRefusal(t, proxytest.Get(t, p.client(t, proxytest.H1), proxytest.Origin+"/"), http.StatusBadGateway, "upstream_proxy", "destination_unavailable")
 	if !strings.Contains(message, "write it as http://") || strings.Contains(message, "hush") {
 		t.Errorf("message %q", message)
-	}
-}
-
-func TestCheckProxy(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("x", maxSOCKSField)
-	for s, ok := range map[string]bool{
-		"http://h:1": true, "https://h": true, "socks5://h:1": true, "socks5h://u:p@h:1": true, "socks5://" + long + ":" + long + "@h": true,
-		"socks4://h:1": false, "socks://h:1": false, "ftp://h": false, "http://:3128": false, "http://h/secret": false, "socks5://:secret@h": false,
-		"socks5://" + long + "x@h": false, "socks5://u:" + long + "x@h": false,
-	} {
-		u, err := url.Parse(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, c := range map[string]UpstreamConfig{
-			"URL": {Proxy: u}, "HTTPS_PROXY": {ProxyByURL: httpproxy.Config{HTTPSProxy: s}}, "HTTP_PROXY": {ProxyByURL: httpproxy.Config{HTTPProxy: s}},
-		} {
-			if err := c.CheckProxy(); (err == nil) != ok || err != nil && (strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "xx")) {
-				t.Errorf("%s %.40s: %v", name, s, err)
-			}
-		}
-	}
-	if err := (UpstreamConfig{ProxyByURL: httpproxy.Config{HTTPSProxy: "http://user:secret@a b:1"}}).CheckProxy(); err == nil || strings.Contains(err.Error(), "secret") {
-		t.Errorf("what is no URL: %v", err)
-	}
-	for _, s := range []string{"proxy.example:3128", "proxy.example", "", "user:secret@h:1"} {
-		if err := (UpstreamConfig{ProxyByURL: httpproxy.Config{HTTPSProxy: s}}).CheckProxy(); err != nil {
-			t.Errorf("%q: %v", s, err)
-		}
 	}
 }
 
@@ -389,122 +356,4 @@ func TestTLSAlerts(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestRoutesAllocateNothing looks patterns up that were parsed once.
-func TestRoutesAllocateNothing(t *testing.T) {
-	d := newDialer(UpstreamConfig{ConnectTo: map[string]string{"*.a.example:443": "x:1", "*.b.example:443": "y:1", "c.example:443": "z:1"}}, new(ownListeners))
-	if n := testing.AllocsPerRun(100, func() {
-		if to, ok := d.routes.find("x.b.example:443"); !ok || to != "y:1" {
-			t.Error(to, ok)
-		}
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
-// TestOwnAddresses knows the addresses of this machine, if the list of interfaces
-// cannot be had too.
-func TestOwnAddresses(t *testing.T) {
-	t.Parallel()
-	hidden := func() ([]net.Addr, error) { return nil, errors.New("operation not permitted") }
-	for _, s := range ownAddresses(t) {
-		addr := netip.MustParseAddr(s)
-		if !isOwnAddress(addr, net.InterfaceAddrs) {
-			t.Errorf("%s is not known to be this machine's", addr)
-		}
-	}
-	if !isOwnAddress(netip.MustParseAddr("127.0.0.1"), hidden) {
-		t.Error("127.0.0.1 is not known to be this machine's by what it sends from")
-	}
-	for name, interfaces := range map[string]func() ([]net.Addr, error){"listed": net.InterfaceAddrs, "hidden": hidden} {
-		if isOwnAddress(netip.MustParseAddr("8.8.8.8"), interfaces) {
-			t.Errorf("%s: 8.8.8.8 is taken for this machine's", name)
-		}
-	}
-}
-
-// TestOwnAddressRefused refuses public addresses of this machine, unless they are
-// allowed.
-func TestOwnAddressRefused(t *testing.T) {
-	t.Parallel()
-	interfaces := func() ([]net.Addr, error) {
-		return []net.Addr{
-			&net.IPNet{IP: net.ParseIP("8.8.4.4"), Mask: net.CIDRMask(24, 32)},
-			&net.IPNet{IP: net.ParseIP("2606:4700::1"), Mask: net.CIDRMask(64, 128)},
-		}, nil
-	}
-	for _, allow := range []bool{false, true} {
-		config := UpstreamConfig{}
-		if allow {
-			config.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("8.8.4.4/32"), netip.MustParsePrefix("2606:4700::/64")}
-		}
-		d := newDialer(config, new(ownListeners))
-		d.interfaces = interfaces
-		for address, own := range map[string]bool{
-			"8.8.4.4:443": true, "[::ffff:8.8.4.4]:443": true, "[2606:4700::1]:80": true, "8.8.4.5:443": false, "[2606:4700::2]:443": false,
-		} {
-			for _, by := range []net.Dialer{d.guarded, d.proven} {
-				err := by.Control("tcp", address, nil)
-				if want := own && !allow; (err != nil) != want || want && !strings.Contains(err.Error(), "is an address of this machine") {
-					t.Errorf("%s, allowed: %v: %v", address, allow, err)
-				}
-			}
-		}
-	}
-}
-
-// TestFakeIPs allows made-up addresses where TLS proves whose they are, and says
-// elsewhere what they are.
-func TestFakeIPs(t *testing.T) {
-	t.Parallel()
-	d := newDialer(UpstreamConfig{}, new(ownListeners))
-	for _, s := range []string{"198.18.0.1", "198.19.255.255", "::ffff:198.18.0.1", "fc00::1"} {
-		address := netip.AddrPortFrom(netip.MustParseAddr(s), 443).String()
-		if err := d.proven.Control("tcp", address, nil); err != nil {
-			t.Errorf("%s for an intercepted host: %v", s, err)
-		}
-		err := d.guarded.Control("tcp", address, nil)
-		if _, ok := errIsPrivate(err); !ok || !strings.Contains(err.Error(), "VPN or proxy client") {
-			t.Errorf("%s for another: %v", s, err)
-		}
-	}
-	for _, s := range []string{"10.0.0.1", "127.0.0.1", "198.17.0.1", "198.20.0.1", "fd00::1", "fc00:4000::1", "2002:c612:1::", "64:ff9b::c612:1"} {
-		address := netip.AddrPortFrom(netip.MustParseAddr(s), 443).String()
-		if proven, guarded := d.proven.Control("tcp", address, nil), d.guarded.Control("tcp", address, nil); (proven == nil) != (guarded == nil) {
-			t.Errorf("%s: %v for an intercepted host, %v for another", s, proven, guarded)
-		}
-	}
-	checked := make(chan string, 1)
-	stop := errors.New("checked")
-	d.proven.Control = func(string, string, syscall.RawConn) error { checked <- "proven"; return stop }
-	d.guarded.Control = func(string, string, syscall.RawConn) error { checked <- "guarded"; return stop }
-	ways := newTransports(d)
-	for _, test := range []struct{ url, upgrade, want string }{
-		{"https://198.18.0.1/", "", "proven"}, {"https://198.18.0.1/", "websocket", "proven"},
-		{"http://198.18.0.1/", "", "guarded"}, {"http://198.18.0.1/", "websocket", "guarded"},
-	} {
-		for major := 1; major <= 2; major++ {
-			r := proxytest.NewRequest(t, http.MethodGet, test.url, nil)
-			r.ProtoMajor = major
-			if test.upgrade != "" {
-				r.Header.Set("Upgrade", test.upgrade)
-			}
-			if _, err := ways.RoundTrip(r); !errors.Is(err, stop) {
-				t.Fatal(err)
-			}
-			if got := <-checked; got != test.want {
-				t.Errorf("%s over HTTP/%d is dialled as %s", test.url, major, got)
-			}
-		}
-	}
-	if _, err := d.dialTunnel(t.Context(), hosts.Target{Host: "198.18.0.1", Port: "443"}); !errors.Is(err, stop) || <-checked != "guarded" {
-		t.Errorf("a tunnel: %v", err)
-	}
-	p := startProxy(t, "")
-	if message := wantConnectRefused(t, p, "198.18.0.1:443", http.StatusForbidden, "private_address", "destination_ip_prohibited"); !strings.Contains(message, "198.18.0.1 is usually a fake IP") {
-		t.Errorf("message %q", message)
-	}
-	res := proxytest.Get(t, p.client(t, proxytest.H1), "http://198.18.0.1/")
-	proxytest.WantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited")
 }

@@ -64,7 +64,7 @@ func TestOwnListeners(t *testing.T) {
 				"127.0.0.1:" + own, "localhost:" + own, "[::ffff:127.0.0.1]:" + own, "0.0.0.0:" + own, "[64:ff9b::7f00:1]:" + own,
 			}
 			if listen != "127.0.0.1:0" {
-				for _, addr := range ownAddresses(t) {
+				for _, addr := range proxytest.OwnAddresses(t) {
 					authorities = append(authorities, net.JoinHostPort(addr, port))
 				}
 			}
@@ -80,20 +80,6 @@ func TestOwnListeners(t *testing.T) {
 			}
 		})
 	}
-}
-
-func ownAddresses(t *testing.T) (list []string) {
-	t.Helper()
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addrs {
-		if addr := netip.MustParsePrefix(a.String()).Addr(); addr.Is4() {
-			list = append(list, addr.String())
-		}
-	}
-	return list
 }
 
 // TestOwnListenerAsUpstreamProxy has the proxy told to reach servers through

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -186,4 +187,19 @@ func (s FixedSigner) Sign(context.Context, signer.Request) (*signer.Authorizatio
 // Bearer returns the authorization that tests sign with unless they say otherwise.
 func Bearer() *signer.Authorization {
 	return &signer.Authorization{Value: identity.Secret("Bearer " + AccessToken), Scheme: signer.SchemeBearer, AccountID: Account}
+}
+
+// OwnAddresses returns the IPv4 addresses of this machine.
+func OwnAddresses(t testing.TB) (list []string) {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if addr := netip.MustParsePrefix(a.String()).Addr(); addr.Is4() {
+			list = append(list, addr.String())
+		}
+	}
+	return list
 }
