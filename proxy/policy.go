@@ -5,6 +5,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
 // policy is a [Config] made ready for use. Nothing of it changes: an exchange
@@ -14,14 +15,14 @@ type policy struct {
 	Config
 	refs     *track.Refs
 	clients  *access.Clients
-	upstream *upstream
+	upstream *upstream.Client
 	profiles []*profile
 	common   *profile // of clients that no other is for
 }
 
 // newPolicy makes config ready. If it reaches servers as former does, the
 // connections to them are shared; former may be nil, else it must be held.
-func newPolicy(config Config, own *ownListeners, former *policy) *policy {
+func newPolicy(config Config, own *upstream.OwnListeners, former *policy) *policy {
 	config.Limits = config.Limits.orDefaults()
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
 	pol := &policy{Config: config, refs: track.NewRefs(), clients: access.New(config.Clients, config.Log)}
@@ -33,9 +34,9 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	}, config.Scope)
 	if former != nil && former.Upstream.Equal(config.Upstream) {
 		pol.upstream = former.upstream
-		pol.upstream.hold()
+		pol.upstream.Hold()
 	} else {
-		pol.upstream = newUpstream(config.Upstream, own)
+		pol.upstream = upstream.New(config.Upstream, own)
 	}
 	return pol
 }
@@ -44,7 +45,7 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 // closed, unless another policy shares them.
 func (pol *policy) release() {
 	if pol.refs.Release() {
-		pol.upstream.release()
+		pol.upstream.Release()
 	}
 }
 

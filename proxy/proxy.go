@@ -42,6 +42,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -69,7 +70,7 @@ type Config struct {
 	// Clients says who may use the proxy.
 	Clients access.Config
 	// Upstream says how servers are reached.
-	Upstream UpstreamConfig
+	Upstream upstream.Config
 	// Limits bound what clients may hold of the proxy.
 	Limits Limits
 	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that
@@ -113,7 +114,7 @@ type Proxy struct {
 	labels     *track.Limiter // of connections, by session label
 	turnedAway *track.Limiter // of connections that are told there is no place
 
-	own ownListeners
+	own upstream.OwnListeners
 
 	// ctx ends when running exchanges are to be cut.
 	ctx context.Context
@@ -192,7 +193,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 	p.serving.Add(1)
 	p.mu.Unlock()
 	defer p.serving.Done()
-	defer p.own.add(l.Addr())()
+	defer p.own.Add(l.Addr())()
 	if err := p.front.Serve(clientListener{l, p}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -201,7 +202,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 
 // NeverDial has the proxy refuse to connect to an address that the program
 // listens on besides those that it serves on: that of an admin port.
-func (p *Proxy) NeverDial(addr net.Addr) { p.own.add(addr) }
+func (p *Proxy) NeverDial(addr net.Addr) { p.own.Add(addr) }
 
 // errCut is the cause of exchanges that outlived the drain.
 var errCut = errors.New("cut because the proxy is being stopped")

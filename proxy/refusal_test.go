@@ -18,6 +18,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -247,7 +248,7 @@ func TestRefuseUpstream(t *testing.T) {
 		{x509.UnknownAuthorityError{}, 502, "upstream_certificate"},
 		{tls.AlertError(40), 502, "upstream_tls"},
 		{io.ErrUnexpectedEOF, 502, "upstream_closed"},
-		{&privateAddressError{}, 403, "private_address"},
+		{&upstream.PrivateAddressError{}, 403, "private_address"},
 	} {
 		if got := refuseUpstream("h:1", fmt.Errorf("wrapped: %w", test.err)); got.Status != test.status || got.Code != test.code {
 			t.Errorf("%v: %d %s, want %d %s", test.err, got.Status, got.Code, test.status, test.code)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 	"github.com/rs/zerolog"
 )
@@ -71,7 +72,7 @@ func newProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 		Signer:     proxytest.FixedSigner{Auth: proxytest.Bearer()},
 		Scope:      wideScope(t),
 		Leaves:     proxytest.ClientCA(),
-		Upstream: UpstreamConfig{
+		Upstream: upstream.Config{
 			ConnectTo: map[string]string{},
 			RootCAs:   proxytest.Pool(proxytest.ServerCA()),
 		},

@@ -154,7 +154,7 @@ func TestUpstreamProxyHangs(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	if conn, err := p.current().upstream.dialTunnel(ctx, hosts.Target{Host: "example.org", Port: "22"}); !errors.Is(err, context.Canceled) {
+	if conn, err := p.current().upstream.DialTunnel(ctx, hosts.Target{Host: "example.org", Port: "22"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("dialTunnel: %v, %v", conn, err)
 	}
 

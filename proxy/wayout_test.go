@@ -67,7 +67,7 @@ func TestUpstreamProxyFails(t *testing.T) {
 		{"takes another password", "http", answering(t, "HTTP/1.1 407 x\r\nProxy-Authenticate: basic\r\nContent-Length: 0\r\n\r\n"), url.UserPassword("user", secret), "destination_unavailable", "does not accept the user and password of its URL (407); it takes basic", false},
 		{"takes no password", "http", answering(t, "HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate YII=\r\nContent-Length: 0\r\n\r\n"), nil, "destination_unavailable", "(407) by NTLM, Negotiate, and this program knows Basic alone", false},
 		{"names no scheme", "http", answering(t, "HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n"), nil, "destination_unavailable", "(407) and names no scheme", false},
-		{"endless header", "http", answering(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 2*maxConnectHeader)), nil, "connection_terminated", "closed before an answer", true},
+		{"endless header", "http", answering(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 128<<10)), nil, "connection_terminated", "closed before an answer", true},
 		{"SOCKS wants a password", "socks5", newSOCKS(t, "", "other", nil), nil, "destination_unavailable", "no acceptable authentication methods", false},
 		{"SOCKS takes another password", "socks5h", newSOCKS(t, "", "other", nil), url.UserPassword("user", secret), "destination_unavailable", "username/password authentication failed", false},
 		{"SOCKS cannot connect", "socks5", newSOCKS(t, closedPort(t), "", nil), nil, "destination_unavailable", "connection refused", false},

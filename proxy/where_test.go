@@ -227,3 +227,14 @@ func TestOddHosts(t *testing.T) {
 		c.Close()
 	}
 }
+
+// TestFakeIPRefused says what a made-up address is.
+func TestFakeIPRefused(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, "")
+	if message := wantConnectRefused(t, p, "198.18.0.1:443", http.StatusForbidden, "private_address", "destination_ip_prohibited"); !strings.Contains(message, "198.18.0.1 is usually a fake IP") {
+		t.Errorf("message %q", message)
+	}
+	res := proxytest.Get(t, p.client(t, proxytest.H1), "http://198.18.0.1/")
+	proxytest.WantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited")
+}

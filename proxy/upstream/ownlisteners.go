@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"fmt"
@@ -8,17 +8,17 @@ import (
 	"sync"
 )
 
-// ownListeners are the addresses that the program itself listens on. They are
+// OwnListeners are the addresses that the program itself listens on. They are
 // never dialled: a client would come to the admin port, or to the proxy as the
 // proxy's own user.
-type ownListeners struct {
+type OwnListeners struct {
 	mu    sync.Mutex
 	addrs []netip.AddrPort
 }
 
-// add notes an address, unless it is none that can be dialled, as that of a
+// Add notes an address, unless it is none that can be dialled, as that of a
 // Unix socket.
-func (o *ownListeners) add(addr net.Addr) (remove func()) {
+func (o *OwnListeners) Add(addr net.Addr) (remove func()) {
 	own, err := netip.ParseAddrPort(addr.String())
 	if err != nil {
 		return func() {}
@@ -37,13 +37,13 @@ func (o *ownListeners) add(addr net.Addr) (remove func()) {
 }
 
 // check refuses an address that leads to one of them.
-func (o *ownListeners) check(dialled netip.AddrPort) error {
+func (o *OwnListeners) check(dialled netip.AddrPort) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	addr := embeddedIPv4(dialled.Addr().WithZone(""))
 	for _, own := range o.addrs {
 		if own.Port() == dialled.Port() && leadsTo(addr, own.Addr()) {
-			return &ownListenerError{netip.AddrPortFrom(addr, dialled.Port())}
+			return &OwnListenerError{netip.AddrPortFrom(addr, dialled.Port())}
 		}
 	}
 	return nil
@@ -70,9 +70,9 @@ func isOfThisMachine(addr netip.Addr) bool {
 	return err != nil || hasAddress(all, addr)
 }
 
-// ownListenerError says that a name led back to the program.
-type ownListenerError struct{ addr netip.AddrPort }
+// OwnListenerError says that a name led back to the program.
+type OwnListenerError struct{ addr netip.AddrPort }
 
-func (e *ownListenerError) Error() string {
+func (e *OwnListenerError) Error() string {
 	return fmt.Sprintf("%s is a listener of this proxy itself, to which it does not connect; name another server", e.addr)
 }

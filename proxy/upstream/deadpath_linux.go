@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"net"
@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pathWatch looks after connections on which nothing is acknowledged any more, as
+// deadPaths looks after connections on which nothing is acknowledged any more, as
 // when a firewall has forgotten them. Keep-alives find that out while nothing is
 // on its way; what is would be sent again and again for a quarter of an hour.
 //
 // TCP_USER_TIMEOUT bounds that, but it also ends connections to a server that
 // acknowledges all there is and only takes its time to read (tcp(7) does not say
 // so). So it is set while something is sent again, and at no other time.
-type pathWatch struct {
+type deadPaths struct {
 	every   time.Duration // how often the connections are looked at
 	timeout time.Duration // without any acknowledgement, in whole milliseconds
 
@@ -32,12 +32,12 @@ type path struct {
 	lost   bool // what was sent is being sent again
 }
 
-func newPathWatch() *pathWatch {
-	return &pathWatch{every: 10 * time.Second, timeout: 30 * time.Second}
+func newDeadPaths() *deadPaths {
+	return &deadPaths{every: 10 * time.Second, timeout: 30 * time.Second}
 }
 
 // watch looks after conn until it is closed.
-func (w *pathWatch) watch(conn net.Conn) {
+func (w *deadPaths) watch(conn net.Conn) {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return
@@ -55,7 +55,7 @@ func (w *pathWatch) watch(conn net.Conn) {
 }
 
 // look looks at every connection, and comes again as long as there are any.
-func (w *pathWatch) look() {
+func (w *deadPaths) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.paths = slices.DeleteFunc(w.paths, func(p *path) bool { return !p.look(w.timeout) })

@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 
 func TestConnectTo(t *testing.T) {
 	t.Parallel()
-	c := UpstreamConfig{ConnectTo: map[string]string{
+	c := Config{ConnectTo: map[string]string{
 		"chatgpt.com:443":      "exact:1",
 		"*.chatgpt.com:443":    "wild:1",
 		"*.ab.chatgpt.com:443": "longer:1",
@@ -53,7 +53,7 @@ func TestCheckConnectTo(t *testing.T) {
 		"a.chatgpt.com:443": "127.1:443",
 		":443":              "127.0.0.1:1",
 	} {
-		if err := (UpstreamConfig{ConnectTo: map[string]string{from: to}}).CheckConnectTo(); err == nil {
+		if err := (Config{ConnectTo: map[string]string{from: to}}).CheckConnectTo(); err == nil {
 			t.Errorf("%q: %q is taken", from, to)
 		}
 	}
@@ -61,7 +61,7 @@ func TestCheckConnectTo(t *testing.T) {
 
 // TestRoutesAllocateNothing looks patterns up that were parsed once.
 func TestRoutesAllocateNothing(t *testing.T) {
-	d := newDialer(UpstreamConfig{ConnectTo: map[string]string{"*.a.example:443": "x:1", "*.b.example:443": "y:1", "c.example:443": "z:1"}}, new(ownListeners))
+	d := newDialer(Config{ConnectTo: map[string]string{"*.a.example:443": "x:1", "*.b.example:443": "y:1", "c.example:443": "z:1"}}, new(OwnListeners))
 	if n := testing.AllocsPerRun(100, func() {
 		if to, ok := d.routes.find("x.b.example:443"); !ok || to != "y:1" {
 			t.Error(to, ok)
@@ -75,14 +75,14 @@ func TestRoutesAllocateNothing(t *testing.T) {
 // elsewhere what they are.
 func TestFakeIPs(t *testing.T) {
 	t.Parallel()
-	d := newDialer(UpstreamConfig{}, new(ownListeners))
+	d := newDialer(Config{}, new(OwnListeners))
 	for _, s := range []string{"198.18.0.1", "198.19.255.255", "::ffff:198.18.0.1", "fc00::1"} {
 		address := netip.AddrPortFrom(netip.MustParseAddr(s), 443).String()
 		if err := d.proven.Control("tcp", address, nil); err != nil {
 			t.Errorf("%s for an intercepted host: %v", s, err)
 		}
 		err := d.guarded.Control("tcp", address, nil)
-		if _, ok := errors.AsType[*privateAddressError](err); !ok || !strings.Contains(err.Error(), "VPN or proxy client") {
+		if _, ok := errors.AsType[*PrivateAddressError](err); !ok || !strings.Contains(err.Error(), "VPN or proxy client") {
 			t.Errorf("%s for another: %v", s, err)
 		}
 	}
@@ -115,13 +115,7 @@ func TestFakeIPs(t *testing.T) {
 			}
 		}
 	}
-	if _, err := d.dialTunnel(t.Context(), hosts.Target{Host: "198.18.0.1", Port: "443"}); !errors.Is(err, stop) || <-checked != "guarded" {
+	if _, err := d.DialTunnel(t.Context(), hosts.Target{Host: "198.18.0.1", Port: "443"}); !errors.Is(err, stop) || <-checked != "guarded" {
 		t.Errorf("a tunnel: %v", err)
 	}
-	p := startProxy(t, "")
-	if message := wantConnectRefused(t, p, "198.18.0.1:443", http.StatusForbidden, "private_address", "destination_ip_prohibited"); !strings.Contains(message, "198.18.0.1 is usually a fake IP") {
-		t.Errorf("message %q", message)
-	}
-	res := proxytest.Get(t, p.client(t, proxytest.H1), "http://198.18.0.1/")
-	proxytest.WantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited")
 }

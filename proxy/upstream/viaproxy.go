@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"bufio"
@@ -29,7 +29,7 @@ const maxSOCKSField = 255
 
 // CheckProxy reports a mistake in Proxy or ProxyByURL. The error does not repeat
 // the URL, which may hold a password.
-func (c UpstreamConfig) CheckProxy() error {
+func (c Config) CheckProxy() error {
 	if c.Proxy != nil {
 		return checkProxyURL(c.Proxy)
 	}
@@ -71,24 +71,24 @@ func checkProxyURL(u *url.URL) error {
 	return nil
 }
 
-// upstreamProxyError says that something went wrong at an upstream proxy, or on
+// ProxyError says that something went wrong at an upstream proxy, or on
 // the way to it.
-type upstreamProxyError struct {
+type ProxyError struct {
 	proxy string // without user and password, "" if it is not known
 	err   error
 }
 
 func atProxy(via *url.URL, err error) error {
-	return &upstreamProxyError{(&url.URL{Scheme: via.Scheme, Host: via.Host}).String(), err}
+	return &ProxyError{(&url.URL{Scheme: via.Scheme, Host: via.Host}).String(), err}
 }
 
 // Error implements [error].
-func (e *upstreamProxyError) Error() string { return e.name() + ": " + e.err.Error() }
+func (e *ProxyError) Error() string { return e.Name() + ": " + e.err.Error() }
 
 // Unwrap returns what went wrong.
-func (e *upstreamProxyError) Unwrap() error { return e.err }
+func (e *ProxyError) Unwrap() error { return e.err }
 
-func (e *upstreamProxyError) name() string { return strings.TrimSpace("the upstream proxy " + e.proxy) }
+func (e *ProxyError) Name() string { return strings.TrimSpace("the upstream proxy " + e.proxy) }
 
 // proxyFor returns the upstream proxy for requests to u, nil if there is none.
 func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
@@ -97,7 +97,7 @@ func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
 	}
 	via, err := d.proxy(u)
 	if err != nil { // which repeats the proxy's URL
-		return nil, &upstreamProxyError{err: errors.New("HTTPS_PROXY or HTTP_PROXY is no URL such as http://proxy.example:3128")}
+		return nil, &ProxyError{err: errors.New("HTTPS_PROXY or HTTP_PROXY is no URL such as http://proxy.example:3128")}
 	}
 	if via == nil {
 		return nil, nil
@@ -337,7 +337,7 @@ func (t proxiedTransport) roundTrip(r *http.Request, via *url.URL) (*http.Respon
 		r.URL.Opaque = "//" + r.Host + r.URL.Opaque
 	}
 	response, err := t.RoundTrip(r)
-	switch _, known := errors.AsType[*upstreamProxyError](err); {
+	switch _, known := errors.AsType[*ProxyError](err); {
 	case known:
 		return nil, err
 	case err != nil:

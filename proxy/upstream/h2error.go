@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"errors"
@@ -7,10 +7,10 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// h2Declined reports whether err says that a server of HTTP/2 does not process the
+// Declined reports whether err says that a server of HTTP/2 does not process the
 // request now: it is overloaded (ENHANCE_YOUR_CALM), or has refused each try
 // (REFUSED_STREAM).
-func h2Declined(err error) bool {
+func Declined(err error) bool {
 	// net/http's own type, which it makes this one of.
 	if stream := (http2.StreamError{}); errors.As(err, &stream) {
 		return stream.Code == http2.ErrCodeEnhanceYourCalm || stream.Code == http2.ErrCodeRefusedStream

@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"bufio"
@@ -46,7 +46,7 @@ func onSocket(t testing.TB, conn net.Conn, do func(fd int) error) {
 
 // impatientDialer gives a dead path up soon.
 func impatientDialer(address string) *dialer {
-	d := newDialer(UpstreamConfig{ConnectTo: map[string]string{proxytest.Host + ":443": address}, RootCAs: proxytest.Pool(proxytest.ServerCA())}, new(ownListeners))
+	d := newDialer(Config{ConnectTo: map[string]string{proxytest.Host + ":443": address}, RootCAs: proxytest.Pool(proxytest.ServerCA())}, new(OwnListeners))
 	d.paths.every, d.paths.timeout = 20*time.Millisecond, 300*time.Millisecond
 	return d
 }
@@ -121,7 +121,7 @@ func TestDeadTunnel(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	conn, err := impatientDialer(address).dialTunnel(ctx, hosts.Target{Host: proxytest.Host, Port: "443"})
+	conn, err := impatientDialer(address).DialTunnel(ctx, hosts.Target{Host: proxytest.Host, Port: "443"})
 	if err != nil {
 		t.Fatal(err)
 	}

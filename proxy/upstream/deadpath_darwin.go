@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"net"
@@ -11,15 +11,15 @@ import (
 // pathTimeout is how long something is sent again without any acknowledgement.
 const pathTimeout = 30 * time.Second
 
-// pathWatch bounds how long a connection lives on which nothing is acknowledged
+// deadPaths bounds how long a connection lives on which nothing is acknowledged
 // any more. Unlike the option of Linux, this one is about what is sent again
 // alone, and leaves a server its time to read.
-type pathWatch struct{}
+type deadPaths struct{}
 
-func newPathWatch() *pathWatch { return nil }
+func newDeadPaths() *deadPaths { return nil }
 
 // watch bounds it for conn.
-func (*pathWatch) watch(conn net.Conn) {
+func (*deadPaths) watch(conn net.Conn) {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return

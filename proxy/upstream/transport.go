@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"context"
@@ -125,6 +125,6 @@ func (t *transports) CloseIdleConnections() {
 
 // NewTransport returns a transport for the program's own requests, which reach
 // servers as c says, like those of clients.
-func NewTransport(c UpstreamConfig) *http.Transport {
-	return newTransport(newDialer(c, new(ownListeners)), "h2", "http/1.1")
+func NewTransport(c Config) *http.Transport {
+	return newTransport(newDialer(c, new(OwnListeners)), "h2", "http/1.1")
 }

@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
-// UpstreamConfig says how servers are reached.
-type UpstreamConfig struct {
+// Config says how servers are reached.
+type Config struct {
 	// ConnectTo maps host:port to the host:port that is dialled in its place,
 	// as curl --connect-to does. The server must still prove to be the former.
 	// A host may be a pattern such as "*.chatgpt.com"; the exact name wins.
@@ -40,7 +40,7 @@ type UpstreamConfig struct {
 }
 
 // CheckConnectTo reports a mistake in ConnectTo.
-func (c UpstreamConfig) CheckConnectTo() error {
+func (c Config) CheckConnectTo() error {
 	for from, to := range c.ConnectTo {
 		pattern, err := hosts.ParsePattern(from)
 		if err != nil {
@@ -58,7 +58,7 @@ func (c UpstreamConfig) CheckConnectTo() error {
 
 // Route returns what is dialled for requests to u in place of its host: the
 // address of connect_to or of the upstream proxy.
-func (c UpstreamConfig) Route(u *url.URL) (address string, ok bool) {
+func (c Config) Route(u *url.URL) (address string, ok bool) {
 	if to, ok := newRoutes(c.ConnectTo).find(hostPort(u)); ok {
 		return to, true
 	}
@@ -70,7 +70,7 @@ func (c UpstreamConfig) Route(u *url.URL) (address string, ok bool) {
 }
 
 // proxyFunc returns what chooses the proxy for a URL, nil for none.
-func (c UpstreamConfig) proxyFunc() func(*url.URL) (*url.URL, error) {
+func (c Config) proxyFunc() func(*url.URL) (*url.URL, error) {
 	if c.Proxy != nil {
 		return func(*url.URL) (*url.URL, error) { return c.Proxy, nil }
 	}
@@ -78,7 +78,7 @@ func (c UpstreamConfig) proxyFunc() func(*url.URL) (*url.URL, error) {
 }
 
 // Equal reports whether servers are reached in the same way.
-func (c UpstreamConfig) Equal(other UpstreamConfig) bool {
+func (c Config) Equal(other Config) bool {
 	sameProxy := c.Proxy == other.Proxy || c.Proxy != nil && other.Proxy != nil && c.Proxy.String() == other.Proxy.String()
 	return sameProxy && c.ProxyByURL == other.ProxyByURL && c.RootCAs.Equal(other.RootCAs) &&
 		maps.Equal(c.ConnectTo, other.ConnectTo) && slices.Equal(c.AllowPrivate, other.AllowPrivate)
@@ -91,7 +91,7 @@ const dialTimeout = 10 * time.Second
 // dialer makes the connections to servers, for tunnels and intercepted
 // requests alike, so that both are under the same rules.
 type dialer struct {
-	config UpstreamConfig
+	config Config
 	routes routes
 	proxy  func(*url.URL) (*url.URL, error)
 	// guarded refuses private addresses, after name resolution: whatever a name
@@ -104,13 +104,13 @@ type dialer struct {
 	// trusted dials what the configuration itself names.
 	trusted net.Dialer
 	// own is refused even where the configuration names it.
-	own        *ownListeners
+	own        *OwnListeners
 	interfaces func() ([]net.Addr, error) // of this machine
-	paths      *pathWatch
+	paths      *deadPaths
 }
 
-func newDialer(config UpstreamConfig, own *ownListeners) *dialer {
-	d := &dialer{config: config, routes: newRoutes(config.ConnectTo), own: own, interfaces: net.InterfaceAddrs, proxy: config.proxyFunc(), paths: newPathWatch()}
+func newDialer(config Config, own *OwnListeners) *dialer {
+	d := &dialer{config: config, routes: newRoutes(config.ConnectTo), own: own, interfaces: net.InterfaceAddrs, proxy: config.proxyFunc(), paths: newDeadPaths()}
 	d.trusted = net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
 	}}
@@ -186,8 +186,8 @@ func dialTCP(ctx context.Context, by *net.Dialer, address string) (net.Conn, err
 	return by.DialContext(ctx, "tcp", address)
 }
 
-// dialTunnel connects to t for a tunnel.
-func (d *dialer) dialTunnel(ctx context.Context, t hosts.Target) (net.Conn, error) {
+// DialTunnel connects to t for a tunnel.
+func (d *dialer) DialTunnel(ctx context.Context, t hosts.Target) (net.Conn, error) {
 	return d.dial(ctx, &d.guarded, "https", t.Authority())
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"errors"
@@ -73,11 +73,11 @@ func TestOwnAddressRefused(t *testing.T) {
 		}, nil
 	}
 	for _, allow := range []bool{false, true} {
-		config := UpstreamConfig{}
+		config := Config{}
 		if allow {
 			config.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("8.8.4.4/32"), netip.MustParsePrefix("2606:4700::/64")}
 		}
-		d := newDialer(config, new(ownListeners))
+		d := newDialer(config, new(OwnListeners))
 		d.interfaces = interfaces
 		for address, own := range map[string]bool{
 			"8.8.4.4:443": true, "[::ffff:8.8.4.4]:443": true, "[2606:4700::1]:80": true, "8.8.4.5:443": false, "[2606:4700::2]:443": false,

@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"encoding/binary"
@@ -74,11 +74,11 @@ func checkPublic(addr netip.Addr, interfaces func() ([]net.Addr, error)) error {
 	plain := addr.WithZone("").Unmap()
 	switch {
 	case isFakeIP(plain):
-		return &privateAddressError{plain, "is usually a fake IP, made up by a VPN or proxy client (Clash, sing-box, Surge) on the way to the name servers"}
+		return &PrivateAddressError{plain, "is usually a fake IP, made up by a VPN or proxy client (Clash, sing-box, Surge) on the way to the name servers"}
 	case isPrivate(plain):
-		return &privateAddressError{plain, "is not an address of the public Internet"}
+		return &PrivateAddressError{plain, "is not an address of the public Internet"}
 	case isOwnAddress(embeddedIPv4(plain), interfaces):
-		return &privateAddressError{plain, "is an address of this machine"}
+		return &PrivateAddressError{plain, "is an address of this machine"}
 	}
 	return nil
 }
@@ -135,12 +135,12 @@ func embeddedIPv4(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// privateAddressError says that a name led to an address that is not public.
-type privateAddressError struct {
+// PrivateAddressError says that a name led to an address that is not public.
+type PrivateAddressError struct {
 	addr netip.Addr
 	what string // what is wrong with it
 }
 
-func (e *privateAddressError) Error() string {
+func (e *PrivateAddressError) Error() string {
 	return fmt.Sprintf("%s %s; to allow it, list it in upstream.allow_private, or name it in upstream.connect_to", e.addr, e.what)
 }

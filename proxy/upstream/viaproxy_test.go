@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"net/url"
@@ -20,7 +20,7 @@ func TestCheckProxy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, c := range map[string]UpstreamConfig{
+		for name, c := range map[string]Config{
 			"URL": {Proxy: u}, "HTTPS_PROXY": {ProxyByURL: httpproxy.Config{HTTPSProxy: s}}, "HTTP_PROXY": {ProxyByURL: httpproxy.Config{HTTPProxy: s}},
 		} {
 			if err := c.CheckProxy(); (err == nil) != ok || err != nil && (strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "xx")) {
@@ -28,11 +28,11 @@ func TestCheckProxy(t *testing.T) {
 			}
 		}
 	}
-	if err := (UpstreamConfig{ProxyByURL: httpproxy.Config{HTTPSProxy: "http://user:secret@a b:1"}}).CheckProxy(); err == nil || strings.Contains(err.Error(), "secret") {
+	if err := (Config{ProxyByURL: httpproxy.Config{HTTPSProxy: "http://user:secret@a b:1"}}).CheckProxy(); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("what is no URL: %v", err)
 	}
 	for _, s := range []string{"proxy.example:3128", "proxy.example", "", "user:secret@h:1"} {
-		if err := (UpstreamConfig{ProxyByURL: httpproxy.Config{HTTPSProxy: s}}).CheckProxy(); err != nil {
+		if err := (Config{ProxyByURL: httpproxy.Config{HTTPSProxy: s}}).CheckProxy(); err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
