@@ -92,60 +92,11 @@ func outgoing(x *exchange, r *http.Request, in *informer) *http.Request {
 	default:
 		out.Body = &outgoingBody{body: r.Body, x: x}
 	}
-	forwardTrailers(out, r)
+	forwardTrailers(out, r, isCredential)
 	if x.auth != nil {
 		authorize(out.Header, x.auth)
 	}
 	return out
-}
-
-// outgoingHeader is h without what is for this connection alone (RFC 9110,
-// 7.6.1). The values are shared with h.
-func outgoingHeader(h http.Header) http.Header {
-	out := make(http.Header, len(h)+2)
-	for name, values := range h {
-		if !isHopByHop(name) {
-			out[name] = values
-		}
-	}
-	removeNamed(out, h["Connection"])
-	if te := h["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
-		out["Te"] = []string{"trailers"} // the answer's are passed on
-	}
-	if out["User-Agent"] == nil {
-		out["User-Agent"] = []string{""} // or net/http sets its own
-	}
-	return out
-}
-
-// removeHopByHop removes from h what is for one connection alone.
-func removeHopByHop(h http.Header) {
-	removeNamed(h, h["Connection"])
-	for name := range h {
-		if isHopByHop(name) {
-			delete(h, name)
-		}
-	}
-}
-
-// removeNamed removes the headers that a Connection header names.
-func removeNamed(h http.Header, connection []string) {
-	for _, value := range connection {
-		for name := range strings.SplitSeq(value, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
-}
-
-func isHopByHop(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	}
-	return false
 }
 
 // outgoingBody is the body of the client's request. It counts the bytes, and is

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -191,42 +190,5 @@ func TestServerBusy(t *testing.T) {
 				t.Errorf("Retry-After %q, %d requests", res.Header.Get("Retry-After"), requests.Load())
 			}
 		})
-	}
-}
-
-// TestHeldBodies gives the body from its beginning each time, however much of it was
-// read before, and no more than the limit.
-func TestHeldBodies(t *testing.T) {
-	t.Parallel()
-	const all = "0123456789"
-	for _, reads := range [][]int{{0, 10}, {3, 10}, {10, 10}, {5, 2, 10}, {5, 0, 8, 1, 10}} {
-		r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin, io.MultiReader(strings.NewReader(all)))
-		held := holdBody(r, int64(len(all)))
-		body := r.Body
-		for i, n := range reads {
-			if i > 0 {
-				var err error
-				if body, err = r.GetBody(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			got := make([]byte, n)
-			if _, err := io.ReadFull(body, got); err != nil || string(got) != all[:n] {
-				t.Errorf("%v: read %d is %q, %v", reads, i, got, err)
-			}
-		}
-		if rest, err := io.ReadAll(body); err != nil || len(rest) > 0 {
-			t.Errorf("%v: %q is left, %v", reads, rest, err)
-		}
-		held.forget()
-		if _, err := r.GetBody(); !errors.Is(err, errNotHeld) {
-			t.Errorf("%v: %v after it was forgotten", reads, err)
-		}
-	}
-	r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin, io.MultiReader(strings.NewReader(all)))
-	holdBody(r, 9)
-	_, _ = io.ReadAll(r.Body)
-	if _, err := r.GetBody(); !errors.Is(err, errNotHeld) {
-		t.Errorf("%v for what is too long", err)
 	}
 }
