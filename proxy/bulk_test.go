@@ -39,7 +39,7 @@ func TestLargeAnswers(t *testing.T) {
 		})
 		client := startProxy(t, backend.Listener.Addr().String()).client(t, proto)
 		for _, path := range []string{"/length", "/chunked", "/flushed"} {
-			for _, size := range []int{1, record - 1, record, record + 1, bufferSize, bulkSize, bulkSize + 1, 3_000_001} {
+			for _, size := range []int{1, record - 1, record, record + 1, 32 << 10, 128 << 10, 128<<10 + 1, 3_000_001} {
 				res, err := client.Get(fmt.Sprintf("%s%s?size=%d", proxytest.Origin, path, size))
 				if err != nil {
 					t.Fatal(err)

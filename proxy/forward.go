@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
@@ -39,7 +40,7 @@ func rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL = outgoingURL(r.In, x)
 	r.Out.Host = r.In.Host
 	keepForwarded(r.Out.Header, r.In.Header)
-	forwardTrailers(r.Out, r.In, isCredential)
+	message.ForwardTrailers(r.Out, r.In, isCredential)
 	if x.auth != nil {
 		authorize(r.Out.Header, x.auth)
 	}

@@ -41,6 +41,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
@@ -102,7 +103,7 @@ type Proxy struct {
 	reconfiguring sync.Mutex // held while policy is replaced
 
 	upgrader *httputil.ReverseProxy
-	buffers  *bufferPool
+	buffers  *message.Buffers
 
 	front             *http.Server // what clients connect to
 	connects          *goproxy.ProxyHttpServer
@@ -140,7 +141,7 @@ func New(config Config) *Proxy {
 	// net/http reports here what clients do wrong, with their addresses and
 	// words in it. That is for debugging.
 	errorLog := log.New(debugWriter{p}, "", 0)
-	p.buffers = new(bufferPool)
+	p.buffers = new(message.Buffers)
 	p.upgrader = newUpgrader(recovering{}, p.buffers, errorLog)
 	p.connects = newConnects(p.connect, errorLog)
 	p.front = p.newServer(http.HandlerFunc(p.serveFront))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 )
 
 // DefaultRetryBodyLimit is how much of a request's body is held in memory, in
@@ -32,13 +33,13 @@ func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
 	if x.kind != KindRequest {
 		return next.RoundTrip(r)
 	}
-	body := holdBody(r, x.policy.RetryBodyLimit)
-	defer body.forget() // the answer may go on for hours, and keeps its request
+	body := message.Hold(r, x.policy.RetryBodyLimit)
+	defer body.Forget() // the answer may go on for hours, and keeps its request
 	response, err := x.observed(next.RoundTrip(r))
 	if renewer == nil || x.auth.Value == "" {
 		return response, err
 	}
-	if response, err = x.taken(response, err); err != nil || response.StatusCode != http.StatusUnauthorized || body.spilled() {
+	if response, err = x.taken(response, err); err != nil || response.StatusCode != http.StatusUnauthorized || body.Spilled() {
 		return response, err
 	}
 	request := signRequest(x)
@@ -94,7 +95,7 @@ func dateOf(response *http.Response) string {
 
 // again returns the request that repeats r. The refused response is closed; its
 // body is kept in case that r cannot be repeated.
-func again(r *http.Request, refused *http.Response, body *heldBodies) (*http.Request, bool) {
+func again(r *http.Request, refused *http.Response, body *message.Held) (*http.Request, bool) {
 	kept, err := io.ReadAll(io.LimitReader(refused.Body, maxRefusalBody+1))
 	if err != nil || len(kept) > maxRefusalBody {
 		refused.Body = &partReadBody{io.MultiReader(bytes.NewReader(kept), refused.Body), refused.Body}
@@ -102,7 +103,7 @@ func again(r *http.Request, refused *http.Response, body *heldBodies) (*http.Req
 	}
 	refused.Body.Close()
 	refused.Body = io.NopCloser(bytes.NewReader(kept))
-	rest, ok := body.next()
+	rest, ok := body.Next()
 	if !ok {
 		return nil, false
 	}

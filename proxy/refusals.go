@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -47,7 +48,7 @@ func refuseUpstream(host string, err error) *refuse.Refusal {
 		r := refuseUpstream(via.Name(), via.Unwrap())
 		return refuse.New(http.StatusBadGateway, "upstream_proxy", r.ProxyError, "%s: %s", host, r.Message)
 	}
-	if errors.Is(err, errNotHeld) || upstream.Declined(err) {
+	if errors.Is(err, message.ErrNotHeld) || upstream.Declined(err) {
 		return refuse.New(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, err)
 	}
 	if _, remote, ok := netconn.AlertOf(err); ok {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 )
 
 // headerDelay is how long the header of an answer waits for the body's first
@@ -44,7 +45,7 @@ func (p *Proxy) relay(x *exchange, r *http.Request) {
 		forwardFailed(x, out, err)
 		return
 	}
-	removeHopByHop(res.Header)
+	message.RemoveHopByHop(res.Header)
 	h := x.Header()
 	for name, values := range res.Header {
 		h[name] = values
@@ -84,7 +85,7 @@ func outgoing(x *exchange, r *http.Request, in *informer) *http.Request {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	out := r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: in.inform}))
 	out.URL = outgoingURL(r, x)
-	out.Header = outgoingHeader(r.Header)
+	out.Header = message.EndToEnd(r.Header)
 	out.Close = false
 	switch {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
@@ -92,7 +93,7 @@ func outgoing(x *exchange, r *http.Request, in *informer) *http.Request {
 	default:
 		out.Body = &outgoingBody{body: r.Body, x: x}
 	}
-	forwardTrailers(out, r, isCredential)
+	message.ForwardTrailers(out, r, isCredential)
 	if x.auth != nil {
 		authorize(out.Header, x.auth)
 	}
@@ -184,7 +185,7 @@ func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 			return err
 		}
 		if n == len(buffer) {
-			buffer = p.buffers.larger(buffer)
+			buffer = p.buffers.Larger(buffer)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"io"
@@ -7,9 +7,9 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// forwardTrailers makes the trailers that in has announced follow the body of out.
+// ForwardTrailers makes the trailers that in has announced follow the body of out.
 // Unannounced ones are dropped, and so are those that drop names.
-func forwardTrailers(out, in *http.Request, drop func(name string) bool) {
+func ForwardTrailers(out, in *http.Request, drop func(name string) bool) {
 	if len(in.Trailer) == 0 || out.Body == nil {
 		out.Trailer = nil
 		return

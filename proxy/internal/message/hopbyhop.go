@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"net/http"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// outgoingHeader is h without what is for this connection alone (RFC 9110,
+// EndToEnd is h without what is for this connection alone (RFC 9110,
 // 7.6.1). The values are shared with h.
-func outgoingHeader(h http.Header) http.Header {
+func EndToEnd(h http.Header) http.Header {
 	out := make(http.Header, len(h)+2)
 	for name, values := range h {
 		if !isHopByHop(name) {
@@ -27,8 +27,8 @@ func outgoingHeader(h http.Header) http.Header {
 	return out
 }
 
-// removeHopByHop removes from h what is for one connection alone.
-func removeHopByHop(h http.Header) {
+// RemoveHopByHop removes from h what is for one connection alone.
+func RemoveHopByHop(h http.Header) {
 	removeNamed(h, h["Connection"])
 	for name := range h {
 		if isHopByHop(name) {

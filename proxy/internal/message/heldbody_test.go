@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ func TestHeldBodies(t *testing.T) {
 	const all = "0123456789"
 	for _, reads := range [][]int{{0, 10}, {3, 10}, {10, 10}, {5, 2, 10}, {5, 0, 8, 1, 10}} {
 		r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin, io.MultiReader(strings.NewReader(all)))
-		held := holdBody(r, int64(len(all)))
+		held := Hold(r, int64(len(all)))
 		body := r.Body
 		for i, n := range reads {
 			if i > 0 {
@@ -34,15 +34,15 @@ func TestHeldBodies(t *testing.T) {
 		if rest, err := io.ReadAll(body); err != nil || len(rest) > 0 {
 			t.Errorf("%v: %q is left, %v", reads, rest, err)
 		}
-		held.forget()
-		if _, err := r.GetBody(); !errors.Is(err, errNotHeld) {
+		held.Forget()
+		if _, err := r.GetBody(); !errors.Is(err, ErrNotHeld) {
 			t.Errorf("%v: %v after it was forgotten", reads, err)
 		}
 	}
 	r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin, io.MultiReader(strings.NewReader(all)))
-	holdBody(r, 9)
+	Hold(r, 9)
 	_, _ = io.ReadAll(r.Body)
-	if _, err := r.GetBody(); !errors.Is(err, errNotHeld) {
+	if _, err := r.GetBody(); !errors.Is(err, ErrNotHeld) {
 		t.Errorf("%v for what is too long", err)
 	}
 }

@@ -1,11 +1,11 @@
-package proxy
+package message
 
 import (
 	"sync"
 )
 
-// bufferPool lends the buffers that bodies are copied through.
-type bufferPool struct{ usual, bulk sync.Pool }
+// Buffers lends the buffers that bodies are copied through.
+type Buffers struct{ usual, bulk sync.Pool }
 
 // The sizes of buffers.
 const (
@@ -14,15 +14,15 @@ const (
 )
 
 // Get implements [httputil.BufferPool].
-func (p *bufferPool) Get() []byte {
+func (p *Buffers) Get() []byte {
 	if b, ok := p.usual.Get().(*[bufferSize]byte); ok {
 		return b[:]
 	}
 	return make([]byte, bufferSize)
 }
 
-// larger gives a buffer back for a larger one, if there is any.
-func (p *bufferPool) larger(b []byte) []byte {
+// Larger gives a buffer back for a larger one, if there is any.
+func (p *Buffers) Larger(b []byte) []byte {
 	if len(b) == bulkSize {
 		return b
 	}
@@ -34,7 +34,7 @@ func (p *bufferPool) larger(b []byte) []byte {
 }
 
 // Put implements [httputil.BufferPool].
-func (p *bufferPool) Put(b []byte) {
+func (p *Buffers) Put(b []byte) {
 	if len(b) == bulkSize {
 		p.bulk.Put((*[bulkSize]byte)(b))
 		return

@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"context"
@@ -13,17 +13,17 @@ import (
 // bodyReleaseTimeout bounds the wait for a transport to let go of a body.
 const bodyReleaseTimeout = 5 * time.Second
 
-// errNotHeld is the error of a request that the server has not processed, and that
+// ErrNotHeld is the error of a request that the server has not processed, and that
 // cannot be sent again.
-var errNotHeld = errors.New("the server refused the request unprocessed, and not all of its body is held in memory to be sent again")
+var ErrNotHeld = errors.New("the server refused the request unprocessed, and not all of its body is held in memory to be sent again")
 
-// holdBody keeps the body of r in memory while it is sent, if it may be small
+// Hold keeps the body of r in memory while it is sent, if it may be small
 // enough, and lets net/http have it again. net/http asks for it only if nothing
 // of the request was written, the server has refused it unprocessed (REFUSED_STREAM,
 // a GOAWAY that leaves it out), or its method or an Idempotency-Key says that
 // sending it twice does no harm.
-func holdBody(r *http.Request, limit int64) *heldBodies {
-	h := &heldBodies{ctx: r.Context()}
+func Hold(r *http.Request, limit int64) *Held {
+	h := &Held{ctx: r.Context()}
 	if r.Body == nil || r.Body == http.NoBody {
 		return h
 	}
@@ -31,25 +31,25 @@ func holdBody(r *http.Request, limit int64) *heldBodies {
 	r.Body = h.last
 	r.GetBody = func() (io.ReadCloser, error) {
 		_ = h.last.Close() // it is not always closed by who asks for another
-		body, ok := h.next()
+		body, ok := h.Next()
 		if !ok {
-			return nil, errNotHeld
+			return nil, ErrNotHeld
 		}
 		return body, nil
 	}
 	return h
 }
 
-// heldBodies is the body of a request for each time that it is sent. It is for the
+// Held is the body of a request for each time that it is sent. It is for the
 // goroutine that calls RoundTrip.
-type heldBodies struct {
+type Held struct {
 	ctx  context.Context
 	last *heldBody // nil: the request has no body
 }
 
-// next returns the body from its beginning, as soon as the transport has let go
+// Next returns the body from its beginning, as soon as the transport has let go
 // of the last one.
-func (h *heldBodies) next() (io.ReadCloser, bool) {
+func (h *Held) Next() (io.ReadCloser, bool) {
 	if h.last == nil {
 		return http.NoBody, true
 	}
@@ -61,11 +61,11 @@ func (h *heldBodies) next() (io.ReadCloser, bool) {
 	return next, true
 }
 
-// spilled reports whether the body cannot be sent again. None at all can.
-func (h *heldBodies) spilled() bool { return h.last != nil && h.last.spilled() }
+// Spilled reports whether the body cannot be sent again. None at all can.
+func (h *Held) Spilled() bool { return h.last != nil && h.last.spilled() }
 
-// forget lets go of what was read. From then on the body cannot be sent again.
-func (h *heldBodies) forget() {
+// Forget lets go of what was read. From then on the body cannot be sent again.
+func (h *Held) Forget() {
 	if h.last != nil {
 		h.last.forget()
 	}
