@@ -12,8 +12,8 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
-	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 func newBackendCommand(c *command) *cobra.Command {
@@ -93,20 +93,22 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 	home := filepath.Join(dir, "codex-home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
-		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, cli.Cause(err))
+		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, safefile.Cause(err))
 	}
 	login := server.Login(chatgpttest.Account{})
 	config := filepath.Join(dir, "agentproxy.yaml")
-	for path, file := range map[string]struct {
+	// The configuration is the last: scripts wait for it.
+	for _, file := range []struct {
+		path    string
 		content []byte
 		mode    os.FileMode
 	}{
-		filepath.Join(dir, "backend-ca.pem"): {server.CertPEM(), 0o644},
-		filepath.Join(home, "auth.json"):     {login.AuthJSON(), 0o600},
-		config:                               {backendConfig(dir, home, server.Addr()), 0o644},
+		{filepath.Join(dir, "backend-ca.pem"), server.CertPEM(), 0o644},
+		{filepath.Join(home, "auth.json"), login.AuthJSON(), 0o600},
+		{config, backendConfig(dir, home, server.Addr()), 0o644},
 	} {
-		if err := identity.WriteFile(path, file.content, file.mode); err != nil {
-			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", path, cli.Cause(err))
+		if err := safefile.Write(file.path, file.content, file.mode); err != nil {
+			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, safefile.Cause(err))
 		}
 	}
 	return config, nil

@@ -22,6 +22,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 func newDemoCommand(c *command) *cobra.Command {
@@ -89,7 +90,7 @@ func (c *command) demo(ctx context.Context) (err error) {
 		return err
 	}
 	token := newToken()
-	p := proxy.New(a.ProxyConfig(ca, app.Access{Token: token}))
+	p := proxy.New(a.ProxyConfig(ca, access.Config{Token: token}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
 	defer func() { err = errors.Join(err, app.Shutdown(p, app.Canceled()), <-serving) }()

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 )
@@ -37,7 +38,7 @@ with the same configuration, and that have it trust the proxy's CA.`,
 			if err != nil {
 				return err
 			}
-			token, err := a.Clients.TokenFor(label)
+			token, err := app.TokenFor(a.Clients, label)
 			if err != nil {
 				return err
 			}

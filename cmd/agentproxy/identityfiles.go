@@ -15,6 +15,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // maxIdentityInput bounds what import reads, in bytes.
@@ -62,14 +63,14 @@ func (c *command) readInput(name string) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, cli.Cause(err))
+			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, safefile.Cause(err))
 		}
 		defer f.Close()
 		from = f
 	}
 	raw, err := io.ReadAll(io.LimitReader(from, maxIdentityInput+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, cli.Cause(err))
+		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, safefile.Cause(err))
 	}
 	if len(raw) > maxIdentityInput {
 		return nil, fmt.Errorf("%s: larger than %d bytes, not an agent identity", name, maxIdentityInput)
@@ -161,8 +162,8 @@ It says which versions that is, and asks first.`,
 			case codex:
 				return c.exportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), yes)
 			case output != "":
-				if err := identity.WriteFile(output, raw, 0o600); err != nil {
-					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
+				if err := safefile.Write(output, raw, 0o600); err != nil {
+					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, safefile.Cause(err))
 				}
 				return nil
 			}

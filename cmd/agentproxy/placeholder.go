@@ -11,6 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 func newIdentityPlaceholderCommand(c *command) *cobra.Command {
@@ -35,8 +36,8 @@ proxy.`,
 			if err := refuseToReplaceLogin(output); err != nil {
 				return err
 			}
-			if err := identity.WriteFile(output, placeholder, 0o600); err != nil {
-				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
+			if err := safefile.Write(output, placeholder, 0o600); err != nil {
+				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, safefile.Cause(err))
 			}
 			return nil
 		}),
@@ -77,12 +78,12 @@ func isPlaceholderFile(raw []byte) bool {
 // refuseToReplaceLogin protects an auth.json that is somebody's log-in, or that
 // cannot be understood.
 func refuseToReplaceLogin(path string) error {
-	raw, err := os.ReadFile(path)
+	raw, err := cli.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("write the placeholder %s: %w; name another file", path, cli.Cause(err))
+		return fmt.Errorf("write the placeholder %s: %w; name another file", path, safefile.Cause(err))
 	}
 	if isPlaceholderFile(raw) {
 		return nil

@@ -25,7 +25,9 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // runLabel is the session label of the command that run runs. It is the one
@@ -267,7 +269,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 	}
 	defer listener.Close()
 	token := newToken()
-	p := proxy.New(r.app.ProxyConfig(r.ca, app.Access{Token: token, Label: runLabel}))
+	p := proxy.New(r.app.ProxyConfig(r.ca, access.Config{Token: token, Label: runLabel}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
 	r.app.Start(ctx, runLabel)
@@ -331,7 +333,7 @@ func (r *runner) logger(c config.Log) (log zerolog.Logger, closeLog func(), err 
 	}
 	f, err := os.OpenFile(r.flags.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return log, nil, fmt.Errorf("write the log %s: %w; name a file that can be written with --log", r.flags.logFile, cli.Cause(err))
+		return log, nil, fmt.Errorf("write the log %s: %w; name a file that can be written with --log", r.flags.logFile, safefile.Cause(err))
 	}
 	return app.NewLogger(c, f), func() { f.Close() }, nil
 }

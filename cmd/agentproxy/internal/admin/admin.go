@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -29,7 +29,7 @@ func Serve(ctx context.Context, l net.Listener, r *app.Reloader, m *Metrics) err
 		Handler:           newHandler(r, m),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
-		ConnContext:       proxy.Users(nil).ConnContext,
+		ConnContext:       access.Users(nil).ConnContext,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })

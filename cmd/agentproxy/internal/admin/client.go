@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
@@ -36,7 +35,7 @@ func NewClient(c *config.Config) (*Client, error) {
 	if c.Admin.Listen == "" {
 		return nil, cli.Usagef("admin is off, so the proxy cannot be asked; set admin to an address or unix:/path")
 	}
-	access, err := app.OpenAdmin(c, os.ReadFile)
+	access, err := app.OpenAdmin(c, cli.ReadFile)
 	if err != nil {
 		return nil, err
 	}

@@ -1,25 +1,21 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strings"
 
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/internal/localguard"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // guard lets those through who may know how the proxy is. It never gives a
 // web page leave to read an answer (no CORS).
 type guard struct {
-	who  app.Access
+	who  access.Config
 	next http.Handler
 }
 
-func newGuard(who app.Access, next http.Handler) http.Handler { return &guard{who, next} }
+func newGuard(who access.Config, next http.Handler) http.Handler { return &guard{who, next} }
 
 // ServeHTTP implements [http.Handler].
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -48,45 +44,30 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// hasAddress reports whether r names this server by an address or as localhost.
-// A page whose own name was made to lead here (DNS rebinding) names it by that.
+// hasAddress reports whether r names this server by an address or as localhost. A page
+// whose own name was made to lead here (DNS rebinding) names it by that.
 func (g *guard) hasAddress(r *http.Request) bool {
-	if _, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok {
-		return true // no browser gets there
-	}
-	host := (&url.URL{Host: r.Host}).Hostname()
-	if host == "localhost" {
+	if localguard.OverUnixSocket(r) {
 		return true
 	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && (addr.IsLoopback() || g.who.Token != "")
+	addr, ok := localguard.HostAddr(r)
+	return ok && (addr.IsLoopback() || g.who.Token != "")
 }
 
-// ofAnotherSite reports whether a browser sent r for a page of another site than
-// this. "none" is what it says where the user typed the address.
+// ofAnotherSite reports whether a browser sent r for a page of another site than this.
 func ofAnotherSite(r *http.Request) bool {
-	for _, site := range r.Header["Sec-Fetch-Site"] {
-		if site != "same-origin" && site != "none" {
-			return true
-		}
-	}
-	for _, origin := range r.Header["Origin"] {
-		if origin != "http://"+r.Host {
-			return true
-		}
-	}
-	return false
+	field, _ := localguard.ForeignPage(r.Header["Origin"], r.Header["Sec-Fetch-Site"], func(origin string) bool { return origin == "http://"+r.Host })
+	return field != ""
 }
 
-// bearerIs takes the same time for every wrong token.
+// bearerIs reports whether r shows the token, in the same time for every wrong one.
 func bearerIs(r *http.Request, token string) bool {
 	values := r.Header["Authorization"]
 	if len(values) != 1 {
 		return false
 	}
 	scheme, shown, _ := strings.Cut(values[0], " ")
-	got, want := sha256.Sum256([]byte(strings.TrimSpace(shown))), sha256.Sum256([]byte(token))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	return strings.EqualFold(scheme, "Bearer") && localguard.TokenIs(strings.TrimSpace(shown), token)
 }
 
 func refuse(w http.ResponseWriter, status int, message string) {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // TestGuard has who may read the state: by the listener's address, the
@@ -21,10 +21,10 @@ func TestGuard(t *testing.T) {
 	next := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeStatus(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
-	free, locked := app.Access{}, app.Access{Token: "sesame"}
+	free, locked := access.Config{}, access.Config{Token: "sesame"}
 	for _, test := range []struct {
 		name   string
-		who    app.Access
+		who    access.Config
 		path   string
 		host   string
 		header string
@@ -60,8 +60,8 @@ func TestGuard(t *testing.T) {
 		{"DNS rebinding for /healthz", locked, "/healthz", "rebound.evil.example", "", 421},
 		{"a page with the token", locked, "/readyz", "192.0.2.1:9080", "Authorization: Bearer sesame\nOrigin: https://evil.example", 403},
 
-		{"another user", app.Access{Users: proxy.Users{}}, "/healthz", "127.0.0.1:9080", "", 403},
-		{"a page of another user", app.Access{Users: proxy.Users{}}, "/healthz", "rebound.evil.example", "", 421},
+		{"another user", access.Config{Users: access.Users{}}, "/healthz", "127.0.0.1:9080", "", 403},
+		{"a page of another user", access.Config{Users: access.Users{}}, "/healthz", "rebound.evil.example", "", 421},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -97,7 +97,7 @@ func TestAdminOverSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := &http.Server{
-		Handler:           newGuard(app.Access{}, http.NotFoundHandler()),
+		Handler:           newGuard(access.Config{}, http.NotFoundHandler()),
 		ReadHeaderTimeout: time.Minute,
 	}
 	served := make(chan error, 1)

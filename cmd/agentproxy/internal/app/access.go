@@ -10,26 +10,19 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
-// readFile reads a file that a key of the configuration names, as os.ReadFile.
+// readFile reads a file that a key of the configuration names, as cli.ReadFile.
 type readFile func(path string) ([]byte, error)
 
-// Access says who is let in at a listener: whoever shows the token, or one of the
-// tokens, or else the users. If Users is nil, all users are let in.
-type Access struct {
-	Token  string
-	Tokens *proxy.TokenFile
-	Users  proxy.Users
-	Label  string // of all clients, "" for the one that each shows
-}
-
 // NeedsToken reports whether clients have to show a token.
-func (a Access) NeedsToken() bool { return a.Token != "" || a.Tokens != nil }
+func NeedsToken(a access.Config) bool { return a.Token != "" || a.Tokens != nil }
 
 // TokenFor returns what a client with a session label shows, "" for nothing.
-func (a Access) TokenFor(label string) (string, error) {
+func TokenFor(a access.Config, label string) (string, error) {
 	if a.Tokens == nil {
 		return a.Token, nil
 	}
@@ -40,9 +33,9 @@ func (a Access) TokenFor(label string) (string, error) {
 	return token, nil
 }
 
-// keepTokens takes over the tokens file of former if it is the same file, with what that
-// remembers.
-func (a *Access) keepTokens(former Access) error {
+// keepTokens has a go on with the tokens file of former if it is the same file, with what
+// that remembers.
+func keepTokens(a *access.Config, former access.Config) error {
 	if a.Tokens == nil || former.Tokens == nil || a.Tokens.Path() != former.Tokens.Path() {
 		return nil
 	}
@@ -52,8 +45,8 @@ func (a *Access) keepTokens(former Access) error {
 
 // resources are the contents of files that a configuration names.
 type resources struct {
-	clients, admin, gateways Access
-	upstream                 proxy.UpstreamConfig
+	clients, admin, gateways access.Config
+	upstream                 upstream.Config
 }
 
 // openResources opens the files that a configuration names, and looks up its programs.
@@ -85,16 +78,16 @@ func openResources(c *config.Config, read readFile) (r resources, err error) {
 }
 
 // OpenAdmin returns the access to the admin listener. read reads the file of its token.
-func OpenAdmin(c *config.Config, read func(path string) ([]byte, error)) (Access, error) {
+func OpenAdmin(c *config.Config, read func(path string) ([]byte, error)) (access.Config, error) {
 	return openAccess(c, c.Admin, "admin_token", "a header", read)
 }
 
 // openAccess reads the tokens of an access. Its token is at key, or in the file that
 // key_file names, and has to stand in place.
-func openAccess(c *config.Config, k config.Access, key, place string, read readFile) (Access, error) {
-	a := Access{Token: k.Token}
+func openAccess(c *config.Config, k config.Access, key, place string, read readFile) (access.Config, error) {
+	a := access.Config{Token: k.Token}
 	if k.OwnUser {
-		a.Users = append(proxy.Users{uint32(os.Geteuid())}, k.UIDs...)
+		a.Users = append(access.Users{uint32(os.Geteuid())}, k.UIDs...)
 	}
 	if k.TokenFile != "" {
 		token, err := readToken(k.TokenFile, place, read)
@@ -108,7 +101,7 @@ func openAccess(c *config.Config, k config.Access, key, place string, read readF
 	}
 	_, _ = read(k.TokensFile) // the file is watched even if it cannot be used
 	var err error
-	if a.Tokens, err = proxy.OpenTokenFile(k.TokensFile); err != nil {
+	if a.Tokens, err = access.OpenTokenFile(k.TokensFile); err != nil {
 		return a, c.Wrong("clients.tokens_file", err)
 	}
 	return a, nil
@@ -118,7 +111,10 @@ func readToken(path, place string, read readFile) (string, error) {
 	const remedy = "write a token there, such as the output of: openssl rand -hex 32"
 	raw, err := read(path)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w; %s", path, cli.Cause(err), remedy)
+		return "", fmt.Errorf("%s: %w; %s", path, safefile.Cause(err), remedy)
+	}
+	if err := safefile.CheckPath(path, safefile.BeyondGroup); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	token := strings.TrimSpace(string(raw))
 	if token == "" {
@@ -135,7 +131,7 @@ func readRoots(path string, read readFile) (*x509.CertPool, error) {
 	}
 	raw, err := read(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; name a file of certificates in PEM form", path, cli.Cause(err))
+		return nil, fmt.Errorf("%s: %w; name a file of certificates in PEM form", path, safefile.Cause(err))
 	}
 	if !pool.AppendCertsFromPEM(raw) {
 		return nil, fmt.Errorf("%s has no certificate; name a file of certificates in PEM form", path)
@@ -158,5 +154,5 @@ func checkCommands(c *config.Config, agent *config.Agent) error {
 
 // LookPathError returns why a program that the user named cannot be run.
 func LookPathError(program string, err error) error {
-	return fmt.Errorf("%s: %w; name a program that is installed, or its path", program, cli.Cause(errors.Unwrap(err)))
+	return fmt.Errorf("%s: %w; name a program that is installed, or its path", program, safefile.Cause(errors.Unwrap(err)))
 }

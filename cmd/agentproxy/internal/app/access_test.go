@@ -8,16 +8,16 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/configtest"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // ownUser returns the user that the tests run as, nil where the system does not tell whose
 // a connection is.
-func ownUser() proxy.Users {
+func ownUser() access.Users {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
-	return proxy.Users{uint32(os.Geteuid())}
+	return access.Users{uint32(os.Geteuid())}
 }
 
 func resourcesOf(t *testing.T, c *config.Config) resources {
@@ -35,7 +35,7 @@ func TestAccess(t *testing.T) {
 	own := ownUser()
 	for _, test := range []struct {
 		config         string
-		clients, admin proxy.Users
+		clients, admin access.Users
 	}{
 		{"", own, own},
 		{"listen: '[::1]:8080'\nadmin: localhost:9080", own, own},
@@ -78,7 +78,7 @@ func TestGatewayAccess(t *testing.T) {
 	for _, test := range []struct {
 		config string
 		token  string
-		users  proxy.Users
+		users  access.Users
 	}{
 		{"authz: {listen: '127.0.0.1:9090', token: a}", "a", nil},
 		{"authz: {listen: '0.0.0.0:9090', token: a, label_header: X-Agentproxy-Label}", "a", nil},

@@ -13,7 +13,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
 // Account is a log-in and the agent identity that goes with it. Apps that follow one
@@ -37,7 +37,7 @@ type Account struct {
 type accountSettings struct {
 	identity config.Identity
 	baseURL  string
-	upstream proxy.UpstreamConfig
+	upstream upstream.Config
 }
 
 func (s accountSettings) equal(other accountSettings) bool {
@@ -64,7 +64,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 	case id.Store == config.StoreKeyring:
 		n.Store = identity.NewKeyringStore(id.StateDir)
 	}
-	n.Transport = proxy.NewTransport(s.upstream)
+	n.Transport = upstream.NewTransport(s.upstream)
 	n.Backend = identity.NewBackend(identity.BackendConfig{
 		BaseURL:   s.baseURL,
 		Overrides: id.Overrides,

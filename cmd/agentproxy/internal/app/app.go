@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,8 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -26,9 +27,9 @@ import (
 // configuration changes. It must be closed.
 type App struct {
 	Config   *config.Config
-	Clients  Access // of the proxy's listener
-	Admin    Access // of the admin listener
-	Gateways Access // of the endpoint for gateways
+	Clients  access.Config // of the proxy's listener
+	Admin    access.Config // of the admin listener
+	Gateways access.Config // of the endpoint for gateways
 
 	// Default is what clients without a profile act as.
 	Default *Principal
@@ -41,7 +42,7 @@ type App struct {
 	CA    *certs.Authority // nil until it is opened
 
 	options    Options
-	upstream   proxy.UpstreamConfig
+	upstream   upstream.Config
 	audit      *auditLog // nil: off, or not opened yet
 	logInForce *atomic.Pointer[zerolog.Logger]
 	readers    sync.WaitGroup // besides the proxy
@@ -91,7 +92,7 @@ func (Unobserved) Reloaded(bool, error) {}
 
 // Open opens the parts of a configuration.
 func Open(c *config.Config, o Options) (*App, error) {
-	return open(c, o, os.ReadFile)
+	return open(c, o, cli.ReadFile)
 }
 
 // open is [Open] with a function that reads the files that keys name.
@@ -154,9 +155,9 @@ func caConfig(c *config.Config, now func() time.Time) certs.Config {
 	return certs.Config{Dir: filepath.Join(c.StateDir, "ca"), Hosts: c.Hosts, Now: now}
 }
 
-// ProxyConfig returns the configuration of a proxy that lets in who shows what access
-// says, and whose leaves are of ca.
-func (a *App) ProxyConfig(ca *certs.Authority, access Access) proxy.Config {
+// ProxyConfig returns the configuration of a proxy that lets in clients, and whose leaves
+// are of ca.
+func (a *App) ProxyConfig(ca *certs.Authority, clients access.Config) proxy.Config {
 	c := a.Config
 	p := proxy.Config{
 		Intercept:   c.Agent.Intercept,
@@ -171,10 +172,7 @@ func (a *App) ProxyConfig(ca *certs.Authority, access Access) proxy.Config {
 		Observe:     a.options.Observer.Exchange,
 		Log:         a.Log,
 
-		ClientToken:  access.Token,
-		ClientTokens: access.Tokens,
-		ClientUsers:  access.Users,
-		ClientLabel:  access.Label,
+		Clients: clients,
 
 		RetryBodyLimit: cmp.Or(c.RetryBodyLimit, -1),
 	}
@@ -184,9 +182,8 @@ func (a *App) ProxyConfig(ca *certs.Authority, access Access) proxy.Config {
 	return p
 }
 
-// Route returns where requests for the backend are sent instead of to its own address,
-// and whether they are.
-func (a *App) Upstream() proxy.UpstreamConfig { return a.upstream }
+// Upstream returns how servers are reached.
+func (a *App) Upstream() upstream.Config { return a.upstream }
 
 // Ready returns the scheme of the credential that a request would get now, or why the
 // request would be refused. One principal that can sign is enough: the log-in of one

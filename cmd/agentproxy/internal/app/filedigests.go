@@ -2,8 +2,9 @@ package app
 
 import (
 	"crypto/sha256"
-	"os"
 	"path/filepath"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // fileDigests remembers what files held when they were read, by their paths.
@@ -14,7 +15,7 @@ type fileDigest [sha256.Size]byte
 
 // read reads a file and remembers it.
 func (s fileDigests) read(path string) ([]byte, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := cli.ReadFile(path)
 	s[path] = digestOf(raw, err)
 	return raw, err
 }
@@ -29,7 +30,7 @@ func digestOf(raw []byte, err error) (d fileDigest) {
 // changed reports whether a file holds something else by now.
 func (s fileDigests) changed() bool {
 	for path, seen := range s {
-		if digestOf(os.ReadFile(path)) != seen {
+		if digestOf(cli.ReadFile(path)) != seen {
 			return true
 		}
 	}

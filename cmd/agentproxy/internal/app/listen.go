@@ -11,6 +11,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Listen opens "host:port" or "unix:/path".
@@ -49,7 +50,7 @@ func listenUnix(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("listen on %s: another program listens there; stop it, or choose another path", path)
 		}
 		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("listen on %s: the stale socket there cannot be removed: %w; choose another path", path, cli.Cause(err))
+			return nil, fmt.Errorf("listen on %s: the stale socket there cannot be removed: %w; choose another path", path, safefile.Cause(err))
 		}
 	}
 	l, err := bindPrivate(path)
@@ -58,7 +59,7 @@ func listenUnix(path string) (net.Listener, error) {
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
-		return nil, fmt.Errorf("listen on %s: the socket cannot be made private: %w; choose a path in another directory", path, cli.Cause(err))
+		return nil, fmt.Errorf("listen on %s: the socket cannot be made private: %w; choose a path in another directory", path, safefile.Cause(err))
 	}
 	return l, nil
 }

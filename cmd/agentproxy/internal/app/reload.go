@@ -224,7 +224,7 @@ func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 	}
 	changed = append(changed, config.Changed(former.Config, c)...)
 	changed = append(changed, r.changedFiles()...)
-	if err := opened.clients.keepTokens(former.Clients); err != nil {
+	if err := keepTokens(&opened.clients, former.Clients); err != nil {
 		return nil, c.Wrong("clients.tokens_file", err)
 	}
 	if len(changed) == 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Bypass is something in a Codex home that leads Codex past the proxy, whatever
@@ -39,10 +40,10 @@ func Bypasses(c *config.Config) []Bypass {
 		})
 	}
 	path := filepath.Join(c.Agent.Identity.CodexHome, ".env")
-	raw, err := os.ReadFile(path)
+	raw, err := cli.ReadFile(path)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
-			found = append(found, Bypass{fmt.Sprintf("%s cannot be read: %s", path, cli.Cause(err)), "see that it sets no proxy"})
+			found = append(found, Bypass{fmt.Sprintf("%s cannot be read: %s", path, safefile.Cause(err)), "see that it sets no proxy"})
 		}
 		return found
 	}

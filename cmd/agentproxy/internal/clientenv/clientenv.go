@@ -16,8 +16,8 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
-	"github.com/agentproxy/agentproxy/identity"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // The variables that point programs at a proxy and have them trust its CA. This
@@ -138,7 +138,7 @@ func proxyURL(address, label, token string) (string, error) {
 // noProxy is the list of hosts to be reached directly: this machine, and what
 // was there before, but for entries that would lead a request for an
 // intercepted host past the proxy. Those are returned as dropped.
-func noProxy(env cli.Environment, intercepted proxy.HostPatterns) (list string, dropped []string) {
+func noProxy(env cli.Environment, intercepted hosts.Patterns) (list string, dropped []string) {
 	entries := []string{"localhost", "127.0.0.1", "::1"}
 	for _, name := range noProxyVariables {
 		for entry := range strings.SplitSeq(env.Get(name), ",") {
@@ -157,7 +157,7 @@ func noProxy(env cli.Environment, intercepted proxy.HostPatterns) (list string, 
 
 // coversIntercepted reports whether a NO_PROXY entry covers an intercepted host, by the
 // widest reading that programs give it: a name also stands for all below it.
-func coversIntercepted(entry string, intercepted proxy.HostPatterns) bool {
+func coversIntercepted(entry string, intercepted hosts.Patterns) bool {
 	name := strings.ToLower(entry)
 	if host, _, err := net.SplitHostPort(name); err == nil {
 		name = host
@@ -189,8 +189,8 @@ type Dir struct {
 	read func(path string) ([]byte, error)
 }
 
-func LastingDir(path string) Dir { return Dir{path, identity.WriteFile, os.ReadFile} }
-func RunDir(path string) Dir     { return Dir{path, os.WriteFile, os.ReadFile} }
+func LastingDir(path string) Dir { return Dir{path, safefile.Write, cli.ReadFile} }
+func RunDir(path string) Dir     { return Dir{path, os.WriteFile, cli.ReadFile} }
 
 // ViewDir is a directory that only an isolated command sees. It puts its files into
 // files, by their name in it.
@@ -246,7 +246,7 @@ func (d Dir) WriteCertificates(path string, content []byte, remedy string) error
 		return nil
 	}
 	if err := d.write(path, content, 0o644); err != nil {
-		return fmt.Errorf("write the CA's certificate %s: %w; %s", path, cli.Cause(err), remedy)
+		return fmt.Errorf("write the CA's certificate %s: %w; %s", path, safefile.Cause(err), remedy)
 	}
 	return nil
 }

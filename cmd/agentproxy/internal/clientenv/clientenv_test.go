@@ -6,14 +6,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 func TestBypasses(t *testing.T) {
 	t.Parallel()
-	intercepted, err := proxy.ParseHostPatterns([]string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com:443"})
-	if err != nil {
-		t.Fatal(err)
+	var intercepted hosts.Patterns
+	for _, s := range []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com:443"} {
+		pattern, err := hosts.ParsePattern(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		intercepted = append(intercepted, pattern)
 	}
 	for entry, want := range map[string]bool{
 		"*": true, ".": true, "chatgpt.com": true, "ChatGPT.com": true, ".chatgpt.com": true, "*.chatgpt.com": true,

@@ -2,11 +2,11 @@ package clientenv
 
 import (
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // usersCAs is what the environment of a client has it trust already.
@@ -23,14 +23,14 @@ func readUsersCAs(env cli.Environment, file string) usersCAs {
 	u := usersCAs{env: env}
 	var useless []string
 	read := func(name, path string) []byte {
-		raw, err := os.ReadFile(path)
+		raw, err := cli.ReadFile(path)
 		if err == nil {
 			if _, n := (certs.Roots{}).With(raw); n > 0 || certs.HoldsOwn(raw) {
 				return raw
 			}
 			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which holds no certificate; what it was to add is not trusted", name, path))
 		} else {
-			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which cannot be read: %s; what it was to add is not trusted", name, path, cli.Cause(err)))
+			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which cannot be read: %s; what it was to add is not trusted", name, path, safefile.Cause(err)))
 		}
 		useless = append(useless, name)
 		return nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/authz"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // Access says where a listener is and who may use it.
@@ -143,7 +144,7 @@ func atMostOne(keysAndValues ...string) error {
 
 // CheckToken returns an error if a token cannot stand in place, such as "a URL".
 func CheckToken(token, place string) error {
-	if !proxy.IsToken(token) {
+	if !access.IsToken(token) {
 		return fmt.Errorf("a token is one word of printable ASCII, as it has to stand in %s", place)
 	}
 	return nil

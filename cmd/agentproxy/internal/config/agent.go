@@ -8,6 +8,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -17,7 +18,7 @@ type Agent struct {
 	Identity            Identity
 	Signer              Signer
 	Scope               Scope
-	Intercept           proxy.HostPatterns
+	Intercept           hosts.Patterns
 	OtherHosts          proxy.OtherHosts
 	ConnectionsPerLabel int
 
@@ -75,7 +76,7 @@ func (f *File) agentKeys() agentKeys {
 type agentMaker struct {
 	file      *File
 	around    surroundings
-	intercept proxy.HostPatterns
+	intercept hosts.Patterns
 }
 
 // agent checks the keys of a profile, or of clients without one where the name is "".
@@ -157,7 +158,7 @@ func (m agentMaker) directories(profile, codexHome string) (stateDir, refreshFil
 
 // check returns what becomes of hosts that are not intercepted.
 func (o otherHosts) check(ports []string) (proxy.OtherHosts, error) {
-	other := proxy.OtherHosts{Ports: proxy.PortRanges{}} // nil would be the default ports
+	other := proxy.OtherHosts{Ports: hosts.PortRanges{}} // nil would be the default ports
 	switch {
 	case o.list != nil:
 		only, err := parseHostPatterns("other_hosts", o.list)
@@ -171,7 +172,7 @@ func (o otherHosts) check(ports []string) (proxy.OtherHosts, error) {
 		return other, wrong("other_hosts", "%q is neither tunnel, nor refuse, nor a list of hosts", o.word)
 	}
 	for i, s := range ports {
-		r, err := proxy.ParsePortRange(s)
+		r, err := hosts.ParsePortRange(s)
 		if err != nil {
 			return other, at(element("other_ports", i), err)
 		}
@@ -181,11 +182,11 @@ func (o otherHosts) check(ports []string) (proxy.OtherHosts, error) {
 }
 
 // parseHostPatterns parses the list at key.
-func parseHostPatterns(key string, list []string) (proxy.HostPatterns, error) {
-	patterns := make(proxy.HostPatterns, len(list))
+func parseHostPatterns(key string, list []string) (hosts.Patterns, error) {
+	patterns := make(hosts.Patterns, len(list))
 	for i, s := range list {
 		var err error
-		if patterns[i], err = proxy.ParseHostPattern(s); err != nil {
+		if patterns[i], err = hosts.ParsePattern(s); err != nil {
 			return nil, at(element(key, i), err)
 		}
 		if suffix, ok := signer.CoversPublicSuffix(s); ok && key != "other_hosts" {

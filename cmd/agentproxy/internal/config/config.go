@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -19,7 +18,9 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
 // Config is a configuration that was checked. It is not changed once it is made.
@@ -31,7 +32,7 @@ type Config struct {
 	Admin          Access // of the admin listener
 	Gateways       Access // of the endpoint for gateways
 	LabelHeader    string // in which gateways put a client's label, "" for none
-	Upstream       proxy.UpstreamConfig
+	Upstream       upstream.Config
 	CAFile         string // of further roots for Upstream, "" for none
 	Limits         proxy.Limits
 	RetryBodyLimit int64 // in bytes, 0 for no body
@@ -50,7 +51,7 @@ type Config struct {
 // Load reads the configuration at path, or takes the defaults where path is "". Variables
 // of the environment override the top-level scalars. The error is an [*Error].
 func Load(path string, env cli.Environment) (*Config, error) {
-	return LoadWith(path, env, os.ReadFile)
+	return LoadWith(path, env, cli.ReadFile)
 }
 
 // LoadWith is [Load] with a function that reads the file.
@@ -60,7 +61,7 @@ func LoadWith(path string, env cli.Environment, read func(path string) ([]byte, 
 	if path != "" {
 		raw, err := read(path)
 		if err != nil {
-			return nil, &Error{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", cli.Cause(err))}
+			return nil, &Error{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", safefile.Cause(err))}
 		}
 		s.name = path
 		if err := s.decode(raw, f); err != nil {
@@ -193,10 +194,10 @@ func (l limitsKeys) check() (proxy.Limits, error) {
 	return limits, at("limits."+key, err)
 }
 
-func (u upstreamKeys) check(env cli.Environment) (proxy.UpstreamConfig, error) {
-	config := proxy.UpstreamConfig{ConnectTo: u.ConnectTo}
+func (u upstreamKeys) check(env cli.Environment) (upstream.Config, error) {
+	config := upstream.Config{ConnectTo: u.ConnectTo}
 	for _, from := range slices.Sorted(maps.Keys(u.ConnectTo)) {
-		one := proxy.UpstreamConfig{ConnectTo: map[string]string{from: u.ConnectTo[from]}}
+		one := upstream.Config{ConnectTo: map[string]string{from: u.ConnectTo[from]}}
 		if err := one.CheckConnectTo(); err != nil {
 			return config, at("upstream.connect_to", err)
 		}

@@ -7,7 +7,8 @@ import (
 	"strings"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // profileKeys are an agent of its own, for clients with certain session labels. Keys that
@@ -40,11 +41,11 @@ type profileLimitsKeys struct {
 // Profile is what clients with certain session labels act as.
 type Profile struct {
 	Name     string
-	Labels   proxy.LabelPatterns
-	Refuse   bool               // such clients are served nothing
-	Hosts    proxy.HostPatterns // nil for all that are intercepted
-	Agent    Agent              // unless Refuse
-	catchAll bool               // Labels has "*"
+	Labels   access.LabelPatterns
+	Refuse   bool           // such clients are served nothing
+	Hosts    hosts.Patterns // nil for all that are intercepted
+	Agent    Agent          // unless Refuse
+	catchAll bool           // Labels has "*"
 }
 
 var profileName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -88,7 +89,7 @@ func (m agentMaker) profile(keys profileKeys) (Profile, error) {
 		return p, wrong("labels", `no client would have this profile; list its labels, as in ["build-*"]`)
 	}
 	for i, s := range keys.Labels {
-		pattern, err := proxy.ParseLabelPattern(s)
+		pattern, err := access.ParseLabelPattern(s)
 		if err != nil {
 			return p, at(element("labels", i), err)
 		}

@@ -9,13 +9,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
@@ -98,7 +98,7 @@ func (k *checker) checkSystemStore(ca *certs.Authority) {
 }
 
 func holdsCA(file string, ca *certs.Authority) bool {
-	raw, err := os.ReadFile(file)
+	raw, err := cli.ReadFile(file)
 	if err != nil {
 		return false
 	}

@@ -5,16 +5,17 @@ import (
 	"net"
 	"strings"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // checkClients says who may use the proxy, and whether that can be told: tell
 // tries it.
-func (k *checker) checkClients(ctx context.Context, tell func(context.Context, proxy.Users) error) {
+func (k *checker) checkClients(ctx context.Context, tell func(context.Context, access.Users) error) {
 	const check, remedy = "clients", "set clients.token, or listen on unix:/path"
 	who := k.app.Clients
 	switch {
-	case who.NeedsToken():
+	case app.NeedsToken(who):
 		k.ok(check, "they show a token")
 	case strings.HasPrefix(k.app.Config.Clients.Listen, "unix:"):
 		k.ok(check, "whoever may open the socket")
@@ -37,7 +38,7 @@ func (k *checker) checkProfiles() {
 }
 
 // checkUsers connects to itself, and checks whose connection that is.
-func checkUsers(ctx context.Context, users proxy.Users) error {
+func checkUsers(ctx context.Context, users access.Users) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -9,29 +9,29 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // TestCheckClients has each way of letting clients in, and a kernel that cannot
 // tell whose they are.
 func TestCheckClients(t *testing.T) {
 	t.Parallel()
-	here := proxy.Users{uint32(os.Geteuid())}
-	works := func(context.Context, proxy.Users) error { return nil }
+	here := access.Users{uint32(os.Geteuid())}
+	works := func(context.Context, access.Users) error { return nil }
 	for _, test := range []struct {
 		name   string
 		listen string
-		who    app.Access
-		tell   func(context.Context, proxy.Users) error
+		who    access.Config
+		tell   func(context.Context, access.Users) error
 		want   string
 	}{
-		{"a token", "127.0.0.1:8080", app.Access{Token: "sesame"}, nil, OK},
-		{"a socket", "unix:/run/proxy.sock", app.Access{}, nil, OK},
-		{"its own user", "127.0.0.1:8080", app.Access{Users: proxy.Users{1000}}, works, OK},
-		{"a kernel without sock_diag", "127.0.0.1:8080", app.Access{Users: proxy.Users{1000}}, func(context.Context, proxy.Users) error {
+		{"a token", "127.0.0.1:8080", access.Config{Token: "sesame"}, nil, OK},
+		{"a socket", "unix:/run/proxy.sock", access.Config{}, nil, OK},
+		{"its own user", "127.0.0.1:8080", access.Config{Users: access.Users{1000}}, works, OK},
+		{"a kernel without sock_diag", "127.0.0.1:8080", access.Config{Users: access.Users{1000}}, func(context.Context, access.Users) error {
 			return errors.New("it cannot be told whose process this is")
 		}, Warning},
-		{"no such system", "127.0.0.1:8080", app.Access{}, nil, Warning},
+		{"no such system", "127.0.0.1:8080", access.Config{}, nil, Warning},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -51,7 +51,7 @@ func TestCheckClients(t *testing.T) {
 	if err := checkUsers(t.Context(), here); err != nil {
 		t.Error(err)
 	}
-	if err := checkUsers(t.Context(), proxy.Users{here[0] + 1}); err == nil {
+	if err := checkUsers(t.Context(), access.Users{here[0] + 1}); err == nil {
 		t.Error("a connection of this process is another user's")
 	}
 }
