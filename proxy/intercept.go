@@ -8,20 +8,29 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // interceptedConn is a client's connection after CONNECT to an intercepted
 // host, before TLS.
 type interceptedConn struct {
 	net.Conn
-	target   target
+	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
-	admitted admitted
+	admitted access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
 }
 
-// CloseWrite implements [halfCloser].
-func (c *interceptedConn) CloseWrite() error { return closeWrite(c.Conn) }
+// NetConn returns the connection beneath.
+func (c *interceptedConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite closes the sending side.
+func (c *interceptedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 // interceptListener hands intercepted connections to an http.Server.
 type interceptListener struct {
@@ -68,18 +77,20 @@ type interceptAddr struct{}
 func (interceptAddr) Network() string { return "connect" }
 func (interceptAddr) String() string  { return "intercepted" }
 
+// handOver has net/http serve an intercepted connection.
+func (p *Proxy) handOver(conn net.Conn) {
+	if !p.intercepted.deliver(conn) {
+		_ = conn.Close()
+	}
+}
+
 // newInterceptServer returns the server of intercepted connections, in the name
 // of the host that CONNECT named, that h1Server leaves to it. They are past their
 // handshake.
 func (p *Proxy) newInterceptServer() *http.Server {
 	server := p.newServer(http.HandlerFunc(p.serveIntercepted))
-	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		if lingering, ok := c.(*lingeringConn); ok { // which net/http does not know to be TLS
-			c = lingering.conn
-		}
-		return context.WithValue(ctx, interceptedKey{}, c.(*tls.Conn).NetConn())
-	}
-	server.ConnState = noteHijack
+	server.ConnContext = interceptedContext
+	server.ConnState = h1server.NoteHijack
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// Those of TLS 1.2 that go with the leaf's key, without crypto/tls's CBC ones.
@@ -91,7 +102,7 @@ func (p *Proxy) newInterceptServer() *http.Server {
 		NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			// Never the server name of the hello: the client chose it.
-			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.host)
+			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.Host)
 		},
 	}
 	return server
@@ -99,20 +110,32 @@ func (p *Proxy) newInterceptServer() *http.Server {
 
 type interceptedKey struct{}
 
+// interceptedContext returns the context of the requests on c, which speaks TLS over
+// an intercepted connection.
+func interceptedContext(ctx context.Context, c net.Conn) context.Context {
+	secured := c.(interface {
+		NetConn() net.Conn
+		ConnectionState() tls.ConnectionState
+	})
+	conn, state := secured.NetConn().(*interceptedConn), secured.ConnectionState()
+	conn.tls = &state
+	return context.WithValue(ctx, interceptedKey{}, conn)
+}
+
 // serveIntercepted answers one request inside an intercepted tunnel.
 func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
 	x := p.begin(w, r, KindRequest)
-	x.target, x.pattern, x.label = conn.target, conn.pattern, conn.admitted.label
+	x.target, x.pattern, x.label = conn.target, conn.pattern, conn.admitted.Label
 	x.path = rawPath(r)
 	defer p.end(x)
 	p.live.add(x)
-	if r.TLS == nil { // over HTTP/1.1, see h1Server
+	if r.TLS == nil { // net/http does not see that a connection which was handed over is TLS
 		r.TLS = conn.tls
 	}
 
 	if refused := x.checkTunnel(conn); refused != nil {
-		refused.closes = true
+		refused.Closes = true
 		x.refuse(refused)
 		return
 	}
@@ -149,8 +172,8 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 
 // checkTunnel refuses a request inside a tunnel that would not be opened any
 // more: a configuration that forbids something does so at once.
-func (x *exchange) checkTunnel(conn *interceptedConn) *refusal {
-	if refused := conn.admitted.check(x.policy.clients); refused != nil {
+func (x *exchange) checkTunnel(conn *interceptedConn) *refuse.Refusal {
+	if refused := conn.admitted.Check(x.policy.clients); refused != nil {
 		return refused
 	}
 	return x.checkSigned()
@@ -167,6 +190,6 @@ func (p *Proxy) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: admitted{admission: x.admitted}}
-	p.serving.Go(func() { p.h1.serve(conn) })
+	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admitted}}
+	p.serving.Go(func() { p.h1.Serve(conn) })
 }

@@ -37,6 +37,13 @@ import (
 	"github.com/elazarl/goproxy"
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -49,7 +56,7 @@ type Leaves interface {
 type Config struct {
 	// Intercept lists the hosts whose requests are decrypted, and signed if they are
 	// in scope.
-	Intercept HostPatterns
+	Intercept hosts.Patterns
 	// OtherHosts says what becomes of all other hosts.
 	OtherHosts OtherHosts
 	// Signer authorises the requests to intercepted hosts.
@@ -61,21 +68,10 @@ type Config struct {
 	Profiles []Profile
 	// Leaves issues a certificate for every intercepted host.
 	Leaves Leaves
-	// ClientToken is the password that clients must show. "" asks for none,
-	// which is for listeners that nobody else can reach.
-	ClientToken string
-	// ClientTokens, if not nil, has the tokens that clients must show in place of
-	// ClientToken.
-	ClientTokens *TokenFile
-	// ClientLabel is the session label of all clients, whatever user name they
-	// show. "" leaves it to them, or to ClientTokens.
-	ClientLabel string
-	// ClientUsers are the users whose processes are served where no token is
-	// asked for. nil serves all. It needs Linux: elsewhere none is served unless
-	// it is nil.
-	ClientUsers Users
+	// Clients says who may use the proxy.
+	Clients access.Config
 	// Upstream says how servers are reached.
-	Upstream UpstreamConfig
+	Upstream upstream.Config
 	// Limits bound what clients may hold of the proxy.
 	Limits Limits
 	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that
@@ -86,7 +82,7 @@ type Config struct {
 	// intercepted host.
 	ObserveDate func(date string)
 	// Audit, if set, is told of every decision before it is carried out.
-	Audit Auditor
+	Audit audit.Auditor
 	// Observe, if set, is told how every exchange ended. It is called on the way
 	// of every request, so it must be quick.
 	Observe func(Outcome)
@@ -107,19 +103,19 @@ type Proxy struct {
 	reconfiguring sync.Mutex // held while policy is replaced
 
 	upgrader *httputil.ReverseProxy
-	buffers  *bufferPool
+	buffers  *message.Buffers
 
 	front             *http.Server // what clients connect to
 	connects          *goproxy.ProxyHttpServer
 	intercepted       *interceptListener
 	interceptedServer *http.Server
-	h1                *h1Server // what of intercepted connections it takes
+	h1                *h1server.Server // what of intercepted connections it takes
 
-	places     *slots // of connections, all under one name
-	labels     *slots // of connections, by session label
-	turnedAway *slots // of connections that are told there is no place
+	places     *track.Limiter // of connections, all under one name
+	labels     *track.Limiter // of connections, by session label
+	turnedAway *track.Limiter // of connections that are told there is no place
 
-	own ownListeners
+	own upstream.OwnListeners
 
 	// ctx ends when running exchanges are to be cut.
 	ctx context.Context
@@ -129,33 +125,39 @@ type Proxy struct {
 	draining bool
 	born     time.Time
 	wake     wakeWatch
-	serving  sync.WaitGroup // Serve calls and the intercepted server
-	running  *gauge         // exchanges and tunnels
-	live     *live          // those of them whose target is known
+	serving  sync.WaitGroup  // Serve calls and the intercepted server
+	running  *track.InFlight // exchanges and tunnels
+	live     *live           // those of them whose target is known
 }
 
 // New returns a proxy for config, which must have a Signer and Leaves. It
 // serves intercepted connections from now on; [Proxy.Shutdown] must be called
 // to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{intercepted: newInterceptListener(), running: newGauge(), live: newLive(), born: time.Now()}
+	p := &Proxy{intercepted: newInterceptListener(), running: track.NewInFlight(), live: newLive(), born: time.Now()}
 	p.ctx, p.cut = context.WithCancelCause(context.Background())
-	p.places, p.labels, p.turnedAway = newSlots(), newSlots(), newSlots()
+	p.places, p.labels, p.turnedAway = track.NewLimiter(), track.NewLimiter(), track.NewLimiter()
 	p.policy.Store(newPolicy(config, &p.own, nil))
 	// net/http reports here what clients do wrong, with their addresses and
 	// words in it. That is for debugging.
 	errorLog := log.New(debugWriter{p}, "", 0)
-	p.buffers = new(bufferPool)
+	p.buffers = new(message.Buffers)
 	p.upgrader = newUpgrader(recovering{}, p.buffers, errorLog)
 	p.connects = newConnects(p.connect, errorLog)
 	p.front = p.newServer(http.HandlerFunc(p.serveFront))
 	p.front.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return withClientConn(Users(nil).ConnContext(ctx, c), c)
+		return withClientConn(access.Users(nil).ConnContext(ctx, c), c)
 	}
 	p.interceptedServer = p.newInterceptServer()
 	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
 
-	p.h1 = newH1Server(p, errorLog)
+	limits := p.current().Limits
+	p.h1 = h1server.New(h1server.Config{
+		Handler: p.interceptedServer.Handler, TLS: p.interceptedServer.TLSConfig, HandOver: p.handOver,
+		ConnContext: interceptedContext, BaseContext: p.ctx, ErrorLog: errorLog,
+		HandshakeTimeout: limits.HandshakeTimeout, IdleTimeout: limits.IdleTimeout,
+		Linger: h1server.Linger{Pause: 500 * time.Millisecond, Total: 5 * time.Second},
+	})
 
 	p.serving.Go(func() { _ = p.interceptedServer.Serve(p.intercepted) })
 	return p
@@ -192,7 +194,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 	p.serving.Add(1)
 	p.mu.Unlock()
 	defer p.serving.Done()
-	defer p.own.add(l.Addr())()
+	defer p.own.Add(l.Addr())()
 	if err := p.front.Serve(clientListener{l, p}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -201,7 +203,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 
 // NeverDial has the proxy refuse to connect to an address that the program
 // listens on besides those that it serves on: that of an admin port.
-func (p *Proxy) NeverDial(addr net.Addr) { p.own.add(addr) }
+func (p *Proxy) NeverDial(addr net.Addr) { p.own.Add(addr) }
 
 // errCut is the cause of exchanges that outlived the drain.
 var errCut = errors.New("cut because the proxy is being stopped")
@@ -219,19 +221,19 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	// still serves.
 	err := p.front.Shutdown(ctx)
 	if err == nil {
-		err = p.h1.shutdown(ctx)
+		err = p.h1.Shutdown(ctx)
 	}
 	if err == nil {
 		err = p.interceptedServer.Shutdown(ctx)
 	}
 	if err == nil {
-		err = p.running.wait(ctx)
+		err = p.running.Wait(ctx)
 	}
 	p.cut(errCut)
 	_ = p.front.Close()
 	_ = p.interceptedServer.Close()
 	_ = p.intercepted.Close()
-	_ = p.running.wait(context.Background())
+	_ = p.running.Wait(context.Background())
 	p.serving.Wait()
 	p.current().upstream.CloseIdleConnections()
 	return err
@@ -239,7 +241,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 
 // begin notes the beginning of an exchange. Every exchange must be ended.
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exchange {
-	p.running.add(1)
+	p.running.Add(1)
 	// Over HTTP/1 an answer would wait for the request's body to end, which is
 	// for ever where the client waits for the answer.
 	_ = http.NewResponseController(w).EnableFullDuplex()
@@ -278,7 +280,7 @@ func (p *Proxy) end(x *exchange) {
 		x.policy.Observe(x.outcome())
 	}
 	x.policy.release()
-	p.running.add(-1)
+	p.running.Add(-1)
 	if v != nil {
 		panic(v)
 	}

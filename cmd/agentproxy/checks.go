@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -55,7 +54,7 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 	}
 	var trusting, ignorant []string
 	for _, name := range append(append([]string{}, bundleVariables...), extraCAVariables...) {
-		file := k.env.get(name)
+		file := k.env.Get(name)
 		if file == "" {
 			continue
 		}
@@ -92,7 +91,7 @@ func (k *checker) checkSystemStore(ca *certs.Authority) {
 }
 
 func holdsCA(file string, ca *certs.Authority) bool {
-	raw, err := os.ReadFile(file)
+	raw, err := readFile(file)
 	if err != nil {
 		return false
 	}

@@ -9,13 +9,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // testEnvironment is an environment of these variables, and a home.
-func testEnvironment(variables map[string]string) environment {
-	return environment{
-		lookup: func(name string) (string, bool) {
+func testEnvironment(variables map[string]string) cli.Environment {
+	return cli.Environment{
+		Lookup: func(name string) (string, bool) {
 			if value, ok := variables[name]; ok {
 				return value, true
 			}
@@ -24,7 +27,7 @@ func testEnvironment(variables map[string]string) environment {
 			}
 			return "", false
 		},
-		environ: func() []string {
+		Environ: func() []string {
 			list := []string{"HOME=/home/somebody"}
 			for name, value := range variables {
 				list = append(list, name+"="+value)
@@ -145,7 +148,7 @@ var configMistakes = []struct{ name, config, want string }{
 
 	{"two client tokens", "clients:\n  token: a\n  token_file: b", ":3: clients.token_file: clients.token is set too; keep one of them"},
 	{"missing token file", "clients:\n  token_file: $DIR/nope", ":2: clients.token_file: $DIR/nope: no such file or directory; write a token there, such as the output of: openssl rand -hex 32"},
-	{"empty token file", "clients:\n  token_file: /dev/null", ":2: clients.token_file: /dev/null is empty; write a token there, such as the output of: openssl rand -hex 32"},
+	{"empty token file", "clients:\n  token_file: /dev/null", ":2: clients.token_file: /dev/null: not a regular file; write a token there, such as the output of: openssl rand -hex 32"},
 	{"token file of more", "clients:\n  token_file: $DIR/config.yaml", ":2: clients.token_file: a token is one word of printable ASCII, as it has to stand in a URL"},
 	{"client token", "clients:\n  token: two words", ":2: clients.token: a token is one word of printable ASCII, as it has to stand in a URL"},
 
@@ -174,7 +177,7 @@ var configMistakes = []struct{ name, config, want string }{
 
 	{"connect_to without port", "upstream:\n  connect_to:\n    chatgpt.com: 127.0.0.1:1", `:3: upstream.connect_to: "chatgpt.com" has no port; write it as chatgpt.com:443`},
 	{"ca_file", "upstream:\n  ca_file: $DIR/nope.pem", ":2: upstream.ca_file: $DIR/nope.pem: no such file or directory; name a file of certificates in PEM form"},
-	{"ca_file without one", "upstream:\n  ca_file: /dev/null", ":2: upstream.ca_file: /dev/null has no certificate; name a file of certificates in PEM form"},
+	{"ca_file without one", "upstream:\n  ca_file: /dev/null", ":2: upstream.ca_file: /dev/null: not a regular file; name a file of certificates in PEM form"},
 	{"upstream.proxy", "upstream:\n  proxy: proxy.example", ":2: upstream.proxy: it is neither a URL such as http://proxy.example:3128, nor env"},
 	{"upstream.proxy of another kind", "upstream:\n  proxy: socks4://u:sekret@x", ":2: upstream.proxy: its scheme is none of http, https, socks5, socks5h"},
 	{"upstream.proxy without a user", "upstream:\n  proxy: socks5://:sekret@x", ":2: upstream.proxy: a user name of SOCKS5 has 1 to 255 bytes, and a password at most as many"},
@@ -213,7 +216,7 @@ func TestConfigMistakes(t *testing.T) {
 			if diff := cmp.Diff(want, stderr.String()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if code != exitUsage || stdout.Len() > 0 {
+			if code != cli.ExitUsage || stdout.Len() > 0 {
 				t.Errorf("exit code %d, standard output %q", code, stdout.String())
 			}
 			if strings.Contains(stderr.String(), "sekret") {
@@ -263,7 +266,7 @@ func TestConfigDefaults(t *testing.T) {
 		}
 		want := defaultConfig()
 		if c.Listen != want.Listen || !slices.Equal(c.ChatGPT.Hosts, want.ChatGPT.Hosts) || c.Signer.Default.Use != want.Signer.Default.Use ||
-			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, proxy.DefaultPorts()) || !c.Identity.Register {
+			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, hosts.DefaultPorts()) || !c.Identity.Register {
 			t.Errorf("%s: %+v, want the defaults", name, c)
 		}
 		if c.StateDir != "/home/somebody/.local/state/agentproxy" || c.Identity.CodexHome != "/home/somebody/.codex" {
@@ -305,7 +308,7 @@ other_hosts: []
 
 func TestConfigWithoutHome(t *testing.T) {
 	t.Parallel()
-	nothing := environment{lookup: func(string) (string, bool) { return "", false }}
+	nothing := cli.Environment{Lookup: func(string) (string, bool) { return "", false }}
 	const want = "configuration: state_dir: neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir"
 	if _, err := loadConfig("", nothing); err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
@@ -318,7 +321,7 @@ func TestConfigEntrance(t *testing.T) {
 	own := ownUser()
 	for _, test := range []struct {
 		config         string
-		clients, admin proxy.Users
+		clients, admin access.Users
 	}{
 		{"", own, own},
 		{"listen: '[::1]:8080'\nadmin: localhost:9080", own, own},

@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 func newIdentityPlaceholderCommand(c *command) *cobra.Command {
@@ -33,8 +35,8 @@ proxy.`,
 			if err := refuseToReplaceLogin(output); err != nil {
 				return err
 			}
-			if err := identity.WriteFile(output, placeholder, 0o600); err != nil {
-				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, causeOf(err))
+			if err := safefile.Write(output, placeholder, 0o600); err != nil {
+				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
 			}
 			return nil
 		}),
@@ -77,12 +79,12 @@ func isPlaceholderFile(raw []byte) bool {
 // refuseToReplaceLogin protects an auth.json that is somebody's log-in, or that
 // cannot be understood.
 func refuseToReplaceLogin(path string) error {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("write the placeholder %s: %w; name another file", path, causeOf(err))
+		return fmt.Errorf("write the placeholder %s: %w; name another file", path, cli.Cause(err))
 	}
 	if isPlaceholderFile(raw) {
 		return nil
