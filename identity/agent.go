@@ -4,40 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"sync"
 	"time"
 )
-
-// Why an [Agent] cannot act. Errors of [Agent.Session] and [Agent.AccessToken]
-// wrap them, or those of [Home.Load], [Auth.Account] and [Record.Bind].
-var (
-	ErrNoIdentity   = errors.New("no agent identity is stored")
-	ErrNoTask       = errors.New("the agent identity has no task")
-	ErrTaskRefused  = errors.New("the server has refused the agent's task, and there is no other yet")
-	ErrTokenExpired = errors.New("the access token has expired")
-)
-
-// Session is what an assertion is made with.
-type Session struct {
-	Identity *Identity
-	Task     Task
-	// ClockOffset is how far the backend's clock is ahead of ours.
-	ClockOffset time.Duration
-}
-
-// AccessToken is a Bearer token and the account that it is for.
-type AccessToken struct {
-	Value   Secret
-	Account Account
-}
-
-// Format implements fmt.Formatter without showing a secret.
-func (t AccessToken) Format(f fmt.State, verb rune) {
-	type plain AccessToken
-	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(t))
-}
 
 // Event is something that an [Agent] did on its own and that people want to
 // know of. It holds no secret.
@@ -91,17 +61,17 @@ type Agent struct {
 	tokens *tokens
 	tasks  *tasks
 
-	identities     flight[*Identity]
-	registrations  flight[Task]
-	verifications  flight[struct{}]
-	whoamis        flight[Account]
-	whoamiFailed   backoff
-	identityFailed backoff
-	verifyFailed   backoff
-	taskFailed     backoff
-	replacements   pacer // of identities that the backend does not know
-	renewals       labelled[pacer]
-	pace           *pace      // of task registrations
+	identities     Flight[*Identity]
+	registrations  Flight[Task]
+	verifications  Flight[struct{}]
+	whoamis        Flight[Account]
+	whoamiFailed   Backoff
+	identityFailed Backoff
+	verifyFailed   Backoff
+	taskFailed     Backoff
+	replacements   Cooldown // of identities that the backend does not know
+	renewals       perLabel[Cooldown]
+	gate           *Gate      // of task registrations
 	refusing       sync.Mutex // held while a task is refused
 
 	background sync.WaitGroup // what watches the log-in
@@ -119,6 +89,10 @@ type Agent struct {
 	tokenLogin  tokenLogin
 	knownTokens map[string]Account // by hash; nil: the file was not read yet
 }
+
+// maxRegistrations bounds the tasks that are being registered at a time. With hundreds
+// of new labels at once the backend would refuse most.
+const maxRegistrations = 10
 
 // heldIdentity is the identity that was found for one version of the log-in and
 // of the store.
@@ -138,7 +112,7 @@ type heldRecord struct {
 // NewAgent returns the agent for config.
 func NewAgent(config AgentConfig) *Agent {
 	if config.Clock == nil && config.Backend != nil {
-		config.Clock = config.Backend.config.Clock // which learns
+		config.Clock = config.Backend.Clock() // which learns
 	}
 	if config.Clock == nil {
 		config.Clock = NewClock(nil, nil)
@@ -161,7 +135,7 @@ func NewAgent(config AgentConfig) *Agent {
 			courtesy: config.Courtesy,
 		},
 		tasks:    newTasks(inState("tasks.json"), config.Clock.Now),
-		pace:     newPace(maxRegistrations),
+		gate:     NewGate(maxRegistrations, RetryAfter),
 		unusable: make(map[string]bool),
 		answered: make(map[string]Protocol),
 	}
@@ -173,11 +147,11 @@ func NewAgent(config AgentConfig) *Agent {
 // [Agent.Run] must have ended.
 func (a *Agent) Close() {
 	a.background.Wait()
-	a.registrations.close()
-	a.identities.close()
-	a.verifications.close()
-	a.whoamis.close()
-	a.tokens.flight.close()
+	a.registrations.Close()
+	a.identities.Close()
+	a.verifications.Close()
+	a.whoamis.Close()
+	a.tokens.flight.Close()
 }
 
 // AccessToken returns the access token of the log-in, refreshed if need be.
@@ -312,10 +286,10 @@ func (a *Agent) refuse(label string, task Task) (refused, again bool) {
 		return false, true
 	}
 	now, renewal := a.config.Clock.Now(), a.renewals.of(label)
-	if !renewal.ready(now) {
+	if !renewal.Ready(now) {
 		return false, false
 	}
-	renewal.count(now)
+	renewal.Count(now)
 	a.tasks.refuse(task, label)
 	return true, true
 }

@@ -505,7 +505,7 @@ func TestExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.WriteCodex(t.Context(), written); err != nil {
+	if err := identity.OpenHome(r.home).WriteIdentity(t.Context(), written); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := os.ReadFile(r.path())
@@ -518,7 +518,7 @@ func TestExport(t *testing.T) {
 	}
 	// Into a home where nobody is logged in.
 	r.home = filepath.Join(r.home, "new")
-	if err := r.agent().WriteCodex(t.Context(), written); err != nil {
+	if err := identity.OpenHome(r.home).WriteIdentity(t.Context(), written); err != nil {
 		t.Fatal(err)
 	}
 	if s := r.session(r.agent(func(c *identity.AgentConfig) { c.Store = nil }), ""); r.accepts(s) != 200 {
@@ -529,7 +529,7 @@ func TestExport(t *testing.T) {
 	}
 	// Not over what cannot be understood.
 	r.write([]byte("{"))
-	if err := r.agent().WriteCodex(t.Context(), written); err == nil {
+	if err := identity.OpenHome(r.home).WriteIdentity(t.Context(), written); err == nil {
 		t.Error("a broken file was replaced")
 	}
 }

@@ -26,18 +26,18 @@ func (e *AnswerError) Error() string {
 	return fmt.Sprintf("%s: the backend answered %d", e.Doing, e.Status)
 }
 
-// statusOf returns the status of an [AnswerError], 0 for other errors.
-func statusOf(err error) int {
+// Status returns the status of an [AnswerError], 0 for other errors.
+func Status(err error) int {
 	if e, ok := errors.AsType[*AnswerError](err); ok {
 		return e.Status
 	}
 	return 0
 }
 
-// isMissing reports whether err says that what was asked for is not there: no such
+// IsMissing reports whether err says that what was asked for is not there: no such
 // endpoint, or nothing that the endpoint knows.
-func isMissing(err error) bool {
-	switch statusOf(err) {
+func IsMissing(err error) bool {
+	switch Status(err) {
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
 		return true
 	}
@@ -46,11 +46,20 @@ func isMissing(err error) bool {
 
 // isTransient reports whether the same request may succeed a moment later.
 func isTransient(err error) bool {
-	if status := statusOf(err); status != 0 {
+	if status := Status(err); status != 0 {
 		return status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
 	}
 	_, unanswered := errors.AsType[*unansweredError](err)
 	return unanswered
+}
+
+// RetryAfter returns how long the backend that answered with err asks to be left alone,
+// 0 if it does not.
+func RetryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*AnswerError](err); ok {
+		return e.RetryAfter
+	}
+	return 0
 }
 
 // maxRetryAfter bounds what a backend may ask for.

@@ -17,7 +17,7 @@ func (a *Agent) remember(runtimeID string, p Protocol) {
 func (a *Agent) agentProtocols() []Protocol {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.config.Protocol.order(a.answered[""])
+	return a.config.Protocol.Order(a.answered[""])
 }
 
 // taskProtocols returns how to register a task of id, the likeliest way first: the
@@ -25,7 +25,7 @@ func (a *Agent) agentProtocols() []Protocol {
 func (a *Agent) taskProtocols(id *Identity) []Protocol {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.config.Protocol.order(cmp.Or(a.answered[id.AgentRuntimeID], id.Protocol))
+	return a.config.Protocol.Order(cmp.Or(a.answered[id.AgentRuntimeID], id.Protocol))
 }
 
 // AssertsAll reports whether every request that is signed carries an assertion, and

@@ -2,9 +2,7 @@ package identity
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/agentproxy/agentproxy/internal/strictjson"
@@ -25,19 +23,8 @@ const (
 	ModeBedrockAccessKeys   Mode = "bedrockAccessKeys"
 )
 
-// Why an auth.json does not serve. Errors of [Home.Load], [Auth.Account] and
-// [Auth.Bearer] wrap them.
-var (
-	ErrNoLogin     = errors.New("no ChatGPT log-in")
-	ErrAPIKey      = errors.New("logged in with an API key")
-	ErrNotChatGPT  = errors.New("logged in to something other than ChatGPT")
-	ErrPlaceholder = errors.New("the log-in is one of agentproxy's placeholders")
-)
-
-const (
-	remedyLogin  = "run codex login"
-	maxAuthBytes = 1 << 20
-)
+// maxAuthBytes bounds an auth.json.
+const maxAuthBytes = 1 << 20
 
 // Tokens are what a log-in with ChatGPT left.
 type Tokens struct {
@@ -67,36 +54,6 @@ type Auth struct {
 	// InKeyring says that it lies in the system keyring, not in a file.
 	InKeyring bool
 }
-
-// FileError says what is wrong with a file and what to do about it, on one line
-// and without showing what the file holds.
-type FileError struct {
-	Path   string
-	Line   int // from 1, 0 if no line is to blame
-	Reason string
-	Remedy string
-	// Err is the cause if the system reported one.
-	Err error
-
-	unfinished bool // may be a file that is being written
-}
-
-// Error returns "path:line: reason; remedy".
-func (e *FileError) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Path)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d", e.Line)
-	}
-	b.WriteString(": " + e.Reason)
-	if e.Remedy != "" {
-		b.WriteString("; " + e.Remedy)
-	}
-	return b.String()
-}
-
-// Unwrap returns the system's error, nil if there is none.
-func (e *FileError) Unwrap() error { return e.Err }
 
 // ParseAuth parses an auth.json. Fields that it does not know are passed over;
 // null and "" are as absent. Its errors are of type [*FileError].
@@ -133,12 +90,12 @@ func parseAuth(path string, raw []byte) (*Auth, error) {
 		o.Get("auth_mode").Fail(fmt.Sprintf("%.40q is not a mode that agentproxy knows", a.Mode))
 	}
 	if d.Err != nil {
-		return nil, fileError(path, raw, d.Err)
+		return nil, NewFileError(fileName(path), raw, d.Err, RemedyLogin)
 	}
 	if v := o.Get("agent_identity"); !v.Absent() && !(v.IsString() && v.Text() == "") {
 		v, own := v.Detached() // its errors are not the file's
 		if r, err := RecordFrom(v, own); err != nil {
-			a.RecordErr = fileError(path, raw, err)
+			a.RecordErr = NewFileError(fileName(path), raw, err, RemedyLogin)
 		} else {
 			a.Record = r
 		}
@@ -157,7 +114,7 @@ func parseTokens(o strictjson.Object) *Tokens {
 		return nil
 	}
 	if t.IDToken != "" {
-		claims, err := parseClaims(t.IDToken.Reveal())
+		claims, err := ParseClaims(t.IDToken.Reveal())
 		if err != nil {
 			// Without its user the log-in could be taken for somebody else's.
 			o.Get("id_token").Fail(err.Error())
@@ -167,25 +124,14 @@ func parseTokens(o strictjson.Object) *Tokens {
 	return &t
 }
 
-// fileError says where in raw err is.
-func fileError(path string, raw []byte, err error) *FileError {
-	e := &FileError{Path: authName(path), Reason: err.Error(), Remedy: remedyLogin}
-	if at, ok := errors.AsType[*strictjson.Error](err); ok {
-		e.unfinished = at.Syntax
-		e.Line = 1 + bytes.Count(raw[:min(at.Offset, len(raw))], []byte("\n"))
-		if len(raw) == 0 || at.Binary {
-			e.Line = 0
-		}
-	}
-	return e
-}
-
 func tooLarge(path string) *FileError {
-	return &FileError{Path: authName(path), Reason: fmt.Sprintf("larger than %d MiB, not an auth.json", maxAuthBytes>>20), Remedy: remedyLogin}
+	return &FileError{Path: fileName(path), Reason: fmt.Sprintf("larger than %d MiB, not an auth.json", maxAuthBytes>>20), Remedy: RemedyLogin}
 }
 
-// authName is how errors call the file.
-func authName(path string) string {
+// Name returns what errors call the log-in: the path of its file, where there is one.
+func (a *Auth) Name() string { return fileName(a.Path) }
+
+func fileName(path string) string {
 	if path == "" {
 		return "auth.json"
 	}
@@ -207,7 +153,7 @@ func (a *Auth) Account(forcedWorkspace string) (Account, error) {
 		return Account{WorkspaceID: forcedWorkspace, UserID: acct.UserID, Email: acct.Email}, nil
 	}
 	if acct.WorkspaceID == "" {
-		return Account{}, fmt.Errorf("%s: %w: it names no workspace; %s", authName(a.Path), ErrNoLogin, remedyLogin)
+		return Account{}, fmt.Errorf("%s: %w: it names no workspace; %s", a.Name(), ErrNoLogin, RemedyLogin)
 	}
 	return acct, nil
 }
@@ -215,13 +161,13 @@ func (a *Auth) Account(forcedWorkspace string) (Account, error) {
 // login returns the account that the file is logged in to. Its workspace is ""
 // if nothing names one.
 func (a *Auth) login() (Account, error) {
-	switch path := authName(a.Path); a.Mode {
+	switch path := a.Name(); a.Mode {
 	case ModeAPIKey:
-		return Account{}, fmt.Errorf("%s: %w; %s to use ChatGPT", path, ErrAPIKey, remedyLogin)
+		return Account{}, fmt.Errorf("%s: %w; %s to use ChatGPT", path, ErrAPIKey, RemedyLogin)
 	case ModeBedrockAPIKey, ModeBedrockAccessKeys:
-		return Account{}, fmt.Errorf("%s: %w: %s is Amazon Bedrock, where this proxy is not needed; %s to use ChatGPT", path, ErrNotChatGPT, a.Mode, remedyLogin)
+		return Account{}, fmt.Errorf("%s: %w: %s is Amazon Bedrock, where this proxy is not needed; %s to use ChatGPT", path, ErrNotChatGPT, a.Mode, RemedyLogin)
 	case ModeHeaders:
-		return Account{}, fmt.Errorf("%s: %w: with headers another program adds the credential; %s to use ChatGPT", path, ErrNotChatGPT, remedyLogin)
+		return Account{}, fmt.Errorf("%s: %w: with headers another program adds the credential; %s to use ChatGPT", path, ErrNotChatGPT, RemedyLogin)
 	case ModePersonalAccessToken:
 		if !IsWorkspaceToken(a.PersonalAccessToken) {
 			return Account{}, fmt.Errorf("%s: %w: personal_access_token is no access token of a workspace, at-…; run codex login --with-access-token", path, ErrNoLogin)
@@ -239,13 +185,13 @@ func (a *Auth) login() (Account, error) {
 	}
 	if a.Mode == ModeAgentIdentity {
 		if r := a.Record; r != nil {
-			return Account{r.WorkspaceID, r.UserID, r.Email, r.PlanType, r.FedRAMP}, nil
+			return r.Account(), nil
 		}
 		if a.RecordErr != nil {
 			return Account{}, a.RecordErr
 		}
 	}
-	return Account{}, fmt.Errorf("%s: %w: it holds no tokens; %s", authName(a.Path), ErrNoLogin, remedyLogin)
+	return Account{}, fmt.Errorf("%s: %w: it holds no tokens; %s", a.Name(), ErrNoLogin, RemedyLogin)
 }
 
 // Bearer returns the access token and the account that it is for, whose
@@ -260,19 +206,19 @@ func (a *Auth) Bearer(forcedWorkspace string) (Secret, Account, error) {
 	if err != nil {
 		return "", Account{}, err
 	}
-	path := authName(a.Path)
+	path := a.Name()
 	switch {
 	case a.Tokens == nil || a.Tokens.AccessToken == "":
-		err = fmt.Errorf("%s: %w: it holds no access token; %s", path, ErrNoLogin, remedyLogin)
+		err = fmt.Errorf("%s: %w: it holds no access token; %s", path, ErrNoLogin, RemedyLogin)
 	case IsPlaceholder(a.Tokens.AccessToken.Reveal()):
 		err = fmt.Errorf("%s: %w; point agentproxy at the Codex home of a real log-in", path, ErrPlaceholder)
 	case forcedWorkspace != "" && forcedWorkspace != acct.WorkspaceID:
 		err = fmt.Errorf("%s: the access token %w: it is of %q, wanted is %q; %s into that workspace",
-			path, ErrOtherWorkspace, acct.WorkspaceID, forcedWorkspace, remedyLogin)
-	case !headerSafe(a.Tokens.AccessToken.Reveal()):
-		err = &FileError{Path: path, Reason: "tokens.access_token: holds a space, a line break or other bytes that no header may carry", Remedy: remedyLogin}
-	case !headerSafe(acct.WorkspaceID):
-		err = &FileError{Path: path, Reason: "tokens.account_id: holds a space, a line break or other bytes that no header may carry", Remedy: remedyLogin}
+			path, ErrOtherWorkspace, acct.WorkspaceID, forcedWorkspace, RemedyLogin)
+	case !HeaderSafe(a.Tokens.AccessToken.Reveal()):
+		err = &FileError{Path: path, Reason: "tokens.access_token: holds a space, a line break or other bytes that no header may carry", Remedy: RemedyLogin}
+	case !HeaderSafe(acct.WorkspaceID):
+		err = &FileError{Path: path, Reason: "tokens.account_id: holds a space, a line break or other bytes that no header may carry", Remedy: RemedyLogin}
 	}
 	if err != nil {
 		return "", Account{}, err
@@ -280,7 +226,14 @@ func (a *Auth) Bearer(forcedWorkspace string) (Secret, Account, error) {
 	return a.Tokens.AccessToken, acct, nil
 }
 
-// headerSafe reports whether s is visible ASCII throughout.
-func headerSafe(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+// Format implements [fmt.Formatter] without showing a secret.
+func (t Tokens) Format(f fmt.State, verb rune) {
+	type plain Tokens
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(t))
+}
+
+// Format implements [fmt.Formatter] without showing a secret.
+func (a Auth) Format(f fmt.State, verb rune) {
+	type plain Auth
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(a))
 }

@@ -65,7 +65,7 @@ func NewBackend(config BackendConfig) *Backend {
 		config.Clock = NewClock(nil, nil)
 	}
 	if config.Wait == nil {
-		config.Wait = sleep
+		config.Wait = Sleep
 	}
 	return &Backend{
 		config:    config,
@@ -73,6 +73,12 @@ func NewBackend(config BackendConfig) *Backend {
 		accounts:  endpointsBelow(config.Overrides.AgentsURL),
 	}
 }
+
+// Clock returns the clock that learns from the backend's answers.
+func (b *Backend) Clock() *Clock { return b.config.Clock }
+
+// Endpoints returns the URLs of [ProtocolBackend], which a biscuit is asked for.
+func (b *Backend) Endpoints() Endpoints { return b.endpoints }
 
 // originator names the program that asks, as Codex does. Its services know no
 // others.
@@ -112,7 +118,7 @@ func (b *Backend) do(ctx context.Context, c call) (http.Header, []byte, error) {
 			return header, raw, err
 		}
 		wait := firstRetryWait << (try - 1)
-		asked := retryAfter(err)
+		asked := RetryAfter(err)
 		if asked > longestRetryWait || b.config.Wait(ctx, max(wait/2+rand.N(wait), asked)) != nil {
 			return nil, nil, err
 		}

@@ -12,12 +12,11 @@ const (
 	backoffMost  = 30 * time.Second
 )
 
-// backoff keeps something that fails from being tried all the time: after each
-// failure the wait doubles, and jitter keeps many proxies from trying at once. It
-// is no shorter than the backend asks for.
-// When the wait is over one tries for all. The zero value lets the first tries
-// pass. It is safe for concurrent use.
-type backoff struct {
+// Backoff keeps something that fails from being tried all the time. After each failure
+// the wait doubles, from 1 to 30 seconds, and jitter keeps many processes from trying at
+// once. When the wait is over one caller tries for all. The zero value lets the first
+// tries pass. It is safe for concurrent use.
+type Backoff struct {
 	mu      sync.Mutex
 	wait    time.Duration
 	until   time.Time
@@ -27,20 +26,20 @@ type backoff struct {
 	probing bool // somebody was let through after a failure
 }
 
-// waits reports whether key is not to be tried yet.
-func (b *backoff) waits(now time.Time, key any) bool {
+// Waits reports whether key is not to be tried yet.
+func (b *Backoff) Waits(now time.Time, key any) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.waitsLocked(now, key)
 }
 
-func (b *backoff) waitsLocked(now time.Time, key any) bool {
+func (b *Backoff) waitsLocked(now time.Time, key any) bool {
 	// A clock that was set back must not stretch the wait.
 	return b.err != nil && b.key == key && now.Before(b.until) && b.until.Sub(now) <= b.span
 }
 
-// last returns why key failed the last time, nil if it did not.
-func (b *backoff) last(key any) error {
+// Last returns why key failed the last time, nil if it did not.
+func (b *Backoff) Last(key any) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.key != key {
@@ -49,9 +48,9 @@ func (b *backoff) last(key any) error {
 	return b.err
 }
 
-// ready returns nil if key may be tried now, else why not. Who was let through
-// calls done.
-func (b *backoff) ready(now time.Time, key any) error {
+// Ready returns nil if key may be tried now, else why it failed and when the next try
+// is. The caller that may try calls [Backoff.Done] with the outcome.
+func (b *Backoff) Ready(now time.Time, key any) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err == nil || b.key != key {
@@ -65,8 +64,8 @@ func (b *backoff) ready(now time.Time, key any) error {
 	return nil
 }
 
-// done notes the outcome of trying key.
-func (b *backoff) done(now time.Time, key any, err error) {
+// Done notes the outcome of trying key, and that the next try has to wait for atLeast.
+func (b *Backoff) Done(now time.Time, key any, err error, atLeast time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil {
@@ -81,41 +80,41 @@ func (b *backoff) done(now time.Time, key any, err error) {
 	default:
 		return // one of several that were under way together counts
 	}
-	b.waitFor(now, max(b.wait/2+rand.N(b.wait), retryAfter(err)))
+	b.waitFor(now, max(b.wait/2+rand.N(b.wait), atLeast))
 	b.err, b.key, b.probing = err, key, false
 }
 
-func (b *backoff) waitFor(now time.Time, d time.Duration) { b.until, b.span = now.Add(d), d }
+func (b *Backoff) waitFor(now time.Time, d time.Duration) { b.until, b.span = now.Add(d), d }
 
 const (
-	paceFirst = 2 * time.Second
-	paceMost  = 10 * time.Minute
+	cooldownFirst = 2 * time.Second
+	cooldownMost  = 10 * time.Minute
 )
 
-// pacer bounds how often something that the backend refused is renewed. A
-// backend that refuses what was just renewed will refuse the next one too: the
-// time until another renewal doubles. It is safe for concurrent use.
-type pacer struct {
+// Cooldown bounds how often something that a server refused is renewed. A server that
+// refuses what was just renewed will refuse the next one too, so that the time until
+// another renewal doubles, from 2 seconds to 10 minutes. It is safe for concurrent use.
+type Cooldown struct {
 	mu   sync.Mutex
 	last time.Time
 	wait time.Duration
 }
 
-// ready reports whether to renew now.
-func (p *pacer) ready(now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.last.IsZero() || now.Sub(p.last).Abs() >= p.wait
+// Ready reports whether to renew now.
+func (c *Cooldown) Ready(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last.IsZero() || now.Sub(c.last).Abs() >= c.wait
 }
 
-// count notes that it was renewed.
-func (p *pacer) count(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.last.IsZero() || now.Sub(p.last).Abs() >= 4*max(p.wait, paceFirst) {
-		p.wait = paceFirst
+// Count notes that it was renewed.
+func (c *Cooldown) Count(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last.IsZero() || now.Sub(c.last).Abs() >= 4*max(c.wait, cooldownFirst) {
+		c.wait = cooldownFirst
 	} else {
-		p.wait = min(2*p.wait, paceMost)
+		c.wait = min(2*c.wait, cooldownMost)
 	}
-	p.last = now
+	c.last = now
 }

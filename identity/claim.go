@@ -7,25 +7,25 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// claim keeps other programs from opening auth.json, where the system can do that.
+// Claim keeps other programs from opening auth.json, where the system can do that.
 // Codex takes no lock before it asks for other tokens, but it reads the file.
-type claim struct {
+type Claim struct {
 	home *Home
 	file *safefile.Claim
 }
 
-// claim returns a claim on auth.json, nil where there is none to be had.
-func (h *Home) claim() *claim {
-	file := safefile.TakeClaim(h.target())
+// Claim returns a claim on auth.json, nil where there is none to be had.
+func (h *Home) Claim() *Claim {
+	file := safefile.TakeClaim(h.Target())
 	if file == nil {
 		return nil
 	}
 	h.claimed.Store(true) // or our own reading would wait
-	return &claim{h, file}
+	return &Claim{h, file}
 }
 
-// release lets everybody go on. It may be called again, and on nil.
-func (c *claim) release() {
+// Release lets everybody go on. It may be called again, and on nil.
+func (c *Claim) Release() {
 	if c == nil || c.file == nil {
 		return
 	}
@@ -37,8 +37,8 @@ func (c *claim) release() {
 // claimInterval is how often the claim is asked whether another process waits.
 const claimInterval = 10 * time.Millisecond
 
-// wanted reports whether another process comes to wait for the file within d.
-func (c *claim) wanted(ctx context.Context, d time.Duration) bool {
+// Wanted reports whether another process comes to wait for the file within d.
+func (c *Claim) Wanted(ctx context.Context, d time.Duration) bool {
 	for end := time.Now().Add(d); ; {
 		if c.file.Wanted() {
 			return true
@@ -49,9 +49,9 @@ func (c *claim) wanted(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// update replaces the file by what edit makes of it, under Codex's locks, which must
+// Update replaces the file by what edit makes of it, under Codex's locks, which must
 // be free. Processes that wait for the former file read the same.
-func (c *claim) update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]byte, error)) error {
+func (c *Claim) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]byte, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*claimInterval) // who holds them may wait for us
 	defer cancel()
 	unlock, err := c.home.lockAsCodex(ctx)
@@ -63,7 +63,7 @@ func (c *claim) update(ctx context.Context, edit func(raw []byte, auth *Auth) ([
 	if err != nil {
 		return err
 	}
-	auth, err := parseAuth(c.home.target(), raw)
+	auth, err := parseAuth(c.home.Target(), raw)
 	if err != nil {
 		return err
 	}

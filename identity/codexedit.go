@@ -7,9 +7,9 @@ import (
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
-// withTokens returns the auth.json raw with the tokens of r in place of its own,
+// WithTokens returns the auth.json raw with the tokens of r in place of its own,
 // and lastRefresh. Nothing else changes.
-func withTokens(raw []byte, r refreshed, lastRefresh string) ([]byte, error) {
+func WithTokens(raw []byte, r TokenSet, lastRefresh string) ([]byte, error) {
 	o, err := strictjson.ParseEdit(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -67,7 +68,7 @@ type reading struct {
 
 // OpenHome returns the Codex home at dir, which need not exist yet.
 func OpenHome(dir string) *Home {
-	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(codexKeyring), lockBeside: isWindows, now: time.Now, wait: sleep}
+	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(codexKeyring), lockBeside: runtime.GOOS == "windows", now: time.Now, wait: sleep}
 }
 
 // WithKeyring has h read Codex's entry in the system's keyring where there is no
@@ -122,7 +123,7 @@ func (h *Home) Load(ctx context.Context) (*Auth, error) {
 			return nil, err
 		}
 		e, _ := errors.AsType[*FileError](r.err)
-		if !fresh || e == nil || !e.unfinished || i == rereadTimes {
+		if !fresh || e == nil || !e.Unfinished || i == rereadTimes {
 			h.last = r
 			if r.auth.isPlaceholder() {
 				if raw := h.keyring.load(); raw != "" {
@@ -195,11 +196,11 @@ func (h *Home) openError(err error) error {
 		if _, err := os.Stat(h.dir); errors.Is(err, fs.ErrNotExist) {
 			path = h.dir
 		}
-		return fmt.Errorf("%w: %s does not exist; %s", ErrNoLogin, path, remedyLogin)
+		return fmt.Errorf("%w: %s does not exist; %s", ErrNoLogin, path, RemedyLogin)
 	case errors.Is(err, fs.ErrPermission):
 		return &FileError{Path: path, Reason: "permission denied", Remedy: "let the user who runs agentproxy read it", Err: err}
 	case errors.Is(err, safefile.ErrNotRegular):
-		return &FileError{Path: path, Reason: safefile.Cause(err).Error(), Remedy: "remove it and " + remedyLogin}
+		return &FileError{Path: path, Reason: safefile.Cause(err).Error(), Remedy: "remove it and " + RemedyLogin}
 	case errors.Is(err, safefile.ErrTooLarge):
 		return tooLarge(path)
 	}
@@ -213,11 +214,10 @@ func sameVersion(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
+// sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

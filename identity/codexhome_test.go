@@ -6,10 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/agentproxy/agentproxy/identity/internal/identitytest"
 )
 
 func write(t testing.TB, h *Home, content string) {
@@ -24,7 +27,7 @@ func openTest(t testing.TB, during func(n int) error) (h *Home, waits *int) {
 	h, waits = OpenHome(t.TempDir()), new(int)
 	h.wait = func(_ context.Context, d time.Duration) error {
 		*waits++
-		equal(t, "interval", d, rereadInterval)
+		identitytest.Equal(t, "interval", d, rereadInterval)
 		if during == nil {
 			return nil
 		}
@@ -36,7 +39,7 @@ func openTest(t testing.TB, during func(n int) error) (h *Home, waits *int) {
 // TestUpdateUnderLock takes Codex's locks under agentproxy's own, also where that is a
 // file beside auth.json, as on Windows.
 func TestUpdateUnderLock(t *testing.T) {
-	for name, beside := range map[string]bool{"directory": isWindows, "file": true} {
+	for name, beside := range map[string]bool{"directory": runtime.GOOS == "windows", "file": true} {
 		t.Run(name, func(t *testing.T) {
 			h := OpenHome(t.TempDir())
 			h.lockBeside = beside
@@ -80,17 +83,17 @@ func TestDefaultHome(t *testing.T) {
 			t.Errorf("%v: %q, %v", tt.env, got, err)
 		}
 	}
-	wantError(t, "set CODEX_HOME", func() error { _, err := DefaultHome(func(string) string { return "" }); return err })
+	identitytest.WantError(t, "set CODEX_HOME", func() error { _, err := DefaultHome(func(string) string { return "" }); return err })
 }
 
 func TestLoad(t *testing.T) {
 	h, waits := openTest(t, nil)
-	write(t, h, authJSON())
+	write(t, h, identitytest.AuthJSON())
 	first, err := h.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "path", first.Path, filepath.Join(h.Dir(), "auth.json"))
+	identitytest.Equal(t, "path", first.Path, filepath.Join(h.Dir(), "auth.json"))
 	if again, err := h.Load(t.Context()); again != first || err != nil {
 		t.Errorf("an unchanged file was parsed again: %v", err)
 	}
@@ -100,7 +103,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, h, strings.Replace(authJSON(), `"ws-1"`, `"ws-2"`, 1))
+	write(t, h, strings.Replace(identitytest.AuthJSON(), `"ws-1"`, `"ws-2"`, 1))
 	if err := os.Chtimes(h.Path(), time.Time{}, info.ModTime()); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +118,7 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	replacement := filepath.Join(h.Dir(), "new")
-	if err := os.WriteFile(replacement, []byte(authJSON()), 0o600); err != nil {
+	if err := os.WriteFile(replacement, []byte(identitytest.AuthJSON()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chtimes(replacement, time.Time{}, info.ModTime()); err != nil {
@@ -136,11 +139,11 @@ func TestLoad(t *testing.T) {
 	if _, err := h.Load(t.Context()); !errors.Is(err, ErrNoLogin) {
 		t.Errorf("logged out: %v", err)
 	}
-	equal(t, "waits", *waits, 0)
+	identitytest.Equal(t, "waits", *waits, 0)
 }
 
 func TestLoadHalfWritten(t *testing.T) {
-	whole := authJSON()
+	whole := identitytest.AuthJSON()
 	for _, half := range []string{"", whole[:1], whole[:len(whole)/2], whole[:len(whole)-1]} {
 		var h *Home
 		h, waits := openTest(t, func(n int) error {
@@ -154,13 +157,13 @@ func TestLoadHalfWritten(t *testing.T) {
 		if err != nil || a.Tokens.AccountID != "ws-1" {
 			t.Errorf("%.10q: %v", half, err)
 		}
-		equal(t, "waits", *waits, 3)
+		identitytest.Equal(t, "waits", *waits, 3)
 	}
 }
 
 func TestLoadStaysHalfWritten(t *testing.T) {
 	h, waits := openTest(t, nil)
-	write(t, h, authJSON())
+	write(t, h, identitytest.AuthJSON())
 	if _, err := h.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -171,10 +174,10 @@ func TestLoadStaysHalfWritten(t *testing.T) {
 		if a != nil {
 			t.Error("credentials of a file that is gone were used")
 		}
-		equal(t, "error", err.Error(), h.Path()+":2: ends in the middle; run codex login")
+		identitytest.Equal(t, "error", err.Error(), h.Path()+":2: ends in the middle; run codex login")
 	}
-	equal(t, "waits", *waits, rereadTimes)
-	write(t, h, authJSON())
+	identitytest.Equal(t, "waits", *waits, rereadTimes)
+	write(t, h, identitytest.AuthJSON())
 	if _, err := h.Load(t.Context()); err != nil {
 		t.Errorf("repaired: %v", err)
 	}
@@ -191,21 +194,21 @@ func TestLoadErrors(t *testing.T) {
 		h, _ := openTest(t, nil)
 		write(t, h, tt.content)
 		err := load(h)
-		wantError(t, h.Path()+tt.text, func() error { return err })
+		identitytest.WantError(t, h.Path()+tt.text, func() error { return err })
 		if e, ok := errors.AsType[*FileError](err); !ok || e.Path != h.Path() || e.Remedy == "" {
 			t.Errorf("%s: %#v", tt.name, err)
 		}
 	}
 
 	h, waits := openTest(t, nil)
-	wantError(t, "no ChatGPT log-in: "+h.Path()+" does not exist; run codex login", func() error { return load(h) })
+	identitytest.WantError(t, "no ChatGPT log-in: "+h.Path()+" does not exist; run codex login", func() error { return load(h) })
 	if err := os.Mkdir(h.Path(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, h.Path()+": not a regular file", func() error { return load(h) })
+	identitytest.WantError(t, h.Path()+": not a regular file", func() error { return load(h) })
 	missing := OpenHome(filepath.Join(h.Dir(), "missing"))
 	err := load(missing)
-	wantError(t, "no ChatGPT log-in: "+missing.Dir()+" does not exist", func() error { return err })
+	identitytest.WantError(t, "no ChatGPT log-in: "+missing.Dir()+" does not exist", func() error { return err })
 	if !errors.Is(err, ErrNoLogin) {
 		t.Errorf("%v is not ErrNoLogin", err)
 	}
@@ -213,22 +216,22 @@ func TestLoadErrors(t *testing.T) {
 	if err := os.WriteFile(notDir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, "not a directory", func() error { return load(OpenHome(notDir)) })
-	equal(t, "waits", *waits, 0)
+	identitytest.WantError(t, "not a directory", func() error { return load(OpenHome(notDir)) })
+	identitytest.Equal(t, "waits", *waits, 0)
 
 	denied := h.openError(&fs.PathError{Op: "open", Path: h.Path(), Err: fs.ErrPermission})
-	equal(t, "denied", denied.Error(), h.Path()+": permission denied; let the user who runs agentproxy read it")
+	identitytest.Equal(t, "denied", denied.Error(), h.Path()+": permission denied; let the user who runs agentproxy read it")
 	if !errors.Is(denied, fs.ErrPermission) {
 		t.Error("the cause is lost")
 	}
 
 	h, _ = openTest(t, nil)
-	write(t, h, authJSON(`"agent_identity":7`))
+	write(t, h, identitytest.AuthJSON(`"agent_identity":7`))
 	a, err := h.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, h.Path()+":1: agent_identity: expected object", func() error { return a.RecordErr })
+	identitytest.WantError(t, h.Path()+":1: agent_identity: expected object", func() error { return a.RecordErr })
 }
 
 func TestLoadHonoursContext(t *testing.T) {
@@ -253,7 +256,7 @@ func TestLoadHonoursContext(t *testing.T) {
 // Readers never see a half-written file while somebody writes as Codex does.
 func TestLoadConcurrently(t *testing.T) {
 	h := OpenHome(t.TempDir())
-	contents := []string{authJSON(), authJSON(`"agent_identity":` + shapeA)}
+	contents := []string{identitytest.AuthJSON(), identitytest.AuthJSON(`"agent_identity":` + identitytest.RecordA)}
 	write(t, h, contents[0])
 	var whole sync.Mutex // held while the file is not
 	h.wait = func(context.Context, time.Duration) error {

@@ -1,38 +1,25 @@
 package identity
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/zalando/go-keyring"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // codexKeyringService names Codex's own entries in the system's keyring.
 const codexKeyringService = "Codex Auth"
 
-// keyringInterval is how long what the keyring said is believed. Asking it means
+// entryInterval is how long what the keyring said is believed. Asking it means
 // asking another process.
-const keyringInterval = 10 * time.Second
+const entryInterval = 10 * time.Second
 
 // codexKeyringAccount is the account of the entry for the Codex home at dir.
-func codexKeyringAccount(dir string) string { return "cli|" + pathHash(dir) }
-
-// pathHash is how Codex makes a path part of a name: the first 16 hex digits of
-// the SHA-256 of its canonical form.
-func pathHash(path string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		path = abs
-	}
-	if canonical, err := filepath.EvalSymlinks(path); err == nil {
-		path = canonical
-	}
-	sum := sha256.Sum256([]byte(path))
-	return hex.EncodeToString(sum[:])[:16]
-}
+// It is named by a hash of the home's path.
+func codexKeyringAccount(dir string) string { return "cli|" + safefile.PathID(dir) }
 
 // codexKeyring reads and writes Codex's entry for one home. The zero value is a
 // keyring without entries.
@@ -53,7 +40,7 @@ func (k *codexKeyring) load() string {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if now := k.now(); k.asked.IsZero() || now.Sub(k.asked).Abs() >= keyringInterval {
+	if now := k.now(); k.asked.IsZero() || now.Sub(k.asked).Abs() >= entryInterval {
 		k.asked, k.raw = now, ""
 		if raw, err := keyring.Get(codexKeyringService, k.account); err == nil {
 			k.raw = raw

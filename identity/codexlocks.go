@@ -19,7 +19,7 @@ import (
 // cannot write either.
 func (h *Home) lockAsCodex(ctx context.Context) (unlock func(), err error) {
 	unlockAll := func() {}
-	for _, path := range []string{filepath.Join(h.dir, "auth.lock"), h.target() + ".lock"} {
+	for _, path := range []string{filepath.Join(h.dir, "auth.lock"), h.Target() + ".lock"} {
 		_, missing := os.Lstat(path)
 		unlock, err := safefile.Lock(ctx, path)
 		if err != nil && ctx.Err() != nil {
@@ -30,7 +30,7 @@ func (h *Home) lockAsCodex(ctx context.Context) (unlock func(), err error) {
 			continue
 		}
 		if errors.Is(missing, fs.ErrNotExist) {
-			safefile.GiveLike(path, h.target())
+			safefile.GiveLike(path, h.Target())
 		}
 		before := unlockAll
 		unlockAll = func() { unlock(); before() }

@@ -33,7 +33,7 @@ func (h *Home) Lock(ctx context.Context) (unlock func(), err error) {
 }
 
 func (h *Home) lockFile(ctx context.Context) (unlock func(), err error) {
-	path := h.target()
+	path := h.Target()
 	if h.lockBeside {
 		return safefile.Lock(ctx, path+".agentproxy.lock") // .lock is Codex's
 	}
@@ -47,8 +47,9 @@ func (h *Home) lockFile(ctx context.Context) (unlock func(), err error) {
 	return unlock, err
 }
 
-// target is the file that auth.json is, links followed: a link stays a link.
-func (h *Home) target() string {
+// Target returns the path of the file that auth.json is, links followed: when the file
+// is replaced, a link stays a link.
+func (h *Home) Target() string {
 	if target, err := filepath.EvalSymlinks(h.Path()); err == nil {
 		return target
 	}
@@ -85,7 +86,7 @@ func (h *Home) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]
 		if h.inPlace {
 			write = safefile.Overwrite
 		}
-		if err := write(h.target(), raw, edited); !errors.Is(err, safefile.ErrChanged) {
+		if err := write(h.Target(), raw, edited); !errors.Is(err, safefile.ErrChanged) {
 			return err
 		}
 		if err := h.wait(ctx, rereadInterval); err != nil {
@@ -96,6 +97,30 @@ func (h *Home) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]
 
 // createTries bounds how often a log-in that came while one was to be made is looked at.
 const createTries = 3
+
+// WriteIdentity writes record, the JSON of [Record.MarshalFor], into auth.json. Where
+// there is none, one is made in which the identity is the log-in.
+func (h *Home) WriteIdentity(ctx context.Context, record []byte) error {
+	unlock, err := h.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	alone, err := withRecord([]byte(`{"auth_mode":"`+string(ModeAgentIdentity)+`","OPENAI_API_KEY":null}`), record)
+	if err != nil {
+		return err
+	}
+	for range createTries {
+		err := h.Update(ctx, func(raw []byte, _ *Auth) ([]byte, error) { return withRecord(raw, record) })
+		if !errors.Is(err, ErrNoLogin) {
+			return err
+		}
+		if err := h.create(ctx, alone); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return fmt.Errorf("%s: it is there but cannot be read; it is left as it is", h.Path())
+}
 
 // create makes auth.json, under Codex's locks. The error wraps [fs.ErrExist] if there is
 // one, of somebody who has logged in meanwhile. The caller holds the lock.

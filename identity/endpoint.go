@@ -58,37 +58,6 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
-// SupportedHost reports whether host, a name without a port, is one that an
-// AgentAssertion may go to by default. Hosts are compared, not prefixes.
-func SupportedHost(host string) bool {
-	switch host = strings.ToLower(host); host {
-	case "chatgpt.com", "chat.openai.com", "chatgpt-staging.com":
-		return true
-	}
-	for _, domain := range []string{".chatgpt.com", ".chatgpt-staging.com"} {
-		if sub, ok := strings.CutSuffix(host, domain); ok {
-			return isHostname(sub)
-		}
-	}
-	return false
-}
-
-// isHostname reports whether s is labels of letters, digits, "-" and "_".
-func isHostname(s string) bool {
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return false
-		}
-	}
-	return true
-}
-
-// Supported reports whether rawURL is an https URL of a [SupportedHost].
-func Supported(rawURL string) bool {
-	u, err := url.Parse(rawURL)
-	return err == nil && u.Scheme == "https" && u.User == nil && SupportedHost(u.Hostname())
-}
-
 // Endpoints are the URLs of the backend that an identity needs before it can
 // sign.
 type Endpoints struct {

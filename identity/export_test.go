@@ -19,9 +19,7 @@ const (
 // exportInto writes a record into a home, where it has to go into the log-in.
 func exportInto(t *testing.T, h *Home) {
 	t.Helper()
-	a := NewAgent(AgentConfig{Home: h})
-	defer a.Close()
-	if err := a.WriteCodex(t.Context(), []byte(exportRecord)); err != nil {
+	if err := h.WriteIdentity(t.Context(), []byte(exportRecord)); err != nil {
 		t.Error(err)
 	}
 }
@@ -66,9 +64,7 @@ func TestExportDuringLogin(t *testing.T) {
 		if err := os.Symlink(h.Path()+".none", h.Path()); err != nil {
 			t.Fatal(err)
 		}
-		a := NewAgent(AgentConfig{Home: h})
-		defer a.Close()
-		err := a.WriteCodex(t.Context(), []byte(exportRecord))
+		err := h.WriteIdentity(t.Context(), []byte(exportRecord))
 		if err == nil || !strings.Contains(err.Error(), "left as it is") {
 			t.Errorf("error %v", err)
 		}

@@ -25,7 +25,7 @@ func (a *Agent) whom(ctx context.Context) (*Auth, Account, error) {
 		}
 		return nil, Account{}, err
 	}
-	account := Account{record.WorkspaceID, record.UserID, record.Email, record.PlanType, record.FedRAMP}
+	account := record.Account()
 	if forced := a.config.WorkspaceID; forced != "" {
 		account.WorkspaceID = forced
 	}
@@ -92,7 +92,7 @@ func (a *Agent) find(ctx context.Context, auth *Auth, account Account) (*Identit
 		return held.identity, nil
 	}
 	if auth != nil && auth.Mode == ModePersonalAccessToken && !a.given() {
-		return nil, fmt.Errorf("%s: %w", authName(auth.Path), ErrTokenLogin)
+		return nil, fmt.Errorf("%s: %w", auth.Name(), ErrTokenLogin)
 	}
 	id, err := a.findAnew(ctx, auth, account)
 	if err != nil {
@@ -139,9 +139,9 @@ func (a *Agent) findCodexs(ctx context.Context, auth *Auth, account Account) (*I
 	case auth.RecordErr != nil:
 		return nil, auth.RecordErr
 	case auth.Record == nil:
-		return nil, fmt.Errorf("%s: %w", authName(auth.Path), ErrNoIdentity)
+		return nil, fmt.Errorf("%s: %w", auth.Name(), ErrNoIdentity)
 	}
-	return a.use(ctx, authName(auth.Path), auth.Record, account)
+	return a.use(ctx, auth.Name(), auth.Record, account)
 }
 
 // use makes an identity of a record if it may be used.
@@ -167,29 +167,29 @@ func (a *Agent) use(ctx context.Context, name string, record *Record, account Ac
 // errUnknownAgent says that the backend does not know an agent any more.
 var errUnknownAgent = errors.New("the backend does not know it")
 
-// errUnverified says that a JWT does not prove where it is from.
-var errUnverified = errors.New("its JWT cannot be trusted")
+// ErrUnverified says that a JWT does not prove where it is from.
+var ErrUnverified = errors.New("its JWT cannot be trusted")
 
 // verify checks a JWT with the backend, once for each.
 func (a *Agent) verify(ctx context.Context, record *Record) error {
 	if !record.Expiry.IsZero() && !a.config.Clock.Backend().Before(record.Expiry) {
-		return fmt.Errorf("agent identity %q: %w: it has expired", record.AgentRuntimeID, errUnverified)
+		return fmt.Errorf("agent identity %q: %w: it has expired", record.AgentRuntimeID, ErrUnverified)
 	}
 	if a.isVerified(record) {
 		return nil
 	}
 	if a.config.Backend == nil {
-		return fmt.Errorf("agent identity %q: %w: there is no backend to ask", record.AgentRuntimeID, errUnverified)
+		return fmt.Errorf("agent identity %q: %w: there is no backend to ask", record.AgentRuntimeID, ErrUnverified)
 	}
-	_, err := a.verifications.do(ctx, tokenHash(record.JWT), func(ctx context.Context) (struct{}, error) {
+	_, err := a.verifications.Do(ctx, tokenHash(record.JWT), func(ctx context.Context) (struct{}, error) {
 		if a.isVerified(record) {
 			return struct{}{}, nil // by somebody who was faster
 		}
-		if err := a.verifyFailed.ready(a.config.Clock.Now(), record.JWT); err != nil {
+		if err := a.verifyFailed.Ready(a.config.Clock.Now(), record.JWT); err != nil {
 			return struct{}{}, err
 		}
 		err := a.config.Backend.VerifyJWT(ctx, record)
-		a.verifyFailed.done(a.config.Clock.Now(), record.JWT, err)
+		a.verifyFailed.Done(a.config.Clock.Now(), record.JWT, err, RetryAfter(err))
 		if err == nil {
 			a.mu.Lock()
 			a.verified = record.JWT

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// flight does a piece of work once however many ask for it at the same time.
-// The work is done for all of them, so it does not end when the one that asked
-// first goes away, but when the flight is closed.
-type flight[T any] struct {
+// Flight does a piece of work once however many ask for it at the same time. The work
+// is done for all of them, so that it does not end when the one that asked first goes
+// away, but when the flight is closed. The zero value is ready to use.
+type Flight[T any] struct {
 	group singleflight.Group
 
 	mu      sync.Mutex
@@ -21,7 +21,7 @@ type flight[T any] struct {
 }
 
 // begin counts a piece of work, unless the flight is closed.
-func (f *flight[T]) begin() (context.Context, error) {
+func (f *Flight[T]) begin() (context.Context, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -34,9 +34,9 @@ func (f *flight[T]) begin() (context.Context, error) {
 	return f.ctx, nil
 }
 
-// start has work done, unless that for key is being done. The outcome comes to
-// those who read from the channel; nobody has to.
-func (f *flight[T]) start(key string, work func(context.Context) (T, error)) <-chan singleflight.Result {
+// Start begins work, unless that for key is being done. The outcome is sent on the
+// channel, which nobody has to read from.
+func (f *Flight[T]) Start(key string, work func(context.Context) (T, error)) <-chan singleflight.Result {
 	return f.group.DoChan(key, func() (any, error) {
 		ctx, err := f.begin()
 		if err != nil {
@@ -47,10 +47,10 @@ func (f *flight[T]) start(key string, work func(context.Context) (T, error)) <-c
 	})
 }
 
-// do waits for the outcome of work, or for the end of ctx.
-func (f *flight[T]) do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
+// Do is [Flight.Start] that waits for the outcome, or for the end of ctx.
+func (f *Flight[T]) Do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
 	select {
-	case r := <-f.start(key, work):
+	case r := <-f.Start(key, work):
 		v, _ := r.Val.(T)
 		return v, r.Err
 	case <-ctx.Done():
@@ -59,8 +59,8 @@ func (f *flight[T]) do(ctx context.Context, key string, work func(context.Contex
 	}
 }
 
-// close ends the work that is being done and waits for it.
-func (f *flight[T]) close() {
+// Close ends the work that is being done and waits for it.
+func (f *Flight[T]) Close() {
 	f.mu.Lock()
 	f.closed = true
 	if f.cancel != nil {

@@ -51,7 +51,8 @@ type Identity struct {
 	// assertion, and what goes beside it.
 	Protocol Protocol
 
-	jwt bool // its record came as a JWT
+	// FromJWT says that the record came as a JWT, which the backend has issued.
+	FromJWT bool
 }
 
 // Assert signs an assertion for t, made at the given moment. It refuses a task

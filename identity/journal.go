@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -75,7 +76,7 @@ func (j *journal) replaces(auth *Auth) bool {
 
 // next returns the journal after the tokens of before, a log-in of account, were
 // exchanged for r. Those that r leaves out stay those of before.
-func (j *journal) next(account Account, before Tokens, r refreshed, lastRefresh string) *journal {
+func (j *journal) next(account Account, before Tokens, r TokenSet, lastRefresh string) *journal {
 	n := &journal{
 		WorkspaceID:  account.WorkspaceID,
 		UserID:       account.UserID,
@@ -126,8 +127,8 @@ func (j *journal) withEnd(tokens *Tokens, reason string) *journal {
 	return n
 }
 
-func (j *journal) tokens() refreshed {
-	return refreshed{Secret(j.IDToken), Secret(j.AccessToken), Secret(j.RefreshToken)}
+func (j *journal) tokens() TokenSet {
+	return TokenSet{Secret(j.IDToken), Secret(j.AccessToken), Secret(j.RefreshToken)}
 }
 
 // apply returns auth with the journal's tokens in place of its own.
@@ -135,7 +136,7 @@ func (j *journal) apply(auth *Auth) (*Auth, error) {
 	claims := auth.Tokens.Claims
 	if j.IDToken != "" {
 		var err error
-		if claims, err = ParseClaims(j.IDToken); err != nil {
+		if claims, err = parseIDToken(j.IDToken); err != nil {
 			return nil, err
 		}
 	}
@@ -148,6 +149,15 @@ func (j *journal) apply(auth *Auth) (*Auth, error) {
 		renewed.LastRefresh = at
 	}
 	return &renewed, nil
+}
+
+// parseIDToken returns the claims of an id token that is in place of the log-in's.
+func parseIDToken(jwt string) (Claims, error) {
+	claims, err := ParseClaims(jwt)
+	if err != nil {
+		return Claims{}, fmt.Errorf("id token: %w; %s", err, RemedyLogin)
+	}
+	return claims, nil
 }
 
 func readJournal(path string) (*journal, error) {
@@ -169,7 +179,7 @@ func readJournal(path string) (*journal, error) {
 func parseJournal(path string, raw []byte) (*journal, error) {
 	j := new(journal)
 	// The parser's own error could quote a token.
-	if json.Unmarshal(raw, j) != nil || j.AccessToken == "" && j.Ended == nil || !headerSafe(j.AccessToken) {
+	if json.Unmarshal(raw, j) != nil || j.AccessToken == "" && j.Ended == nil || !HeaderSafe(j.AccessToken) {
 		return nil, &FileError{Path: path, Reason: "not a record of a refresh", Remedy: "remove it"}
 	}
 	return j, nil

@@ -49,7 +49,7 @@ func (b *Backend) VerifyJWT(ctx context.Context, r *Record) error {
 		jwt.WithTimeFunc(b.config.Clock.Backend),
 	)
 	if err != nil {
-		return fmt.Errorf("agent identity %q: %w: %w", r.AgentRuntimeID, errUnverified, err)
+		return fmt.Errorf("agent identity %q: %w: %w", r.AgentRuntimeID, ErrUnverified, err)
 	}
 	return nil
 }

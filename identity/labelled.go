@@ -2,13 +2,13 @@ package identity
 
 import "sync"
 
-// labelled holds something for every session label, bounded like the tasks.
-type labelled[T any] struct {
+// perLabel holds something for every session label, bounded like the tasks.
+type perLabel[T any] struct {
 	mu      sync.Mutex
 	byLabel map[string]*T
 }
 
-func (l *labelled[T]) of(label string) *T {
+func (l *perLabel[T]) of(label string) *T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.byLabel == nil || len(l.byLabel) >= maxTasks {

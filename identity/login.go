@@ -85,7 +85,7 @@ func (a *Agent) newTokenLogin(ctx context.Context, name string, token Secret) (*
 			return nil, &FileError{Path: name, Reason: "neither an access token of a workspace, at-…, nor the JWT of an agent identity", Remedy: "put one of them there, or nothing"}
 		}
 		return &Auth{Mode: ModeAgentIdentity, Record: record, Path: name}, nil
-	case !headerSafe(token.Reveal()):
+	case !HeaderSafe(token.Reveal()):
 		return nil, &FileError{Path: name, Reason: "the access token holds bytes that no header may carry", Remedy: remedyWorkspaceToken}
 	}
 	account, err := a.TokenAccount(ctx, token)

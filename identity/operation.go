@@ -67,7 +67,7 @@ func (e *AnswerError) permanent() bool {
 
 // endOfRefresh returns why what came of a refresh says that the refresh token is never
 // good again, "" if it does not.
-func endOfRefresh(err error) string {
+func RefreshEnd(err error) string {
 	if answer, _ := errors.AsType[*AnswerError](err); answer.permanent() {
 		return cmp.Or(answer.Code, fmt.Sprintf("the answer was %d", answer.Status))
 	}
@@ -89,7 +89,7 @@ func resultOf(o Operation, err error) Result {
 	switch {
 	case err == nil:
 		return ResultOK
-	case o == OperationRefresh && endOfRefresh(err) != "":
+	case o == OperationRefresh && RefreshEnd(err) != "":
 		return ResultEnded
 	case answered && answer.Status/100 == 4:
 		return ResultRefused

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/identity/internal/identitytest"
 )
 
 // FuzzOverrides takes no URL that a credential should not go to.
@@ -14,7 +16,7 @@ func FuzzOverrides(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string) {
 		o, err := OverridesFrom(func(string) string { return value })
 		if err != nil {
-			noLeak(t, err, "")
+			identitytest.NoLeak(t, err, "")
 			return
 		}
 		all := o.withDefaults("https://chatgpt.com/backend-api")

@@ -2,79 +2,79 @@ package identity
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
 )
 
-const (
-	// maxRegistrations bounds the tasks that are being registered at a time. With
-	// hundreds of new labels at once the backend would refuse most.
-	maxRegistrations = 10
-	// patience is how long a registration is put off, in all, because the backend
-	// asks for it. Beyond that it fails, and those who wait for it are told.
-	patience = 30 * time.Second
-)
+// patience is how long a request is put off, in all, because the server asks for it.
+// Beyond that it fails, and those who wait for it are told.
+const patience = 30 * time.Second
 
-// pace lets so many registrations be under way as the backend takes: a number at
-// a time, and none for as long as it asks to be left alone. Its times are those
-// of the monotonic clock. It is safe for concurrent use.
-type pace struct {
+// Gate lets only so many requests be under way as a server takes: a number at a time,
+// and none for as long as the server asks to be left alone. Its times are those of the
+// monotonic clock. It is safe for concurrent use.
+type Gate struct {
 	places chan struct{}
+	asked  func(error) time.Duration
 
 	mu    sync.Mutex
 	until time.Time
 }
 
-func newPace(n int) *pace { return &pace{places: make(chan struct{}, n)} }
+// NewGate returns a gate for n requests at a time. asked returns how long the server
+// that answered with an error asks to be left alone, 0 if it does not.
+func NewGate(n int, asked func(error) time.Duration) *Gate {
+	return &Gate{places: make(chan struct{}, n), asked: asked}
+}
 
-// enter waits for a place. Who got one calls leave.
-func (p *pace) enter(ctx context.Context) error {
+// Enter waits for a place, until ctx ends. The caller gives it back by [Gate.Leave].
+func (g *Gate) Enter(ctx context.Context) error {
 	select {
-	case p.places <- struct{}{}:
+	case g.places <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (p *pace) leave() { <-p.places }
+// Leave gives a place back.
+func (g *Gate) Leave() { <-g.places }
 
-// do tries something, and again after what the backend asks to wait, as long as
-// that is bearable. Others that try wait as well.
-func (p *pace) do(ctx context.Context, try func() error) error {
+// Do calls try, and again after the time for which the server asks to be left alone, up
+// to 30 seconds in all. Others that call Do wait as well.
+func (g *Gate) Do(ctx context.Context, try func() error) error {
 	for waited := time.Duration(0); ; {
-		if err := p.wait(ctx); err != nil {
+		if err := g.wait(ctx); err != nil {
 			return err
 		}
 		err := try()
-		asked := retryAfter(err)
+		asked := g.asked(err)
 		if asked == 0 || waited+asked > patience {
 			return err
 		}
 		waited += asked
-		p.pause(asked)
+		g.pause(asked)
 	}
 }
 
 // pause has everybody wait. Many proxies that were told the same do not come back
 // at the same moment.
-func (p *pace) pause(d time.Duration) {
+func (g *Gate) pause(d time.Duration) {
 	until := time.Now().Add(d + rand.N(d/4+1))
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if until.After(p.until) {
-		p.until = until
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until.After(g.until) {
+		g.until = until
 	}
 }
 
 // wait waits until nobody has to.
-func (p *pace) wait(ctx context.Context) error {
+func (g *Gate) wait(ctx context.Context) error {
 	for {
-		p.mu.Lock()
-		left := time.Until(p.until)
-		p.mu.Unlock()
+		g.mu.Lock()
+		left := time.Until(g.until)
+		g.mu.Unlock()
 		if left <= 0 {
 			return nil
 		}
@@ -86,12 +86,4 @@ func (p *pace) wait(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// retryAfter returns how long the backend asks to be left alone, 0 if it does not.
-func retryAfter(err error) time.Duration {
-	if e, ok := errors.AsType[*AnswerError](err); ok {
-		return e.RetryAfter
-	}
-	return 0
 }

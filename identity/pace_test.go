@@ -3,27 +3,38 @@ package identity
 import (
 	"context"
 	"errors"
-	"net/http"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// TestPacePlaces has no more come in than there are places, and who goes away
+// refused says that a server asks to be left alone.
+type refused time.Duration
+
+func (refused) Error() string { return "refused" }
+
+func asked(err error) time.Duration {
+	r, _ := errors.AsType[refused](err)
+	return time.Duration(r)
+}
+
+// TestGatePlaces has no more come in than there are places, and who goes away
 // need not wait for one.
-func TestPacePlaces(t *testing.T) {
+func TestGatePlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPace(3)
+		p := NewGate(3, asked)
 		var mu sync.Mutex
 		var in, most int
 		var group sync.WaitGroup
 		for range 20 {
 			group.Go(func() {
-				if err := p.enter(t.Context()); err != nil {
+				if err := p.Enter(t.Context()); err != nil {
 					t.Error(err)
 				}
-				defer p.leave()
+				defer p.Leave()
 				mu.Lock()
 				in++
 				most = max(most, in)
@@ -38,7 +49,7 @@ func TestPacePlaces(t *testing.T) {
 		gone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(gone)
-		if err := p.enter(ctx); err != gone {
+		if err := p.Enter(ctx); err != gone {
 			t.Errorf("who has gone away: %v", err)
 		}
 		group.Wait()
@@ -48,9 +59,9 @@ func TestPacePlaces(t *testing.T) {
 	})
 }
 
-// TestPaceWaits has a backend ask to be left alone.
-func TestPaceWaits(t *testing.T) {
-	refusal := func(after time.Duration) error { return &AnswerError{Status: 429, RetryAfter: after} }
+// TestGateWaits has a backend ask to be left alone.
+func TestGateWaits(t *testing.T) {
+	refusal := func(after time.Duration) error { return refused(after) }
 	failure := errors.New("it failed")
 	for name, test := range map[string]struct {
 		answers     []error // then nil
@@ -69,8 +80,8 @@ func TestPaceWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p, start, tries := newPace(1), time.Now(), 0
-				err := p.do(t.Context(), func() error {
+				p, start, tries := NewGate(1, asked), time.Now(), 0
+				err := p.Do(t.Context(), func() error {
 					tries++
 					if tries <= len(test.answers) {
 						return test.answers[tries-1]
@@ -85,68 +96,76 @@ func TestPaceWaits(t *testing.T) {
 	}
 }
 
-// TestPaceHoldsOthers has all wait for what one was told.
-func TestPaceHoldsOthers(t *testing.T) {
+// TestGateHoldsOthers has all wait for what one was told.
+func TestGateHoldsOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, start := newPace(1), time.Now()
+		p, start := NewGate(1, asked), time.Now()
 		p.pause(10 * time.Second)
 		p.pause(time.Second) // which makes it no shorter
-		if err := p.do(t.Context(), func() error { return nil }); err != nil || time.Since(start) < 10*time.Second {
+		if err := p.Do(t.Context(), func() error { return nil }); err != nil || time.Since(start) < 10*time.Second {
 			t.Errorf("%v after %s", err, time.Since(start))
 		}
 		p.pause(time.Hour)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := p.do(ctx, func() error { t.Error("tried"); return nil }); !errors.Is(err, context.DeadlineExceeded) {
+		if err := p.Do(ctx, func() error { t.Error("tried"); return nil }); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("who has gone away: %v", err)
 		}
 	})
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 4, 15, 12, 0, 0, 0, time.UTC)
-	b := NewBackend(BackendConfig{Clock: NewClock(func() time.Time { return now }, nil)})
-	for _, test := range []struct {
-		status int
-		value  string
-		want   time.Duration
-	}{
-		{429, "7", 7 * time.Second},
-		{503, "7", 7 * time.Second},
-		{500, "7", 0},
-		{401, "7", 0},
-		{429, "", 0},
-		{429, "0", 0},
-		{429, "-7", 0},
-		{429, "soon", 0},
-		{429, "99999999999999999999", 0},
-		{429, "2000000000", maxRetryAfter},
-		{429, now.Add(time.Minute).Format(http.TimeFormat), time.Minute},
-		{429, now.Add(-time.Minute).Format(http.TimeFormat), 0},
-		{429, now.AddDate(1, 0, 0).Format(http.TimeFormat), maxRetryAfter},
-	} {
-		answer := &http.Response{StatusCode: test.status, Header: http.Header{"Retry-After": {test.value}}}
-		if got := b.retryAfter(answer); got != test.want {
-			t.Errorf("%d, %q: %s, want %s", test.status, test.value, got, test.want)
-		}
-	}
 }
 
 // TestBackoffAsIsAsked has no wait shorter than the backend asks for, nor longer
 // for a clock that was set back.
 func TestBackoffAsIsAsked(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	var b backoff
-	b.done(now, "key", &AnswerError{Status: 503, RetryAfter: 5 * time.Minute})
-	if b.ready(now.Add(5*time.Minute-time.Second), "key") == nil {
+	var b Backoff
+	b.Done(now, "key", refused(5*time.Minute), 5*time.Minute)
+	if b.Ready(now.Add(5*time.Minute-time.Second), "key") == nil {
 		t.Error("tried before the time that the backend asked for")
 	}
-	if err := b.ready(now.Add(-time.Hour), "key"); err != nil {
+	if err := b.Ready(now.Add(-time.Hour), "key"); err != nil {
 		t.Errorf("a clock that was set back: %v", err)
 	}
-	b.done(now, "key", nil)
-	b.done(now, "key", &AnswerError{Status: 503, RetryAfter: 5 * time.Minute})
-	if err := b.ready(now.Add(5*time.Minute), "key"); err != nil {
+	b.Done(now, "key", nil, 0)
+	b.Done(now, "key", refused(5*time.Minute), 5*time.Minute)
+	if err := b.Ready(now.Add(5*time.Minute), "key"); err != nil {
 		t.Errorf("after that time: %v", err)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	failure := fmt.Errorf("it failed")
+	wait := backoffFirst
+	var b Backoff
+	for range 30 {
+		if err := b.Ready(now, "key"); err != nil {
+			t.Fatalf("it is not tried: %v", err)
+		}
+		b.Done(now, "key", failure, 0)
+		if err := b.Ready(now.Add(wait/2-time.Nanosecond), "key"); err == nil || !strings.Contains(err.Error(), "it failed (next try in ") {
+			t.Fatalf("tried before half the wait of %s: %v", wait, err)
+		}
+		if b.Waits(now.Add(wait*3/2), "key") {
+			t.Fatalf("not tried after one and a half times the wait of %s", wait)
+		}
+		now = now.Add(wait * 3 / 2)
+		wait = min(2*wait, backoffMost)
+	}
+	if err := b.Ready(now, "key"); err != nil {
+		t.Fatal(err)
+	}
+	if b.Ready(now, "key") == nil {
+		t.Error("two try at once after a failure")
+	}
+	if b.Ready(now, "other") != nil {
+		t.Error("another thing has to wait")
+	}
+	if b.Ready(now.Add(-time.Hour), "key") != nil {
+		t.Error("a clock that was set back makes it wait")
+	}
+	b.Done(now, "key", nil, 0)
+	if b.Ready(now, "key") != nil {
+		t.Error("it has to wait after a success")
 	}
 }

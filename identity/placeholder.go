@@ -4,12 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"strings"
 	"time"
 )
-
-// placeholderMark stands where a JWT has its signature, and for a refresh token.
-const placeholderMark = "agentproxy-placeholder"
 
 // placeholderYears is how long the placeholders last, so that no client asks for
 // new ones.
@@ -46,7 +42,7 @@ func Placeholder(acct Account, now time.Time) ([]byte, error) {
 		return nil, err
 	}
 	encode := base64.RawURLEncoding.EncodeToString
-	token := encode([]byte(`{"alg":"none","typ":"JWT"}`)) + "." + encode(payload) + "." + placeholderMark
+	token := encode([]byte(`{"alg":"none","typ":"JWT"}`)) + "." + encode(payload) + "." + PlaceholderMark
 
 	type tokens struct {
 		IDToken      string `json:"id_token"`
@@ -61,19 +57,13 @@ func Placeholder(acct Account, now time.Time) ([]byte, error) {
 		LastRefresh string  `json:"last_refresh"`
 	}{
 		ModeChatGPT, nil,
-		tokens{token, token, placeholderMark, acct.WorkspaceID},
-		now.UTC().Format(timestampLayout),
+		tokens{token, token, PlaceholderMark, acct.WorkspaceID},
+		now.UTC().Format(time.RFC3339),
 	}, "", "  ")
 	if err != nil {
 		return nil, err
 	}
 	return append(file, '\n'), nil
-}
-
-// IsPlaceholder reports whether token, access, id or refresh token, is one of
-// [Placeholder]'s.
-func IsPlaceholder(token string) bool {
-	return token == placeholderMark || strings.HasSuffix(token, "."+placeholderMark)
 }
 
 // isPlaceholder reports whether a is what [Placeholder] returns: no log-in.

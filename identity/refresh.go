@@ -10,14 +10,9 @@ import (
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
-// refreshed is the answer to a refresh: what it holds replaces what is stored.
-type refreshed struct {
-	IDToken, AccessToken, RefreshToken Secret
-}
-
 // refresh exchanges a refresh token, which is spent by it. A refusal is an
 // [*AnswerError], and an answer that holds no tokens an [*unusableError].
-func (b *Backend) refresh(ctx context.Context, token Secret) (_ refreshed, err error) {
+func (b *Backend) Refresh(ctx context.Context, token Secret) (_ TokenSet, err error) {
 	defer b.observe(OperationRefresh, &err)
 	const doing = "refresh the access token"
 	_, raw, err := b.do(ctx, call{doing: doing, method: http.MethodPost, url: b.config.Overrides.RefreshURL, body: map[string]string{
@@ -26,34 +21,34 @@ func (b *Backend) refresh(ctx context.Context, token Secret) (_ refreshed, err e
 		"refresh_token": token.Reveal(),
 	}})
 	if err != nil {
-		return refreshed{}, err
+		return TokenSet{}, err
 	}
 	r, err := parseRefreshAnswer(raw)
 	if err != nil {
-		return refreshed{}, newUnusableError(doing, err, raw)
+		return TokenSet{}, newUnusableError(doing, err, raw)
 	}
 	return r, nil
 }
 
-func parseRefreshAnswer(raw []byte) (refreshed, error) {
+func parseRefreshAnswer(raw []byte) (TokenSet, error) {
 	var d strictjson.Decoder
 	o := d.Document("answer", raw)
-	r := refreshed{
+	r := TokenSet{
 		IDToken:      Secret(o.Text("id_token")),
 		AccessToken:  Secret(o.Text("access_token")),
 		RefreshToken: Secret(o.Text("refresh_token")),
 	}
 	switch {
 	case d.Err != nil:
-		return refreshed{}, d.Err
+		return TokenSet{}, d.Err
 	case r.AccessToken == "":
-		return refreshed{}, errors.New("the answer holds no access_token")
-	case !headerSafe(r.AccessToken.Reveal()):
-		return refreshed{}, errors.New("the answer's access_token cannot be sent in a header")
+		return TokenSet{}, errors.New("the answer holds no access_token")
+	case !HeaderSafe(r.AccessToken.Reveal()):
+		return TokenSet{}, errors.New("the answer's access_token cannot be sent in a header")
 	}
 	if r.IDToken != "" {
-		if _, err := parseClaims(r.IDToken.Reveal()); err != nil {
-			return refreshed{}, fmt.Errorf("the answer's id_token: %w", err)
+		if _, err := ParseClaims(r.IDToken.Reveal()); err != nil {
+			return TokenSet{}, fmt.Errorf("the answer's id_token: %w", err)
 		}
 	}
 	return r, nil

@@ -26,7 +26,7 @@ func (a *Agent) ensureIdentity(ctx context.Context) (*Identity, error) {
 	if err == nil || !a.mayRegister() || a.given() || !canVouch(auth) || !replaceable(err) {
 		return id, err
 	}
-	return a.identities.do(ctx, "", a.registerIdentity)
+	return a.identities.Do(ctx, "", a.registerIdentity)
 }
 
 // given reports whether it is somebody else who says what the identity is.
@@ -41,7 +41,7 @@ func hasTokens(auth *Auth) bool { return auth != nil && auth.Tokens != nil }
 // replaceable reports whether an identity that is missing or not used for this
 // reason may be replaced by a new one.
 func replaceable(err error) bool {
-	for _, reason := range []error{ErrNoIdentity, ErrOtherWorkspace, ErrOtherUser, ErrBadKey, errUnknownAgent, errUnverified} {
+	for _, reason := range []error{ErrNoIdentity, ErrOtherWorkspace, ErrOtherUser, ErrBadKey, errUnknownAgent, ErrUnverified} {
 		if errors.Is(err, reason) {
 			return true
 		}
@@ -58,7 +58,7 @@ func (a *Agent) Register(ctx context.Context) (*Identity, error) {
 	if err := a.config.Store.ReadOnly(); err != nil {
 		return nil, err
 	}
-	return a.identities.do(ctx, "another", func(ctx context.Context) (*Identity, error) {
+	return a.identities.Do(ctx, "another", func(ctx context.Context) (*Identity, error) {
 		unlock, err := a.lockState(ctx)
 		if err != nil {
 			return nil, err
@@ -84,11 +84,11 @@ func (a *Agent) registerIdentity(ctx context.Context) (*Identity, error) {
 		return id, err
 	}
 	// Another log-in, or the same one put right, is tried at once.
-	if err := a.identityFailed.ready(a.config.Clock.Now(), auth); err != nil {
+	if err := a.identityFailed.Ready(a.config.Clock.Now(), auth); err != nil {
 		return nil, err
 	}
 	id, err := a.registerNew(ctx)
-	a.identityFailed.done(a.config.Clock.Now(), auth, err)
+	a.identityFailed.Done(a.config.Clock.Now(), auth, err, RetryAfter(err))
 	if err != nil && ctx.Err() == nil {
 		a.config.Notify(Event{Message: "no agent identity was registered", Err: err})
 	}
@@ -161,7 +161,7 @@ func (a *Agent) registerAgent(ctx context.Context, protocols []Protocol, key *Ke
 			a.remember("", protocol)
 			return protocol, runtimeID, nil
 		}
-		if err = alsoTried(err, tried); !isMissing(tried) {
+		if err = alsoTried(err, tried); !IsMissing(tried) {
 			break
 		}
 	}
@@ -178,7 +178,7 @@ func alsoTried(err, tried error) error {
 }
 
 func (a *Agent) registerByBiscuit(ctx context.Context, key *Key, view *tokenView, account Account) (runtimeID string, err error) {
-	biscuit, err := a.biscuit(ctx, view, account, a.config.Backend.endpoints.RegisterAgent)
+	biscuit, err := a.biscuit(ctx, view, account, a.config.Backend.Endpoints().RegisterAgent)
 	if err != nil {
 		return "", err
 	}
@@ -249,7 +249,7 @@ func (a *Agent) biscuit(ctx context.Context, view *tokenView, account Account, u
 // the token, it is renewed once, for the same account.
 func (a *Agent) withToken(ctx context.Context, view *tokenView, account Account, ask func(Secret) error) error {
 	err := ask(view.token.Value)
-	if statusOf(err) != http.StatusUnauthorized {
+	if Status(err) != http.StatusUnauthorized {
 		return err
 	}
 	renewed, renewErr := a.tokens.rejected(ctx, view.token.Value)

@@ -20,7 +20,7 @@ func (a *Agent) firstTask(ctx context.Context, id *Identity, label string) (Task
 	if !a.mayRegister() {
 		return Task{}, fmt.Errorf("agent identity %q: %w", id.AgentRuntimeID, ErrNoTask)
 	}
-	task, err := a.registrations.do(ctx, taskKey(id, label), a.newTask(id, label))
+	task, err := a.registrations.Do(ctx, taskKey(id, label), a.newTask(id, label))
 	if err != nil {
 		return Task{}, fmt.Errorf("%w: %w", ErrNoTask, err)
 	}
@@ -37,7 +37,7 @@ func (a *Agent) RenewTask(ctx context.Context, label string) error {
 	if _, due, ok := a.storedTask(id, label); !due || !ok {
 		return nil
 	}
-	_, err = a.registrations.do(ctx, taskKey(id, label), a.newTask(id, label))
+	_, err = a.registrations.Do(ctx, taskKey(id, label), a.newTask(id, label))
 	if errors.Is(err, errReplaced) {
 		return nil
 	}
@@ -46,8 +46,8 @@ func (a *Agent) RenewTask(ctx context.Context, label string) error {
 
 // beginRenewal has a task that is due replaced in the background.
 func (a *Agent) beginRenewal(id *Identity, label string) {
-	if !a.taskFailed.waits(a.config.Clock.Now(), accountKey(id)) {
-		a.registrations.start(taskKey(id, label), a.newTask(id, label))
+	if !a.taskFailed.Waits(a.config.Clock.Now(), accountKey(id)) {
+		a.registrations.Start(taskKey(id, label), a.newTask(id, label))
 	}
 }
 
@@ -61,7 +61,7 @@ func (a *Agent) TaskOverdue(ctx context.Context, label string) error {
 	if _, due, ok := a.storedTask(id, label); !due || !ok {
 		return nil
 	}
-	return a.taskFailed.last(accountKey(id))
+	return a.taskFailed.Last(accountKey(id))
 }
 
 // taskKey names the registration of a task.
@@ -84,12 +84,12 @@ func (a *Agent) newTask(id *Identity, label string) func(context.Context) (Task,
 		if task, due, ok := a.storedTask(id, label); ok && !due {
 			return task, nil // by another process
 		}
-		if err := a.pace.enter(ctx); err != nil {
+		if err := a.gate.Enter(ctx); err != nil {
 			return Task{}, err
 		}
-		defer a.pace.leave()
+		defer a.gate.Leave()
 		key := accountKey(id)
-		if err := a.taskFailed.ready(a.config.Clock.Now(), key); err != nil {
+		if err := a.taskFailed.Ready(a.config.Clock.Now(), key); err != nil {
 			return Task{}, err
 		}
 		task, err := a.registerTask(ctx, id, label)
@@ -97,7 +97,7 @@ func (a *Agent) newTask(id *Identity, label string) func(context.Context) (Task,
 		if errors.Is(err, errReplaced) {
 			failure = nil
 		}
-		a.taskFailed.done(a.config.Clock.Now(), key, failure)
+		a.taskFailed.Done(a.config.Clock.Now(), key, failure, RetryAfter(failure))
 		if ctx.Err() == nil {
 			a.tellTask(id, label, failure)
 		}
@@ -129,7 +129,7 @@ var errReplaced = errors.New("the agent identity was replaced meanwhile")
 // errReplaced.
 func (a *Agent) registerTask(ctx context.Context, id *Identity, label string) (Task, error) {
 	var task Task
-	err := a.pace.do(ctx, func() (err error) {
+	err := a.gate.Do(ctx, func() (err error) {
 		task, err = a.registerTaskOf(ctx, id)
 		return err
 	})
@@ -138,7 +138,7 @@ func (a *Agent) registerTask(ctx context.Context, id *Identity, label string) (T
 		a.tasks.put(task, label)
 		a.saveTasks()
 		return task, nil
-	case isMissing(err):
+	case IsMissing(err):
 		return Task{}, a.replaceUnknown(ctx, id, label, err)
 	case !errors.Is(err, errAccountChanged):
 		return Task{}, err
@@ -164,7 +164,7 @@ func (a *Agent) registerTaskOf(ctx context.Context, id *Identity) (Task, error) 
 			a.remember(id.AgentRuntimeID, p)
 			return task, nil
 		}
-		if failure = alsoTried(failure, err); !isMissing(err) {
+		if failure = alsoTried(failure, err); !IsMissing(err) {
 			break
 		}
 	}
@@ -183,7 +183,7 @@ func (a *Agent) registerTaskBy(ctx context.Context, p Protocol, id *Identity) (T
 	}
 	offset := a.config.Clock.Offset()
 	task, err := register()
-	if statusOf(err) == http.StatusUnauthorized && a.config.Clock.Offset() != offset {
+	if Status(err) == http.StatusUnauthorized && a.config.Clock.Offset() != offset {
 		task, err = register() // the refusal has told what time it is
 	}
 	return task, err
@@ -193,7 +193,7 @@ func (a *Agent) registerTaskBy(ctx context.Context, p Protocol, id *Identity) (T
 // nobody to vouch: an identity that came as a JWT needs none, nor does a log-in
 // that consists of the identity have a token to ask with.
 func (a *Agent) taskBiscuit(ctx context.Context, id *Identity) (Secret, error) {
-	if id.jwt {
+	if id.FromJWT {
 		return "", nil
 	}
 	auth, _, err := a.whom(ctx)
@@ -214,5 +214,5 @@ func (a *Agent) taskBiscuit(ctx context.Context, id *Identity) (Secret, error) {
 	if account.WorkspaceID != id.Account.WorkspaceID || id.Account.UserID != "" && account.UserID != id.Account.UserID {
 		return "", errAccountChanged
 	}
-	return a.biscuit(ctx, view, account, a.config.Backend.endpoints.RegisterTask(id.AgentRuntimeID))
+	return a.biscuit(ctx, view, account, a.config.Backend.Endpoints().RegisterTask(id.AgentRuntimeID))
 }

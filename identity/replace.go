@@ -30,10 +30,10 @@ func (a *Agent) replaceUnknown(ctx context.Context, id *Identity, label string, 
 	// A backend that does not know the one it has just registered will not know the
 	// next one either.
 	now := a.config.Clock.Now()
-	if !canVouch(auth) || !a.replacements.ready(now) {
+	if !canVouch(auth) || !a.replacements.Ready(now) {
 		return cause
 	}
-	a.replacements.count(now)
+	a.replacements.Count(now)
 	p := a.taskProtocols(id)[0]
 	record, next, err := a.newIdentity(ctx, []Protocol{p})
 	if err != nil {

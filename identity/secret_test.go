@@ -9,14 +9,19 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/identity/internal/identitytest"
 )
 
 // However a value that holds a secret is printed, logged or encoded, none of
 // the secret shows.
 func TestRedaction(t *testing.T) {
-	key := mustKey(t)
-	auth := mustAuth(t, authJSON(`"agent_identity":"`+testJWT(jwtClaims)+`"`))
-	record, err := ParseRecord([]byte(shapeC))
+	key, err := ParseKey(identitytest.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := mustAuth(t, identitytest.AuthJSON(`"agent_identity":"`+identitytest.JWT(identitytest.AgentClaims)+`"`))
+	record, err := ParseRecord([]byte(identitytest.RecordC))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,10 +29,14 @@ func TestRedaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seed := key.private.Seed()
+	der, err := base64.StdEncoding.DecodeString(identitytest.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := der[len(der)-32:]
 	secrets := []string{
-		"access-secret", "refresh-secret", testJWT(testClaims), testJWT(jwtClaims), testKey, string(seed), hex.EncodeToString(seed),
-		base64.StdEncoding.EncodeToString(seed), base64.StdEncoding.EncodeToString(key.private), fmt.Sprint(seed[:8])[1:16],
+		"access-secret", "refresh-secret", identitytest.JWT(identitytest.Claims), identitytest.JWT(identitytest.AgentClaims), identitytest.PrivateKey, string(seed), hex.EncodeToString(seed),
+		base64.StdEncoding.EncodeToString(seed), base64.StdEncoding.EncodeToString(der), fmt.Sprint(seed[:8])[1:16],
 		hex.EncodeToString([]byte("access-secret")), strings.Trim(fmt.Sprint([]byte("access-secret")), "[]"),
 	}
 	for _, v := range []any{
@@ -56,11 +65,11 @@ func TestRedaction(t *testing.T) {
 		}
 	}
 	for _, got := range []string{Secret("x").String(), Secret("x").GoString(), fmt.Sprint(Secret("x")), Secret("x").LogValue().String()} {
-		equal(t, "secret", got, "[redacted]")
+		identitytest.Equal(t, "secret", got, "[redacted]")
 	}
-	equal(t, "key", fmt.Sprintf("%x", key), key.PublicKey())
-	equal(t, "key", key.GoString(), key.PublicKey())
-	equal(t, "zero key", fmt.Sprint(Key{}), "ssh-ed25519")
+	identitytest.Equal(t, "key", fmt.Sprintf("%x", key), key.PublicKey())
+	identitytest.Equal(t, "key", key.GoString(), key.PublicKey())
+	identitytest.Equal(t, "zero key", fmt.Sprint(Key{}), "ssh-ed25519")
 	text, err := Secret("x").MarshalText()
 	if err != nil || string(text) != "[redacted]" {
 		t.Errorf("%s, %v", text, err)

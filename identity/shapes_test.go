@@ -37,7 +37,7 @@ func TestMarshalFor(t *testing.T) {
 		if err := os.Remove(filepath.Join(r.home, "auth.json")); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.WriteCodex(t.Context(), raw); err != nil {
+		if err := identity.OpenHome(r.home).WriteIdentity(t.Context(), raw); err != nil {
 			t.Fatal(err)
 		}
 		read, err := identity.ParseRecord(raw)

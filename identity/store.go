@@ -101,9 +101,7 @@ func readStored(path, remedy string) ([]byte, error) {
 func parseStored(name string, raw []byte, remedy string) (*Record, error) {
 	record, err := ParseRecord(raw)
 	if err != nil {
-		e := fileError(name, raw, err)
-		e.Remedy = remedy
-		return nil, e
+		return nil, NewFileError(name, raw, err, remedy)
 	}
 	return record, nil
 }
@@ -124,7 +122,7 @@ func (s *FileStore) Save(record *Record) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return fmt.Errorf("keep the agent identity: %w", err)
 	}
-	if err := safefile.Write(s.path, record.encode(), 0o600); err != nil {
+	if err := safefile.Write(s.path, record.Encode(), 0o600); err != nil {
 		return fmt.Errorf("keep the agent identity: %w", err)
 	}
 	return nil
@@ -171,13 +169,17 @@ type KeyringStore struct {
 	writes atomic.Uint64
 }
 
+// keyringInterval is how long a keyring is taken to be unchanged: asking it means asking
+// another process.
+const keyringInterval = 10 * time.Second
+
 // keyringService names the entries of agentproxy in a keyring.
 const keyringService = "agentproxy"
 
 // NewKeyringStore returns the store for the proxy whose state is in stateDir:
 // each such directory has an entry of its own.
 func NewKeyringStore(stateDir string) *KeyringStore {
-	return &KeyringStore{user: "identity|" + pathHash(stateDir)}
+	return &KeyringStore{user: "identity|" + safefile.PathID(stateDir)}
 }
 
 // String says which entry of the keyring it is.
@@ -209,7 +211,7 @@ func (s *KeyringStore) Version() StoreVersion {
 // Save implements [Store].
 func (s *KeyringStore) Save(record *Record) error {
 	defer s.writes.Add(1)
-	if err := keyring.Set(keyringService, s.user, string(record.encode())); err != nil {
+	if err := keyring.Set(keyringService, s.user, string(record.Encode())); err != nil {
 		return s.failed(err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -287,7 +288,7 @@ func TestTaskFileIsBroken(t *testing.T) {
 		if err != nil || !json.Valid(raw) {
 			t.Errorf("%q, %v", raw, err)
 		}
-		if info, err := os.Stat(tt.path); err != nil || info.Mode().Perm() != 0o600 && !isWindows {
+		if info, err := os.Stat(tt.path); err != nil || info.Mode().Perm() != 0o600 && runtime.GOOS != "windows" {
 			t.Errorf("%v, %v", info, err)
 		}
 	}
@@ -319,45 +320,8 @@ func TestRefusedTasksAreBounded(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	failure := fmt.Errorf("it failed")
-	wait := backoffFirst
-	var b backoff
-	for range 30 {
-		if err := b.ready(now, "key"); err != nil {
-			t.Fatalf("it is not tried: %v", err)
-		}
-		b.done(now, "key", failure)
-		if err := b.ready(now.Add(wait/2-time.Nanosecond), "key"); err == nil || !strings.Contains(err.Error(), "it failed (next try in ") {
-			t.Fatalf("tried before half the wait of %s: %v", wait, err)
-		}
-		if b.waits(now.Add(wait*3/2), "key") {
-			t.Fatalf("not tried after one and a half times the wait of %s", wait)
-		}
-		now = now.Add(wait * 3 / 2)
-		wait = min(2*wait, backoffMost)
-	}
-	if err := b.ready(now, "key"); err != nil {
-		t.Fatal(err)
-	}
-	if b.ready(now, "key") == nil {
-		t.Error("two try at once after a failure")
-	}
-	if b.ready(now, "other") != nil {
-		t.Error("another thing has to wait")
-	}
-	if b.ready(now.Add(-time.Hour), "key") != nil {
-		t.Error("a clock that was set back makes it wait")
-	}
-	b.done(now, "key", nil)
-	if b.ready(now, "key") != nil {
-		t.Error("it has to wait after a success")
-	}
-}
-
-func TestLabelledIsBounded(t *testing.T) {
-	var l labelled[pacer]
+func TestPerLabelIsBounded(t *testing.T) {
+	var l perLabel[Cooldown]
 	for i := range 5 * maxTasks {
 		l.of(fmt.Sprint(i))
 	}

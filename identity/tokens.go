@@ -10,16 +10,12 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// ErrLoginEnded is wrapped by errors that say that a log-in cannot be refreshed
-// any more. It is final until auth.json changes.
-var ErrLoginEnded = errors.New("the log-in has ended")
-
 // errRenewedTooOften keeps a backend that refuses every token from having one
 // refreshed for every request.
 var errRenewedTooOften = errors.New("what the backend refused was renewed a moment ago")
 
 const (
-	// refreshMargin is how long before its expiry a token is refreshed, at most
+	// refreshMargin is how long before its expiry a token is TokenSet, at most
 	// the last fifth of its life. Codex does so 5 minutes before, and holds no lock
 	// while it asks: whoever comes first must come well before.
 	refreshMargin = 7 * time.Minute
@@ -48,10 +44,10 @@ type tokens struct {
 	path      string // of the journal, "" keeps it in memory only
 	notify    func(Event)
 
-	flight     flight[*tokenView]
-	refreshing backoff
-	writing    backoff
-	pace       pacer
+	flight     Flight[*tokenView]
+	refreshing Backoff
+	writing    Backoff
+	pace       Cooldown
 
 	mu       sync.Mutex
 	journal  *journal
@@ -67,7 +63,7 @@ type tokenView struct {
 	file  *Auth // as it was read
 	auth  *Auth // with the tokens of the last refresh
 	token AccessToken
-	// due is when it is to be refreshed, expiry when it is no good any more;
+	// due is when it is to be TokenSet, expiry when it is no good any more;
 	// zero if that is not known.
 	due, expiry time.Time
 	// behind says that the file does not hold these tokens yet.
@@ -83,14 +79,14 @@ type endedLogin struct {
 
 // errEnded says that a log-in has ended, and why.
 func errEnded(file *Auth, reason string) error {
-	return fmt.Errorf("%s: %w (%s); %s", authName(file.Path), ErrLoginEnded, reason, remedyLogin)
+	return fmt.Errorf("%s: %w (%s); %s", file.Name(), ErrLoginEnded, reason, RemedyLogin)
 }
 
 func (v *tokenView) isDue(now time.Time) bool   { return !v.due.IsZero() && !now.Before(v.due) }
 func (v *tokenView) expired(now time.Time) bool { return !v.expiry.IsZero() && !now.Before(v.expiry) }
 
 func (v *tokenView) errExpired() error {
-	return fmt.Errorf("%s: %w at %s; %s", authName(v.file.Path), ErrTokenExpired, v.expiry.UTC().Format(time.RFC3339), remedyLogin)
+	return fmt.Errorf("%s: %w at %s; %s", v.file.Name(), ErrTokenExpired, v.expiry.UTC().Format(time.RFC3339), RemedyLogin)
 }
 
 // natural reports whether time alone is the reason to renew the token. A token
@@ -119,7 +115,7 @@ func (t *tokens) current(ctx context.Context) (*tokenView, error) {
 		return view, nil // as long as it is good
 	}
 	if !expired {
-		if due && t.refreshing.waits(now, view.auth.Tokens.RefreshToken) || !due && t.writing.waits(now, view.token.Value) {
+		if due && t.refreshing.Waits(now, view.auth.Tokens.RefreshToken) || !due && t.writing.Waits(now, view.token.Value) {
 			return view, nil
 		}
 		var cancel context.CancelFunc
@@ -228,7 +224,7 @@ func (t *tokens) makeView(file *Auth) (*tokenView, error) {
 		return nil, err
 	}
 	view.token = AccessToken{value, account}
-	if issued, expiry, ok := tokenTimes(value.Reveal()); ok {
+	if issued, expiry, ok := TokenTimes(value.Reveal()); ok {
 		margin := refreshMargin
 		if life := expiry.Sub(issued); !issued.IsZero() && life > 0 {
 			margin = min(margin, life/5)
@@ -250,7 +246,7 @@ func (t *tokens) renew(ctx context.Context, stale *tokenView, refused bool) (*to
 		return nil, errCannotRefresh
 	}
 	key := fmt.Sprint(refused, tokenHash(stale.token.Value))
-	return t.flight.do(ctx, key, func(ctx context.Context) (*tokenView, error) {
+	return t.flight.Do(ctx, key, func(ctx context.Context) (*tokenView, error) {
 		unlock, err := t.home.Lock(ctx)
 		if err != nil {
 			return nil, err
@@ -272,7 +268,7 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	now := t.clock.Backend()
 	another := view.token != stale.token
 	if another && !view.expired(now) || !another && !refused && !view.isDue(now) {
-		if view.behind && t.writing.ready(now, view.token.Value) == nil {
+		if view.behind && t.writing.Ready(now, view.token.Value) == nil {
 			t.writeBack(ctx)
 		}
 		return t.view(ctx)
@@ -284,10 +280,10 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	// What is refused although it has just been renewed is paced, not a log-in
 	// that is new.
 	paced := !view.natural(now) && t.renewedBefore(refresh)
-	if paced && !t.pace.ready(now) {
+	if paced && !t.pace.Ready(now) {
 		return nil, errRenewedTooOften
 	}
-	if err := t.refreshing.ready(now, refresh); err != nil {
+	if err := t.refreshing.Ready(now, refresh); err != nil {
 		return nil, err
 	}
 	// From here on the token may be spent, and what came of that must not be lost
@@ -297,18 +293,18 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	if faster != nil {
 		return faster, nil
 	}
-	defer claim.release()
-	answer, err := t.backend.refresh(ctx, refresh)
-	t.refreshing.done(t.clock.Backend(), refresh, err)
+	defer claim.Release()
+	answer, err := t.backend.Refresh(ctx, refresh)
+	t.refreshing.Done(t.clock.Backend(), refresh, err, RetryAfter(err))
 	if err != nil {
-		claim.release()
+		claim.Release()
 		if renewed := t.byAnother(ctx, refresh, err); renewed != nil {
 			return renewed, nil
 		}
 		return nil, t.refreshFailed(view, refresh, err)
 	}
 	if paced {
-		t.pace.count(now)
+		t.pace.Count(now)
 	}
 	return t.keep(ctx, view, answer, claim)
 }
@@ -319,17 +315,17 @@ const claimTries = 3
 // claim keeps Codex from refreshing the log-in at the same time: it waits until nobody
 // has auth.json open or waits for it, and has whoever comes later wait. It returns what
 // another program has refreshed the log-in to meanwhile.
-func (t *tokens) claim(ctx context.Context, view *tokenView) (*claim, *tokenView) {
+func (t *tokens) claim(ctx context.Context, view *tokenView) (*Claim, *tokenView) {
 	if t.courtesy == 0 || view.file.InKeyring || view.file.Path != t.home.Path() {
 		return nil, nil
 	}
 	refresh := view.auth.Tokens.RefreshToken
 	for range claimTries {
-		c := t.home.claim()
-		if c != nil && !c.wanted(ctx, t.courtesy) {
+		c := t.home.Claim()
+		if c != nil && !c.Wanted(ctx, t.courtesy) {
 			return c, nil
 		}
-		c.release()
+		c.Release()
 		// Who reads it refreshes it, or does not. What comes of it comes soon.
 		if renewed := t.awaitAnother(ctx, refresh, t.courtesy); renewed != nil {
 			return nil, renewed
@@ -356,7 +352,7 @@ func (t *tokens) awaitAnother(ctx context.Context, refresh Secret, patience time
 		if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != refresh && !view.expired(t.clock.Backend()) {
 			return view
 		}
-		if t.home.wait(ctx, commitInterval) != nil {
+		if Sleep(ctx, commitInterval) != nil {
 			return nil
 		}
 	}
@@ -383,7 +379,7 @@ func (t *tokens) hasEnded(view *tokenView, refresh Secret) error {
 }
 
 func (t *tokens) refreshFailed(view *tokenView, refresh Secret, err error) error {
-	reason := endOfRefresh(err)
+	reason := RefreshEnd(err)
 	if reason == "" {
 		t.notify(Event{Message: "the access token was not refreshed", Err: err})
 		return err
@@ -414,7 +410,7 @@ func (t *tokens) end(view *tokenView, refresh Secret, reason string) error {
 }
 
 // keep stores the answer to a refresh: first in the journal, then in auth.json.
-func (t *tokens) keep(ctx context.Context, view *tokenView, answer refreshed, c *claim) (*tokenView, error) {
+func (t *tokens) keep(ctx context.Context, view *tokenView, answer TokenSet, c *Claim) (*tokenView, error) {
 	if err := sameUser(view, answer); err != nil {
 		return nil, t.end(view, view.auth.Tokens.RefreshToken, "its refresh token is spent: "+err.Error())
 	}
@@ -437,11 +433,11 @@ func (t *tokens) keep(ctx context.Context, view *tokenView, answer refreshed, c 
 }
 
 // sameUser refuses the tokens of somebody else.
-func sameUser(view *tokenView, answer refreshed) error {
+func sameUser(view *tokenView, answer TokenSet) error {
 	if answer.IDToken == "" {
 		return nil
 	}
-	claims, err := ParseClaims(answer.IDToken.Reveal())
+	claims, err := parseIDToken(answer.IDToken.Reveal())
 	if err != nil {
 		return err
 	}
@@ -462,7 +458,7 @@ func sameUser(view *tokenView, answer refreshed) error {
 func (t *tokens) writeBack(ctx context.Context) { t.writeBackUnder(ctx, nil) }
 
 // writeBackUnder is writeBack under a claim, which it releases.
-func (t *tokens) writeBackUnder(ctx context.Context, c *claim) {
+func (t *tokens) writeBackUnder(ctx context.Context, c *Claim) {
 	t.mu.Lock()
 	j := t.journal
 	t.mu.Unlock()
@@ -472,17 +468,17 @@ func (t *tokens) writeBackUnder(ctx context.Context, c *claim) {
 		if !j.replaces(auth) {
 			return nil, nil // somebody has logged in anew
 		}
-		return withTokens(raw, j.tokens(), j.LastRefresh)
+		return WithTokens(raw, j.tokens(), j.LastRefresh)
 	}
 	err := safefile.ErrChanged
 	if c != nil {
-		err = c.update(ctx, edit)
-		c.release()
+		err = c.Update(ctx, edit)
+		c.Release()
 	}
 	if err != nil {
 		err = t.home.Update(ctx, edit)
 	}
-	t.writing.done(t.clock.Backend(), Secret(j.AccessToken), err)
+	t.writing.Done(t.clock.Backend(), Secret(j.AccessToken), err, RetryAfter(err))
 	t.mu.Lock()
 	t.last = nil
 	t.mu.Unlock()

@@ -59,7 +59,7 @@ func (a *Agent) Prepare(ctx context.Context, label string) error {
 func (a *Agent) watch(ctx context.Context) <-chan struct{} {
 	changes := make(chan struct{}, 1)
 	a.background.Go(func() {
-		_ = sleep(ctx, a.config.WatchAfter)
+		_ = Sleep(ctx, a.config.WatchAfter)
 		for ctx.Err() == nil {
 			a.watchHome(ctx, changes)
 		}
@@ -82,7 +82,7 @@ func (a *Agent) watchHome(ctx context.Context, changes chan<- struct{}) {
 	defer poll.Stop()
 	watcher, err := fsnotify.NewWatcher()
 	home := a.config.Home
-	dirs := []string{filepath.Clean(home.Dir()), filepath.Dir(home.target())}
+	dirs := []string{filepath.Clean(home.Dir()), filepath.Dir(home.Target())}
 	if err == nil {
 		defer watcher.Close()
 		if watcher.Add(dirs[0]) == nil && watcher.Add(dirs[1]) == nil {
@@ -103,8 +103,8 @@ func (a *Agent) watchHome(ctx context.Context, changes chan<- struct{}) {
 			if slices.Contains(dirs, event.Name) && (event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename)) {
 				return
 			}
-			if filepath.Base(event.Name) == "auth.json" || event.Name == home.target() {
-				if dirs[1] != filepath.Dir(home.target()) {
+			if filepath.Base(event.Name) == "auth.json" || event.Name == home.Target() {
+				if dirs[1] != filepath.Dir(home.Target()) {
 					return // it has become a link, or links elsewhere
 				}
 				settle.Reset(watchSettle)

@@ -3,63 +3,16 @@ package identity
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/agentproxy/agentproxy/internal/safefile"
-	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
-
-// IsWorkspaceToken reports whether token is an access token of a workspace, which an
-// administrator makes: Codex calls it a personal access token. It says nothing of
-// itself, does not expire, and cannot be refreshed.
-func IsWorkspaceToken(token Secret) bool { return strings.HasPrefix(string(token), "at-") }
-
-// ErrTokenLogin says that no agent identity is registered or used, because the log-in
-// is an access token of a workspace, with which Codex uses none. It wraps
-// [ErrNoIdentity].
-var ErrTokenLogin = fmt.Errorf("%w: the log-in is a workspace's access token, which acts without one", ErrNoIdentity)
 
 // remedyWorkspaceToken is what to do about a token that is refused.
 const remedyWorkspaceToken = "have another made in the workspace's settings, and run codex login --with-access-token"
-
-// Whoami asks whose an access token of a workspace is.
-func (b *Backend) Whoami(ctx context.Context, token Secret) (_ Account, err error) {
-	defer b.observe(OperationWhoami, &err)
-	const doing = "ask whose the workspace's access token is"
-	_, raw, err := b.do(ctx, call{
-		doing: doing, method: http.MethodGet, url: b.config.Overrides.AccountsURL + "/v1/user-auth-credential/whoami",
-		header: http.Header{"Authorization": {"Bearer " + token.Reveal()}},
-	})
-	if err != nil {
-		return Account{}, err
-	}
-	account, err := parseWhoami(raw)
-	if err != nil {
-		return Account{}, fmt.Errorf("%s: %w", doing, err)
-	}
-	return account, nil
-}
-
-func parseWhoami(raw []byte) (Account, error) {
-	var d strictjson.Decoder
-	o := d.Document("answer", raw)
-	account := Account{
-		WorkspaceID: o.Required("chatgpt_account_id"),
-		UserID:      o.Required("chatgpt_user_id"),
-		Email:       o.Text("email"),
-		PlanType:    o.Text("chatgpt_plan_type"),
-		FedRAMP:     o.Bool("chatgpt_account_is_fedramp"),
-	}
-	if d.Err == nil && !headerSafe(account.WorkspaceID) {
-		d.Err = errors.New("the answer's chatgpt_account_id cannot be sent in a header")
-	}
-	return account, d.Err
-}
 
 // knownToken is what was learnt of a workspace's token.
 type knownToken struct {
@@ -81,19 +34,19 @@ func (a *Agent) TokenAccount(ctx context.Context, token Secret) (Account, error)
 	if a.config.Backend == nil {
 		return Account{}, fmt.Errorf("%w: there is no backend to ask whose the workspace's access token is", ErrNoLogin)
 	}
-	return a.whoamis.do(ctx, hash, func(ctx context.Context) (Account, error) {
+	return a.whoamis.Do(ctx, hash, func(ctx context.Context) (Account, error) {
 		if account, ok := a.knownAccount(hash); ok {
 			return account, nil // somebody was faster
 		}
-		if err := a.whoamiFailed.ready(a.config.Clock.Now(), hash); err != nil {
+		if err := a.whoamiFailed.Ready(a.config.Clock.Now(), hash); err != nil {
 			return Account{}, err
 		}
 		account, err := a.config.Backend.Whoami(ctx, token)
-		switch statusOf(err) {
+		switch Status(err) {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			err = fmt.Errorf("%w: %w; %s", ErrNoLogin, err, remedyWorkspaceToken)
 		}
-		a.whoamiFailed.done(a.config.Clock.Now(), hash, err)
+		a.whoamiFailed.Done(a.config.Clock.Now(), hash, err, RetryAfter(err))
 		if err == nil {
 			a.learnToken(knownToken{hash, account})
 		}
@@ -157,7 +110,7 @@ func readKnownTokens(path string) map[string]Account {
 		return known
 	}
 	for _, k := range all[:min(len(all), maxKnownTokens)] {
-		if k.Account.WorkspaceID != "" && headerSafe(k.Account.WorkspaceID) {
+		if k.Account.WorkspaceID != "" && HeaderSafe(k.Account.WorkspaceID) {
 			known[k.Token] = k.Account
 		}
 	}

@@ -191,7 +191,7 @@ func (c *command) exportToCodex(ctx context.Context, a *app, record *identity.Re
 	} else if !c.confirm(warning + ". Write it?") {
 		return errors.New("nothing was written; answer y, or give --yes")
 	}
-	return a.agent.WriteCodex(ctx, raw)
+	return a.home.WriteIdentity(ctx, raw)
 }
 
 func newIdentityRemoveCommand(c *command) *cobra.Command {
