@@ -24,11 +24,11 @@ func TestParseClaims(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ jwt, text string }{
-		{"", "id token: not a JWT"},
+		{"", "not a JWT"},
 		{"a.b", "three parts"},
 		{"a.b.", "three parts"},
 		{"a.e30.c.d", "three parts"},
-		{identitytest.JWT(`{"exp":1e999}`), "id token: claims.exp: expected seconds since 1970"},
+		{identitytest.JWT(`{"exp":1e999}`), "claims.exp: expected seconds since 1970"},
 		{identitytest.JWT(`{"exp":-1}`), "exp: expected seconds"},
 		{identitytest.JWT(`{"exp":"1"}`), "exp: expected seconds"},
 		{identitytest.JWT(`{"https://api.openai.com/auth":[]}`), "https://api.openai.com/auth: expected object"},
