@@ -30,14 +30,14 @@ func TestKeyringStore(t *testing.T) {
 	keyring.MockInit()
 	r := newRig(t)
 	r.login(chatgpttest.Account{})
-	store := identity.NewKeyringStore(r.state)
-	if _, err := store.Load(); !errors.Is(err, identity.ErrNoIdentity) {
+	kept := identity.NewKeyringStore(r.state)
+	if _, err := kept.Load(); !errors.Is(err, identity.ErrNoIdentity) {
 		t.Fatalf("an empty keyring: %v", err)
 	}
-	if place, err := store.SetAside(time.Now()); place != "" || err != nil {
+	if place, err := kept.SetAside(time.Now()); place != "" || err != nil {
 		t.Errorf("set aside %q, %v", place, err)
 	}
-	in := func(c *identity.AgentConfig) { c.Store = store }
+	in := func(c *identity.AgentConfig) { c.Store = kept }
 	a := r.agent(in)
 	first := r.session(a, "")
 	for range 3 {
@@ -58,7 +58,7 @@ func TestKeyringStore(t *testing.T) {
 	}
 
 	// Another user's: the first is set aside.
-	record, err := store.Load()
+	record, err := kept.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,13 +78,13 @@ func TestKeyringStore(t *testing.T) {
 			}
 		}
 	}
-	if err := store.Remove(); err != nil {
+	if err := kept.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Remove(); err != nil {
+	if err := kept.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Load(); !errors.Is(err, identity.ErrNoIdentity) {
+	if _, err := kept.Load(); !errors.Is(err, identity.ErrNoIdentity) {
 		t.Errorf("after removal: %v", err)
 	}
 }

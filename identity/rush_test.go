@@ -70,11 +70,11 @@ func TestManyNewLabels(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				backend := &slowBackend{refuse: test.refuse}
+				service := &slowBackend{refuse: test.refuse}
 				clock := identity.NewClock(time.Now, nil)
 				a := identity.NewAgent(identity.AgentConfig{
 					Home: identity.OpenHome(r.home), Register: true, Clock: clock, Notify: r.notify,
-					Backend: identity.NewBackend(identity.BackendConfig{BaseURL: baseURL, Transport: backend, Clock: clock}),
+					Backend: identity.NewBackend(identity.BackendConfig{BaseURL: baseURL, Transport: service, Clock: clock}),
 				})
 				defer a.Close()
 				var mu sync.Mutex
@@ -96,12 +96,12 @@ func TestManyNewLabels(t *testing.T) {
 				if failed != test.fail || len(tasks) != labels-test.fail {
 					t.Errorf("%d labels have a task, %d failed; want %d to fail", len(tasks), failed, test.fail)
 				}
-				if backend.most > 10 {
-					t.Errorf("%d registrations at a time", backend.most)
+				if service.most > 10 {
+					t.Errorf("%d registrations at a time", service.most)
 				}
 				if test.fail > 0 {
-					if len(backend.tries) > 10 {
-						t.Errorf("%d tries although the backend was to be left alone", len(backend.tries))
+					if len(service.tries) > 10 {
+						t.Errorf("%d tries although the backend was to be left alone", len(service.tries))
 					}
 					time.Sleep(119 * time.Second) // of the bubble
 					if _, err := a.Session(t.Context(), "another"); err == nil || !strings.Contains(err.Error(), "next try in ") {
@@ -109,8 +109,8 @@ func TestManyNewLabels(t *testing.T) {
 					}
 				}
 				longest := time.Duration(0)
-				for i, at := range backend.tries[1:] {
-					longest = max(longest, at.Sub(backend.tries[i]))
+				for i, at := range service.tries[1:] {
+					longest = max(longest, at.Sub(service.tries[i]))
 				}
 				if longest < test.pause {
 					t.Errorf("the longest pause was %s, want %s", longest, test.pause)

@@ -13,8 +13,8 @@ import (
 )
 
 func TestFileStore(t *testing.T) {
-	store := identity.NewFileStore(filepath.Join(t.TempDir(), "a", "b", "identity.json"))
-	if _, err := store.Load(); !errors.Is(err, identity.ErrNoIdentity) {
+	kept := identity.NewFileStore(filepath.Join(t.TempDir(), "a", "b", "identity.json"))
+	if _, err := kept.Load(); !errors.Is(err, identity.ErrNoIdentity) {
 		t.Errorf("nothing there: %v", err)
 	}
 	key, err := identity.GenerateKey()
@@ -25,41 +25,41 @@ func TestFileStore(t *testing.T) {
 		WorkspaceID: "ws-1", UserID: "user-1", AgentRuntimeID: "agent-1", PrivateKey: key.Encode(), TaskID: "task-1",
 		RegisteredAt: "2026-04-15T00:00:00Z", Email: "e", PlanType: "pro", FedRAMP: true, Shape: identity.ShapeC,
 	}
-	versions := map[identity.StoreVersion]bool{store.Version(): true}
+	versions := map[identity.StoreVersion]bool{kept.Version(): true}
 	for range 20 { // the clock of a file system may be slow
-		if err := store.Save(record); err != nil {
+		if err := kept.Save(record); err != nil {
 			t.Fatal(err)
 		}
-		got, err := store.Load()
+		got, err := kept.Load()
 		if err != nil || *got != *record {
 			t.Fatalf("%+v, %v", got, err)
 		}
 	}
-	versions[store.Version()] = true
-	if err := store.Save(record); err != nil {
+	versions[kept.Version()] = true
+	if err := kept.Save(record); err != nil {
 		t.Fatal(err)
 	}
-	versions[store.Version()] = true
+	versions[kept.Version()] = true
 	if len(versions) != 3 {
 		t.Error("a change does not show")
 	}
-	for path, perm := range map[string]os.FileMode{store.String(): 0o600, filepath.Dir(store.String()): 0o700} {
+	for path, perm := range map[string]os.FileMode{kept.String(): 0o600, filepath.Dir(kept.String()): 0o700} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != perm {
 			t.Errorf("%s: %v, %v", path, info, err)
 		}
 	}
 	for _, perm := range []os.FileMode{0o644, 0o640, 0o604, 0o660} {
-		if err := os.Chmod(store.String(), perm); err != nil {
+		if err := os.Chmod(kept.String(), perm); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := store.Load(); err == nil || !strings.Contains(err.Error(), "chmod 600 "+store.String()) {
+		if _, err := kept.Load(); err == nil || !strings.Contains(err.Error(), "chmod 600 "+kept.String()) {
 			t.Errorf("%#o: %v", perm, err)
 		}
 	}
-	if err := os.Chmod(store.String(), 0o400); err != nil {
+	if err := os.Chmod(kept.String(), 0o400); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Load(); err != nil {
+	if _, err := kept.Load(); err != nil {
 		t.Error(err)
 	}
 }

@@ -271,7 +271,7 @@ func TestTasksConcurrently(t *testing.T) {
 }
 
 func TestTaskFileIsBroken(t *testing.T) {
-	for _, content := range []string{"", "{", "[]", `{"tasks":[]}`, `{"agent_runtime_id":"a","tasks":{"":null,"x":{}}}`, strings.Repeat(" ", maxAuthBytes+1)} {
+	for _, content := range []string{"", "{", "[]", `{"tasks":[]}`, `{"agent_runtime_id":"a","tasks":{"":null,"x":{}}}`, strings.Repeat(" ", maxStateBytes+1)} {
 		tt := newTaskTest(t)
 		if err := os.MkdirAll(filepath.Dir(tt.path), 0o700); err != nil {
 			t.Fatal(err)
