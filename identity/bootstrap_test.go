@@ -1,14 +1,10 @@
 package identity
 
 import (
-	"fmt"
 	"testing"
-
-	"github.com/agentproxy/agentproxy/identity/internal/identitytest"
 )
 
 func TestIsBootstrapPath(t *testing.T) {
-	identitytest.Equal(t, "names", fmt.Sprint(BootstrapNone, BootstrapBiscuit, BootstrapRegistration), "none biscuit registration")
 	for _, tt := range []struct {
 		kind  BootstrapKind
 		paths []string

@@ -3,7 +3,7 @@
 //
 // A [Key] signs an [Assertion], which authorises a request in the name of an
 // agent and a task. The agent's [Record] lies in Codex's auth.json, which
-// [Home] reads and [ParseAuth] parses; [Record.Bind] checks that it may act
+// [codex.Home] reads and [codex.ParseAuth] parses; [Record.Bind] checks that it may act
 // for an [Account] and yields the [Identity] that signs.
 //
 // Signatures are made for the moment that the caller names. No error of this

@@ -12,6 +12,10 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/agent"
+	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
+	"github.com/agentproxy/agentproxy/identity/store"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
@@ -20,11 +24,11 @@ import (
 type account struct {
 	settings  accountSettings
 	users     users
-	home      *identity.Home
-	store     identity.Store
-	backend   *identity.Backend
+	home      *codex.Home
+	store     store.Store
+	backend   *backend.Client
 	transport *http.Transport // of the program's own requests
-	agent     *identity.Agent
+	agent     *agent.Agent
 
 	prepare sync.Once
 	running sync.WaitGroup
@@ -38,7 +42,7 @@ type accountSettings struct {
 	refresh  string // the file that the last refresh is kept in
 	baseURL  string
 	upstream upstream.Config
-	override identity.Overrides
+	override backend.Overrides
 	token    identity.Secret // the log-in, "": that in the Codex home
 	watch    time.Duration
 	inPlace  bool // auth.json is never replaced, for something is mounted over it
@@ -60,27 +64,27 @@ const refreshCourtesy = time.Second
 func (a *app) newAccount(s accountSettings) *account {
 	n := &account{settings: s, stop: func() {}}
 	n.users.join()
-	n.home = identity.OpenHome(s.identity.CodexHome).WithKeyring()
+	n.home = codex.OpenHome(s.identity.CodexHome).WithKeyring()
 	if s.inPlace {
 		n.home.InPlace()
 	}
-	n.store = identity.NewFileStore(filepath.Join(s.stateDir, "identity.json"))
+	n.store = store.NewFile(filepath.Join(s.stateDir, "identity.json"))
 	switch {
 	case s.identity.File != "":
-		n.store = identity.NewGivenFile(s.identity.File)
+		n.store = store.NewReadOnly(s.identity.File)
 	case s.identity.Store == storeKeyring:
-		n.store = identity.NewKeyringStore(s.stateDir)
+		n.store = store.NewKeyring(s.stateDir)
 	}
 	n.transport = upstream.NewTransport(s.upstream)
-	n.backend = identity.NewBackend(identity.BackendConfig{
+	n.backend = backend.New(backend.Config{
 		BaseURL:   s.baseURL,
 		Overrides: s.override,
 		Transport: n.transport,
 		Clock:     a.clock,
-		ABOM:      identity.NewABOM(cli.Version(), "cli", runtime.GOOS),
+		ABOM:      backend.NewABOM(cli.Version(), "cli", runtime.GOOS),
 		Observe:   a.metrics.observeBackend,
 	})
-	n.agent = identity.NewAgent(identity.AgentConfig{
+	n.agent = agent.New(agent.Config{
 		Home:        n.home,
 		AccessToken: s.token,
 		Courtesy:    refreshCourtesy,
@@ -102,7 +106,7 @@ func (a *app) newAccount(s accountSettings) *account {
 }
 
 // notify logs what an agent did on its own.
-func (a *app) notify(e identity.Event) {
+func (a *app) notify(e agent.Event) {
 	if errors.Is(e.Err, context.Canceled) {
 		return // it is this program that ends
 	}

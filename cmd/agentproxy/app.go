@@ -17,6 +17,7 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/signer"
@@ -29,7 +30,7 @@ type app struct {
 	profiles   []*principal // of the configuration, one by one; nil: refused
 	env        cli.Environment
 	log        zerolog.Logger
-	clock      *identity.Clock
+	clock      *backend.Clock
 	audit      *auditLog        // nil: off, or not opened yet
 	ca         *certs.Authority // nil: not opened yet
 	metrics    *metrics
@@ -80,7 +81,7 @@ func (c *command) withApp(work func(ctx context.Context, a *app) error) func(*co
 func newApp(config *config, env cli.Environment, log zerolog.Logger, m *metrics) (*app, error) {
 	a := &app{env: env, log: log, metrics: m, now: time.Now, logInForce: new(atomic.Pointer[zerolog.Logger])}
 	a.logInForce.Store(&log)
-	a.clock = identity.NewClock(a.now, func(offset time.Duration) {
+	a.clock = backend.NewClock(a.now, func(offset time.Duration) {
 		a.logInForce.Load().Warn().Stringer("offset", offset).Msg("this machine's clock differs from the backend's; time stamps are corrected, but set the clock")
 	})
 	if err := a.openPrincipals(config, nil); err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -46,7 +47,7 @@ type config struct {
 	adminEntrance entrance
 	authzEntrance entrance
 	upstream      upstream.Config
-	overrides     identity.Overrides
+	overrides     backend.Overrides
 	accessToken   identity.Secret // of the environment, "" if it is not used
 	profiles      []profile
 

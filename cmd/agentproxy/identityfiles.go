@@ -14,6 +14,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -83,7 +84,7 @@ func parseImport(name string, raw []byte) (*identity.Record, error) {
 	if err == nil {
 		return record, nil
 	}
-	auth, authErr := identity.ParseAuth(raw)
+	auth, authErr := codex.ParseAuth(raw)
 	if authErr != nil || auth.Record == nil && auth.RecordErr == nil && auth.Tokens == nil {
 		return nil, fmt.Errorf("%s: neither a JWT, nor a record of an agent identity, nor an auth.json: %w", name, err)
 	}

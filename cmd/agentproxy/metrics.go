@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -81,8 +81,8 @@ func newMetrics() *metrics {
 		"Times that a signer was asked for a credential, by signer and by what came of it.", "signer", "code")
 	m.backend = counter("agentproxy_backend_requests_total",
 		"The proxy's own requests to the backend, by operation and by what came of them.", "operation", "result")
-	for _, o := range identity.Operations() {
-		for _, r := range identity.Results() {
+	for _, o := range backend.Operations() {
+		for _, r := range backend.Results() {
 			m.backend.WithLabelValues(string(o), string(r)) // zero is worth knowing
 		}
 	}
@@ -196,7 +196,7 @@ func (m *metrics) observeReload(changed bool, err error) {
 }
 
 // observeBackend counts a request of the proxy's own.
-func (m *metrics) observeBackend(o identity.Operation, r identity.Result) {
+func (m *metrics) observeBackend(o backend.Operation, r backend.Result) {
 	m.backend.WithLabelValues(string(o), string(r)).Inc()
 }
 

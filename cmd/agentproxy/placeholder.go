@@ -10,6 +10,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -59,7 +60,7 @@ func (a *app) placeholder(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return identity.Placeholder(account, a.now())
+	return codex.Placeholder(account, a.now())
 }
 
 // nobody is the account of a client where there is no log-in.
@@ -68,7 +69,7 @@ var nobody = identity.Account{WorkspaceID: "agentproxy", UserID: "agentproxy", E
 // isPlaceholderFile reports whether raw is an auth.json that holds nothing but a
 // placeholder.
 func isPlaceholderFile(raw []byte) bool {
-	auth, err := identity.ParseAuth(raw)
+	auth, err := codex.ParseAuth(raw)
 	if err != nil || auth.HasAPIKey || auth.PersonalAccessToken != "" || auth.Record != nil || auth.RecordErr != nil {
 		return false
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
 // dotenvVariables are the variables by which a .env file would lead Codex past the
@@ -143,7 +143,7 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 func (r *runner) placeholder(ctx context.Context) ([]byte, error) {
 	placeholder, err := r.app.placeholder(ctx)
 	if err != nil && r.flags.anyway {
-		return identity.Placeholder(nobody, r.app.now())
+		return codex.Placeholder(nobody, r.app.now())
 	}
 	return placeholder, err
 }

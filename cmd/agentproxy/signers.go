@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/agent"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -144,7 +144,7 @@ func lookPathError(program string, err error) error {
 type countSigner func(name string, s signer.Renewer) signer.Renewer
 
 // newSigner returns the signer of the configuration, for agent.
-func (c *config) newSigner(agent *identity.Agent, env cli.Environment, now func() time.Time, count countSigner) (signer.Signer, error) {
+func (c *config) newSigner(agent *agent.Agent, env cli.Environment, now func() time.Time, count countSigner) (signer.Signer, error) {
 	build := signerBuilder{
 		bearer:    count(useBearer, signer.NewBearer(agent)),
 		assertion: count(useAssertion, signer.NewAgentAssertion(agent, now).HoldSessions(sessionHold)),
@@ -170,7 +170,7 @@ func (c *config) newSigner(agent *identity.Agent, env cli.Environment, now func(
 
 type signerBuilder struct {
 	bearer, assertion signer.Signer
-	agent             *identity.Agent
+	agent             *agent.Agent
 	count             countSigner
 	onFailure         string
 	env               cli.Environment

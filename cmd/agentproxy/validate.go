@@ -14,6 +14,8 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -35,8 +37,8 @@ func (c *config) validate(env cli.Environment) (key string, err error) {
 	if c.RetryBodyLimit < 0 {
 		return "retry_body_limit", fmt.Errorf("%d is not a number of bytes; 0 keeps no body", c.RetryBodyLimit)
 	}
-	c.ChatGPT.BaseURL = identity.NormalizeBaseURL(c.ChatGPT.BaseURL)
-	if err := identity.CheckBaseURL(c.ChatGPT.BaseURL); err != nil {
+	c.ChatGPT.BaseURL = backend.NormalizeBaseURL(c.ChatGPT.BaseURL)
+	if err := backend.CheckBaseURL(c.ChatGPT.BaseURL); err != nil {
 		return "chatgpt.base_url", err
 	}
 	if len(c.ChatGPT.Hosts) == 0 {
@@ -62,7 +64,7 @@ func (c *config) validateIdentity(env cli.Environment) (key string, err error) {
 			// means that one.
 			c.accessToken = identity.Secret(strings.TrimSpace(env.Get(accessTokenVariable)))
 		}
-		if c.Identity.CodexHome, err = identity.DefaultHome(env.Get); err != nil {
+		if c.Identity.CodexHome, err = codex.DefaultHome(env.Get); err != nil {
 			return "identity.codex_home", err
 		}
 	}
@@ -74,7 +76,7 @@ func (c *config) validateIdentity(env cli.Environment) (key string, err error) {
 	default:
 		return "identity.protocol", fmt.Errorf("%q is none of auto, accounts, backend", c.Identity.Protocol)
 	}
-	if c.overrides, err = identity.OverridesFrom(env.Get); err != nil {
+	if c.overrides, err = backend.OverridesFrom(env.Get); err != nil {
 		return "identity", err
 	}
 	if c.Identity.File != "" && c.Identity.Store == storeKeyring {
