@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
@@ -111,7 +112,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 	var stdout, stderr strings.Builder
 	code := run([]string{"serve", "--config", "two\nlines.yaml"}, testEnvironment(nil), strings.NewReader(""), &stdout, &stderr)
 	const want = "agentproxy: two; lines.yaml: no such file or directory; name an existing file with --config, or leave it out for the defaults\n"
-	if code != exitUsage || stderr.String() != want {
+	if code != cli.ExitUsage || stderr.String() != want {
 		t.Errorf("exit code %d, %q, want %q", code, stderr.String(), want)
 	}
 }

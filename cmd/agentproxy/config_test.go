@@ -9,15 +9,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // testEnvironment is an environment of these variables, and a home.
-func testEnvironment(variables map[string]string) environment {
-	return environment{
-		lookup: func(name string) (string, bool) {
+func testEnvironment(variables map[string]string) cli.Environment {
+	return cli.Environment{
+		Lookup: func(name string) (string, bool) {
 			if value, ok := variables[name]; ok {
 				return value, true
 			}
@@ -26,7 +27,7 @@ func testEnvironment(variables map[string]string) environment {
 			}
 			return "", false
 		},
-		environ: func() []string {
+		Environ: func() []string {
 			list := []string{"HOME=/home/somebody"}
 			for name, value := range variables {
 				list = append(list, name+"="+value)
@@ -215,7 +216,7 @@ func TestConfigMistakes(t *testing.T) {
 			if diff := cmp.Diff(want, stderr.String()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if code != exitUsage || stdout.Len() > 0 {
+			if code != cli.ExitUsage || stdout.Len() > 0 {
 				t.Errorf("exit code %d, standard output %q", code, stdout.String())
 			}
 			if strings.Contains(stderr.String(), "sekret") {
@@ -307,7 +308,7 @@ other_hosts: []
 
 func TestConfigWithoutHome(t *testing.T) {
 	t.Parallel()
-	nothing := environment{lookup: func(string) (string, bool) { return "", false }}
+	nothing := cli.Environment{Lookup: func(string) (string, bool) { return "", false }}
 	const want = "configuration: state_dir: neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir"
 	if _, err := loadConfig("", nothing); err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
@@ -30,7 +31,7 @@ func (e entrance) tokenFor(label string) (string, error) {
 	}
 	token, ok := e.tokens.Token(label)
 	if !ok {
-		return "", &usageError{fmt.Errorf("clients.tokens_file has no token for the label %s that could be printed; name another with --label, or put a token, not its hash, there", label)}
+		return "", cli.Usagef("clients.tokens_file has no token for the label %s that could be printed; name another with --label, or put a token, not its hash, there", label)
 	}
 	return token, nil
 }
@@ -54,7 +55,7 @@ func ownUser() access.Users {
 	return access.Users{uint32(os.Geteuid())}
 }
 
-func (c *config) validateClients(environment) (key string, err error) {
+func (c *config) validateClients(cli.Environment) (key string, err error) {
 	if key, err := atMostOne(
 		variable{"clients.token", c.Clients.Token},
 		variable{"clients.token_file", c.Clients.TokenFile},
@@ -94,7 +95,7 @@ func (c *config) validateClients(environment) (key string, err error) {
 	return "", nil
 }
 
-func (c *config) validateAdmin(environment) (key string, err error) {
+func (c *config) validateAdmin(cli.Environment) (key string, err error) {
 	if key, err := atMostOne(variable{"admin_token", c.AdminToken}, variable{"admin_token_file", c.AdminTokenFile}); err != nil {
 		return key, err
 	}
@@ -139,7 +140,7 @@ func (c *config) readToken(key, token, file, place string) (read, wrongKey strin
 		key += "_file"
 		raw, err := c.read(file)
 		if err != nil {
-			return "", key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, causeOf(err))
+			return "", key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, cli.Cause(err))
 		}
 		if token = strings.TrimSpace(string(raw)); token == "" {
 			return "", key, fmt.Errorf("%s is empty; write a token there, such as the output of: openssl rand -hex 32", file)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
@@ -21,7 +22,7 @@ import (
 
 // validate checks the configuration and prepares what comes of it. It returns
 // the key that is wrong.
-func (c *config) validate(env environment) (key string, err error) {
+func (c *config) validate(env cli.Environment) (key string, err error) {
 	if c.StateDir == "" {
 		if c.StateDir, err = defaultStateDir(env); err != nil {
 			return "state_dir", err
@@ -44,7 +45,7 @@ func (c *config) validate(env environment) (key string, err error) {
 	if c.intercept, key, err = parseHostPatterns("chatgpt.hosts", c.ChatGPT.Hosts); err != nil {
 		return key, err
 	}
-	for _, check := range []func(environment) (string, error){
+	for _, check := range []func(cli.Environment) (string, error){
 		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateAuthz, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateScope, c.validateLog, c.validateAudit, c.validateRun, c.validateProfiles,
 	} {
 		if key, err := check(env); err != nil {
@@ -54,14 +55,14 @@ func (c *config) validate(env environment) (key string, err error) {
 	return "", nil
 }
 
-func (c *config) validateIdentity(env environment) (key string, err error) {
+func (c *config) validateIdentity(env cli.Environment) (key string, err error) {
 	if c.Identity.CodexHome == "" {
 		if c.Identity.File == "" {
 			// Codex prefers it to auth.json. Who names a log-in in the configuration
 			// means that one.
-			c.accessToken = identity.Secret(strings.TrimSpace(env.get(accessTokenVariable)))
+			c.accessToken = identity.Secret(strings.TrimSpace(env.Get(accessTokenVariable)))
 		}
-		if c.Identity.CodexHome, err = identity.DefaultHome(env.get); err != nil {
+		if c.Identity.CodexHome, err = identity.DefaultHome(env.Get); err != nil {
 			return "identity.codex_home", err
 		}
 	}
@@ -73,7 +74,7 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 	default:
 		return "identity.protocol", fmt.Errorf("%q is none of auto, accounts, backend", c.Identity.Protocol)
 	}
-	if c.overrides, err = identity.OverridesFrom(env.get); err != nil {
+	if c.overrides, err = identity.OverridesFrom(env.Get); err != nil {
 		return "identity", err
 	}
 	if c.Identity.File != "" && c.Identity.Store == storeKeyring {
@@ -86,14 +87,14 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 // workspace, or the JWT of an agent identity.
 const accessTokenVariable = "CODEX_ACCESS_TOKEN"
 
-func defaultStateDir(env environment) (string, error) {
-	if dir := env.get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+func defaultStateDir(env cli.Environment) (string, error) {
+	if dir := env.Get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "agentproxy"), nil
 	}
-	if home := env.get("HOME"); home != "" {
+	if home := env.Get("HOME"); home != "" {
 		return filepath.Join(home, ".local", "state", "agentproxy"), nil
 	}
-	if dir := env.get("LOCALAPPDATA"); dir != "" {
+	if dir := env.Get("LOCALAPPDATA"); dir != "" {
 		return filepath.Join(dir, "agentproxy"), nil
 	}
 	return "", errors.New("neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir")
@@ -114,7 +115,7 @@ func parseHostPatterns(key string, list []string) (hosts.Patterns, string, error
 	return patterns, "", nil
 }
 
-func (c *config) validateOtherHosts(environment) (string, error) {
+func (c *config) validateOtherHosts(cli.Environment) (string, error) {
 	switch {
 	case c.OtherHosts.list != nil:
 		only, key, err := parseHostPatterns("other_hosts", c.OtherHosts.list)
@@ -132,7 +133,7 @@ func (c *config) validateOtherHosts(environment) (string, error) {
 	return "", nil
 }
 
-func (c *config) validateOtherPorts(environment) (string, error) {
+func (c *config) validateOtherPorts(cli.Environment) (string, error) {
 	c.other.Ports = hosts.PortRanges{} // not nil, which would be the default
 	for i, s := range c.OtherPorts {
 		ports, err := hosts.ParsePortRange(s)
@@ -144,7 +145,7 @@ func (c *config) validateOtherPorts(environment) (string, error) {
 	return "", nil
 }
 
-func (c *config) validateLimits(environment) (string, error) {
+func (c *config) validateLimits(cli.Environment) (string, error) {
 	c.limits = proxy.Limits{
 		Connections:         c.Limits.Connections,
 		ConnectionsPerLabel: c.Limits.ConnectionsPerLabel,
@@ -167,7 +168,7 @@ func (c *config) validateLimits(environment) (string, error) {
 	return "limits." + key, err
 }
 
-func (c *config) validateUpstream(env environment) (string, error) {
+func (c *config) validateUpstream(env cli.Environment) (string, error) {
 	u := upstream.Config{ConnectTo: c.Upstream.ConnectTo}
 	for _, from := range slices.Sorted(maps.Keys(c.Upstream.ConnectTo)) {
 		one := upstream.Config{ConnectTo: map[string]string{from: c.Upstream.ConnectTo[from]}}
@@ -189,7 +190,7 @@ func (c *config) validateUpstream(env environment) (string, error) {
 		}
 		raw, err := c.read(file)
 		if err != nil {
-			return "upstream.ca_file", fmt.Errorf("%s: %w; name a file of certificates in PEM form", file, causeOf(err))
+			return "upstream.ca_file", fmt.Errorf("%s: %w; name a file of certificates in PEM form", file, cli.Cause(err))
 		}
 		if !pool.AppendCertsFromPEM(raw) {
 			return "upstream.ca_file", fmt.Errorf("%s has no certificate; name a file of certificates in PEM form", file)
@@ -214,7 +215,7 @@ func (c *config) validateUpstream(env environment) (string, error) {
 	return "", nil
 }
 
-func (c *config) validateLog(environment) (string, error) {
+func (c *config) validateLog(cli.Environment) (string, error) {
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error", "disabled":
 	default:
@@ -227,7 +228,7 @@ func (c *config) validateLog(environment) (string, error) {
 	return "log.format", fmt.Errorf("%q is none of auto, console, json", c.Log.Format)
 }
 
-func (c *config) validateAudit(environment) (string, error) {
+func (c *config) validateAudit(cli.Environment) (string, error) {
 	if c.Audit.OnFailure != auditRefuse && c.Audit.OnFailure != auditContinue {
 		return "audit.on_failure", fmt.Errorf("%q is neither refuse nor continue", c.Audit.OnFailure)
 	}
