@@ -5,12 +5,9 @@ import (
 	"net/http"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
-	"github.com/agentproxy/agentproxy/signer"
 )
 
 // The kinds of exchange. They are words of the access log, and do not change.
@@ -122,27 +119,6 @@ func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
 	return t, nil
 }
 
-// forward sends the exchange's request on.
-func (p *Proxy) forward(x *exchange, r *http.Request) {
-	if !isUpgrade(r) {
-		p.relay(x, r)
-		return
-	}
-	// A copy, for net/http goes by the type of its own request's body when it
-	// ends the exchange.
-	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &outgoingBody{body: r.Body, x: x}
-	}
-	p.upgrader.ServeHTTP(x, r)
-}
-
-// isUpgrade reports whether r asks to speak another protocol on its connection
-// (RFC 9110, 7.8).
-func isUpgrade(r *http.Request) bool {
-	return r.Header["Upgrade"] != nil && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
-}
-
 // rawPath is the path of a request byte for byte as it was sent.
 func rawPath(r *http.Request) string {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
@@ -155,8 +131,4 @@ func rawPath(r *http.Request) string {
 		path = path[i:]
 	}
 	return path
-}
-
-func signRequest(x *exchange) signer.Request {
-	return signer.Request{Host: x.target.Host, Method: x.method, Path: x.path, Kind: x.credential, Label: x.label}
 }

@@ -2,10 +2,14 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -235,4 +239,112 @@ func (w *answerWriter) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.begun, w.timer = true, nil
+}
+
+// forward sends the exchange's request on.
+func (p *Proxy) forward(x *exchange, r *http.Request) {
+	if !isUpgrade(r) {
+		p.relay(x, r)
+		return
+	}
+	// A copy, for net/http goes by the type of its own request's body when it
+	// ends the exchange.
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &outgoingBody{body: r.Body, x: x}
+	}
+	p.upgrader.ServeHTTP(x, r)
+}
+
+// outgoingURL is the URL of the outgoing request: the target's authority, and
+// the path and query byte for byte as they came. url.URL writes some characters
+// in another way than it read them, and only an opaque URL is never rewritten.
+func outgoingURL(in *http.Request, x *exchange) *url.URL {
+	out := &url.URL{
+		Scheme:     "https",
+		Host:       x.target.Authority(),
+		Path:       in.URL.Path,
+		RawPath:    in.URL.RawPath,
+		RawQuery:   in.URL.RawQuery,
+		ForceQuery: in.URL.ForceQuery,
+	}
+	if x.kind == KindPlain {
+		out.Scheme = "http"
+	}
+	if out.EscapedPath() != x.path && !strings.HasPrefix(x.path, "//") {
+		out.Opaque = x.path
+	}
+	return out
+}
+
+// prepareAnswer readies the server's answer for its way to the client. It fails
+// for answers that nobody is to get.
+func prepareAnswer(res *http.Response) error {
+	if res.StatusCode < 100 || res.StatusCode > 999 { // net/http takes such an answer, and panics when it is to send it
+		return fmt.Errorf("the server answered with status %d, which is none", res.StatusCode)
+	}
+	// HTTP/2 does not go by the length, so that nobody has looked at it.
+	if lengths := res.Header["Content-Length"]; lengths != nil {
+		if _, err := strconv.ParseUint(lengths[0], 10, 63); err != nil || len(lengths) > 1 {
+			return fmt.Errorf("the length of the server's answer is %q, which is none", lengths)
+		}
+	}
+	x := exchangeOf(res.Request.Context())
+	x.redact(res.Header)
+	x.redact(res.Trailer) // whose names are announced
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return prepareUpgrade(res)
+	}
+	if len(res.Trailer) > 0 && res.Request.ProtoMajor == 1 {
+		// HTTP/2 knows bodies with both a length and trailers.
+		res.Header.Del("Content-Length")
+	}
+	res.Body = &answerBody{ReadCloser: res.Body, x: x, res: res}
+	return nil
+}
+
+// answerBody is the body of an answer. Closing it after its end does nothing:
+// nothing is left to be released, and over HTTP/2 it would wait for the end of
+// the request's body, whose sender may be waiting for the end of the answer.
+type answerBody struct {
+	io.ReadCloser
+	x     *exchange
+	res   *http.Response
+	ended bool
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == io.EOF:
+		b.ended = true
+		b.x.redact(b.res.Trailer) // it is there now
+	case err != nil:
+		err = b.x.redactError(err) // ReverseProxy logs it
+	}
+	return n, err
+}
+
+func (b *answerBody) Close() error {
+	if b.ended {
+		return nil
+	}
+	return b.ReadCloser.Close()
+}
+
+// forwardFailed answers a request whose server could not be reached or did not
+// answer.
+func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r.Context())
+	if r.Context().Err() != nil {
+		// Nobody is there to read an answer, or the proxy is being stopped.
+		x.failure = "cancelled"
+		if cause := context.Cause(r.Context()); !errors.Is(cause, context.Canceled) {
+			x.failure = cause.Error()
+		}
+		panic(http.ErrAbortHandler)
+	}
+	refused := refuseUpstream(x.target.Authority(), err)
+	refused.Message = x.redactText(refused.Message) // it may quote the server
+	x.refuse(refused)
 }
