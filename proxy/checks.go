@@ -5,17 +5,34 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/agentproxy/agentproxy/internal/localguard"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
-	"golang.org/x/net/http/httpguts"
 )
 
-// checkAuthority refuses a request inside a tunnel that names another
-// authority than the one the tunnel was opened to. The credential is for that
-// authority alone, and a server that is asked in somebody else's name might
-// hand the request on (RFC 9110, 7.4 and 15.5.20).
+// checkProxyForm refuses a request that is not sent as to a proxy, which is all that
+// a web page can have a browser send here. It comes before every other check, and
+// its refusal is the same whatever the proxy's state is.
+func checkProxyForm(r *http.Request) *refuse.Refusal {
+	if r.Method == http.MethodConnect || r.URL.IsAbs() {
+		return nil
+	}
+	// Without a proxy error: the request is not one to a proxy. A page that has made
+	// its own name lead here reads the answer, and others can measure it.
+	if _, known := localguard.HostAddr(r); !known || localguard.FromBrowser(r.Header) {
+		return refuse.New(http.StatusBadRequest, "bad_request", "", "bad request")
+	}
+	return refuse.New(http.StatusBadRequest, "not_a_proxy_request", "",
+		"this is a proxy, not a web server: set HTTPS_PROXY to this address")
+}
+
+// checkAuthority refuses a request inside a tunnel that names another authority
+// than the one that the tunnel was opened to. The credential is for that authority
+// alone, and a server that is asked in another's name might hand the request on
+// (RFC 9110, sections 7.4 and 15.5.20).
 func checkAuthority(t hosts.Target, r *http.Request) *refuse.Refusal {
 	if !t.Names(r.Host, "443") {
 		return refuseAuthority(t, r.Host)
@@ -23,7 +40,7 @@ func checkAuthority(t hosts.Target, r *http.Request) *refuse.Refusal {
 	if r.URL.IsAbs() && (r.URL.Scheme != "https" || r.URL.User != nil || !t.Names(r.URL.Host, "443")) {
 		return refuseAuthority(t, r.URL.Scheme+"://"+r.URL.Host)
 	}
-	// HTTP/2 may carry a Host besides :authority (RFC 9113, 8.3.1).
+	// HTTP/2 may carry Host besides :authority (RFC 9113, section 8.3.1).
 	for _, host := range r.Header["Host"] {
 		if !t.Names(host, "443") {
 			return refuseAuthority(t, host)
@@ -36,18 +53,23 @@ func checkAuthority(t hosts.Target, r *http.Request) *refuse.Refusal {
 }
 
 func refuseAuthority(t hosts.Target, named string) *refuse.Refusal {
-	// What stands before an "@" may be a password.
+	// What precedes an "@" may be a password.
 	named = named[strings.LastIndexByte(named, '@')+1:]
-	const most = 256
-	if len(named) > most {
-		named = named[:most] + "…"
-	}
 	return refuse.New(http.StatusMisdirectedRequest, "misdirected_request", "http_request_denied",
-		"this tunnel leads to %s, but the request names %q; open a tunnel of its own for it", t.Authority(), named)
+		"this tunnel leads to %s, but the request names %q; open a tunnel of its own for it", t.Authority(), shortened(named))
 }
 
-// checkWellFormed refuses a request that HTTP/2 can carry, and net/http lets
-// pass, but that would be another request in HTTP/1.1, or none.
+// shortened returns at most the first 256 bytes of what a client has sent.
+func shortened(s string) string {
+	const most = 256
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// checkWellFormed refuses a request that HTTP/2 can carry, and net/http accepts,
+// but that would be another request in HTTP/1.1, or none.
 func checkWellFormed(r *http.Request) *refuse.Refusal {
 	if refused := checkRequestLine(r.Method, r.RequestURI); refused != nil {
 		return refused
@@ -79,7 +101,7 @@ func checkRequestLine(method, uri string) *refuse.Refusal {
 	return nil
 }
 
-// printable reports whether s has nothing in it but printable ASCII.
+// printable reports whether s is printable ASCII.
 func printable(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' {
@@ -93,9 +115,9 @@ func refuseMalformed(format string, args ...any) *refuse.Refusal {
 	return refuse.New(http.StatusBadRequest, "malformed_request", "http_request_error", format, args...)
 }
 
-// checkMethod refuses methods that nothing is signed for: TRACE and TRACK, which
-// send the credential back; CONNECT, which makes a tunnel of its own; and what RFC
-// 9110 and RFC 5789 do not know, which servers take for whatever they like.
+// checkMethod refuses the methods that nothing is signed for: TRACE and TRACK, whose
+// responses send the credential back; CONNECT, which makes a tunnel; and those that
+// neither RFC 9110 nor RFC 5789 defines.
 func checkMethod(method string) *refuse.Refusal {
 	if signer.KnownMethod(method) {
 		return nil
@@ -107,8 +129,8 @@ func checkMethod(method string) *refuse.Refusal {
 	return refused
 }
 
-// checkPlainMethod refuses, for a request that is sent on without being signed,
-// methods that only serve to see what a proxy puts on it.
+// checkPlainMethod refuses, for a request that is sent on without being signed, the
+// methods that only show what a proxy puts on it.
 func checkPlainMethod(method string) *refuse.Refusal {
 	switch method {
 	case http.MethodTrace, "TRACK":
@@ -117,56 +139,20 @@ func checkPlainMethod(method string) *refuse.Refusal {
 	return nil
 }
 
-// refuseOriginForm refuses what is not sent as to a proxy: all that a web page
-// can have a browser send here. It comes before every other decision, and says
-// the same whatever the proxy's state is.
-func refuseOriginForm(r *http.Request) *refuse.Refusal {
-	if r.Method == http.MethodConnect || r.URL.IsAbs() {
+// checkSite refuses a request that a browser sends for a web page of another site:
+// the page must not act as the agent because the browser's traffic passes through
+// the proxy. Sites that share a domain with the backend are other sites, for their
+// names may dangle.
+func (p *profile) checkSite(f *facts) *refuse.Refusal {
+	own := func(origin string) bool {
+		host, ok := strings.CutPrefix(origin, "https://")
+		return ok && (f.target.Names(host, "443") || p.scope.IsBackend(host))
+	}
+	field, value := localguard.ForeignPage(f.asked.origins, f.asked.fetchSite, own)
+	if field == "" {
 		return nil
 	}
-	// No proxy error: it is not as a proxy that the request is answered.
-	if mayBeOfPage(r) {
-		return refuse.New(http.StatusBadRequest, "bad_request", "", "bad request")
-	}
-	return refuse.New(http.StatusBadRequest, "not_a_proxy_request", "",
-		"this is a proxy, not a web server: set HTTPS_PROXY to this address")
-}
-
-// mayBeOfPage reports whether a page could have had its browser send r. Where
-// the page reads the answer, its own name was made to lead here (DNS
-// rebinding): then the name is in the Host header. Where it cannot, but measures
-// what it gets, the browser tells of the page.
-func mayBeOfPage(r *http.Request) bool {
-	if localguard.FromBrowser(r.Header) {
-		return true
-	}
-	_, ok := localguard.HostAddr(r)
-	return !ok
-}
-
-// checkSite refuses a request that a web page of another site had its browser
-// send: the page must not act as the agent because the browser's traffic passes
-// through the proxy. Browsers tell of the page in Origin (RFC 6454, section 7) and
-// Sec-Fetch-Site (W3C Fetch Metadata). Sites that share a domain with the backend
-// count as foreign, for their names may dangle.
-func (x *exchange) checkSite() *refuse.Refusal {
-	if field, value := localguard.ForeignPage(x.asked.origins, x.asked.fetchSite, x.isOwnOrigin); field != "" {
-		return x.refuseSite(field, value)
-	}
-	return nil
-}
-
-// isOwnOrigin reports whether an Origin is the target's own, or the backend's.
-func (x *exchange) isOwnOrigin(origin string) bool {
-	host, ok := strings.CutPrefix(origin, "https://")
-	return ok && (x.target.Names(host, "443") || x.profile.scope.IsBackend(host))
-}
-
-func (x *exchange) refuseSite(header, value string) *refuse.Refusal {
-	const most = 256
-	if len(value) > most {
-		value = value[:most] + "…"
-	}
 	return refuse.New(http.StatusForbidden, "cross_site", "http_request_denied",
-		"a web page of another site had this request to %s sent (%s: %s), so it is not signed; send it from a page of %[1]s, or from no page", x.target.Authority(), header, quotePath(value))
+		"a web page of another site had this request to %s sent (%s: %s), so it is not signed; send it from a page of %[1]s, or from no page",
+		f.target.Authority(), field, quotePath(shortened(value)))
 }

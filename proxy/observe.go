@@ -2,34 +2,102 @@ package proxy
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
-// live lists the exchanges that are under way, and counts the bytes of those
-// that were. An exchange is added when its target and label are settled, for
-// from then on others look at it.
+// Outcome is how an exchange ended, for metrics and the status page. It holds no
+// credential, no query, no header field and no body. Host, Client and Reason are the
+// client's words or hold some.
+type Outcome struct {
+	Kind   string // as the access log names it
+	Time   time.Time
+	Client string // the session label
+	Host   string // host:port; "" if the request was refused before that was known
+	// Pattern is the one of Config.Intercept that the host matched, "" for other
+	// hosts.
+	Pattern string
+	// Status is that of the response, 0 if there was none.
+	Status int
+	// Signer names what authorised the request, in the words of the configuration. It
+	// is "" if the request was refused.
+	Signer string
+	// Resent reports that the request was sent again with another credential, because
+	// the server had answered the first one with 401.
+	Resent bool
+	// Refused and Reason are the code and the message of a refusal by the proxy.
+	Refused, Reason string
+	// OutOfScope is set if the request was out of scope, whether it was refused or sent.
+	OutOfScope *OutOfScope
+	// Failure says why an exchange that had begun did not complete.
+	Failure string
+	// FirstByte is the time to the response's header, Duration that to its end.
+	FirstByte, Duration time.Duration
+}
+
+func outcomeOf(x *exchange) Outcome {
+	o := Outcome{
+		Kind: x.kind, Time: x.started, Client: x.label, Pattern: x.pattern, Status: x.status,
+		Resent: x.former != nil, OutOfScope: x.outOfScope, Failure: x.failure, FirstByte: x.firstByte, Duration: time.Since(x.started),
+	}
+	if x.target != (hosts.Target{}) {
+		o.Host = x.target.Authority()
+	}
+	if x.auth != nil {
+		o.Signer = x.auth.Signer
+	}
+	if x.refused != nil && !x.refused.Challenge {
+		o.Refused, o.Reason = x.refused.Code, x.refused.Message
+	}
+	return o
+}
+
+// Bytes counts what passed between the proxy and its clients.
+type Bytes struct {
+	Received int64 // from clients
+	Sent     int64 // to clients
+}
+
+func (b Bytes) plus(x *exchange) Bytes {
+	return Bytes{b.Received + x.received.Load(), b.Sent + x.sent.Load()}
+}
+
+// Traffic is what a [Proxy] carries. Its maps are keyed by kind, as the access log
+// names it.
+type Traffic struct {
+	// Running counts the running requests and tunnels, WebSockets under a kind of
+	// their own.
+	Running map[string]int
+	// Bytes counts the bytes of all exchanges so far. Those of a tunnel are known when
+	// it has ended.
+	Bytes map[string]Bytes
+}
+
+// Running is a running exchange. It holds no credential, no query and no header
+// field.
+type Running struct {
+	Kind    string // as the access log names it, or websocket
+	Client  string // the session label
+	Host    string // host:port
+	Started time.Time
+	Bytes   // zero for tunnels, whose bytes are known when they have ended
+}
+
+// live lists the running exchanges, and counts the bytes of those that have ended.
+// An exchange is added when its target and label are settled, because other
+// goroutines read them from then on.
 type live struct {
 	mu    sync.Mutex
 	first *exchange
 	ended map[string]Bytes // by kind
 }
 
-// watched is what an exchange has for those who watch.
-type watched struct {
-	pattern   string        // of Config.Intercept that the target matched, "" for others
-	firstByte time.Duration // from the beginning to the answer's header
-	// webSocket is set when the server has switched protocols.
-	webSocket atomic.Bool
-
+// links are an exchange's place in the list of live.
+type links struct {
 	listed        bool
-	before, after *exchange // in the list
+	before, after *exchange
 }
-
-// answered notes that the answer's header is on its way.
-func (x *exchange) answered(status int) { x.status, x.firstByte = status, time.Since(x.started) }
 
 func newLive() *live { return &live{ended: make(map[string]Bytes)} }
 
@@ -43,12 +111,12 @@ func (l *live) add(x *exchange) {
 	l.first = x
 }
 
-// end is called for every exchange, listed or not.
+// end counts an exchange that has ended, listed or not.
 func (l *live) end(x *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// The bytes of a CONNECT are those of the requests inside, and what a gateway
-	// asks about it sends itself.
+	// The bytes of a CONNECT are those of the requests inside. What a gateway asks about
+	// it sends itself.
 	if x.kind != KindConnect && x.kind != KindAsk {
 		l.ended[x.kind] = l.ended[x.kind].plus(x)
 	}
@@ -63,33 +131,10 @@ func (l *live) end(x *exchange) {
 	if x.after != nil {
 		x.after.before = x.before
 	}
-	x.listed, x.before, x.after = false, nil, nil
+	x.links = links{}
 }
 
-// Bytes counts what passed between the proxy and its clients.
-type Bytes struct {
-	Received int64 // from clients
-	Sent     int64 // to clients
-}
-
-func (b Bytes) plus(x *exchange) Bytes {
-	return Bytes{b.Received + x.received.Load(), b.Sent + x.sent.Load()}
-}
-
-// Traffic is what a [Proxy] carries. Its maps are keyed by kind, as the access
-// log names it.
-type Traffic struct {
-	// Running counts the requests and tunnels that are under way, WebSockets
-	// under a kind of their own.
-	Running map[string]int
-	// Bytes counts the bytes of all exchanges so far. Those of a tunnel are
-	// known when it has ended.
-	Bytes map[string]Bytes
-}
-
-// Traffic returns what the proxy carries at the moment.
-func (p *Proxy) Traffic() Traffic {
-	l := p.live
+func (l *live) traffic() Traffic {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := Traffic{
@@ -100,86 +145,26 @@ func (p *Proxy) Traffic() Traffic {
 		t.Bytes[kind] = ended
 	}
 	for x := l.first; x != nil; x = x.after {
-		t.Running[x.liveKind()]++
+		t.Running[liveKind(x)]++
 		t.Bytes[x.kind] = t.Bytes[x.kind].plus(x)
 	}
 	return t
 }
 
-// Running is an exchange that is under way. Like a [Decision] it holds no
-// credential, no query and no header.
-type Running struct {
-	Kind    string // as the access log names it, or websocket
-	Client  string // the session label
-	Host    string // host:port
-	Started time.Time
-	Bytes   // zero for tunnels, whose bytes are known when they have ended
-}
-
-// Running returns the exchanges that are under way, the latest first, but no
-// more than most.
-func (p *Proxy) Running(most int) []Running {
-	l := p.live
+func (l *live) running(most int) []Running {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []Running
 	for x := l.first; x != nil && len(all) < most; x = x.after {
-		all = append(all, Running{x.liveKind(), x.label, x.target.Authority(), x.started, Bytes{}.plus(x)})
+		all = append(all, Running{liveKind(x), x.label, x.target.Authority(), x.started, Bytes{}.plus(x)})
 	}
 	return all
 }
 
-// liveKind is the exchange's kind, with WebSockets told apart.
-func (x *exchange) liveKind() string {
+// liveKind returns the kind of a running exchange, with WebSockets told apart.
+func liveKind(x *exchange) string {
 	if x.webSocket.Load() {
 		return KindWebSocket
 	}
 	return x.kind
-}
-
-// Outcome is how an exchange ended, for metrics and for those who watch. Like a
-// [Decision] it holds no credential, no query, no header and no body. Host,
-// Client and Reason are the client's words or hold some.
-type Outcome struct {
-	Kind   string // as the access log names it
-	Time   time.Time
-	Client string // the session label
-	Host   string // host:port; "" if the request was refused before that was known
-	// Pattern is the one of Config.Intercept that the host matched, "" for other
-	// hosts.
-	Pattern string
-	// Status is that of the answer, 0 if there was none.
-	Status int
-	// Signer names who authorised the request, in the words of the
-	// configuration, "" if it was refused.
-	Signer string
-	// Resent says that the request was sent again with another credential,
-	// because the server had answered the first one with 401.
-	Resent bool
-	// Refused and Reason are the code and the message of a refusal by the proxy.
-	Refused, Reason string
-	// OutOfScope is set if the request was out of scope, be it refused or sent all the
-	// same.
-	OutOfScope *OutOfScope
-	// Failure says why an exchange that had begun did not come to its end.
-	Failure string
-	// FirstByte is the time to the answer's header, Duration that to its end.
-	FirstByte, Duration time.Duration
-}
-
-func (x *exchange) outcome() Outcome {
-	o := Outcome{
-		Kind: x.kind, Time: x.started, Client: x.label, Pattern: x.pattern, Status: x.status,
-		Resent: x.retried, OutOfScope: x.outOfScope, Failure: x.failure, FirstByte: x.firstByte, Duration: time.Since(x.started),
-	}
-	if x.target != (hosts.Target{}) {
-		o.Host = x.target.Authority()
-	}
-	if x.auth != nil {
-		o.Signer = x.auth.Signer
-	}
-	if x.refused != nil && !x.refused.Challenge {
-		o.Refused, o.Reason = x.refused.Code, x.refused.Message
-	}
-	return o
 }

@@ -8,94 +8,91 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // DefaultRetryBodyLimit is how much of a request's body is held in memory, in
 // bytes, so that it can be sent again.
 const DefaultRetryBodyLimit = 1 << 20
 
-const (
-	// maxRefusalBody is what is kept of a server's 401, to be passed on if the
-	// request cannot be sent again after all.
-	maxRefusalBody = 64 << 10
-)
+// maxRefusalBody bounds, in bytes, the body of a server's 401 that is kept for the
+// case that the request cannot be sent again after all.
+const maxRefusalBody = 64 << 10
 
-// recovering is a transport that sends a signed request a second time, signed
-// anew, when the server has refused its credential. Whatever comes of that goes
-// to the client. It also holds the body for net/http to send a request again
-// that the server has certainly not processed.
-type recovering struct{}
+// resender is an [http.RoundTripper] that sends the request of an exchange. If the
+// server refuses its credential, it signs the request anew and sends it a second
+// time. It also holds the body so that net/http can repeat a request that the server
+// has certainly not processed.
+type resender struct{}
 
 // RoundTrip implements [http.RoundTripper].
-func (t recovering) RoundTrip(r *http.Request) (*http.Response, error) {
+func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
 	next, renewer := x.policy.upstream, x.profile.renewer
 	if x.kind != KindRequest {
 		return next.RoundTrip(r)
 	}
 	body := message.Hold(r, x.policy.RetryBodyLimit)
-	defer body.Forget() // the answer may go on for hours, and keeps its request
-	response, err := x.observed(next.RoundTrip(r))
+	defer body.Forget() // the response may go on for hours, and keeps its request
+	res, err := next.RoundTrip(r)
+	observeDate(x, res, err)
 	if renewer == nil || x.auth.Value == "" {
-		return response, err
+		return res, err
 	}
-	if response, err = x.taken(response, err); err != nil || response.StatusCode != http.StatusUnauthorized || body.Spilled() {
-		return response, err
+	if noteAccepted(x.auth, res, err); err != nil || res.StatusCode != http.StatusUnauthorized || body.Spilled() {
+		return res, err
 	}
-	request := signRequest(x)
-	if x.fromBackend() {
-		request.RefusedAt, _ = http.ParseTime(dateOf(response)) // zero if there is none
+	request := x.signRequest()
+	if isBackend(x) {
+		request.RefusedAt, _ = http.ParseTime(dateOf(res)) // zero if there is none
 	}
 	auth, err := renewer.Renew(r.Context(), request, x.auth)
 	if err != nil {
-		return response, nil // as it came
+		return res, nil // as it came
 	}
-	again, ok := again(r, response, body)
-	if !ok {
-		return response, nil
+	again, ok := rebuild(r, res, body)
+	if !ok || x.decide(audit.VerdictResend, auth) != nil {
+		return res, nil
 	}
-	if x.decide(audit.VerdictResend, auth) != nil {
-		return response, nil
-	}
-	x.former, x.auth, x.retried = x.auth, auth, true
+	x.former, x.auth = x.auth, auth
 	authorize(again.Header, auth)
-	return x.taken(x.observed(next.RoundTrip(again)))
+	res, err = next.RoundTrip(again)
+	observeDate(x, res, err)
+	noteAccepted(x.auth, res, err)
+	return res, err
 }
 
-// taken tells the signer of a credential that the server has not refused.
-func (x *exchange) taken(response *http.Response, err error) (*http.Response, error) {
-	if err == nil && response.StatusCode < http.StatusInternalServerError &&
-		response.StatusCode != http.StatusUnauthorized && response.StatusCode != http.StatusForbidden {
-		x.auth.Accepted(time.Now())
+// noteAccepted tells the signer of a credential that the server has not refused.
+func noteAccepted(auth *signer.Authorization, res *http.Response, err error) {
+	if err == nil && res.StatusCode < http.StatusInternalServerError &&
+		res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusForbidden {
+		auth.Accepted(time.Now())
 	}
-	return response, err
 }
 
-// observed passes the Date of the backend's answer on.
-func (x *exchange) observed(response *http.Response, err error) (*http.Response, error) {
-	if observe := x.policy.ObserveDate; err == nil && observe != nil && x.fromBackend() {
-		observe(dateOf(response))
+// observeDate passes on the Date of the backend's response.
+func observeDate(x *exchange, res *http.Response, err error) {
+	if observe := x.policy.ObserveDate; err == nil && observe != nil && isBackend(x) {
+		observe(dateOf(res))
 	}
-	return response, err
 }
 
-// fromBackend reports whether answers to the exchange are the backend's. What the
-// time is nobody else may tell: another server could have assertions made that are
-// good tomorrow.
-func (x *exchange) fromBackend() bool { return x.profile.scope.IsBackend(x.target.Authority()) }
+// isBackend reports whether the exchange's server is the backend. No other may say
+// what the time is: assertions would be made that are valid tomorrow.
+func isBackend(x *exchange) bool { return x.profile.scope.IsBackend(x.target.Authority()) }
 
-// dateOf returns the Date of a server's answer, "" if the answer is a cached one
-// (RFC 9111, 5.1), which tells what time it once was.
-func dateOf(response *http.Response) string {
-	if response.Header.Get("Age") != "" {
+// dateOf returns the Date of a response, "" if it comes from a cache (RFC 9111,
+// section 5.1) and so gives the time of its making.
+func dateOf(res *http.Response) string {
+	if res.Header.Get("Age") != "" {
 		return ""
 	}
-	return response.Header.Get("Date")
+	return res.Header.Get("Date")
 }
 
-// again returns the request that repeats r. The refused response is closed; its
-// body is kept in case that r cannot be repeated.
-func again(r *http.Request, refused *http.Response, body *message.Held) (*http.Request, bool) {
+// rebuild returns the request that repeats r. It closes the refused response, but
+// keeps its body for the case that r cannot be repeated.
+func rebuild(r *http.Request, refused *http.Response, body *message.Held) (*http.Request, bool) {
 	kept, err := io.ReadAll(io.LimitReader(refused.Body, maxRefusalBody+1))
 	if err != nil || len(kept) > maxRefusalBody {
 		refused.Body = &partReadBody{io.MultiReader(bytes.NewReader(kept), refused.Body), refused.Body}
@@ -113,7 +110,7 @@ func again(r *http.Request, refused *http.Response, body *message.Held) (*http.R
 	return again, true
 }
 
-// partReadBody is a body of which the beginning was read already.
+// partReadBody is a body whose beginning has been read already.
 type partReadBody struct {
 	io.Reader
 	io.Closer

@@ -16,23 +16,29 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// newUpgrader returns the handler that sends an upgrade on to its exchange's
-// target, authorised as the exchange says. It answers as [Proxy.relay] does where
-// the server does not upgrade.
-func newUpgrader(transport http.RoundTripper, buffers httputil.BufferPool, errorLog *log.Logger) *httputil.ReverseProxy {
+// newUpgrader returns the handler that sends an upgrade on to its exchange's target,
+// authorised as the exchange says. It answers as [forwarder.relay] does if the server
+// does not upgrade.
+func newUpgrader(buffers httputil.BufferPool, errorLog *log.Logger) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite:        rewrite,
-		Transport:      transport,
+		Transport:      resender{},
 		FlushInterval:  -1, // every write
 		BufferPool:     buffers,
-		ModifyResponse: prepareAnswer,
+		ModifyResponse: prepareResponse,
 		ErrorHandler:   forwardFailed,
 		ErrorLog:       errorLog,
 	}
 }
 
-// rewrite makes the outgoing request of the incoming one. What it does not name
-// goes as it came.
+// isUpgrade reports whether r asks to speak another protocol on its connection (RFC
+// 9110, section 7.8).
+func isUpgrade(r *http.Request) bool {
+	return r.Header["Upgrade"] != nil && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
+}
+
+// rewrite makes the outgoing request of the incoming one. It leaves everything else
+// as it came.
 func rewrite(r *httputil.ProxyRequest) {
 	x := exchangeOf(r.In.Context())
 	r.Out.URL = outgoingURL(r.In, x)
@@ -47,17 +53,27 @@ func rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-// traceUpgrade notes the connection that an upgrade is made on, for what
-// http.Transport returns of it cannot be half closed.
+// keepForwarded puts back the fields that [httputil.ReverseProxy] drops by itself:
+// this proxy does not edit what a client says about itself.
+func keepForwarded(out, in http.Header) {
+	for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if values, ok := in[name]; ok {
+			out[name] = values
+		}
+	}
+}
+
+// traceUpgrade notes the connection that an upgrade is made on: the body that
+// http.Transport returns for it cannot be half closed.
 func traceUpgrade(out *http.Request, x *exchange) {
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }}
 	*out = *out.WithContext(httptrace.WithClientTrace(out.Context(), trace))
 }
 
-// prepareUpgrade gives the body of an upgraded exchange the connection's own
-// CloseWrite, so that a client that has said all can still be answered. A
-// server that switches to what was not asked for is refused, and its connection
-// closed, which ReverseProxy leaves open.
+// prepareUpgrade gives the body of an upgraded exchange the CloseWrite of its
+// connection, so that a client that has sent everything still gets a response. It
+// returns an error, and the connection is closed, if the server switches to a protocol
+// that was not asked for.
 func prepareUpgrade(res *http.Response) error {
 	asked, got := res.Request.Header.Get("Upgrade"), res.Header.Get("Upgrade")
 	if asked == "" || !strings.EqualFold(asked, got) {
@@ -66,13 +82,14 @@ func prepareUpgrade(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,
 	x.webSocket.Store(true)
-	res.Status = x.redactText(res.Status)
+	res.Status = x.redactText(res.Status) // with these words
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
 		res.Body = upgradedBody{body, x.upgraded}
 	}
 	return nil
 }
 
+// upgradedBody is the body of an upgraded exchange.
 type upgradedBody struct {
 	io.ReadWriteCloser
 	conn net.Conn
@@ -80,19 +97,3 @@ type upgradedBody struct {
 
 // CloseWrite closes the sending side.
 func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
-
-// isUpgrade reports whether r asks to speak another protocol on its connection
-// (RFC 9110, 7.8).
-func isUpgrade(r *http.Request) bool {
-	return r.Header["Upgrade"] != nil && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
-}
-
-// keepForwarded puts back what httputil.ReverseProxy drops on its own account:
-// what a client says about itself is not for this proxy to edit.
-func keepForwarded(out, in http.Header) {
-	for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-		if values, ok := in[name]; ok {
-			out[name] = values
-		}
-	}
-}
