@@ -149,33 +149,10 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	conn = netconn.Unread(conn, rw.Reader)
 	if x.kind != KindTunnel { // whose bytes are counted while they are copied
-		conn = countingConn{conn, x}
+		conn = newCountingConn(conn, &x.received, &x.sent)
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }
-
-// countingConn counts the bytes of an upgraded exchange.
-type countingConn struct {
-	net.Conn
-	x *exchange
-}
-
-// Read implements [io.Reader].
-func (c countingConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.x.received.Add(int64(n))
-	return n, err
-}
-
-// Write implements [io.Writer].
-func (c countingConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.x.sent.Add(int64(n))
-	return n, err
-}
-
-// CloseWrite closes the sending side.
-func (c countingConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 // log writes the exchange's line in the access log. No line has a header field, a
 // query or a body in it.

@@ -118,17 +118,3 @@ func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
 	}
 	return t, nil
 }
-
-// rawPath returns the path of a request byte for byte as it was sent.
-func rawPath(r *http.Request) string {
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	if r.URL.IsAbs() {
-		_, path, _ = strings.Cut(path, "://")
-		i := strings.IndexByte(path, '/')
-		if i < 0 {
-			return "/"
-		}
-		path = path[i:]
-	}
-	return path
-}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
@@ -160,51 +159,3 @@ func interceptedContext(ctx context.Context, c net.Conn) context.Context {
 	conn.tls = &state
 	return context.WithValue(ctx, interceptedKey{}, conn)
 }
-
-// connQueue is a [net.Listener] that accepts the connections which are pushed to it.
-type connQueue struct {
-	conns chan net.Conn
-	done  chan struct{}
-	close sync.Once
-}
-
-func newConnQueue() *connQueue {
-	return &connQueue{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-// push hands c over. It reports false if the queue is closed.
-func (q *connQueue) push(c net.Conn) bool {
-	select {
-	case q.conns <- c:
-		return true
-	case <-q.done:
-		return false
-	}
-}
-
-// Accept implements [net.Listener].
-func (q *connQueue) Accept() (net.Conn, error) {
-	select {
-	case c := <-q.conns:
-		return c, nil
-	case <-q.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements [net.Listener].
-func (q *connQueue) Close() error {
-	q.close.Do(func() { close(q.done) })
-	return nil
-}
-
-// Addr implements [net.Listener].
-func (q *connQueue) Addr() net.Addr { return interceptAddr{} }
-
-type interceptAddr struct{}
-
-// Network implements [net.Addr].
-func (interceptAddr) Network() string { return "connect" }
-
-// String implements [net.Addr].
-func (interceptAddr) String() string { return "intercepted" }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"net/http/httputil"
 	"net/textproto"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -214,14 +212,8 @@ func (in *interim) stop() {
 // prepareResponse prepares the server's response for its way to the client. It
 // returns an error for responses that no client may get.
 func prepareResponse(res *http.Response) error {
-	if res.StatusCode < 100 || res.StatusCode > 999 { // net/http accepts it, and panics when it is to send it
-		return fmt.Errorf("the server answered with status %d, which is none", res.StatusCode)
-	}
-	// HTTP/2 does not use the length, so that nobody has checked it.
-	if lengths := res.Header["Content-Length"]; lengths != nil {
-		if _, err := strconv.ParseUint(lengths[0], 10, 63); err != nil || len(lengths) > 1 {
-			return fmt.Errorf("the length of the server's answer is %q, which is none", lengths)
-		}
+	if err := checkResponse(res); err != nil {
+		return err
 	}
 	x := exchangeOf(res.Request.Context())
 	x.redact(res.Header)
