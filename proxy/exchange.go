@@ -149,7 +149,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	conn = netconn.Unread(conn, rw.Reader)
 	if x.kind != KindTunnel { // whose bytes are counted while they are copied
-		conn = newCountingConn(conn, &x.received, &x.sent)
+		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }

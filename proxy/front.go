@@ -9,6 +9,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -83,7 +84,7 @@ func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 	if refused != nil {
 		return refused
 	}
-	x.target, x.path = t, rawPath(r)
+	x.target, x.path = t, message.RawPath(r)
 	f.live.add(x)
 	if refused := checkPlainMethod(r.Method); refused != nil {
 		return refused

@@ -12,6 +12,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
@@ -21,12 +22,12 @@ import (
 type interceptor struct {
 	*Proxy
 	h1     *h1server.Server
-	others *connQueue // which server serves
+	others *netconn.Queue // which server serves
 	server *http.Server
 }
 
 func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
-	i := &interceptor{Proxy: p, others: newConnQueue()}
+	i := &interceptor{Proxy: p, others: netconn.NewQueue()}
 	i.server = p.newServer(i, errorLog)
 	i.server.ConnContext = interceptedContext
 	i.server.ConnState = h1server.NoteHijack
@@ -72,7 +73,7 @@ func (i *interceptor) intercept(client net.Conn, x *exchange) {
 
 // handOver gives net/http a connection that h1 does not serve.
 func (i *interceptor) handOver(conn net.Conn) {
-	if !i.others.push(conn) {
+	if !i.others.Push(conn) {
 		_ = conn.Close()
 	}
 }
@@ -82,7 +83,7 @@ func (i *interceptor) handOver(conn net.Conn) {
 func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
 	x := i.begin(w, r, KindRequest)
-	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, rawPath(r)
+	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, message.RawPath(r)
 	defer i.end(x)
 	i.live.add(x)
 	if r.TLS == nil { // net/http does not see TLS below a connection that h1 has read from

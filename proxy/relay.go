@@ -212,7 +212,7 @@ func (in *interim) stop() {
 // prepareResponse prepares the server's response for its way to the client. It
 // returns an error for responses that no client may get.
 func prepareResponse(res *http.Response) error {
-	if err := checkResponse(res); err != nil {
+	if err := message.CheckResponse(res); err != nil {
 		return err
 	}
 	x := exchangeOf(res.Request.Context())

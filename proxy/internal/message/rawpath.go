@@ -1,12 +1,12 @@
-package proxy
+package message
 
 import (
 	"net/http"
 	"strings"
 )
 
-// rawPath returns the path of a request byte for byte as it was sent.
-func rawPath(r *http.Request) string {
+// RawPath returns the path of a request byte for byte as it was sent.
+func RawPath(r *http.Request) string {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	if r.URL.IsAbs() {
 		_, path, _ = strings.Cut(path, "://")

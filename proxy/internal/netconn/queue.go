@@ -1,23 +1,23 @@
-package proxy
+package netconn
 
 import (
 	"net"
 	"sync"
 )
 
-// connQueue is a [net.Listener] that accepts the connections which are pushed to it.
-type connQueue struct {
+// Queue is a [net.Listener] that accepts the connections which are pushed to it.
+type Queue struct {
 	conns chan net.Conn
 	done  chan struct{}
 	close sync.Once
 }
 
-func newConnQueue() *connQueue {
-	return &connQueue{conns: make(chan net.Conn), done: make(chan struct{})}
+func NewQueue() *Queue {
+	return &Queue{conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
-// push hands c over. It reports false if the queue is closed.
-func (q *connQueue) push(c net.Conn) bool {
+// Push hands c over. It reports false if the queue is closed.
+func (q *Queue) Push(c net.Conn) bool {
 	select {
 	case q.conns <- c:
 		return true
@@ -27,7 +27,7 @@ func (q *connQueue) push(c net.Conn) bool {
 }
 
 // Accept implements [net.Listener].
-func (q *connQueue) Accept() (net.Conn, error) {
+func (q *Queue) Accept() (net.Conn, error) {
 	select {
 	case c := <-q.conns:
 		return c, nil
@@ -37,13 +37,13 @@ func (q *connQueue) Accept() (net.Conn, error) {
 }
 
 // Close implements [net.Listener].
-func (q *connQueue) Close() error {
+func (q *Queue) Close() error {
 	q.close.Do(func() { close(q.done) })
 	return nil
 }
 
 // Addr implements [net.Listener].
-func (q *connQueue) Addr() net.Addr { return queueAddr{} }
+func (q *Queue) Addr() net.Addr { return queueAddr{} }
 
 type queueAddr struct{}
 

@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"strconv"
 )
 
-// checkResponse returns an error if res cannot be sent on: net/http accepts it from
+// CheckResponse returns an error if res cannot be sent on: net/http accepts it from
 // a server, but would panic or send another response.
-func checkResponse(res *http.Response) error {
+func CheckResponse(res *http.Response) error {
 	if res.StatusCode < 100 || res.StatusCode > 999 {
 		return fmt.Errorf("the server answered with status %d, which is none", res.StatusCode)
 	}
