@@ -171,7 +171,7 @@ func TestTurnedAwayIsObserved(t *testing.T) {
 	})
 	p.dial(t).Send(t, "C") // it takes the only place
 	proxytest.Eventually(t, func() error {
-		if p.places.InUse() == 0 {
+		if p.places.all.InUse() == 0 {
 			return fmt.Errorf("the first is not accepted yet")
 		}
 		return nil

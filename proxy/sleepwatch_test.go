@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-func TestWakeWatch(t *testing.T) {
+func TestSleepWatch(t *testing.T) {
 	t.Parallel()
-	var w wakeWatch
+	var w sleepWatch
 	wall := time.Date(2026, 4, 15, 12, 0, 0, 0, time.UTC)
 	mono := time.Duration(0)
 	for _, step := range []struct {
