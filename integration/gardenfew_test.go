@@ -1,0 +1,9 @@
+//go:build linux && !garden
+
+package integration
+
+import "testing"
+
+var gardeners = usualGardeners
+
+func gardenInputs(t *testing.T) []string { return fuzzCorpus(t, "FuzzTunnelBytes") }
