@@ -56,3 +56,7 @@ func gardenInputs(t *testing.T) []string {
 	slices.Sort(inputs)
 	return slices.Compact(inputs)
 }
+
+var gleaners = append(usualGleaners, gleaner{name: "Java", read: func(t *testing.T, base string, count int) []gardenAnswer {
+	return programGleans(t, "java", "Fetch.java", base, count)
+}})

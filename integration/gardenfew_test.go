@@ -4,6 +4,9 @@ package integration
 
 import "testing"
 
-var gardeners = usualGardeners
+var (
+	gardeners = usualGardeners
+	gleaners  = usualGleaners
+)
 
 func gardenInputs(t *testing.T) []string { return fuzzCorpus(t, "FuzzTunnelBytes") }
