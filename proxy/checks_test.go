@@ -23,7 +23,7 @@ func TestCheckRequestLine(t *testing.T) {
 	} {
 		status := 0
 		if refused := checkRequestLine(test.method, test.uri); refused != nil {
-			status = refused.status
+			status = refused.Status
 		}
 		if status != test.status {
 			t.Errorf("%q %q: %d, want %d", test.method, test.uri, status, test.status)
