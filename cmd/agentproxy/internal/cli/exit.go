@@ -3,8 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"syscall"
 )
 
@@ -30,21 +28,9 @@ func (e *UsageError) Error() string { return e.err.Error() }
 // Unwrap returns the mistake.
 func (e *UsageError) Unwrap() error { return e.err }
 
-// Usagef returns a usageError with a formatted message.
+// Usagef returns a UsageError with a formatted message.
 func Usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
-}
-
-// Cause returns the cause of an error of package os without the operation and the
-// path, for messages that name them anyway.
-func Cause(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	if e, ok := errors.AsType[*os.LinkError](err); ok {
-		return e.Err
-	}
-	return err
 }
 
 // SyscallError returns the system's error in err, or err if there is none.
