@@ -104,7 +104,7 @@ test-deploy:
 
 # What does cryptography, in FIPS 140-3 mode.
 test-fips:
-	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m $(JSON) ./certs ./identity ./signer
+	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m $(JSON) ./certs ./identity/... ./signer
 
 # What identity does with Wycheproof's vectors, by a module of its own.
 test-vectors:

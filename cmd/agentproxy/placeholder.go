@@ -11,6 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -58,7 +59,7 @@ func placeholderOf(ctx context.Context, a *app.App) ([]byte, error) {
 		}
 		account = nobody
 	}
-	return identity.Placeholder(account, a.Now())
+	return codex.Placeholder(account, a.Now())
 }
 
 // nobody is the account of a client where there is no log-in.
@@ -67,7 +68,7 @@ var nobody = identity.Account{WorkspaceID: "agentproxy", UserID: "agentproxy", E
 // isPlaceholderFile reports whether raw is an auth.json that holds nothing but a
 // placeholder.
 func isPlaceholderFile(raw []byte) bool {
-	auth, err := identity.ParseAuth(raw)
+	auth, err := codex.ParseAuth(raw)
 	if err != nil || auth.HasAPIKey || auth.PersonalAccessToken != "" || auth.Record != nil || auth.RecordErr != nil {
 		return false
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
 // clientEnv returns how COMMAND finds the proxy at address, with its files in dir.
@@ -145,7 +145,7 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 func (r *runner) placeholder(ctx context.Context) ([]byte, error) {
 	placeholder, err := placeholderOf(ctx, r.app)
 	if err != nil && r.flags.anyway {
-		return identity.Placeholder(nobody, r.app.Now())
+		return codex.Placeholder(nobody, r.app.Now())
 	}
 	return placeholder, err
 }
