@@ -50,13 +50,17 @@ func (a *Agent) Run(ctx context.Context, label string) {
 // up to date should it hold a token that is spent. It registers only where that
 // is allowed.
 func (a *Agent) Prepare(ctx context.Context, label string) error {
-	a.tokens.repair(ctx)
+	a.Repair(ctx)
 	_, err := a.Session(ctx, label)
 	if errors.Is(err, identity.ErrNoIdentity) && !a.mayRegister() || errors.Is(err, identity.ErrTokenLogin) {
 		return nil // as configured
 	}
 	return err
 }
+
+// Repair brings auth.json up to date if it holds a token that is spent. It registers
+// nothing.
+func (a *Agent) Repair(ctx context.Context) { a.tokens.repair(ctx) }
 
 // watch returns a channel that tells of changes of auth.json, until ctx ends.
 func (a *Agent) watch(ctx context.Context) <-chan struct{} {
