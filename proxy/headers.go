@@ -22,21 +22,12 @@ const (
 // headers must be gone from h before: a client that sends "Connection:
 // Authorization" would otherwise have the proxy strip what it has set.
 func authorize(h http.Header, auth *signer.Authorization) {
-	if auth.Keep {
+	if auth.PassThrough {
 		dropPlaceholders(h)
 		return
 	}
 	dropCredentials(h)
-	if auth.Value == "" {
-		return
-	}
-	h[headerAuthorization] = []string{auth.Value.Reveal()}
-	if auth.AccountID != "" {
-		h[headerAccountID] = []string{auth.AccountID}
-	}
-	if auth.FedRAMP {
-		h[headerFedRAMP] = []string{"true"}
-	}
+	auth.SetHeader(h)
 }
 
 // dropCredentials removes from h all that carries a credential of the client's, or

@@ -266,9 +266,9 @@ func (a *Agent) storedTask(id *identity.Identity, label string) (task identity.T
 
 func (a *Agent) mayRegister() bool { return a.config.Register && a.config.Backend != nil }
 
-// RefuseTask is told that the backend has refused an assertion for a task. It
+// TaskRejected is told that the backend has refused an assertion for a task. It
 // reports whether there is something new to sign with, or may be.
-func (a *Agent) RefuseTask(label string, task identity.Task) bool {
+func (a *Agent) TaskRejected(label string, task identity.Task) bool {
 	if !a.mayRegister() {
 		a.tasks.keepRefused(task, label)
 		return false
