@@ -145,7 +145,7 @@ func New(config Config) *Agent {
 		unusable: make(map[string]bool),
 		answered: make(map[string]identity.Protocol),
 	}
-	a.tokens.login = a.login
+	a.tokens.loadLogin = a.loadLogin
 	return a
 }
 
@@ -302,5 +302,5 @@ func (a *Agent) refuse(label string, task identity.Task) (refused, again bool) {
 
 // saveTasks writes tasks.json. Without it the tasks live in memory.
 func (a *Agent) saveTasks() {
-	a.tokens.tell("the tasks are remembered in memory only", a.tasks.save())
+	a.tokens.warnOnce("the tasks are remembered in memory only", a.tasks.save())
 }
