@@ -89,7 +89,7 @@ func (c *command) demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	token := newToken()
+	token := app.NewToken()
 	p := proxy.New(a.ProxyConfig(ca, access.Config{Token: token}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()

@@ -64,7 +64,6 @@ type command struct {
 	// The profile to act as, by its name or by the session label of a client.
 	profile, label string
 	deferred       app.DeferredLog // of the commands that load calls for
-	said           said
 }
 
 func newRootCommand(c *command) *cobra.Command {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -25,7 +24,7 @@ proxy.`,
 		Example: `  agentproxy identity placeholder --output /agent/.codex/auth.json`,
 		Args:    cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
-			placeholder, err := placeholderOf(ctx, a)
+			placeholder, err := a.Placeholder(ctx)
 			if err != nil {
 				return err
 			}
@@ -48,33 +47,6 @@ proxy.`,
 	return cmd
 }
 
-// placeholderOf returns the auth.json of a client. It names a made-up account where there
-// is no log-in and the signer needs none.
-func placeholderOf(ctx context.Context, a *app.App) ([]byte, error) {
-	account, err := a.Default.Account.Agent.Account(ctx)
-	if err != nil {
-		if a.Config.Agent.Signer.UsesLogin() {
-			return nil, err
-		}
-		account = nobody
-	}
-	return identity.Placeholder(account, a.Now())
-}
-
-// nobody is the account of a client where there is no log-in.
-var nobody = identity.Account{WorkspaceID: "agentproxy", UserID: "agentproxy", Email: "agentproxy@localhost", PlanType: "pro"}
-
-// isPlaceholderFile reports whether raw is an auth.json that holds nothing but a
-// placeholder.
-func isPlaceholderFile(raw []byte) bool {
-	auth, err := identity.ParseAuth(raw)
-	if err != nil || auth.HasAPIKey || auth.PersonalAccessToken != "" || auth.Record != nil || auth.RecordErr != nil {
-		return false
-	}
-	_, _, err = auth.Bearer("")
-	return errors.Is(err, identity.ErrPlaceholder)
-}
-
 // refuseToReplaceLogin protects an auth.json that is somebody's log-in, or that
 // cannot be understood.
 func refuseToReplaceLogin(path string) error {
@@ -85,7 +57,7 @@ func refuseToReplaceLogin(path string) error {
 	if err != nil {
 		return fmt.Errorf("write the placeholder %s: %w; name another file", path, safefile.Cause(err))
 	}
-	if isPlaceholderFile(raw) {
+	if app.IsPlaceholder(raw) {
 		return nil
 	}
 	return fmt.Errorf("%s exists and is not a placeholder; it is left as it is: remove it first, or choose another file", path)
