@@ -17,8 +17,8 @@ func newEnvCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "env",
 		Short: "Print the variables that point a program at the proxy",
-		Long: `Print the variables that point a program at a proxy that agentproxy serve runs
-with the same configuration, and that have it trust the proxy's CA.`,
+		Long: `Print the variables that point a program at the proxy of agentproxy serve with the
+same configuration, and that make it trust the proxy's CA.`,
 		Example: `  eval "$(agentproxy env)"
   agentproxy env --shell fish | source
   agentproxy env --shell powershell | Out-String | Invoke-Expression`,
@@ -60,7 +60,7 @@ with the same configuration, and that have it trust the proxy's CA.`,
 	}
 	c.configFlag(cmd)
 	cmd.Flags().StringVar(&shell, "shell", "sh", "`syntax` to print: sh, fish or powershell")
-	cmd.Flags().StringVar(&label, "label", "agentproxy", "session `label` to put into the proxy's URL, where it has a token")
+	cmd.Flags().StringVar(&label, "label", "agentproxy", "session `label` in the proxy's URL, if that has a token")
 	_ = cmd.RegisterFlagCompletionFunc("shell", cobra.FixedCompletions([]string{"sh", "fish", "powershell"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -17,10 +17,9 @@ func newIdentityPlaceholderCommand(c *command) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "placeholder",
-		Short: "Write the auth.json for an agent that is to hold no secret",
-		Long: `Write an auth.json with the account's ids, a far expiry and no secret. Codex
-starts with it, in a container or elsewhere; what it sends is signed by the
-proxy.`,
+		Short: "Write an auth.json without a secret",
+		Long: `Write an auth.json with the account's IDs, a distant expiry and no secret. Codex
+starts with it, in a container or elsewhere, and the proxy signs its requests.`,
 		Example: `  agentproxy identity placeholder --output /agent/.codex/auth.json`,
 		Args:    cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
@@ -43,12 +42,12 @@ proxy.`,
 	}
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this `file` in place of standard output")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this `file` instead of standard output")
 	return cmd
 }
 
-// refuseToReplaceLogin protects an auth.json that is somebody's log-in, or that
-// cannot be understood.
+// refuseToReplaceLogin returns an error if path is an auth.json with a log-in, or another
+// file that is no placeholder.
 func refuseToReplaceLogin(path string) error {
 	raw, err := cli.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {

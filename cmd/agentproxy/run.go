@@ -13,26 +13,26 @@ func newRunCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND...",
 		Short: "Run COMMAND through a private proxy, and keep the log-in from it",
-		Long: `Start a proxy on a free loopback port, with a token of its own that dies with
-it, and run COMMAND with the variables that point it there.
+		Long: `Start a proxy on a free loopback port with a token of its own, and run COMMAND
+with the variables that point it there. Proxy and token end with COMMAND.
 
-On Linux COMMAND runs in namespaces of its own (--isolate): your files are where
-they are, but auth.json reads as a placeholder, and agentproxy's own files, other
-profiles' homes and the sockets of the keyring and of terminal multiplexers are
-hidden. sudo does not work there. Whatever COMMAND starts ends with it.
+On Linux COMMAND runs in namespaces of its own (--isolate). Your files are where
+they are, but auth.json reads as a placeholder. Hidden are agentproxy's own files,
+the homes of other profiles, and the sockets of the keyring and of terminal
+multiplexers. sudo does not work there. All that COMMAND starts ends with it.
 
-Where the kernel does not allow that, and on other systems, COMMAND gets a private
-CODEX_HOME that links to your own and has a placeholder for auth.json. A program
-that looks into your own home finds the log-in then; use a container, or another
-user, to keep it from that.
+Where the kernel does not allow namespaces, and on other systems, COMMAND gets a
+private CODEX_HOME that links to your own and has a placeholder for auth.json. A
+program that reads your own home then finds the log-in. Use a container or another
+user to prevent that.
 
   auto    namespaces where the kernel allows them, else a private CODEX_HOME
   always  namespaces, or COMMAND is not started
   net     the same, with no network but the proxy: other_hosts is binding
   off     a private CODEX_HOME
 
-What there is to say is said when COMMAND has ended, if it has the terminal; --log
-names a file for everything.`,
+If COMMAND has the terminal, messages wait until it has ended. --log names a file
+for all of them.`,
 		Example: `  agentproxy run -- codex
   agentproxy run --isolate net -- codex exec "say hi"
   agentproxy run -- sh -c 'curl -s https://chatgpt.com/backend-api/codex/models'`,
@@ -51,7 +51,7 @@ names a file for everything.`,
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
 	cmd.Flags().SetInterspersed(false)
-	cmd.Flags().StringVar(&o.Isolate, "isolate", "", "how COMMAND is kept from the log-in: `mode` auto, always, net or off; by default run.isolate")
+	cmd.Flags().StringVar(&o.Isolate, "isolate", "", "`mode` that keeps COMMAND from the log-in: auto, always, net or off; by default run.isolate")
 	cmd.Flags().BoolVar(&o.KeepHome, "keep-codex-home", false, "leave CODEX_HOME as it is, credentials included, and isolate nothing")
 	cmd.Flags().BoolVar(&o.Anyway, "anyway", false, "start COMMAND even if nobody is logged in")
 	cmd.Flags().StringVar(&o.LogFile, "log", "", "append the log to this `file`")
