@@ -15,6 +15,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -84,7 +85,7 @@ func parseImport(name string, raw []byte) (*identity.Record, error) {
 	if err == nil {
 		return record, nil
 	}
-	auth, authErr := identity.ParseAuth(raw)
+	auth, authErr := codex.ParseAuth(raw)
 	if authErr != nil || auth.Record == nil && auth.RecordErr == nil && auth.Tokens == nil {
 		return nil, fmt.Errorf("%s: neither a JWT, nor a record of an agent identity, nor an auth.json: %w", name, err)
 	}
@@ -192,7 +193,7 @@ func (c *command) exportToCodex(ctx context.Context, a *app.App, record *identit
 	} else if !c.confirm(warning + ". Write it?") {
 		return errors.New("nothing was written; answer y, or give --yes")
 	}
-	return a.Default.Account.Agent.WriteCodex(ctx, raw)
+	return a.Default.Account.Home.WriteIdentity(ctx, raw)
 }
 
 func newIdentityRemoveCommand(c *command) *cobra.Command {

@@ -12,7 +12,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -89,8 +89,8 @@ func NewMetrics() *Metrics {
 		"Credentials that signers were asked for, by signer and result.", "signer", "code")
 	m.backend = counter("agentproxy_backend_requests_total",
 		"The proxy's own requests to the backend, by operation and result.", "operation", "result")
-	for _, o := range identity.Operations() {
-		for _, r := range identity.Results() {
+	for _, o := range backend.Operations() {
+		for _, r := range backend.Results() {
 			m.backend.WithLabelValues(string(o), string(r)) // zero is worth knowing
 		}
 	}
@@ -203,7 +203,7 @@ func (m *Metrics) Reloaded(changed bool, err error) {
 }
 
 // Backend implements [app.Observer].
-func (m *Metrics) Backend(o identity.Operation, r identity.Result) {
+func (m *Metrics) Backend(o backend.Operation, r backend.Result) {
 	m.backend.WithLabelValues(string(o), string(r)).Inc()
 }
 

@@ -12,18 +12,21 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/agent"
+	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
+	"github.com/agentproxy/agentproxy/identity/store"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
 // Account is a log-in and the agent identity that goes with it. Apps that follow one
 // another share it while its settings are the same.
 type Account struct {
-	Home      *identity.Home
-	Store     identity.Store
-	Backend   *identity.Backend
+	Home      *codex.Home
+	Store     store.Store
+	Backend   *backend.Client
 	Transport *http.Transport // of the program's own requests
-	Agent     *identity.Agent
+	Agent     *agent.Agent
 
 	settings accountSettings
 	users    users
@@ -53,27 +56,27 @@ func (a *App) openAccount(s accountSettings) *Account {
 	id := s.identity
 	n := &Account{settings: s}
 	n.users.join()
-	n.Home = identity.OpenHome(id.CodexHome).WithKeyring()
+	n.Home = codex.OpenHome(id.CodexHome).WithKeyring()
 	if a.options.LoginInPlace {
 		n.Home.InPlace()
 	}
-	n.Store = identity.NewFileStore(filepath.Join(id.StateDir, "identity.json"))
+	n.Store = store.NewFile(filepath.Join(id.StateDir, "identity.json"))
 	switch {
 	case id.File != "":
-		n.Store = identity.NewGivenFile(id.File)
+		n.Store = store.NewReadOnly(id.File)
 	case id.Store == config.StoreKeyring:
-		n.Store = identity.NewKeyringStore(id.StateDir)
+		n.Store = store.NewKeyring(id.StateDir)
 	}
 	n.Transport = upstream.NewTransport(s.upstream)
-	n.Backend = identity.NewBackend(identity.BackendConfig{
+	n.Backend = backend.New(backend.Config{
 		BaseURL:   s.baseURL,
 		Overrides: id.Overrides,
 		Transport: n.Transport,
 		Clock:     a.Clock,
-		ABOM:      identity.NewABOM(cli.Version(), "cli", runtime.GOOS),
+		ABOM:      backend.NewABOM(cli.Version(), "cli", runtime.GOOS),
 		Observe:   a.options.Observer.Backend,
 	})
-	n.Agent = identity.NewAgent(identity.AgentConfig{
+	n.Agent = agent.New(agent.Config{
 		Home:        n.Home,
 		AccessToken: id.AccessToken,
 		Courtesy:    refreshCourtesy,
@@ -95,7 +98,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 }
 
 // logEvent logs what an agent did on its own.
-func (a *App) logEvent(e identity.Event) {
+func (a *App) logEvent(e agent.Event) {
 	if errors.Is(e.Err, context.Canceled) {
 		return // the program is ending
 	}

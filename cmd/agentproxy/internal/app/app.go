@@ -16,7 +16,7 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -37,7 +37,7 @@ type App struct {
 	Profiles []*Principal
 
 	Log   zerolog.Logger
-	Clock *identity.Clock
+	Clock *backend.Clock
 	Now   func() time.Time
 	CA    *certs.Authority // nil until it is opened
 
@@ -65,7 +65,7 @@ type Observer interface {
 	// Exchange is told of an exchange that has ended.
 	Exchange(proxy.Outcome)
 	// Backend is told of a request of the proxy's own.
-	Backend(identity.Operation, identity.Result)
+	Backend(backend.Operation, backend.Result)
 	// Signer returns a signer that passes on to s, for the observer to see what comes of
 	// it. The name is that of the configuration.
 	Signer(name string, s signer.Renewer) signer.Renewer
@@ -82,7 +82,7 @@ var _ Observer = Unobserved{}
 func (Unobserved) Exchange(proxy.Outcome) {}
 
 // Backend implements [Observer].
-func (Unobserved) Backend(identity.Operation, identity.Result) {}
+func (Unobserved) Backend(backend.Operation, backend.Result) {}
 
 // Signer implements [Observer].
 func (Unobserved) Signer(_ string, s signer.Renewer) signer.Renewer { return s }
@@ -107,7 +107,7 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 	a := newApp(c, r, o)
 	a.Now, a.logInForce = time.Now, new(atomic.Pointer[zerolog.Logger])
 	a.logInForce.Store(&a.Log)
-	a.Clock = identity.NewClock(a.Now, func(offset time.Duration) {
+	a.Clock = backend.NewClock(a.Now, func(offset time.Duration) {
 		a.logInForce.Load().Warn().Stringer("offset", offset).Msg("this machine's clock differs from the backend's; time stamps are corrected, but set the clock")
 	})
 	if err := a.openPrincipals(nil); err != nil {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/agent"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -82,8 +84,8 @@ func (w *watchedSigner) Sign(ctx context.Context, r signer.Request) (*signer.Aut
 
 // knownSources answer for an agent without asking the backend.
 type knownSources struct {
-	*identity.Agent
-	clock *identity.Clock
+	*agent.Agent
+	clock *backend.Clock
 	last  *outcomes
 }
 

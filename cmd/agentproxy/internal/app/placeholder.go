@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
 // Nobody is the account of a client where there is no log-in.
@@ -20,12 +21,12 @@ func (a *App) Placeholder(ctx context.Context) ([]byte, error) {
 		}
 		account = Nobody
 	}
-	return identity.Placeholder(account, a.Now())
+	return codex.Placeholder(account, a.Now())
 }
 
 // IsPlaceholder reports whether raw is an auth.json that holds nothing but a placeholder.
 func IsPlaceholder(raw []byte) bool {
-	auth, err := identity.ParseAuth(raw)
+	auth, err := codex.ParseAuth(raw)
 	if err != nil || auth.HasAPIKey || auth.PersonalAccessToken != "" || auth.Record != nil || auth.RecordErr != nil {
 		return false
 	}

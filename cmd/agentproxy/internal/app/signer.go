@@ -5,7 +5,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/agent"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -15,7 +15,7 @@ const sessionHold = time.Millisecond
 
 // newSigners returns the signer of a principal, and one that answers for it by what is
 // known.
-func (a *App) newSigners(s config.Signer, agent *identity.Agent) (real, known signer.Signer, err error) {
+func (a *App) newSigners(s config.Signer, agent *agent.Agent) (real, known signer.Signer, err error) {
 	observer, last := a.options.Observer, newOutcomes(s)
 	builder := signerBuilder{
 		onFailure: s.Default.OnFailure,
@@ -38,7 +38,7 @@ func (a *App) newSigners(s config.Signer, agent *identity.Agent) (real, known si
 }
 
 // newTokenSigner returns the signer for use: command or use: token.
-func newTokenSigner(r config.SignerRule, agent *identity.Agent, env cli.Environment, now func() time.Time) signer.Renewer {
+func newTokenSigner(r config.SignerRule, agent *agent.Agent, env cli.Environment, now func() time.Time) signer.Renewer {
 	switch {
 	case r.Use == config.UseCommand:
 		return signer.NewCommand(r.Command, now).WithAccounts(agent)
@@ -51,7 +51,7 @@ func newTokenSigner(r config.SignerRule, agent *identity.Agent, env cli.Environm
 // signerBuilder makes the signers that a configuration names.
 type signerBuilder struct {
 	onFailure         string // of rules that say nothing
-	agent             *identity.Agent
+	agent             *agent.Agent
 	bearer, assertion signer.Signer
 	// other returns the i-th signer of [config.Signer.All], which is a command or a token.
 	other func(i int, r config.SignerRule) signer.Signer

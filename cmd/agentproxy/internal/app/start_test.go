@@ -8,18 +8,18 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/configtest"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 )
 
 // registrations is an [Observer] that tells of each agent that is registered.
 type registrations struct {
 	Unobserved
-	agents chan identity.Result
+	agents chan backend.Result
 }
 
 // Backend implements [Observer].
-func (r registrations) Backend(o identity.Operation, result identity.Result) {
-	if o == identity.OperationRegisterAgent {
+func (r registrations) Backend(o backend.Operation, result backend.Result) {
+	if o == backend.OperationRegisterAgent {
 		r.agents <- result
 	}
 }
@@ -46,7 +46,7 @@ func TestStartRegisters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			observer := registrations{agents: make(chan identity.Result, 100)}
+			observer := registrations{agents: make(chan backend.Result, 100)}
 			a, err := Open(c, Options{Env: configtest.Environment(nil), Log: zerolog.Nop(), Observer: observer})
 			if err != nil {
 				t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
@@ -43,7 +44,7 @@ type Identity struct {
 	Register    bool
 	Protocol    identity.Protocol
 	AccessToken identity.Secret // the log-in, "" for that in CodexHome
-	Overrides   identity.Overrides
+	Overrides   backend.Overrides
 	StateDir    string // of the identity and its tasks
 	RefreshFile string // of the last refresh of the log-in
 }

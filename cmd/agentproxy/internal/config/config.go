@@ -17,7 +17,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -124,14 +124,14 @@ func (c *Config) Line(a *Agent, key string, index int) string {
 // check makes a Config of the keys. The error is a *keyError.
 func (f *File) check(around surroundings, env cli.Environment) (*Config, error) {
 	c := &Config{
-		StateDir: f.StateDir, BaseURL: identity.NormalizeBaseURL(f.ChatGPT.BaseURL), Hosts: f.ChatGPT.Hosts,
+		StateDir: f.StateDir, BaseURL: backend.NormalizeBaseURL(f.ChatGPT.BaseURL), Hosts: f.ChatGPT.Hosts,
 		CAFile: f.Upstream.CAFile, RetryBodyLimit: f.RetryBodyLimit,
 		Log: f.Log, Audit: f.Audit, Run: f.Run, file: f,
 	}
 	if f.RetryBodyLimit < 0 {
 		return nil, wrong("retry_body_limit", "%d is not a number of bytes; 0 keeps no body", f.RetryBodyLimit)
 	}
-	if err := identity.CheckBaseURL(c.BaseURL); err != nil {
+	if err := backend.CheckBaseURL(c.BaseURL); err != nil {
 		return nil, at("chatgpt.base_url", err)
 	}
 	f.ChatGPT.BaseURL = c.BaseURL // two spellings of it are the same to a reload

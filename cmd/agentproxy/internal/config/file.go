@@ -7,6 +7,8 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -182,7 +184,7 @@ func (f *File) override(env cli.Environment) map[string]string {
 // surroundings holds what a configuration takes from the environment besides keys.
 type surroundings struct {
 	accessToken identity.Secret // "" where the file names a log-in
-	overrides   identity.Overrides
+	overrides   backend.Overrides
 }
 
 // complete fills in the directories that the file leaves to the environment, and returns
@@ -203,11 +205,11 @@ func (f *File) complete(env cli.Environment) (s surroundings, err error) {
 			// names is meant to be used.
 			s.accessToken = identity.Secret(strings.TrimSpace(env.Get(AccessTokenVariable)))
 		}
-		if f.Identity.CodexHome, err = identity.DefaultHome(env.Get); err != nil {
+		if f.Identity.CodexHome, err = codex.DefaultHome(env.Get); err != nil {
 			return s, at("identity.codex_home", err)
 		}
 	}
-	s.overrides, err = identity.OverridesFrom(env.Get)
+	s.overrides, err = backend.OverridesFrom(env.Get)
 	return s, at("identity", err)
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
 // clientEnv returns how COMMAND finds the proxy at address, with its files in dir.
@@ -146,7 +146,7 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 func (r *runner) placeholder(ctx context.Context) ([]byte, error) {
 	placeholder, err := r.app.Placeholder(ctx)
 	if err != nil && r.options.Anyway {
-		return identity.Placeholder(app.Nobody, r.app.Now())
+		return codex.Placeholder(app.Nobody, r.app.Now())
 	}
 	return placeholder, err
 }
