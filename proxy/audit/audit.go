@@ -1,3 +1,5 @@
+// Package audit has the decisions of the proxy, and the file that they are recorded in.
+// A decision is recorded before it is carried out.
 package audit
 
 import (
@@ -6,7 +8,7 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// Verdict is what a [Decision] comes to.
+// Verdict is what is done with a request.
 type Verdict string
 
 // The verdicts. They are words of the audit log, and do not change.
@@ -20,9 +22,8 @@ const (
 	VerdictRefuse Verdict = "refuse" // answered by the proxy itself
 )
 
-// Decision is what the audit log says of a request: who asked for what, what was
-// put on it, or why it was refused. It never holds a credential, a query, a
-// header or a body.
+// Decision is what the audit log says of a request: who asked for what, and what was put on
+// it or why it was refused. It holds no credential, no query, no header field and no body.
 type Decision struct {
 	Time    time.Time
 	Verdict Verdict
@@ -43,9 +44,9 @@ type Decision struct {
 	OutOfScope signer.Reason
 }
 
-// Auditor is told of every decision before it is carried out.
+// Auditor records decisions.
 type Auditor interface {
-	// Audit records d. An error means that d could not be recorded and therefore
-	// must not be carried out: the request is not sent.
+	// Audit records d. If it returns an error, d was not recorded and must not be carried
+	// out: the request is not sent.
 	Audit(d Decision) error
 }
