@@ -106,37 +106,24 @@ func (c FileConfig) check(f *os.File) (torn bool, err error) {
 	return err == nil && last[0] != '\n', nil
 }
 
-// auditLine is a line of the file. The names of its fields do not change.
-type auditLine struct {
-	Time     string `json:"time"`
-	Decision string `json:"decision"`
-	Client   string `json:"client,omitempty"`
-	Profile  string `json:"profile,omitempty"`
-	Peer     string `json:"peer,omitempty"`
-	Host     string `json:"host,omitempty"`
-	Method   string `json:"method,omitempty"`
-	Path     string `json:"path,omitempty"`
-	Scheme   string `json:"credential,omitempty"`
-	Task     string `json:"task,omitempty"`
-	Signer   string `json:"signer,omitempty"`
-	Refused  string `json:"refused,omitempty"`
+// line is a line of the file. The names of its fields do not change.
+type line struct {
+	Time string `json:"time"`
+	Decision
+	Lost int `json:"lost,omitempty"`
+}
 
-	OutOfScope string `json:"out_of_scope,omitempty"`
-	Lost       int    `json:"lost,omitempty"`
+func newLine(d Decision) line {
+	return line{Time: d.Time.UTC().Format(auditTimeFormat), Decision: d}
 }
 
 // Audit implements [Auditor].
 func (a *File) Audit(d Decision) error {
-	line := auditLine{
-		Time: d.Time.UTC().Format(auditTimeFormat), Decision: string(d.Verdict), Client: d.Client, Profile: d.Profile, Peer: d.Peer, Host: d.Host,
-		Method: d.Method, Path: d.Path, Scheme: string(d.Scheme), Task: d.Task, Signer: d.Signer, Refused: d.Refused,
-		OutOfScope: string(d.OutOfScope),
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	err := a.writeGap(d.Time)
 	if err == nil {
-		err = a.write(line)
+		err = a.write(newLine(d))
 	}
 	if err == nil {
 		return nil
@@ -154,7 +141,9 @@ func (a *File) writeGap(now time.Time) error {
 	if a.lost == 0 {
 		return nil
 	}
-	err := a.write(auditLine{Time: now.UTC().Format(auditTimeFormat), Decision: "gap", Lost: a.lost})
+	gap := newLine(Decision{Time: now, Verdict: "gap"})
+	gap.Lost = a.lost
+	err := a.write(gap)
 	if err == nil {
 		a.lost = 0
 	}
@@ -162,7 +151,7 @@ func (a *File) writeGap(now time.Time) error {
 }
 
 // write appends a line, and keeps the error in a.err.
-func (a *File) write(line auditLine) error {
+func (a *File) write(line line) error {
 	a.buf.Reset()
 	if a.torn {
 		a.buf.WriteByte('\n')
