@@ -65,7 +65,7 @@ func (a *KeptAdmission) Check(c *Clients) *refuse.Refusal {
 	}
 	if !now.admits(a.Admission) {
 		return refuse.New(http.StatusForbidden, "no_longer_admitted", "http_request_denied",
-			"the client was let in when it opened this connection, and would not be now; connect anew, with a token that is accepted")
+			"the client was admitted when it opened this connection, but is not admitted any more; connect again, with a token that is accepted")
 	}
 	a.last.Store(new(now)) // a copy, so that nothing is allocated before
 	return nil

@@ -94,7 +94,7 @@ func (c *Clients) admitByFile(r *http.Request, a *Admission, token string) *refu
 	err := c.tokens.admit(r.Context(), a, token)
 	if errors.Is(err, errBusy) {
 		return refuse.New(http.StatusServiceUnavailable, "auth_busy", "http_request_denied",
-			"%s at the moment; try again, or write the token into clients.tokens_file as it is, which takes no time to check", err)
+			"%s at the moment; try again, or put the token itself in place of its hash into clients.tokens_file, which is checked at once", err)
 	}
 	if err != nil {
 		return refuseToken(r)
@@ -106,7 +106,7 @@ func (c *Clients) admitByFile(r *http.Request, a *Admission, token string) *refu
 // git show their token only after it, so that it is no failure if they have shown none.
 func refuseToken(r *http.Request) *refuse.Refusal {
 	refused := refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
-		"the proxy wants its token: put it as the password into the proxy URL, as in http://LABEL:TOKEN@HOST:PORT")
+		"the proxy requires a token: put it as the password into the proxy URL, as in http://LABEL:TOKEN@HOST:PORT")
 	refused.Challenge = r.Header["Proxy-Authorization"] == nil
 	return refused
 }

@@ -72,14 +72,14 @@ func (l tokenLine) check() string {
 	case CheckLabel(l.label) != "":
 		return "the label " + CheckLabel(l.label)
 	case l.token == "":
-		return "there is no token behind the colon; write one there, such as the output of: openssl rand -hex 32"
+		return "there is no token after the colon; write one there, such as the output of: openssl rand -hex 32"
 	case !IsToken(l.token):
-		return "the token is not one word of printable ASCII, as it has to be to stand in a URL"
+		return "the token must be one word of printable ASCII, because it is written in a URL"
 	case !l.hashed():
 		return ""
 	}
 	if !bcryptHash.MatchString(l.token) {
-		return "what begins with $2 is taken for a bcrypt hash, and this is none; make one with: htpasswd -nB LABEL"
+		return "a token that begins with $2 must be a bcrypt hash, and this is not one; make one with: htpasswd -nB LABEL"
 	}
 	switch cost, err := bcrypt.Cost([]byte(l.token)); {
 	case err != nil:

@@ -26,7 +26,7 @@ func (u Users) Check(ctx context.Context) error { return ownerOf(ctx).check(u) }
 // check is [Users.Check] for the owner of a connection.
 func (owner *connOwner) check(u Users) error {
 	if owner == nil {
-		return errors.New("nobody has noted whose connection this is")
+		return errors.New("the connection of this request is not known")
 	}
 	if owner.conn.LocalAddr().Network() == "unix" {
 		return nil
@@ -34,7 +34,7 @@ func (owner *connOwner) check(u Users) error {
 	// Not when the connection is accepted, which would hold up all others.
 	owner.once.Do(func() { owner.uid, owner.err = peerUID(owner.conn) })
 	if owner.err != nil {
-		return fmt.Errorf("it cannot be told whose process this is: %w", owner.err)
+		return fmt.Errorf("the user of this process cannot be determined: %w", owner.err)
 	}
 	if !slices.Contains(u, owner.uid) {
 		return fmt.Errorf("this is a process of user %d", owner.uid)
