@@ -93,6 +93,10 @@ func checkRequestLine(method, uri string) *refuse.Refusal {
 	if !httpguts.ValidHeaderFieldName(method) { // which is a token too
 		return refuseMalformed("method %q is not a word", method)
 	}
+	// RFC 9112, section 3.2.4. Some servers take it for the root.
+	if uri == "*" && method != http.MethodOptions {
+		return refuseMalformed("the target * is for OPTIONS alone")
+	}
 	for i := range len(uri) {
 		if c := uri[i]; c <= ' ' || c == 0x7f {
 			return refuseMalformed("the path has a space or a control character in it; write it as %%%02X", c)
