@@ -39,6 +39,7 @@ type lineError struct {
 	message string
 }
 
+// Error returns the number of the line and the mistake.
 func (e *lineError) Error() string { return fmt.Sprintf("%d: %s", e.line, e.message) }
 
 // parseTokens parses a tokens file: a line is LABEL:TOKEN or LABEL:HASH, blank, or a
