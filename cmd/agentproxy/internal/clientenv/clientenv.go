@@ -167,10 +167,7 @@ func coversIntercepted(entry string, intercepted hosts.Patterns) bool {
 		return true
 	}
 	for _, pattern := range intercepted {
-		host := strings.TrimPrefix(pattern.String(), "*.")
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
+		host := pattern.Domain()
 		if host == name || strings.HasSuffix(host, "."+name) || strings.HasSuffix(name, "."+host) {
 			return true
 		}
