@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/internal/safefile"
@@ -125,9 +126,9 @@ func readToken(path, place string, read readFile) (string, error) {
 
 // readRoots returns the system's roots and those of a file.
 func readRoots(path string, read readFile) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
+	pool, err := certs.SystemPool(os.Getenv)
 	if err != nil {
-		return nil, fmt.Errorf("the system's roots cannot be read: %w; set SSL_CERT_FILE to a file that holds them", err)
+		return nil, err
 	}
 	raw, err := read(path)
 	if err != nil {
