@@ -102,7 +102,7 @@ func parseImport(name string, raw []byte) (*identity.Record, error) {
 func importRecord(ctx context.Context, a *app.App, name string, record *identity.Record) (*identity.Identity, error) {
 	account, err := a.Default.Account.Agent.Account(ctx)
 	if errors.Is(err, identity.ErrNoLogin) {
-		account = identity.Account{WorkspaceID: record.WorkspaceID, UserID: record.UserID}
+		account = record.Account()
 	} else if err != nil {
 		return nil, err
 	}

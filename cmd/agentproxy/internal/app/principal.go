@@ -24,9 +24,8 @@ type Principal struct {
 	known signer.Signer // answers for Signer without asking anybody
 }
 
-// openPrincipal opens what an agent of the configuration amounts to. It shares what is
-// configured the same with the principals of former, the app before this one, which may
-// be nil.
+// openPrincipal opens the principal of an agent of the configuration. It shares parts that
+// are configured the same with the principals of former, which may be nil.
 func (a *App) openPrincipal(agent *config.Agent, former *App) (*Principal, error) {
 	p := &Principal{Config: agent}
 	settings := accountSettings{agent.Identity, a.Config.BaseURL, a.upstream}
@@ -76,7 +75,7 @@ func (a *App) newOrigins(p *Principal) signer.Origins {
 	}
 }
 
-// principals returns all that the app has open.
+// principals returns all open principals.
 func (a *App) principals() []*Principal {
 	if a == nil {
 		return nil
@@ -98,8 +97,8 @@ func (a *App) InUse() []*Principal {
 	return a.principals()
 }
 
-// openPrincipals opens the principals of the configuration, and none of them if one
-// cannot be opened.
+// openPrincipals opens the principals of the configuration. If one cannot be opened, it
+// closes the others.
 func (a *App) openPrincipals(former *App) (err error) {
 	defer func() {
 		if err != nil {
@@ -193,7 +192,7 @@ func (p *Principal) Describe(ctx context.Context) string {
 	return "the log-in of workspace " + account.WorkspaceID + ", which has no agent identity"
 }
 
-// Verdict is what would become of a request to an intercepted host.
+// Verdict says what the proxy would do with a request to an intercepted host.
 type Verdict struct {
 	Query signer.Query
 	Kind  signer.Kind
@@ -210,8 +209,9 @@ func (v Verdict) Err() error {
 	return errors.New(v.Query.Method + " https://" + v.Query.Host + v.Query.Path + " would be refused: " + v.Message)
 }
 
-// Judge returns what would become of a request to an intercepted host that the default
-// principal is to sign. It sends nothing, but it may ask for the origins of the account.
+// Judge returns what the proxy would do with a request to an intercepted host that the
+// default principal signs. It does not send the request, but it may ask the backend for the
+// origins of the account.
 func (a *App) Judge(ctx context.Context, q signer.Query) Verdict {
 	v, p := Verdict{Query: q}, a.Default
 	if !signer.KnownMethod(q.Method) {
