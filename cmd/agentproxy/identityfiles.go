@@ -230,7 +230,7 @@ func (c *command) confirm(question string) bool {
 	fmt.Fprintf(c.stderr, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(c.stdin).ReadString('\n')
 	if err != nil {
-		fmt.Fprintln(c.stderr) // nobody has ended the line
+		fmt.Fprintln(c.stderr) // the line has no end
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":

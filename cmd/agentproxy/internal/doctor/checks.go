@@ -22,13 +22,13 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// checkTimeout bounds each check that asks the network.
+// checkTimeout bounds each check that uses the network.
 const checkTimeout = 15 * time.Second
 
-// OnlyServers describes a CA of this version, in which one of an earlier version differs.
+// OnlyServers says how a CA of this version differs from one of an earlier version.
 const OnlyServers = "good for TLS servers alone, whoever steals its key"
 
-// caExpiryWarning is how long before its end the CA is warned of.
+// caExpiryWarning is how long before its expiry a CA leads to a warning.
 const caExpiryWarning = 30 * 24 * time.Hour
 
 func (k *checker) checkCA() {
@@ -52,7 +52,7 @@ func (k *checker) checkCA() {
 	k.checkTrust(ca)
 }
 
-// checkTrust says which programs started from this shell would trust the CA.
+// checkTrust finds whether programs started from this shell would trust the CA.
 func (k *checker) checkTrust(ca *certs.Authority) {
 	const remedy = `start programs with agentproxy run, or in a shell after eval "$(agentproxy env)", or run agentproxy ca install`
 	bySystem := certs.SystemTrusts(ca.Certificate())
@@ -81,8 +81,8 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 	}
 }
 
-// checkSystemStore says how far the system's store, which holds the CA, keeps up
-// with its rotation.
+// checkSystemStore finds whether the system's store, which holds the CA, also holds a
+// prepared one and no former one.
 func (k *checker) checkSystemStore(ca *certs.Authority) {
 	_, former, err := certs.Certificates(k.app.CAConfig().Dir)
 	switch next := ca.Next(); {
@@ -184,7 +184,7 @@ func (k *checker) checkTLS(ctx context.Context) bool {
 	return true
 }
 
-// get asks for a URL and drops the answer's body.
+// get requests a URL and drops the body of the response.
 func (k *checker) get(ctx context.Context, target string, header http.Header) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
@@ -239,7 +239,7 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 	}
 }
 
-// identityMissing is a failure only where nothing else can sign.
+// identityMissing adds a failure if nothing else can sign, else a warning.
 func (k *checker) identityMissing(err error) {
 	if errors.Is(err, identity.ErrTokenLogin) && k.app.Config.Agent.Signer.Default.Use == config.UseAuto && k.app.Config.Agent.Signer.Default.OnFailure != config.FailToRefuse {
 		k.ok("identity", "none, for the log-in is a workspace's access token")

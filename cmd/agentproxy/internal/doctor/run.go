@@ -8,7 +8,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 )
 
-// checkIsolation says how agentproxy run would keep its command from the log-in.
+// checkIsolation finds how agentproxy run would keep its command from the log-in.
 func (k *checker) checkIsolation() {
 	const check = "isolation"
 	mode := config.Isolation(k.app.Config.Run.Isolate)
@@ -33,7 +33,7 @@ func (k *checker) checkIsolation() {
 	}
 }
 
-// checkBypasses says what in the Codex home leads past the proxy.
+// checkBypasses finds what in the Codex home leads Codex past the proxy.
 func (k *checker) checkBypasses() {
 	found := clientenv.Bypasses(k.app.Config)
 	for _, b := range found {
