@@ -41,14 +41,17 @@ out of scope gets none.`,
 			if err != nil {
 				return err
 			}
-			if auth.Keep {
+			if auth.PassThrough {
 				return fmt.Errorf("requests for %s%s are left as they come", request.Host, request.Path)
 			}
 			if auth.Value == "" {
 				return fmt.Errorf("requests for %s%s get no credential", request.Host, request.Path)
 			}
-			for _, field := range app.CredentialFields(auth) {
-				fmt.Fprintf(c.stdout, "%s: %s\n", field[0], field[1])
+			header := app.HeaderOf(auth)
+			for _, name := range []string{"Authorization", "ChatGPT-Account-ID", "X-OpenAI-Fedramp"} {
+				if value := header.Get(name); value != "" {
+					fmt.Fprintf(c.stdout, "%s: %s\n", name, value)
+				}
 			}
 			if auth.TaskID != "" {
 				// Otherwise nobody would replace the task where nothing but sign is used.

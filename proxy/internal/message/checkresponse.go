@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// CheckResponse returns an error if res cannot be sent on: net/http accepts it from
-// a server, but would panic or send another response.
+// CheckResponse returns an error for a response that net/http accepts from a server,
+// but would panic at or change when it is sent on.
 func CheckResponse(res *http.Response) error {
 	if res.StatusCode < 100 || res.StatusCode > 999 {
 		return fmt.Errorf("the server answered with status %d, which is none", res.StatusCode)
