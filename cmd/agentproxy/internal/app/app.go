@@ -145,9 +145,6 @@ func (a *App) Close() {
 	a.closePrincipals()
 }
 
-// Env returns the environment that the app was opened in.
-func (a *App) Env() cli.Environment { return a.options.Env }
-
 // CAConfig returns the configuration of the certificate authority.
 func (a *App) CAConfig() certs.Config { return caConfig(a.Config, a.Now) }
 

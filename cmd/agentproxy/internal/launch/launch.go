@@ -110,8 +110,8 @@ func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // The exit codes of commands that could not be run, as env(1) has them.
 const (
-	ExitNotExecutable = 126
-	ExitNotFound      = 127
+	exitNotExecutable = 126
+	exitNotFound      = 127
 )
 
 // StartError is a command that could not be started.
@@ -125,9 +125,9 @@ func (e *StartError) Unwrap() error { return e.Err }
 // ExitCode returns the exit code of env(1).
 func (e *StartError) ExitCode() int {
 	if errors.Is(e.Err, exec.ErrNotFound) || errors.Is(e.Err, fs.ErrNotExist) {
-		return ExitNotFound
+		return exitNotFound
 	}
-	return ExitNotExecutable
+	return exitNotExecutable
 }
 
 // childOf returns the process of a command. It has no context: the command gets the
