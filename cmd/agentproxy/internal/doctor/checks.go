@@ -34,7 +34,7 @@ const caExpiryWarning = 30 * 24 * time.Hour
 func (k *checker) checkCA() {
 	ca, err := certs.Load(k.app.CAConfig())
 	if errors.Is(err, fs.ErrNotExist) {
-		k.warn("CA", "run agentproxy serve or run, which make one", "there is none in %s yet", k.app.CAConfig().Dir)
+		k.warn("CA", "run agentproxy serve or run, which make one", "none in %s yet", k.app.CAConfig().Dir)
 		return
 	}
 	if err != nil {
@@ -45,7 +45,7 @@ func (k *checker) checkCA() {
 	if end.Sub(k.app.Now()) < caExpiryWarning {
 		k.warn("CA", "run agentproxy ca rotate", "%s expires at %s", ca.Path(), end.UTC().Format(time.RFC3339))
 	} else if !ca.OnlyServers() {
-		k.warn("CA", "run agentproxy ca rotate --prepare, give it to all clients, run agentproxy ca rotate", "%s is of an earlier version; another would be %s", ca.Path(), OnlyServers)
+		k.warn("CA", "run agentproxy ca rotate --prepare, give it to all clients, run agentproxy ca rotate", "%s is of an earlier version; a new one is %s", ca.Path(), OnlyServers)
 	} else {
 		k.ok("CA", "%s, good until %s", ca.Path(), end.UTC().Format(time.DateOnly))
 	}
@@ -73,11 +73,11 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 	}
 	switch {
 	case len(ignorant) > 0:
-		k.warn("CA trust", remedy, "in this shell %s name files without the CA", strings.Join(ignorant, ", "))
+		k.warn("CA trust", remedy, "the files that %s name in this shell lack the CA", strings.Join(ignorant, ", "))
 	case len(trusting) > 0:
-		k.ok("CA trust", "in this shell by way of %s", strings.Join(trusting, ", "))
+		k.ok("CA trust", "in this shell, by %s", strings.Join(trusting, ", "))
 	case !bySystem:
-		k.warn("CA trust", remedy, "in this shell no program is told to trust the CA")
+		k.warn("CA trust", remedy, "no variable in this shell makes programs trust the CA")
 	}
 }
 
@@ -131,11 +131,11 @@ func (k *checker) checkLogin(ctx context.Context) {
 	expiry, err := k.app.Default.Account.Agent.TokenExpiry(ctx)
 	switch {
 	case errors.Is(err, identity.ErrNoLogin):
-		k.warn("token", "run codex login if requests are to be signed with a token", "there is none")
+		k.warn("token", "run codex login if requests are to be signed with a token", "none")
 	case err != nil:
 		k.warn("token", "", "%s", err)
 	case expiry.IsZero():
-		k.ok("token", "it does not say when it expires")
+		k.ok("token", "it has no expiry")
 	case !k.app.Now().Before(expiry):
 		k.warn("token", "it is refreshed when it is needed", "it expired at %s", expiry.UTC().Format(time.RFC3339))
 	default:
@@ -219,7 +219,7 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 		}
 		k.ok("identity", "agent %s", session.Identity.AgentRuntimeID)
 		if err := k.app.Default.Account.Agent.RenewTask(ctx, ""); err != nil {
-			k.warn("task", "nothing is lost unless the backend forgets it before another can be registered", "%s is due to be replaced: %s", session.Task.ID, err)
+			k.warn("task", "it serves until the backend forgets it", "%s is due to be replaced: %s", session.Task.ID, err)
 			return
 		}
 		task, _ := k.app.Default.Account.Agent.Task(ctx, "")
@@ -235,7 +235,7 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 	if task, ok := k.app.Default.Account.Agent.Task(ctx, ""); ok {
 		k.ok("task", "%s", task.ID)
 	} else {
-		k.warn("task", "set identity.register, or import an identity that has one", "there is none")
+		k.warn("task", "set identity.register, or import an identity that has one", "none")
 	}
 }
 
@@ -246,7 +246,7 @@ func (k *checker) identityMissing(err error) {
 		return
 	}
 	if k.app.Config.Agent.Signer.Default.Use == config.UseAuto && k.app.Config.Agent.Signer.Default.OnFailure != config.FailToRefuse {
-		k.warn("identity", "requests are signed with the log-in's token meanwhile", "%s", err)
+		k.warn("identity", "until then requests are signed with the log-in's token", "%s", err)
 		return
 	}
 	k.fail("identity", "", "%s", err)

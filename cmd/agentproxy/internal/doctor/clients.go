@@ -16,24 +16,24 @@ func (k *checker) checkClients(ctx context.Context, check func(context.Context, 
 	who := k.app.Clients
 	switch {
 	case app.NeedsToken(who):
-		k.ok(name, "they show a token")
+		k.ok(name, "clients show a token")
 	case strings.HasPrefix(k.app.Config.Clients.Listen, "unix:"):
-		k.ok(name, "whoever may open the socket")
+		k.ok(name, "all users that may open the socket")
 	case who.Users == nil:
 		k.warn(name, remedy, "every user of this machine may sign with this account")
 	default:
 		if err := check(ctx, who.Users); err != nil {
-			k.warn(name, remedy, "serve would refuse them all: %s", err)
+			k.warn(name, remedy, "serve would refuse all clients: %s", err)
 			return
 		}
-		k.ok(name, "processes of this user, by what the kernel says of a connection")
+		k.ok(name, "processes of this user; the kernel tells whose a connection is")
 	}
 }
 
 // checkProfiles notes that there is more to check.
 func (k *checker) checkProfiles() {
 	if n := k.app.Config.ProfileCount(); n > 0 && k.app.Config.Agent.Profile == "" {
-		k.ok("profiles", "%d; this is about clients that have none, and --profile NAME about those of one", n)
+		k.ok("profiles", "%d; these checks are for clients without one, --profile NAME for those of a profile", n)
 	}
 }
 
