@@ -190,6 +190,7 @@ type surroundings struct {
 // complete fills in the directories that the file leaves to the environment, and returns
 // what else comes from there.
 func (f *File) complete(env cli.Environment) (s surroundings, err error) {
+	f.ChatGPT.BaseURL = backend.NormalizeBaseURL(f.ChatGPT.BaseURL) // two spellings are the same to a reload
 	if f.StateDir == "" {
 		if f.StateDir, err = defaultStateDir(env); err != nil {
 			return s, at("state_dir", err)
