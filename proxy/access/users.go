@@ -9,34 +9,32 @@ import (
 	"sync"
 )
 
-// Users are the users of this machine whose processes may connect over TCP. A
-// process of anybody else, a process on another machine and one that the kernel
-// does not know may not. Connections over Unix sockets are not looked at: who
-// may open one is said by the socket's mode.
+// Users are the users of this machine whose processes may connect over TCP. Processes of
+// other users, on other machines, and those that the kernel does not know may not.
+// Connections over Unix sockets are not checked: the mode of the socket decides about them.
 type Users []uint32
 
-// ConnContext is for the field of that name of an [http.Server] whose handlers
-// call Check.
+// ConnContext is for the field of that name of an [http.Server] whose handlers call Check.
 func (u Users) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connOwnerKey{}, &connOwner{conn: c})
 }
 
-// Check says what is wrong with the user at the other end of the connection
-// that a request came on, ctx being the request's context.
+// Check returns an error if the user at the other end of a request's connection is not one
+// of u. ctx is the context of the request.
 func (u Users) Check(ctx context.Context) error { return ownerOf(ctx).check(u) }
 
-// check is [Users.Check] for a connection's owner.
+// check is [Users.Check] for the owner of a connection.
 func (owner *connOwner) check(u Users) error {
 	if owner == nil {
-		return errors.New("nobody has noted whose connection this is")
+		return errors.New("the connection of this request is not known")
 	}
 	if owner.conn.LocalAddr().Network() == "unix" {
 		return nil
 	}
-	// Not when the connection is accepted, for that holds up all others.
+	// Not when the connection is accepted, which would hold up all others.
 	owner.once.Do(func() { owner.uid, owner.err = peerUID(owner.conn) })
 	if owner.err != nil {
-		return fmt.Errorf("it cannot be told whose process this is: %w", owner.err)
+		return fmt.Errorf("the user of this process cannot be determined: %w", owner.err)
 	}
 	if !slices.Contains(u, owner.uid) {
 		return fmt.Errorf("this is a process of user %d", owner.uid)
@@ -46,14 +44,14 @@ func (owner *connOwner) check(u Users) error {
 
 type connOwnerKey struct{}
 
-// ownerOf returns whose the connection is that a request came on, ctx being the
-// request's context; nil if nobody has noted it.
+// ownerOf returns the owner of the connection that a request came on, nil if ConnContext
+// was not called for it. ctx is the context of the request.
 func ownerOf(ctx context.Context) *connOwner {
 	owner, _ := ctx.Value(connOwnerKey{}).(*connOwner)
 	return owner
 }
 
-// connOwner is the user at the other end of a connection, once that was asked.
+// connOwner is the user at the other end of a connection, once it was looked up.
 type connOwner struct {
 	conn net.Conn
 	once sync.Once

@@ -20,10 +20,10 @@ import (
 )
 
 // maxConns bounds the connections at the admin listener, which anybody on the machine can
-// open: whose a connection is, is checked with the first request.
+// open: whose it is, is checked with the first request only.
 const maxConns = 256
 
-// Serve serves the admin listener l until ctx ends. m counts for the apps of r.
+// Serve serves the admin listener l until ctx ends. m are the metrics of the apps of r.
 func Serve(ctx context.Context, l net.Listener, r *app.Reloader, m *Metrics) error {
 	server := &http.Server{
 		Handler:           newHandler(r, m),
