@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"runtime"
 	"time"
 )
@@ -91,6 +92,7 @@ type call struct {
 	method, url string
 	header      http.Header
 	body        any           // is sent as JSON; nil: no body
+	form        url.Values    // is sent in place of body; nil: none
 	timeout     time.Duration // of each try; 0: backendTimeout
 	tries       int           // in all; 0: one
 }
@@ -100,7 +102,9 @@ type call struct {
 // and transport errors.
 func (b *Backend) do(ctx context.Context, c call) (http.Header, []byte, error) {
 	var body []byte
-	if c.body != nil {
+	if c.form != nil {
+		body = []byte(c.form.Encode())
+	} else if c.body != nil {
 		var err error
 		if body, err = json.Marshal(c.body); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", c.doing, err)
@@ -136,7 +140,9 @@ func (b *Backend) try(ctx context.Context, c call, body []byte) (http.Header, []
 	if c.header != nil {
 		request.Header = c.header.Clone()
 	}
-	if body != nil {
+	if c.form != nil {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	} else if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("Accept", "*/*") // as Codex does, for all that it asks

@@ -1,0 +1,238 @@
+package identity
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// deviceCodeLife is how long a device code is waited for, as in Codex.
+	deviceCodeLife = 15 * time.Minute
+	// defaultDeviceInterval is the pause between two polls where the server names
+	// none (RFC 8628, section 3.2). It may name one between the other two.
+	defaultDeviceInterval = 5 * time.Second
+	minDeviceInterval     = time.Second
+	maxDeviceInterval     = time.Minute
+	// deviceSlowDown is what slow_down adds to it (RFC 8628, section 3.5).
+	deviceSlowDown = 5 * time.Second
+	// maxUserCode bounds what is shown of an answer, in bytes.
+	maxUserCode = 64
+)
+
+// Why a log-in by device code came to nothing. Errors of [Backend.DeviceCode] and
+// [Backend.DeviceLogin] wrap them.
+var (
+	ErrNoDeviceCodes      = errors.New("the accounts service has no device codes enabled for this account")
+	ErrDeviceCodeRefused  = errors.New("the device code was refused")
+	ErrDeviceCodeExpired  = errors.New("the device code has expired")
+	ErrDeviceLoginUnknown = errors.New("the answer does not say whose log-in it is")
+)
+
+// DeviceCode is a code that a person enters on another device to log this one in.
+type DeviceCode struct {
+	// UserCode is what the person enters at URL.
+	UserCode string
+	URL      string
+	// Life is how long it is waited for.
+	Life time.Duration
+
+	id       Secret
+	interval time.Duration
+}
+
+// DeviceCode asks the accounts service for a device code.
+func (b *Backend) DeviceCode(ctx context.Context) (_ *DeviceCode, err error) {
+	defer b.observe(OperationDeviceCode, &err)
+	const doing = "ask for a device code"
+	_, raw, err := b.do(ctx, call{doing: doing, method: http.MethodPost, url: b.config.Overrides.AccountsURL + "/deviceauth/usercode", body: map[string]string{
+		"client_id": oauthClientID,
+	}})
+	if statusOf(err) == http.StatusNotFound {
+		return nil, fmt.Errorf("%s: %w; enable them in the security settings of ChatGPT, or log in with codex login", doing, ErrNoDeviceCodes)
+	}
+	if err != nil {
+		return nil, err
+	}
+	code, err := parseDeviceCode(raw)
+	if err != nil {
+		return nil, newUnusableError(doing, err, raw)
+	}
+	code.URL = b.issuer() + "/codex/device"
+	return code, nil
+}
+
+// parseDeviceCode reads the answer of the endpoint. The user code is shown on a
+// terminal, so it must be a short word.
+func parseDeviceCode(raw []byte) (*DeviceCode, error) {
+	var d decoder
+	o := d.document("answer", raw)
+	code := &DeviceCode{
+		UserCode: cmp.Or(o.string("user_code"), o.string("usercode")),
+		Life:     deviceCodeLife,
+		id:       Secret(o.string("device_auth_id")),
+		interval: defaultDeviceInterval,
+	}
+	// A number in a string, in some answers a number.
+	interval := strings.Trim(string(o.get("interval").raw), `" `)
+	switch {
+	case d.err != nil:
+		return nil, d.err
+	case code.UserCode == "", len(code.UserCode) > maxUserCode, !headerSafe(code.UserCode):
+		return nil, errors.New("the answer holds no user_code")
+	case code.id == "":
+		return nil, errors.New("the answer holds no device_auth_id")
+	}
+	if seconds, err := strconv.ParseUint(interval, 10, 16); err == nil {
+		code.interval = min(max(time.Duration(seconds)*time.Second, minDeviceInterval), maxDeviceInterval)
+	}
+	return code, nil
+}
+
+// DeviceLogin waits until a person has entered code and returns the auth.json of
+// the log-in that comes of it, in Codex's form. The error wraps
+// [ErrDeviceCodeRefused] or [ErrDeviceCodeExpired] if nothing can come of it.
+func (b *Backend) DeviceLogin(ctx context.Context, code *DeviceCode) ([]byte, error) {
+	grant, verifier, err := b.awaitDevice(ctx, code)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := b.exchangeCode(ctx, grant, verifier)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := parseClaims(tokens.IDToken.Reveal())
+	if err == nil && claims.AccountID == "" {
+		err = errors.New("its id_token names no workspace")
+	}
+	if err != nil {
+		// Nobody will ever use it.
+		_ = b.Revoke(context.WithoutCancel(ctx), tokens.RefreshToken)
+		return nil, fmt.Errorf("%w: %w", ErrDeviceLoginUnknown, err)
+	}
+	return newLogin(tokens, claims.AccountID, b.config.Clock.Backend())
+}
+
+// awaitDevice polls until the code was entered. It returns an authorization code
+// and its verifier (RFC 7636).
+func (b *Backend) awaitDevice(ctx context.Context, code *DeviceCode) (grant, verifier Secret, err error) {
+	interval := code.interval
+	// The sum of what was waited bounds it too: the clock may be set meanwhile.
+	for begin, waited := b.config.Clock.Now(), time.Duration(0); ; {
+		if waited >= code.Life || b.config.Clock.Now().Sub(begin) >= code.Life {
+			return "", "", fmt.Errorf("%w: nobody has entered it within %s; run agentproxy login again", ErrDeviceCodeExpired, code.Life)
+		}
+		if err := b.config.Wait(ctx, interval); err != nil {
+			return "", "", err
+		}
+		waited += interval
+		grant, verifier, err = b.pollDevice(ctx, code)
+		if err == nil {
+			return grant, verifier, nil
+		}
+		switch answer, _ := errors.AsType[*AnswerError](err); {
+		case ctx.Err() != nil:
+			return "", "", err
+		case answer == nil && isTransient(err):
+			// Not reached. The code is good all the same.
+		case answer == nil:
+			return "", "", err
+		case answer.Code == "access_denied":
+			return "", "", fmt.Errorf("%w; run agentproxy login again if that was not meant", ErrDeviceCodeRefused)
+		case answer.Code == "expired_token":
+			return "", "", fmt.Errorf("%w; run agentproxy login again", ErrDeviceCodeExpired)
+		case answer.Code == "slow_down":
+			interval = min(interval+deviceSlowDown, maxDeviceInterval)
+		case isTransient(err):
+			interval = min(max(interval, answer.RetryAfter), maxDeviceInterval)
+		case answer.Status == http.StatusForbidden, answer.Status == http.StatusNotFound:
+			// As in Codex: nobody has entered it yet.
+		case strings.HasSuffix(answer.Code, "authorization_pending"):
+		default:
+			return "", "", err
+		}
+	}
+}
+
+// pollDevice asks once whether the code was entered.
+func (b *Backend) pollDevice(ctx context.Context, code *DeviceCode) (grant, verifier Secret, err error) {
+	const doing = "ask whether the device code was entered"
+	_, raw, err := b.do(ctx, call{doing: doing, method: http.MethodPost, url: b.config.Overrides.AccountsURL + "/deviceauth/token", body: map[string]string{
+		"device_auth_id": code.id.Reveal(),
+		"user_code":      code.UserCode,
+	}})
+	if err != nil {
+		return "", "", err
+	}
+	var d decoder
+	o := d.document("answer", raw)
+	grant, verifier = Secret(o.string("authorization_code")), Secret(o.string("code_verifier"))
+	switch {
+	case d.err != nil:
+		err = d.err
+	case grant == "" || verifier == "":
+		err = errors.New("the answer holds no authorization_code with its code_verifier")
+	}
+	if err != nil {
+		return "", "", newUnusableError(doing, err, raw)
+	}
+	return grant, verifier, nil
+}
+
+// exchangeCode exchanges an authorization code for tokens (RFC 6749, section 4.1.3).
+func (b *Backend) exchangeCode(ctx context.Context, grant, verifier Secret) (_ refreshed, err error) {
+	defer b.observe(OperationDeviceLogin, &err)
+	const doing = "exchange the device's authorization code"
+	_, raw, err := b.do(ctx, call{doing: doing, method: http.MethodPost, url: b.issuer() + "/oauth/token", form: url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {grant.Reveal()},
+		"redirect_uri":  {b.issuer() + "/deviceauth/callback"},
+		"client_id":     {oauthClientID},
+		"code_verifier": {verifier.Reveal()},
+	}})
+	if err != nil {
+		return refreshed{}, err
+	}
+	tokens, err := parseRefreshAnswer(raw)
+	switch {
+	case err != nil:
+	case tokens.RefreshToken == "":
+		err = errors.New("the answer holds no refresh_token")
+	case tokens.IDToken == "":
+		err = errors.New("the answer holds no id_token")
+	}
+	if err != nil {
+		return refreshed{}, newUnusableError(doing, err, raw)
+	}
+	return tokens, nil
+}
+
+// issuer returns the origin of the accounts service, below which its pages and its
+// OAuth endpoints are.
+func (b *Backend) issuer() string {
+	u, err := url.Parse(b.config.Overrides.AccountsURL)
+	if err != nil {
+		return "" // it was checked when it was read
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// newLogin returns the auth.json that Codex would write for tokens.
+func newLogin(tokens refreshed, workspaceID string, at time.Time) ([]byte, error) {
+	var o, t jsonObject
+	t.setString("id_token", tokens.IDToken.Reveal())
+	t.setString("access_token", tokens.AccessToken.Reveal())
+	t.setString("refresh_token", tokens.RefreshToken.Reveal())
+	t.setString("account_id", workspaceID)
+	o.setString("auth_mode", string(ModeChatGPT))
+	o.set("OPENAI_API_KEY", []byte("null"))
+	o.set("tokens", t.compact())
+	o.setString("last_refresh", at.UTC().Format("2006-01-02T15:04:05.000000Z"))
+	return o.text()
+}
