@@ -81,3 +81,14 @@ func (k *codexKeyring) save(raw string) error {
 	k.asked = time.Time{}
 	return keyring.Set(codexKeyringService, k.account, raw)
 }
+
+// remove removes the entry, if there is one.
+func (k *codexKeyring) remove() {
+	if k.account == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = time.Time{}
+	_ = keyring.Delete(codexKeyringService, k.account) // where there is no keyring there is no entry
+}
