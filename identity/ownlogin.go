@@ -9,20 +9,10 @@ import (
 	"path/filepath"
 )
 
-// keyringMark is the file of a home whose log-in [Home.Put] has put into the
-// keyring. It is empty.
-const keyringMark = "keyring"
-
-// HoldsLogin reports whether [Agent.LogIn] has put a log-in into the home at dir. It
-// does not ask a keyring. What cannot be looked at counts as one.
-func HoldsLogin(dir string) bool {
-	for _, name := range []string{"auth.json", keyringMark} {
-		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return true
-		}
-	}
-	return false
-}
+// LoginMark is the file beside a log-in of agentproxy's own, which says where that is
+// kept. It is there as long as there is one, whatever becomes of auth.json, and
+// changes when the log-in moves only.
+const LoginMark = "kept-in"
 
 // LogIn keeps raw, the auth.json of a new log-in, in the agent's home, or in the
 // keyring, and revokes the one that was there. The home must be agentproxy's own,
@@ -76,7 +66,7 @@ func (a *Agent) LogOut(ctx context.Context, force bool) error {
 	}
 	defer unlock()
 	refresh, err := a.tokens.newestRefresh(ctx)
-	if errors.Is(err, ErrNoLogin) && !HoldsLogin(home.Dir()) {
+	if errors.Is(err, ErrNoLogin) && !exists(home.Path()) && !exists(filepath.Join(home.Dir(), LoginMark)) {
 		return err
 	}
 	if err == nil && refresh != "" {
@@ -116,21 +106,21 @@ func (h *Home) put(ctx context.Context, raw []byte, inKeyring bool) error {
 		return err
 	}
 	defer unlock()
-	mark := filepath.Join(h.dir, keyringMark)
+	mark := filepath.Join(h.dir, LoginMark)
 	if !inKeyring {
 		if err := WriteFile(h.Path(), raw, 0o600); err != nil {
 			return err
 		}
 		h.keyring.remove()
-		return removeFile(mark)
+		return WriteFile(mark, []byte("state\n"), 0o600)
 	}
 	if err := h.keyring.save(string(raw)); err != nil {
 		return fmt.Errorf("%s: %w; unlock it, or set identity.store to state", keyringName(h.keyring.account), err)
 	}
-	if err := WriteFile(mark, nil, 0o600); err != nil {
+	if err := removeFile(h.Path()); err != nil {
 		return err
 	}
-	return removeFile(h.Path())
+	return WriteFile(mark, []byte("keyring\n"), 0o600)
 }
 
 // remove removes the log-in, under Codex's locks. The caller holds the lock.
@@ -141,7 +131,7 @@ func (h *Home) remove(ctx context.Context) error {
 	}
 	defer unlock()
 	h.keyring.remove()
-	return errors.Join(removeFile(h.Path()), removeFile(filepath.Join(h.dir, keyringMark)))
+	return errors.Join(removeFile(h.Path()), removeFile(filepath.Join(h.dir, LoginMark)))
 }
 
 func removeFile(path string) error {
@@ -149,4 +139,10 @@ func removeFile(path string) error {
 		return err
 	}
 	return nil
+}
+
+// exists reports whether there is something at path. What cannot be looked at counts.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -31,13 +31,18 @@ func (r *rig) ownLogin(a chatgpttest.Account) []byte {
 	return raw
 }
 
+func (r *rig) holdsLogin() bool {
+	_, err := os.Stat(filepath.Join(r.home, identity.LoginMark))
+	return err == nil
+}
+
 func TestLogInAndOut(t *testing.T) {
 	for _, inKeyring := range []bool{false, true} {
 		keyring.MockInit()
 		r := newRig(t)
 		r.home = filepath.Join(r.state, "login") // which is not there yet
 		withKeyring := func(c *identity.AgentConfig) { c.Home = identity.OpenHome(r.home).WithKeyring() }
-		if identity.HoldsLogin(r.home) {
+		if r.holdsLogin() {
 			t.Error("holds a log-in before there is one")
 		}
 		if err := r.agent(withKeyring).LogOut(t.Context(), false); !errors.Is(err, identity.ErrNoLogin) {
@@ -51,7 +56,7 @@ func TestLogInAndOut(t *testing.T) {
 		if _, err := os.Stat(r.path()); (err == nil) == inKeyring {
 			t.Errorf("in the keyring: %v, and auth.json: %v", inKeyring, err)
 		}
-		if !identity.HoldsLogin(r.home) {
+		if !r.holdsLogin() {
 			t.Error("holds no log-in")
 		}
 		// An agent that runs meanwhile refreshes it, and the file is behind.
@@ -83,7 +88,7 @@ func TestLogInAndOut(t *testing.T) {
 		if n := r.server.Stats().Revocations; n != 2 {
 			t.Errorf("%d revocations after the log-out", n)
 		}
-		if identity.HoldsLogin(r.home) {
+		if r.holdsLogin() {
 			t.Error("holds a log-in after the log-out")
 		}
 		for _, path := range []string{r.path(), filepath.Join(r.state, "refresh.json")} {
@@ -106,21 +111,22 @@ func TestLogOutKeepsWhatItCannotRevoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	clear := r.server.Inject(chatgpttest.Fault{Path: "/oauth/revoke", Reset: true})
-	if err := r.agent().LogOut(t.Context(), false); err == nil || !identity.HoldsLogin(r.home) {
-		t.Errorf("%v, and the log-in is there: %v", err, identity.HoldsLogin(r.home))
+	if err := r.agent().LogOut(t.Context(), false); err == nil || !r.holdsLogin() {
+		t.Errorf("%v, and the log-in is there: %v", err, r.holdsLogin())
 	}
-	if err := r.agent().LogOut(t.Context(), true); err != nil || identity.HoldsLogin(r.home) {
-		t.Errorf("by force: %v, and the log-in is there: %v", err, identity.HoldsLogin(r.home))
+	if err := r.agent().LogOut(t.Context(), true); err != nil || r.holdsLogin() {
+		t.Errorf("by force: %v, and the log-in is there: %v", err, r.holdsLogin())
 	}
 	clear()
 	// What cannot be read can only be removed by force.
 	if err := os.WriteFile(r.path(), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.agent().LogOut(t.Context(), false); err == nil || !identity.HoldsLogin(r.home) {
+	there := func() bool { _, err := os.Stat(r.path()); return err == nil }
+	if err := r.agent().LogOut(t.Context(), false); err == nil || !there() {
 		t.Errorf("of a broken file: %v", err)
 	}
-	if err := r.agent().LogOut(t.Context(), true); err != nil || identity.HoldsLogin(r.home) {
+	if err := r.agent().LogOut(t.Context(), true); err != nil || there() {
 		t.Errorf("of a broken file, by force: %v", err)
 	}
 }

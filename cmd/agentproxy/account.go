@@ -33,6 +33,7 @@ type account struct {
 // accountSettings is what an account is made of.
 type accountSettings struct {
 	identity identityConfig
+	login    loginPlace
 	stateDir string
 	refresh  string // the file that the last refresh is kept in
 	baseURL  string
@@ -44,11 +45,11 @@ type accountSettings struct {
 }
 
 func (s accountSettings) equal(other accountSettings) bool {
-	return s.identity == other.identity && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.override == other.override && s.token == other.token && s.watch == other.watch && s.inPlace == other.inPlace && s.upstream.Equal(other.upstream)
+	return s.identity == other.identity && s.login == other.login && s.stateDir == other.stateDir && s.refresh == other.refresh && s.baseURL == other.baseURL && s.override == other.override && s.token == other.token && s.watch == other.watch && s.inPlace == other.inPlace && s.upstream.Equal(other.upstream)
 }
 
 func (c *config) account() accountSettings {
-	return accountSettings{c.Identity, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides, c.accessToken, c.watchAfter, c.loginInPlace}
+	return accountSettings{c.Identity, c.login, c.identityDir(), c.refreshFile(), c.ChatGPT.BaseURL, c.upstream, c.overrides, c.accessToken, c.watchAfter, c.loginInPlace}
 }
 
 // refreshCourtesy is how long Codex is given before a log-in is refreshed that is
@@ -59,7 +60,7 @@ const refreshCourtesy = time.Second
 func (a *app) newAccount(s accountSettings) *account {
 	n := &account{settings: s, stop: func() {}}
 	n.users.join()
-	n.home = identity.OpenHome(s.identity.CodexHome).WithKeyring()
+	n.home = identity.OpenHome(s.login.dir).WithKeyring()
 	if s.inPlace {
 		n.home.InPlace()
 	}
@@ -79,10 +80,14 @@ func (a *app) newAccount(s accountSettings) *account {
 		ABOM:      identity.NewABOM(versionName(), "cli", runtime.GOOS),
 		Observe:   a.metrics.observeBackend,
 	})
+	courtesy := refreshCourtesy
+	if s.login.own {
+		courtesy = 0
+	}
 	n.agent = identity.NewAgent(identity.AgentConfig{
 		Home:        n.home,
 		AccessToken: s.token,
-		Courtesy:    refreshCourtesy,
+		Courtesy:    courtesy,
 		WorkspaceID: s.identity.WorkspaceID,
 
 		AccessTokenName: "environment variable " + accessTokenVariable,

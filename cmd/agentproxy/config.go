@@ -48,10 +48,12 @@ type config struct {
 	accessToken   identity.Secret // of the environment, "" if it is not used
 	profiles      []profile
 
-	// In the configuration of a profile: its name, and identity.codex_home of
-	// those who have none.
-	profile    string
-	commonHome string
+	// In the configuration of a profile: its name, and the log-in of those who have
+	// none.
+	profile     string
+	commonLogin loginPlace
+	login       loginPlace
+	homeNamed   bool // identity.codex_home is set, of this very profile
 
 	watchAfter   time.Duration // identity.AgentConfig's
 	loginInPlace bool          // auth.json is written in place, for [launch] hides it by a mount
@@ -67,6 +69,7 @@ type chatgptConfig struct {
 
 type identityConfig struct {
 	CodexHome   string `yaml:"codex_home"`
+	Login       string `yaml:"login"`
 	Store       string `yaml:"store"`
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
@@ -158,7 +161,7 @@ func defaultConfig() *config {
 			BaseURL: "https://chatgpt.com/backend-api",
 			Hosts:   []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com"},
 		},
-		Identity:   identityConfig{Store: storeState, Register: true, Protocol: string(identity.ProtocolAuto)},
+		Identity:   identityConfig{Login: loginAuto, Store: storeState, Register: true, Protocol: string(identity.ProtocolAuto)},
 		Signer:     signerConfig{Default: signerRule{Use: useAuto, OnFailure: "bearer"}},
 		Scope:      scopeConfig{Allow: []scopeEntry{{Word: signer.WordCodex}}, OnMiss: missRefuse},
 		OtherHosts: otherHosts{word: "tunnel"},

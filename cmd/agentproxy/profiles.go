@@ -30,6 +30,7 @@ type profileConfig struct {
 
 type profileIdentity struct {
 	CodexHome   string `yaml:"codex_home"`
+	Login       string `yaml:"login"`
 	Store       string `yaml:"store"`
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
@@ -131,18 +132,21 @@ func (c *config) checkProfile(p profileConfig, env environment) (checked profile
 // with returns the configuration as it would be if all clients had the profile.
 func (c *config) with(p profileConfig) *config {
 	n := c.alone()
-	n.profile, n.commonHome = p.Name, c.Identity.CodexHome
+	n.profile, n.commonLogin = p.Name, c.login
 	id := p.Identity
-	if id.CodexHome != "" || id.File != "" {
-		n.accessToken = ""
-	}
 	n.Identity = identityConfig{
 		CodexHome:   cmp.Or(id.CodexHome, c.Identity.CodexHome),
+		Login:       cmp.Or(id.Login, loginAuto),
 		Store:       cmp.Or(id.Store, c.Identity.Store),
 		File:        cmp.Or(id.File, c.Identity.File),
 		WorkspaceID: cmp.Or(id.WorkspaceID, c.Identity.WorkspaceID),
 		Register:    c.Identity.Register,
 		Protocol:    cmp.Or(id.Protocol, c.Identity.Protocol),
+	}
+	n.homeNamed = id.CodexHome != ""
+	n.login = n.findLogin(c.login)
+	if id.CodexHome != "" || id.File != "" || n.login != c.login {
+		n.accessToken = ""
 	}
 	if id.Register != nil {
 		n.Identity.Register = *id.Register
@@ -235,8 +239,11 @@ func (c *config) identityDir() string {
 // refreshFile is where the last refresh of the log-in is kept. All who act by the
 // same log-in must know of it, for a refresh token is good once.
 func (c *config) refreshFile() string {
-	home := filepath.Clean(c.Identity.CodexHome)
-	if c.profile == "" || home == filepath.Clean(c.commonHome) {
+	if c.login.own {
+		return filepath.Join(c.login.dir, "refresh.json")
+	}
+	home := filepath.Clean(c.login.dir)
+	if c.profile == "" || home == filepath.Clean(c.commonLogin.dir) {
 		return filepath.Join(c.StateDir, "refresh.json")
 	}
 	sum := sha256.Sum256([]byte(home))

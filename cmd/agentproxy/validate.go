@@ -53,8 +53,14 @@ func (c *config) validate(env environment) (key string, err error) {
 }
 
 func (c *config) validateIdentity(env environment) (key string, err error) {
+	switch c.Identity.Login {
+	case loginAuto, loginOwn, loginCodex:
+	default:
+		return "identity.login", fmt.Errorf("%q is none of auto, own, codex", c.Identity.Login)
+	}
+	c.homeNamed = c.profile == "" && c.Identity.CodexHome != "" || c.homeNamed
 	if c.Identity.CodexHome == "" {
-		if c.Identity.File == "" {
+		if c.Identity.File == "" && c.Identity.Login == loginAuto {
 			// Codex prefers it to auth.json. Who names a log-in in the configuration
 			// means that one.
 			c.accessToken = identity.Secret(strings.TrimSpace(env.get(accessTokenVariable)))
@@ -62,6 +68,9 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 		if c.Identity.CodexHome, err = identity.DefaultHome(env.get); err != nil {
 			return "identity.codex_home", err
 		}
+	}
+	if c.profile == "" {
+		c.login = c.findLogin(loginPlace{dir: c.Identity.CodexHome})
 	}
 	if c.Identity.Store != storeState && c.Identity.Store != storeKeyring {
 		return "identity.store", fmt.Errorf("%q is neither state nor keyring", c.Identity.Store)

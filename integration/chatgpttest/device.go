@@ -2,6 +2,8 @@ package chatgpttest
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -181,7 +183,11 @@ func (s *Server) serveDeviceToken(w http.ResponseWriter, r *http.Request, x *exc
 		code, verifier := "ac_"+rand.Text(), rand.Text()+rand.Text()
 		s.state.deviceGrants[code] = deviceGrant{d.login, verifier}
 		d.refused = "expired_token" // it was good once
-		writeJSON(w, http.StatusOK, map[string]any{"authorization_code": code, "code_verifier": verifier})
+		challenge := sha256.Sum256([]byte(verifier))
+		writeJSON(w, http.StatusOK, map[string]any{
+			"authorization_code": code, "code_verifier": verifier,
+			"code_challenge": base64.RawURLEncoding.EncodeToString(challenge[:]), // Codex wants it, too
+		})
 	}
 }
 
