@@ -15,9 +15,11 @@ COMMIT      ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2
 DATE        ?= $(shell git show -s --format=%cs 2>/dev/null || date -u +%F)
 # Debian's version: between two releases the day and the commit.
 DEB_VERSION  = $(if $(VERSION),$(patsubst v%,%,$(VERSION)),0~$(subst -,,$(DATE)).$(subst -dirty,,$(COMMIT)))
+# The package whose variables the linker sets.
+CLI         := github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli
 # The same source gives the same bytes: nothing in them is of the directory, the
 # machine or the time.
-BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)'
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
 ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
@@ -32,7 +34,7 @@ CADDY_BIN   := integration/clients/bin/caddy
 COMPOSE     := github.com/docker/compose/v2@v2.40.3
 COMPOSE_BIN := integration/clients/bin/docker-compose
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-codex engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-vectors conformance test-codex engines bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -99,6 +101,14 @@ test-deploy:
 # What does cryptography, in FIPS 140-3 mode.
 test-fips:
 	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m $(JSON) ./certs ./identity ./signer
+
+# What identity does with Wycheproof's vectors, by a module of its own.
+test-vectors:
+	cd integration/conformance && $(ONCE) $(GO) test -count=1 $(JSON) ./wycheproof
+
+## conformance: the Connect project's suite for Connect, gRPC and gRPC-Web through the proxy; takes minutes
+conformance: test-vectors
+	cd integration/conformance && CGO_ENABLED=0 $(GO) test -count=1 -timeout 30m -v ./connect
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
 engines: $(CLIENTS) $(COMPOSE_BIN)

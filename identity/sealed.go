@@ -24,6 +24,8 @@ func (k *Key) X25519() *ecdh.PrivateKey {
 	return x
 }
 
+var errNotSealed = errors.New("encrypted_task_id was not sealed for this agent's key, or is damaged")
+
 // OpenTaskID opens the encrypted_task_id of a task registration: standard
 // base64 of a NaCl sealed box (crypto_box_seal) for [Key.X25519]. The task id
 // must be UTF-8 and not empty.
@@ -33,10 +35,17 @@ func (k *Key) OpenTaskID(encrypted string) (string, error) {
 		return "", fmt.Errorf("encrypted_task_id: %w", err)
 	}
 	x := k.X25519()
+	// The key that it begins with must give a secret: with a point of low order
+	// everybody knows it. Package box takes it for any other, libsodium does not.
+	if ephemeral, err := ecdh.X25519().NewPublicKey(sealed[:min(len(sealed), 32)]); err != nil {
+		return "", errNotSealed
+	} else if _, err := x.ECDH(ephemeral); err != nil {
+		return "", errNotSealed
+	}
 	id, ok := box.OpenAnonymous(nil, sealed, (*[32]byte)(x.PublicKey().Bytes()), (*[32]byte)(x.Bytes()))
 	switch {
 	case !ok:
-		return "", errors.New("encrypted_task_id was not sealed for this agent's key, or is damaged")
+		return "", errNotSealed
 	case len(id) == 0:
 		return "", errors.New("encrypted_task_id holds an empty task id")
 	case !utf8.Valid(id):

@@ -23,7 +23,7 @@ func TestLayers(t *testing.T) {
 	t.Parallel()
 	const document = "../docs/architecture.md"
 	told := make(map[string][]string)
-	name := regexp.MustCompile("`([a-z/]+)`")
+	name := regexp.MustCompile("`([a-z0-9/]+)`")
 	for line := range strings.Lines(readFile(t, document)) {
 		cells := strings.Split(line, "|")
 		if len(cells) != 6 || !strings.HasPrefix(cells[1], " `") {

@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // Ask is a request that a gateway is about to send by itself, and wants to have
@@ -48,11 +52,12 @@ func (a Answer) Granted() bool { return a.Code == "" }
 // Refusal returns the answer that refuses a request with a status, and a code
 // and a message for its sender.
 func Refusal(status int, code, message string) Answer {
-	return refuse(status, code, "http_request_denied", "%s", message).answer()
+	return answerOf(refuse.New(status, code, "http_request_denied", "%s", message))
 }
 
-func (r *refusal) answer() Answer {
-	return Answer{Status: r.status, Code: r.code, Message: r.message, Header: r.header(), Body: r.body()}
+// answerOf returns the answer that refuses a request with r.
+func answerOf(r *refuse.Refusal) Answer {
+	return Answer{Status: r.Status, Code: r.Code, Message: r.Message, Header: r.Header(), Body: r.Body()}
 }
 
 // CredentialHeaders returns the headers that only an [Answer] may decide.
@@ -64,7 +69,7 @@ func CredentialHeaders() []string {
 // on those that the proxy sends itself.
 func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	path, _, _ := strings.Cut(ask.URI, "?")
-	p.running.add(1)
+	p.running.Add(1)
 	pol := p.hold()
 	x := &exchange{
 		policy: pol, kind: KindAsk, label: ask.Label, peer: ask.Peer, method: ask.Method, path: path,
@@ -74,11 +79,11 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	if refused := x.authorize(ctx, ask); refused != nil {
 		if ctx.Err() != nil {
 			x.failure = "cancelled"
-			return refused.answer()
+			return answerOf(refused)
 		}
-		x.status = refused.status
+		x.status = refused.Status
 		x.refuseWith(refused)
-		return refused.answer()
+		return answerOf(refused)
 	}
 	x.status = http.StatusOK
 	header := make(http.Header)
@@ -91,10 +96,10 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	return Answer{Status: http.StatusOK, Header: header}
 }
 
-func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
-	if wrong := checkLabel(ask.Label); wrong != "" {
+func (x *exchange) authorize(ctx context.Context, ask Ask) *refuse.Refusal {
+	if wrong := access.CheckLabel(ask.Label); wrong != "" {
 		x.label = "" // it is not for logs
-		return refuse(http.StatusBadRequest, "bad_label", "http_request_denied", "the session label %s", wrong)
+		return refuse.New(http.StatusBadRequest, "bad_label", "http_request_denied", "the session label %s", wrong)
 	}
 	if refused := checkRequestLine(ask.Method, ask.URI); refused != nil {
 		return refused
@@ -109,12 +114,12 @@ func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
 	if _, _, err := net.SplitHostPort(authority); err != nil {
 		authority = net.JoinHostPort(authority, "443")
 	}
-	t, err := parseTarget(authority)
+	t, err := hosts.ParseTarget(authority)
 	if err != nil {
 		return refuseTarget(err)
 	}
 	x.target = t
-	if pattern, ok := x.policy.Intercept.find(t.host, t.port); ok {
+	if pattern, ok := x.policy.Intercept.Find(t.Host, t.Port); ok {
 		x.pattern = pattern.String()
 	}
 	if refused := checkSpelling(ask.Header); refused != nil {
@@ -140,7 +145,7 @@ func gatewayUpgrade(h http.Header) string {
 // checkSpelling refuses a request whose header has another spelling of one that
 // only an [Answer] may decide: the gateway replaces those that it is told by name,
 // and might pass this one on.
-func checkSpelling(h http.Header) *refusal {
+func checkSpelling(h http.Header) *refuse.Refusal {
 	for name := range h {
 		if isCredential(name) && !slices.Contains(CredentialHeaders(), http.CanonicalHeaderKey(name)) {
 			return refuseMalformed("the header %s means the same as one that carries a credential; leave it out", name)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -155,12 +156,12 @@ func TestAuthorizeWebSocket(t *testing.T) {
 func TestAuthorizeByProfile(t *testing.T) {
 	t.Parallel()
 	profile := func(name string) Profile {
-		pattern, err := ParseLabelPattern(name + "-*")
+		pattern, err := access.ParseLabelPattern(name + "-*")
 		if err != nil {
 			t.Fatal(err)
 		}
 		auth := &signer.Authorization{Value: identity.Secret("Bearer " + name), Scheme: signer.SchemeBearer, Signer: "token"}
-		return Profile{Name: name, Labels: LabelPatterns{pattern}, Signer: fixedSigner{auth: auth}}
+		return Profile{Name: name, Labels: access.LabelPatterns{pattern}, Signer: fixedSigner{auth: auth}}
 	}
 	red, blue, closed := profile("red"), profile("blue"), profile("closed")
 	blue.Hosts, closed.Refuse = patterns(t, "ab.chatgpt.com"), true

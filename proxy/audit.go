@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/agentproxy/agentproxy/signer"
@@ -49,54 +48,4 @@ type Auditor interface {
 	// Audit records d. An error means that d could not be recorded and therefore
 	// must not be carried out: the request is not sent.
 	Audit(d Decision) error
-}
-
-// decide tells the auditor what is to be done with the exchange, auth being
-// what is to be injected. If it returns a refusal, that must be done instead.
-func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refusal {
-	if x.auditor == nil {
-		return nil
-	}
-	d := Decision{
-		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer, Method: x.method, Path: x.path,
-	}
-	if x.profile != nil {
-		d.Profile = x.profile.Name
-	}
-	if x.target != (target{}) {
-		d.Host = x.target.authority()
-	}
-	if auth != nil {
-		d.Scheme, d.Task, d.Signer = auth.Scheme, auth.TaskID, auth.Signer
-	}
-	if x.refused != nil {
-		d.Refused = x.refused.code
-	}
-	if x.outOfScope != nil {
-		d.OutOfScope = x.outOfScope.Reason
-	}
-	if err := x.auditor.Audit(d); err != nil {
-		return refuse(http.StatusServiceUnavailable, "audit_failed", "proxy_internal_error",
-			"the request was not sent, because the audit log cannot be written: %s", err)
-	}
-	return nil
-}
-
-// refuseWith notes that the exchange is refused, for the logs. A refusal that
-// cannot be audited stands all the same: nothing is sent on.
-func (x *exchange) refuseWith(r *refusal) {
-	x.refused = r
-	_ = x.decide(VerdictRefuse, nil)
-}
-
-// verdictOn is what is decided on the exchange's request, to an intercepted host,
-// by authorising it.
-func (x *exchange) verdictOn(auth *signer.Authorization) Verdict {
-	switch {
-	case auth.Value == "":
-		return VerdictPass
-	case x.kind == KindAsk:
-		return VerdictGrant
-	}
-	return VerdictSign
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // countingBackend notes every request that reaches it, and with what.
@@ -116,7 +118,7 @@ func TestFoldedAuthority(t *testing.T) {
 	t.Parallel()
 	const folded, staging = "chatgpt-\u017ftaging.com", "chatgpt-staging.com"
 	for _, authority := range []string{folded, folded + ":443"} {
-		if (target{staging, "443"}).names(authority, "443") {
+		if (hosts.Target{Host: staging, Port: "443"}).Names(authority, "443") {
 			t.Errorf("%q is taken for %s", authority, staging)
 		}
 	}

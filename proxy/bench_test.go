@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 func BenchmarkForwardH1(b *testing.B) { benchmarkForward(b, h1) }
@@ -39,7 +41,7 @@ func BenchmarkOutgoing(b *testing.B) {
 		in.Header.Set(name, "a usual value")
 	}
 	in.Header.Set("Connection", "keep-alive")
-	x := &exchange{kind: KindRequest, target: target{host, "443"}, auth: bearer(), path: "/backend-api/codex/models"}
+	x := &exchange{kind: KindRequest, target: hosts.Target{Host: host, Port: "443"}, auth: bearer(), path: "/backend-api/codex/models"}
 	b.ReportAllocs()
 	for b.Loop() {
 		outgoing(x, in, &informer{x: x})

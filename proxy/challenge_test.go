@@ -14,7 +14,7 @@ func TestChallengeIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	outcomes := make(chan Outcome, 2)
 	p := startProxy(t, "", func(c *Config) {
-		c.ClientToken = "right"
+		c.Clients.Token = "right"
 		c.Observe = func(o Outcome) { outcomes <- o }
 	})
 	c := p.dial(t)
@@ -40,7 +40,7 @@ func TestClientLabel(t *testing.T) {
 	backend := newBackend(t, h1, func(http.ResponseWriter, *http.Request) {})
 	labels := make(chan string, 4)
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.ClientToken, c.ClientLabel = "right", "run"
+		c.Clients.Token, c.Clients.Label = "right", "run"
 		c.Signer = signerFunc(func(r signer.Request) (*signer.Authorization, error) {
 			labels <- r.Label
 			return bearer(), nil

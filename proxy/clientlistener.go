@@ -6,6 +6,9 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // maxTurnedAway bounds the connections that are told at the same time that there
@@ -30,8 +33,8 @@ func (l clientListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		limits := l.p.current().Limits
-		if giveBack := l.p.places.take("", limits.Connections); giveBack != nil {
-			return &clientConn{Conn: c, giveBack: giveBack, stall: limits.IdleTimeout}, nil
+		if giveBack := l.p.places.Take("", limits.Connections); giveBack != nil {
+			return netconn.NewStallConn(c, limits.IdleTimeout, giveBack), nil
 		}
 		l.p.turnAway(c)
 	}
@@ -40,12 +43,12 @@ func (l clientListener) Accept() (net.Conn, error) {
 // turnAway answers a client for whom there is no place, and waits for nobody.
 func (p *Proxy) turnAway(c net.Conn) {
 	policy := p.current()
-	refused := refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
+	refused := refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
 		"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", policy.Limits.Connections)
 	if policy.Observe != nil {
-		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.status, Refused: refused.code, Reason: refused.message})
+		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
 	}
-	giveBack := p.turnedAway.take("", maxTurnedAway)
+	giveBack := p.turnedAway.Take("", maxTurnedAway)
 	if giveBack == nil {
 		c.Close()
 		return
@@ -60,8 +63,8 @@ func (p *Proxy) turnAway(c net.Conn) {
 		if n, _ := c.Read(make([]byte, 512)); n == 0 {
 			return
 		}
-		policy.Log.Warn().Str("refused", refused.code).Str("reason", refused.message).Msg("connection")
-		if refused.response(nil).Write(c) == nil && closeWrite(c) == nil {
+		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
+		if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
 			_, _ = io.CopyN(io.Discard, c, maxUnread)
 		}
 	})
@@ -76,12 +79,12 @@ func withClientConn(ctx context.Context, c net.Conn) context.Context {
 
 // admitLabel counts the connection that the exchange's request came on, ctx being
 // the request's context, among those of its session label.
-func (p *Proxy) admitLabel(ctx context.Context, x *exchange) *refusal {
+func (p *Proxy) admitLabel(ctx context.Context, x *exchange) *refuse.Refusal {
 	most := x.profile.ConnectionsPerLabel
-	if ctx.Value(clientConnKey{}).(*clientConn).join(p.labels, x.label, most) {
+	if ctx.Value(clientConnKey{}).(*netconn.StallConn).Join(p.labels, x.label, most) {
 		return nil
 	}
-	return refuse(http.StatusServiceUnavailable, "too_many_connections", limitReached,
+	return refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
 		"clients of the label %q have as many connections as limits.connections_per_label allows, which is %d; close some, or raise it",
 		x.label, most)
 }

@@ -3,6 +3,9 @@ package proxy
 import (
 	"net/http"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/internal/localguard"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // checkSite refuses a request that a web page of another site had its browser
@@ -10,20 +13,9 @@ import (
 // through the proxy. Browsers tell of the page in Origin (RFC 6454, section 7) and
 // Sec-Fetch-Site (W3C Fetch Metadata). Sites that share a domain with the backend
 // count as foreign, for their names may dangle.
-func (x *exchange) checkSite() *refusal {
-	own := false
-	for _, origin := range x.asked.origins {
-		if !x.isOwnOrigin(origin) {
-			return x.refuseSite("Origin", origin)
-		}
-		own = true
-	}
-	for _, site := range x.asked.fetchSite {
-		switch {
-		case site == "same-origin", site == "none", site == "same-site" && own:
-		default:
-			return x.refuseSite("Sec-Fetch-Site", site)
-		}
+func (x *exchange) checkSite() *refuse.Refusal {
+	if field, value := localguard.ForeignPage(x.asked.origins, x.asked.fetchSite, x.isOwnOrigin); field != "" {
+		return x.refuseSite(field, value)
 	}
 	return nil
 }
@@ -31,14 +23,14 @@ func (x *exchange) checkSite() *refusal {
 // isOwnOrigin reports whether an Origin is the target's own, or the backend's.
 func (x *exchange) isOwnOrigin(origin string) bool {
 	host, ok := strings.CutPrefix(origin, "https://")
-	return ok && (x.target.names(host, "443") || x.profile.scope.IsBackend(host))
+	return ok && (x.target.Names(host, "443") || x.profile.scope.IsBackend(host))
 }
 
-func (x *exchange) refuseSite(header, value string) *refusal {
+func (x *exchange) refuseSite(header, value string) *refuse.Refusal {
 	const most = 256
 	if len(value) > most {
 		value = value[:most] + "…"
 	}
-	return refuse(http.StatusForbidden, "cross_site", "http_request_denied",
-		"a web page of another site had this request to %s sent (%s: %s), so it is not signed; send it from a page of %[1]s, or from no page", x.target.authority(), header, quotePath(value))
+	return refuse.New(http.StatusForbidden, "cross_site", "http_request_denied",
+		"a web page of another site had this request to %s sent (%s: %s), so it is not signed; send it from a page of %[1]s, or from no page", x.target.Authority(), header, quotePath(value))
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // UpstreamConfig says how servers are reached.
@@ -38,14 +40,14 @@ type UpstreamConfig struct {
 // CheckConnectTo reports a mistake in ConnectTo.
 func (c UpstreamConfig) CheckConnectTo() error {
 	for from, to := range c.ConnectTo {
-		pattern, err := ParseHostPattern(from)
+		pattern, err := hosts.ParsePattern(from)
 		if err != nil {
 			return err
 		}
-		if pattern.port == "" {
+		if !pattern.HasPort() {
 			return fmt.Errorf("%q has no port; write it as %s", from, net.JoinHostPort(from, "443"))
 		}
-		if _, err := parseTarget(to); err != nil {
+		if _, err := hosts.ParseTarget(to); err != nil {
 			return fmt.Errorf("%s: %w", from, err)
 		}
 	}
@@ -175,8 +177,8 @@ func (d *dialer) connect(ctx context.Context, by *net.Dialer, address string) (n
 }
 
 // dialTunnel connects to t for a tunnel.
-func (d *dialer) dialTunnel(ctx context.Context, t target) (net.Conn, error) {
-	return d.dial(ctx, &d.guarded, "https", t.authority())
+func (d *dialer) dialTunnel(ctx context.Context, t hosts.Target) (net.Conn, error) {
+	return d.dial(ctx, &d.guarded, "https", t.Authority())
 }
 
 // dialPlain connects to the server of http:// URLs.

@@ -10,6 +10,10 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -21,10 +25,10 @@ type exchange struct {
 
 	policy  *policy
 	profile *profile // of the label
-	target  target
+	target  hosts.Target
 	label   string
 	// admitted is why the client was let in, known at the proxy's own port.
-	admitted *admission
+	admitted *access.Admission
 	peer     string // the client's address
 	asked    asked
 	// credential is the kind that the scope has decided on.
@@ -49,7 +53,7 @@ type exchange struct {
 	// bodyLeft says that something of the client's HTTP/1 request may not have
 	// been read.
 	bodyLeft atomic.Bool
-	refused  *refusal
+	refused  *refuse.Refusal
 	retried  bool   // it was sent again after a 401
 	failure  string // why an exchange that had begun was cut
 }
@@ -62,9 +66,9 @@ func exchangeOf(ctx context.Context) *exchange {
 }
 
 // refuse answers with r and notes it for the log.
-func (x *exchange) refuse(r *refusal) {
+func (x *exchange) refuse(r *refuse.Refusal) {
 	x.refuseWith(r)
-	r.serve(x)
+	r.Serve(x)
 }
 
 // WriteHeader implements [http.ResponseWriter].
@@ -129,7 +133,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	conn = withReplay(conn, rw.Reader)
+	conn = netconn.Unread(conn, rw.Reader)
 	if x.kind != KindTunnel { // whose bytes are counted by whoever copies them
 		conn = countingConn{conn, x}
 	}
@@ -154,15 +158,15 @@ func (c countingConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite implements [halfCloser].
-func (c countingConn) CloseWrite() error { return closeWrite(c.Conn) }
+// CloseWrite closes the sending side.
+func (c countingConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 // log writes the exchange's line in the access log. No line ever holds a
 // header, a query or a body.
 func (x *exchange) log(l *zerolog.Logger) {
 	event := l.Info()
 	switch {
-	case x.refused != nil && x.refused.challenge:
+	case x.refused != nil && x.refused.Challenge:
 		event = l.Debug()
 	case x.refused != nil, x.outOfScope != nil:
 		event = l.Warn()
@@ -180,8 +184,8 @@ func (x *exchange) log(l *zerolog.Logger) {
 	if x.profile != nil && x.profile.Name != "" {
 		event.Str("profile", x.profile.Name)
 	}
-	if x.target != (target{}) {
-		event.Str("host", x.target.authority())
+	if x.target != (hosts.Target{}) {
+		event.Str("host", x.target.Authority())
 	}
 	event.Str("method", x.method)
 	if x.path != "" {
@@ -201,7 +205,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 		Int64("sent", x.sent.Load()).
 		Dur("duration", time.Since(x.started))
 	if x.refused != nil {
-		event.Str("refused", x.refused.code).Str("reason", x.refused.message)
+		event.Str("refused", x.refused.Code).Str("reason", x.refused.Message)
 	}
 	if x.failure != "" {
 		event.Str("failure", x.failure)

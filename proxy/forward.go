@@ -16,6 +16,8 @@ import (
 	"sync"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // newUpgrader returns the handler that sends an upgrade on to its exchange's
@@ -55,7 +57,7 @@ func rewrite(r *httputil.ProxyRequest) {
 func outgoingURL(in *http.Request, x *exchange) *url.URL {
 	out := &url.URL{
 		Scheme:     "https",
-		Host:       x.target.authority(),
+		Host:       x.target.Authority(),
 		Path:       in.URL.Path,
 		RawPath:    in.URL.RawPath,
 		RawQuery:   in.URL.RawQuery,
@@ -189,8 +191,8 @@ type upgradedBody struct {
 	conn net.Conn
 }
 
-// CloseWrite implements [halfCloser].
-func (b upgradedBody) CloseWrite() error { return closeWrite(b.conn) }
+// CloseWrite closes the sending side.
+func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
 
 // forwardFailed answers a request whose server could not be reached or did not
 // answer.
@@ -204,8 +206,8 @@ func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		panic(http.ErrAbortHandler)
 	}
-	refused := refuseUpstream(x.target.authority(), err)
-	refused.message = x.redactText(refused.message) // it may quote the server
+	refused := refuseUpstream(x.target.Authority(), err)
+	refused.Message = x.redactText(refused.Message) // it may quote the server
 	x.refuse(refused)
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -43,12 +45,12 @@ func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
-	admitted, refused := x.policy.clients.admit(r)
+	admitted, refused := x.policy.clients.Admit(r)
 	if refused != nil {
 		x.refuse(refused)
 		return
 	}
-	x.admitted, x.label = admitted, admitted.label
+	x.admitted, x.label = admitted, admitted.Label
 	if refused := x.choose(); refused != nil {
 		x.refuse(refused)
 		return
@@ -79,9 +81,9 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
-	if x.policy.interceptsHost(t.host) {
-		x.refuse(refuse(http.StatusForbidden, "plain_http_refused", "http_request_denied",
-			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.host))
+	if x.policy.interceptsHost(t.Host) {
+		x.refuse(refuse.New(http.StatusForbidden, "plain_http_refused", "http_request_denied",
+			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.Host))
 		return
 	}
 	if refused := x.checkOther(t); refused != nil {
@@ -96,39 +98,27 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 }
 
 // interceptsHost reports whether requests to host are signed on any port.
-func (pol *policy) interceptsHost(host string) bool {
-	for _, pattern := range pol.Intercept {
-		pattern.port = ""
-		if pattern.Match(host, "") {
-			return true
-		}
-	}
-	return false
-}
+func (pol *policy) interceptsHost(host string) bool { return pol.Intercept.MatchHost(host) }
 
-func plainTarget(r *http.Request) (target, *refusal) {
+func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
 	switch {
 	case r.URL.Scheme == "https":
-		return target{}, refuse(http.StatusBadRequest, "https_without_connect", "http_request_error",
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "https_without_connect", "http_request_error",
 			"https:// goes through the proxy by CONNECT, so that it is encrypted on the way")
 	case r.URL.Scheme != "http":
-		return target{}, refuse(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", r.URL.Scheme)
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", r.URL.Scheme)
 	case r.URL.User != nil:
-		return target{}, refuse(http.StatusBadRequest, "bad_target", "http_request_error", "a URL with a user name is not forwarded")
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_target", "http_request_error", "a URL with a user name is not forwarded")
 	}
 	authority := r.URL.Host
 	if r.URL.Port() == "" && !strings.HasSuffix(authority, ":") {
 		authority += ":80"
 	}
-	t, err := parseTarget(authority)
+	t, err := hosts.ParseTarget(authority)
 	if err != nil {
-		return target{}, refuseTarget(err)
+		return hosts.Target{}, refuseTarget(err)
 	}
 	return t, nil
-}
-
-func refuseTarget(err error) *refusal {
-	return refuse(http.StatusBadRequest, "bad_target", "http_request_error", "%s", err)
 }
 
 // forward sends the exchange's request on.
@@ -167,5 +157,5 @@ func rawPath(r *http.Request) string {
 }
 
 func signRequest(x *exchange) signer.Request {
-	return signer.Request{Host: x.target.host, Method: x.method, Path: x.path, Kind: x.credential, Label: x.label}
+	return signer.Request{Host: x.target.Host, Method: x.method, Path: x.path, Kind: x.credential, Label: x.label}
 }

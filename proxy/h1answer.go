@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // h1Answer writes the answer to a request over HTTP/1.1, as net/http's server
@@ -143,9 +145,9 @@ func (w *h1Answer) writeBody(p []byte) (int, error) {
 	if len(p) <= tlsRecord {
 		return w.conn.writer.Write(p)
 	}
-	if socket := socketOf(w.conn.conn.NetConn()); socket != nil {
-		cork(socket, true)
-		defer cork(socket, false)
+	if socket := netconn.SocketOf(w.conn.conn); socket != nil {
+		netconn.Cork(socket, true)
+		defer netconn.Cork(socket, false)
 	}
 	return w.conn.writer.Write(p)
 }

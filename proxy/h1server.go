@@ -12,6 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 // h1Server serves intercepted connections that speak HTTP/1.1, each on one
@@ -30,7 +33,7 @@ type h1Server struct {
 	idle      time.Duration // the most that another request is
 	linger    lingerLimits
 
-	conns   *gauge
+	conns   *track.InFlight
 	writers sync.Pool // of *bufio.Writer, which connections have while they answer
 
 	draining atomic.Bool // set with mu held
@@ -43,14 +46,14 @@ func newH1Server(p *Proxy, errorLog *log.Logger) *h1Server {
 	return &h1Server{
 		handler: p.serveIntercepted, tls: p.interceptedServer.TLSConfig.Clone(), others: p.intercepted, ctx: p.ctx, log: errorLog,
 		handshake: limits.HandshakeTimeout, idle: limits.IdleTimeout, linger: lingerLimits{pause: 500 * time.Millisecond, most: 5 * time.Second},
-		conns: newGauge(), waiting: make(map[*h1ServerConn]struct{}),
+		conns: track.NewInFlight(), waiting: make(map[*h1ServerConn]struct{}),
 	}
 }
 
 // serve serves conn, until it ends or becomes net/http's.
 func (s *h1Server) serve(conn *interceptedConn) {
-	s.conns.add(1)
-	defer s.conns.add(-1)
+	s.conns.Add(1)
+	defer s.conns.Add(-1)
 	ctx, cancel := context.WithCancel(context.WithValue(s.ctx, interceptedKey{}, conn))
 	defer cancel()
 	uncut := context.AfterFunc(ctx, func() { conn.Close() })
@@ -72,7 +75,7 @@ func (s *h1Server) serve(conn *interceptedConn) {
 		server: s, conn: t, ctx: ctx, cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {
-		s.handOver(&lingeringConn{replayConn: &replayConn{Conn: t, ahead: ahead}, conn: t, linger: s.linger}, uncut)
+		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(t, ahead), conn: t, linger: s.linger}, uncut)
 		return
 	}
 	_ = t.Close()
@@ -126,5 +129,5 @@ func (s *h1Server) shutdown(ctx context.Context) error {
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 	s.mu.Unlock()
-	return s.conns.wait(ctx)
+	return s.conns.Wait(ctx)
 }

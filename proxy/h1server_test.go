@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 // newTestH1Server serves handler as intercepted connections are served, at the
@@ -25,14 +27,14 @@ func newTestH1Server(t testing.TB, handler http.HandlerFunc) string {
 	others := newInterceptListener()
 	s := &h1Server{
 		handler: handler, tls: serverTLS(), others: others, ctx: ctx, log: log.New(io.Discard, "", 0),
-		handshake: patience, idle: patience, conns: newGauge(), waiting: make(map[*h1ServerConn]struct{}),
+		handshake: patience, idle: patience, conns: track.NewInFlight(), waiting: make(map[*h1ServerConn]struct{}),
 	}
 	s.tls.NextProtos = []string{"http/1.1"}
 	address := newRawServer(t, func(c net.Conn) { s.serve(&interceptedConn{Conn: c}) })
 	t.Cleanup(func() {
 		cut()
 		others.Close()
-		_ = s.conns.wait(context.Background())
+		_ = s.conns.Wait(context.Background())
 	})
 	return address
 }

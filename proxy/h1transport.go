@@ -10,6 +10,8 @@ import (
 	"net/url"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // h1Transport sends requests over HTTP/1.1, each on the goroutine that asks for
@@ -97,7 +99,7 @@ func (t *h1Transport) conn(ctx context.Context, u *url.URL) (*h1Conn, error) {
 		}
 		return nil, context.Cause(ctx)
 	}
-	if alert, remote, ok := alertOf(err); ok && remote && alert == noApplicationProtocol {
+	if alert, remote, ok := netconn.AlertOf(err); ok && remote && alert == netconn.AlertNoApplicationProtocol {
 		t.pool.noteH2Only(u.Host)
 		return nil, errElsewhere
 	}
@@ -116,7 +118,7 @@ func (t *h1Transport) connect(ctx context.Context, u *url.URL) (*h1Conn, error) 
 		raw.Close()
 		return nil, err
 	}
-	conn, err := handshake(ctx, socket, t.tls, u.Hostname())
+	conn, err := netconn.Handshake(ctx, socket, t.tls, u.Hostname())
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -196,11 +197,15 @@ type testProxy struct {
 	log  *lockedBuffer
 }
 
-func patterns(t testing.TB, list ...string) HostPatterns {
+func patterns(t testing.TB, list ...string) hosts.Patterns {
 	t.Helper()
-	ps, err := ParseHostPatterns(list)
-	if err != nil {
-		t.Fatal(err)
+	var ps hosts.Patterns
+	for _, s := range list {
+		p, err := hosts.ParsePattern(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, p)
 	}
 	return ps
 }
@@ -236,7 +241,7 @@ func newProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 	config := Config{
 		Intercept: patterns(t, host+":443", "*."+host+":443", "chatgpt-staging.com:443"),
 		// What tests connect to has whatever port was free.
-		OtherHosts: OtherHosts{Ports: PortRanges{{1, 65535}}},
+		OtherHosts: OtherHosts{Ports: hosts.PortRanges{{First: 1, Last: 65535}}},
 		Signer:     fixedSigner{auth: bearer()},
 		Scope:      wideScope(t),
 		Leaves:     clientCA,

@@ -183,7 +183,7 @@ func TestSignerIsAsked(t *testing.T) {
 		address, _ := countingBackend(t)
 		asked := make(chan signer.Request, 1)
 		p := startProxy(t, address, func(c *Config) {
-			c.ClientToken = "token"
+			c.Clients.Token = "token"
 			c.Signer = signerFunc(func(r signer.Request) (*signer.Authorization, error) {
 				asked <- r
 				return bearer(), nil

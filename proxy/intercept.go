@@ -8,20 +8,28 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // interceptedConn is a client's connection after CONNECT to an intercepted
 // host, before TLS.
 type interceptedConn struct {
 	net.Conn
-	target   target
+	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
-	admitted admitted
+	admitted access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
 }
 
-// CloseWrite implements [halfCloser].
-func (c *interceptedConn) CloseWrite() error { return closeWrite(c.Conn) }
+// NetConn returns the connection beneath.
+func (c *interceptedConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite closes the sending side.
+func (c *interceptedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 // interceptListener hands intercepted connections to an http.Server.
 type interceptListener struct {
@@ -91,7 +99,7 @@ func (p *Proxy) newInterceptServer() *http.Server {
 		NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			// Never the server name of the hello: the client chose it.
-			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.host)
+			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.Host)
 		},
 	}
 	return server
@@ -103,7 +111,7 @@ type interceptedKey struct{}
 func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
 	x := p.begin(w, r, KindRequest)
-	x.target, x.pattern, x.label = conn.target, conn.pattern, conn.admitted.label
+	x.target, x.pattern, x.label = conn.target, conn.pattern, conn.admitted.Label
 	x.path = rawPath(r)
 	defer p.end(x)
 	p.live.add(x)
@@ -112,7 +120,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	}
 
 	if refused := x.checkTunnel(conn); refused != nil {
-		refused.closes = true
+		refused.Closes = true
 		x.refuse(refused)
 		return
 	}
@@ -149,8 +157,8 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 
 // checkTunnel refuses a request inside a tunnel that would not be opened any
 // more: a configuration that forbids something does so at once.
-func (x *exchange) checkTunnel(conn *interceptedConn) *refusal {
-	if refused := conn.admitted.check(x.policy.clients); refused != nil {
+func (x *exchange) checkTunnel(conn *interceptedConn) *refuse.Refusal {
+	if refused := conn.admitted.Check(x.policy.clients); refused != nil {
 		return refused
 	}
 	return x.checkSigned()
@@ -167,6 +175,6 @@ func (p *Proxy) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: admitted{admission: x.admitted}}
+	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admitted}}
 	p.serving.Go(func() { p.h1.serve(conn) })
 }

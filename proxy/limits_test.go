@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 func TestLimitsValidate(t *testing.T) {
@@ -59,17 +61,13 @@ func (p *testProxy) connectAs(t testing.TB, label, authority string) (*rawConn, 
 	return c, c.response(t, http.MethodConnect)
 }
 
-// noneHeld waits until no connection is counted any more, and checks that
-// nothing is remembered of those that were.
+// noneHeld waits until no connection is counted any more.
 func (p *testProxy) noneHeld(t testing.TB) {
 	t.Helper()
 	eventually(t, func() error {
-		for name, s := range map[string]*slots{"places": p.places, "labels": p.labels, "turned away": p.turnedAway} {
-			s.mu.Lock()
-			n := len(s.taken)
-			s.mu.Unlock()
-			if n > 0 {
-				return fmt.Errorf("%s: %d are still held", name, s.held())
+		for name, s := range map[string]*track.Limiter{"places": p.places, "labels": p.labels, "turned away": p.turnedAway} {
+			if n := s.InUse(); n > 0 {
+				return fmt.Errorf("%s: %d are still held", name, n)
 			}
 		}
 		return nil
@@ -83,7 +81,7 @@ func TestConnectionLimit(t *testing.T) {
 	p := echoing(t, Limits{Connections: 3})
 	held := []*rawConn{p.connect(t, "tunnel.example:7"), p.connect(t, host+":443"), p.dial(t)}
 	eventually(t, func() error {
-		if n := p.places.held(); n != 3 {
+		if n := p.places.InUse(); n != 3 {
 			return fmt.Errorf("%d places are taken", n)
 		}
 		return nil
@@ -203,7 +201,7 @@ func TestLabelLimit(t *testing.T) {
 				taken = append(taken, take(t, p))
 			}
 			eventually(t, func() error {
-				if n := p.labels.held(); n != most {
+				if n := p.labels.InUse(); n != most {
 					return fmt.Errorf("%d are counted", n)
 				}
 				return nil

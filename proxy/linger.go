@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // lingerLimits bounds the wait for what a client still sends of a request that
@@ -21,7 +23,7 @@ type lingerLimits struct {
 // not looked at, so that nothing needs to be decrypted.
 func (l lingerLimits) closeWrite(conn *tls.Conn) {
 	socket := conn.NetConn()
-	if conn.CloseWrite() != nil || closeWrite(socket) != nil {
+	if conn.CloseWrite() != nil || netconn.CloseWrite(socket) != nil {
 		return
 	}
 	buffer, end := make([]byte, bufferSize), time.Now().Add(l.most)
@@ -47,16 +49,16 @@ func (l lingerLimits) closeWrite(conn *tls.Conn) {
 // CloseWrite where it does not read a request to its end, and then waits without
 // reading, so that the client's rest of the request resets the connection.
 type lingeringConn struct {
-	*replayConn
+	*netconn.PrefixConn
 	conn     *tls.Conn
 	linger   lingerLimits
 	hijacked atomic.Bool // by an upgrade, whose ends end by themselves
 }
 
-// CloseWrite implements [halfCloser].
+// CloseWrite closes the sending side.
 func (c *lingeringConn) CloseWrite() error {
 	if c.hijacked.Load() {
-		return c.replayConn.CloseWrite()
+		return c.PrefixConn.CloseWrite()
 	}
 	c.linger.closeWrite(c.conn)
 	return nil

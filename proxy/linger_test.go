@@ -98,7 +98,7 @@ func TestLingerEnds(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			if err := p.h1.conns.wait(ctx); err != nil {
+			if err := p.h1.conns.Wait(ctx); err != nil {
 				t.Errorf("the connection is not closed: %v", err)
 			}
 		})

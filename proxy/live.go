@@ -122,7 +122,7 @@ func (p *Proxy) Running(most int) []Running {
 	defer l.mu.Unlock()
 	var all []Running
 	for x := l.first; x != nil && len(all) < most; x = x.after {
-		all = append(all, Running{x.liveKind(), x.label, x.target.authority(), x.started, Bytes{}.plus(x)})
+		all = append(all, Running{x.liveKind(), x.label, x.target.Authority(), x.started, Bytes{}.plus(x)})
 	}
 	return all
 }

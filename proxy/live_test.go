@@ -39,7 +39,7 @@ func TestWatched(t *testing.T) {
 	var mu sync.Mutex
 	var got []Outcome
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.ClientToken = "token"
+		c.Clients.Token = "token"
 		c.Upstream.ConnectTo["tunnel.example:7"] = echo
 		c.OtherHosts = OtherHosts{Refuse: true, Only: patterns(t, "tunnel.example:7")}
 		c.Signer = renewing{}
@@ -168,7 +168,7 @@ func TestTurnedAwayIsObserved(t *testing.T) {
 	})
 	p.dial(t).send(t, "C") // it takes the only place
 	eventually(t, func() error {
-		if p.places.held() == 0 {
+		if p.places.InUse() == 0 {
 			return fmt.Errorf("the first is not accepted yet")
 		}
 		return nil

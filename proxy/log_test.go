@@ -45,7 +45,7 @@ func TestAccessLog(t *testing.T) {
 	})
 	echo := newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.ClientToken = proxyToken
+		c.Clients.Token = proxyToken
 		c.Upstream.ConnectTo["tunnel.example:7"] = echo
 		c.OtherHosts = OtherHosts{Refuse: true, Only: patterns(t, "tunnel.example:7")}
 		c.Signer = signerFunc(func(r signer.Request) (*signer.Authorization, error) {

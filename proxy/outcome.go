@@ -1,6 +1,10 @@
 package proxy
 
-import "time"
+import (
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+)
 
 // Outcome is how an exchange ended, for metrics and for those who watch. Like a
 // [Decision] it holds no credential, no query, no header and no body. Host,
@@ -37,14 +41,14 @@ func (x *exchange) outcome() Outcome {
 		Kind: x.kind, Time: x.started, Client: x.label, Pattern: x.pattern, Status: x.status,
 		Resent: x.retried, OutOfScope: x.outOfScope, Failure: x.failure, FirstByte: x.firstByte, Duration: time.Since(x.started),
 	}
-	if x.target != (target{}) {
-		o.Host = x.target.authority()
+	if x.target != (hosts.Target{}) {
+		o.Host = x.target.Authority()
 	}
 	if x.auth != nil {
 		o.Signer = x.auth.Signer
 	}
-	if x.refused != nil && !x.refused.challenge {
-		o.Refused, o.Reason = x.refused.code, x.refused.message
+	if x.refused != nil && !x.refused.Challenge {
+		o.Refused, o.Reason = x.refused.Code, x.refused.Message
 	}
 	return o
 }

@@ -2,22 +2,24 @@ package proxy
 
 import (
 	"net/http"
-	"net/netip"
-	"net/url"
+
+	"github.com/agentproxy/agentproxy/internal/localguard"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // refuseOriginForm refuses what is not sent as to a proxy: all that a web page
 // can have a browser send here. It comes before every other decision, and says
 // the same whatever the proxy's state is.
-func refuseOriginForm(r *http.Request) *refusal {
+func refuseOriginForm(r *http.Request) *refuse.Refusal {
 	if r.Method == http.MethodConnect || r.URL.IsAbs() {
 		return nil
 	}
 	// No proxy error: it is not as a proxy that the request is answered.
 	if mayBeOfPage(r) {
-		return refuse(http.StatusBadRequest, "bad_request", "", "bad request")
+		return refuse.New(http.StatusBadRequest, "bad_request", "", "bad request")
 	}
-	return refuse(http.StatusBadRequest, "not_a_proxy_request", "",
+	return refuse.New(http.StatusBadRequest, "not_a_proxy_request", "",
 		"this is a proxy, not a web server: set HTTPS_PROXY to this address")
 }
 
@@ -26,10 +28,9 @@ func refuseOriginForm(r *http.Request) *refusal {
 // rebinding): then the name is in the Host header. Where it cannot, but measures
 // what it gets, the browser tells of the page.
 func mayBeOfPage(r *http.Request) bool {
-	if r.Header["Origin"] != nil || r.Header["Sec-Fetch-Site"] != nil {
+	if localguard.FromBrowser(r.Header) {
 		return true
 	}
-	host := (&url.URL{Host: r.Host}).Hostname()
-	_, err := netip.ParseAddr(host)
-	return err != nil && host != "localhost"
+	_, ok := localguard.HostAddr(r)
+	return !ok
 }

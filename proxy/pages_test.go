@@ -18,7 +18,7 @@ func TestPages(t *testing.T) {
 	)
 	inner := "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n"
 	for _, token := range []string{"", "token"} {
-		p := startProxy(t, address, func(c *Config) { c.ClientToken = token })
+		p := startProxy(t, address, func(c *Config) { c.Clients.Token = token })
 		for _, test := range []struct{ name, head, body, want string }{
 			{"GET", "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n", "", human},
 			{"GET of localhost", "GET /a?b HTTP/1.1\r\nHost: localhost:8080\r\n", "", human},

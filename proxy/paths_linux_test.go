@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // deafen has a connection get nothing any more, not even what would be
@@ -90,7 +93,7 @@ func TestDeadPath(t *testing.T) {
 		}
 	}
 	_, err := send(http.MethodPost, false)
-	if !errors.Is(err, syscall.ETIMEDOUT) || refuseUpstream(host, err).code != "upstream_timeout" {
+	if !errors.Is(err, syscall.ETIMEDOUT) || refuseUpstream(host, err).Code != "upstream_timeout" {
 		t.Errorf("POST: %v", err)
 	}
 	response, err := send(http.MethodGet, true)
@@ -117,7 +120,7 @@ func TestDeadTunnel(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	conn, err := impatientDialer(address).dialTunnel(ctx, target{host, "443"})
+	conn, err := impatientDialer(address).dialTunnel(ctx, hosts.Target{Host: host, Port: "443"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +158,7 @@ func TestServerThatDoesNotRead(t *testing.T) {
 	sent := make(chan error)
 	go func() {
 		_, err := conn.Write(make([]byte, size))
-		sent <- errors.Join(err, closeWrite(conn))
+		sent <- errors.Join(err, netconn.CloseWrite(conn))
 	}()
 	info := func() (info *unix.TCPInfo) {
 		onSocket(t, conn, func(fd int) (err error) {

@@ -3,6 +3,9 @@ package proxy
 import (
 	"cmp"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 // policy is a [Config] made ready for use. Nothing of it changes: an exchange
@@ -10,8 +13,8 @@ import (
 // configured meanwhile.
 type policy struct {
 	Config
-	*refs
-	clients  *clients
+	refs     *track.Refs
+	clients  *access.Clients
 	upstream *upstream
 	profiles []*profile
 	common   *profile // of clients that no other is for
@@ -22,7 +25,7 @@ type policy struct {
 func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	config.Limits = config.Limits.orDefaults()
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
-	pol := &policy{Config: config, refs: newRefs(), clients: newClients(config)}
+	pol := &policy{Config: config, refs: track.NewRefs(), clients: access.New(config.Clients, config.Log)}
 	for _, p := range config.Profiles {
 		pol.profiles = append(pol.profiles, newProfile(p, config.Scope))
 	}
@@ -31,7 +34,7 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	}, config.Scope)
 	if former != nil && former.Upstream.Equal(config.Upstream) {
 		pol.upstream = former.upstream
-		pol.upstream.hold()
+		pol.upstream.Hold()
 	} else {
 		pol.upstream = newUpstream(config.Upstream, own)
 	}
@@ -41,7 +44,7 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 // release lets go of the policy. With the last, its connections to servers are
 // closed, unless another policy shares them.
 func (pol *policy) release() {
-	if pol.refs.release() && pol.upstream.release() {
+	if pol.refs.Release() && pol.upstream.Release() {
 		pol.upstream.CloseIdleConnections()
 		// A connection of HTTP/2 is idle a moment after its last answer has ended.
 		time.AfterFunc(time.Second, pol.upstream.CloseIdleConnections)
@@ -51,14 +54,14 @@ func (pol *policy) release() {
 // upstream is the ways to servers: those of tunnels, and those of requests with
 // their connections, which policies share.
 type upstream struct {
-	*refs
+	*track.Refs
 	*dialer
 	*transports
 }
 
 func newUpstream(config UpstreamConfig, own *ownListeners) *upstream {
 	d := newDialer(config, own)
-	return &upstream{newRefs(), d, newTransports(d)}
+	return &upstream{track.NewRefs(), d, newTransports(d)}
 }
 
 // current returns the policy in force, for those who look something up in it.
@@ -68,7 +71,7 @@ func (p *Proxy) current() *policy { return p.policy.Load() }
 func (p *Proxy) hold() *policy {
 	for {
 		// One that is gone was replaced a moment ago.
-		if pol := p.policy.Load(); pol.refs.hold() {
+		if pol := p.policy.Load(); pol.refs.Hold() {
 			return pol
 		}
 	}
@@ -94,5 +97,5 @@ func (p *Proxy) Reconfigure(config Config) (released <-chan struct{}) {
 		former.upstream.CloseIdleConnections()
 	}
 	former.release()
-	return former.gone
+	return former.refs.Gone()
 }

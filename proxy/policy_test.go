@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -129,10 +130,10 @@ func TestReconfigureUpstream(t *testing.T) {
 func TestReconfigureRefuses(t *testing.T) {
 	t.Parallel()
 	tokens := func(lines ...string) func(*Config) {
-		return func(c *Config) { c.ClientToken, c.ClientTokens = "", openTokens(t, lines...) }
+		return func(c *Config) { c.Clients.Token, c.Clients.Tokens = "", openTokens(t, lines...) }
 	}
 	token := func(s string) func(*Config) {
-		return func(c *Config) { c.ClientToken, c.ClientTokens = s, nil }
+		return func(c *Config) { c.Clients.Token, c.Clients.Tokens = s, nil }
 	}
 	hashed := "build:" + bcryptOf(t, "sesame")
 	for _, test := range []struct {
@@ -153,7 +154,7 @@ func TestReconfigureRefuses(t *testing.T) {
 		{"same hash", tokens(hashed), tokens("night:x", hashed), ""},
 		{"hash removed", tokens(hashed), tokens("night:x"), "no_longer_admitted"},
 		{"same hash for another", tokens(hashed), tokens("night" + hashed[len("build"):]), "no_longer_admitted"},
-		{"another user's process", token(""), func(c *Config) { c.ClientUsers = Users{uint32(os.Getuid()) + 1} }, "no_longer_admitted"},
+		{"another user's process", token(""), func(c *Config) { c.Clients.Users = access.Users{uint32(os.Getuid()) + 1} }, "no_longer_admitted"},
 		{"host", token(""), func(c *Config) { c.Intercept = patterns(t, "other.example") }, "host_refused"},
 		{"port", token(""), func(c *Config) { c.Intercept = patterns(t, host+":444") }, "host_refused"},
 	} {

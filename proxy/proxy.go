@@ -37,6 +37,9 @@ import (
 	"github.com/elazarl/goproxy"
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -49,7 +52,7 @@ type Leaves interface {
 type Config struct {
 	// Intercept lists the hosts whose requests are decrypted, and signed if they are
 	// in scope.
-	Intercept HostPatterns
+	Intercept hosts.Patterns
 	// OtherHosts says what becomes of all other hosts.
 	OtherHosts OtherHosts
 	// Signer authorises the requests to intercepted hosts.
@@ -61,19 +64,8 @@ type Config struct {
 	Profiles []Profile
 	// Leaves issues a certificate for every intercepted host.
 	Leaves Leaves
-	// ClientToken is the password that clients must show. "" asks for none,
-	// which is for listeners that nobody else can reach.
-	ClientToken string
-	// ClientTokens, if not nil, has the tokens that clients must show in place of
-	// ClientToken.
-	ClientTokens *TokenFile
-	// ClientLabel is the session label of all clients, whatever user name they
-	// show. "" leaves it to them, or to ClientTokens.
-	ClientLabel string
-	// ClientUsers are the users whose processes are served where no token is
-	// asked for. nil serves all. It needs Linux: elsewhere none is served unless
-	// it is nil.
-	ClientUsers Users
+	// Clients says who may use the proxy.
+	Clients access.Config
 	// Upstream says how servers are reached.
 	Upstream UpstreamConfig
 	// Limits bound what clients may hold of the proxy.
@@ -115,9 +107,9 @@ type Proxy struct {
 	interceptedServer *http.Server
 	h1                *h1Server // what of intercepted connections it takes
 
-	places     *slots // of connections, all under one name
-	labels     *slots // of connections, by session label
-	turnedAway *slots // of connections that are told there is no place
+	places     *track.Limiter // of connections, all under one name
+	labels     *track.Limiter // of connections, by session label
+	turnedAway *track.Limiter // of connections that are told there is no place
 
 	own ownListeners
 
@@ -129,18 +121,18 @@ type Proxy struct {
 	draining bool
 	born     time.Time
 	wake     wakeWatch
-	serving  sync.WaitGroup // Serve calls and the intercepted server
-	running  *gauge         // exchanges and tunnels
-	live     *live          // those of them whose target is known
+	serving  sync.WaitGroup  // Serve calls and the intercepted server
+	running  *track.InFlight // exchanges and tunnels
+	live     *live           // those of them whose target is known
 }
 
 // New returns a proxy for config, which must have a Signer and Leaves. It
 // serves intercepted connections from now on; [Proxy.Shutdown] must be called
 // to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{intercepted: newInterceptListener(), running: newGauge(), live: newLive(), born: time.Now()}
+	p := &Proxy{intercepted: newInterceptListener(), running: track.NewInFlight(), live: newLive(), born: time.Now()}
 	p.ctx, p.cut = context.WithCancelCause(context.Background())
-	p.places, p.labels, p.turnedAway = newSlots(), newSlots(), newSlots()
+	p.places, p.labels, p.turnedAway = track.NewLimiter(), track.NewLimiter(), track.NewLimiter()
 	p.policy.Store(newPolicy(config, &p.own, nil))
 	// net/http reports here what clients do wrong, with their addresses and
 	// words in it. That is for debugging.
@@ -150,7 +142,7 @@ func New(config Config) *Proxy {
 	p.connects = newConnects(p.connect, errorLog)
 	p.front = p.newServer(http.HandlerFunc(p.serveFront))
 	p.front.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return withClientConn(Users(nil).ConnContext(ctx, c), c)
+		return withClientConn(access.Users(nil).ConnContext(ctx, c), c)
 	}
 	p.interceptedServer = p.newInterceptServer()
 	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
@@ -225,13 +217,13 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		err = p.interceptedServer.Shutdown(ctx)
 	}
 	if err == nil {
-		err = p.running.wait(ctx)
+		err = p.running.Wait(ctx)
 	}
 	p.cut(errCut)
 	_ = p.front.Close()
 	_ = p.interceptedServer.Close()
 	_ = p.intercepted.Close()
-	_ = p.running.wait(context.Background())
+	_ = p.running.Wait(context.Background())
 	p.serving.Wait()
 	p.current().upstream.CloseIdleConnections()
 	return err
@@ -239,7 +231,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 
 // begin notes the beginning of an exchange. Every exchange must be ended.
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exchange {
-	p.running.add(1)
+	p.running.Add(1)
 	// Over HTTP/1 an answer would wait for the request's body to end, which is
 	// for ever where the client waits for the answer.
 	_ = http.NewResponseController(w).EnableFullDuplex()
@@ -278,7 +270,7 @@ func (p *Proxy) end(x *exchange) {
 		x.policy.Observe(x.outcome())
 	}
 	x.policy.release()
-	p.running.add(-1)
+	p.running.Add(-1)
 	if v != nil {
 		panic(v)
 	}

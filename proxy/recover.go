@@ -85,7 +85,7 @@ func (x *exchange) observed(response *http.Response, err error) (*http.Response,
 // fromBackend reports whether answers to the exchange are the backend's. What the
 // time is nobody else may tell: another server could have assertions made that are
 // good tomorrow.
-func (x *exchange) fromBackend() bool { return x.profile.scope.IsBackend(x.target.authority()) }
+func (x *exchange) fromBackend() bool { return x.profile.scope.IsBackend(x.target.Authority()) }
 
 // dateOf returns the Date of a server's answer, "" if the answer is a cached one
 // (RFC 9111, 5.1), which tells what time it once was.

@@ -94,7 +94,7 @@ func credentialOf(value string) string {
 // warnEcho tells that a server has sent a credential back, in the header of that
 // name or, if that is empty, elsewhere.
 func (x *exchange) warnEcho(header string) {
-	event := x.warnings.Warn().Str("host", x.target.authority())
+	event := x.warnings.Warn().Str("host", x.target.Authority())
 	if header != "" {
 		event.Str("header", header)
 	}

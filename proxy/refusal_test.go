@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -21,7 +22,7 @@ import (
 func TestProxyAuthentication(t *testing.T) {
 	t.Parallel()
 	address, reached := countingBackend(t)
-	p := startProxy(t, address, func(c *Config) { c.ClientToken = "right" })
+	p := startProxy(t, address, func(c *Config) { c.Clients.Token = "right" })
 	basic := func(s string) string {
 		return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(s)) + "\r\n"
 	}
@@ -38,7 +39,7 @@ func TestProxyAuthentication(t *testing.T) {
 			{"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("user:right")) + "\r\n", "proxy_auth_required"},
 			{basic("user:wrong") + basic("user:right"), "proxy_auth_required"},
 			{basic("white space:right"), "bad_label"},
-			{basic(strings.Repeat("l", maxLabel+1) + ":right"), "bad_label"},
+			{basic(strings.Repeat("l", access.MaxLabel+1) + ":right"), "bad_label"},
 		} {
 			c.send(t, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n%s\r\n", authority, test.header)
 			res := c.response(t, http.MethodGet)
@@ -241,8 +242,8 @@ func TestRefuseUpstream(t *testing.T) {
 		{io.ErrUnexpectedEOF, 502, "upstream_closed"},
 		{&privateAddressError{}, 403, "private_address"},
 	} {
-		if got := refuseUpstream("h:1", fmt.Errorf("wrapped: %w", test.err)); got.status != test.status || got.code != test.code {
-			t.Errorf("%v: %d %s, want %d %s", test.err, got.status, got.code, test.status, test.code)
+		if got := refuseUpstream("h:1", fmt.Errorf("wrapped: %w", test.err)); got.Status != test.status || got.Code != test.code {
+			t.Errorf("%v: %d %s, want %d %s", test.err, got.Status, got.Code, test.status, test.code)
 		}
 	}
 }

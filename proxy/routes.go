@@ -3,6 +3,8 @@ package proxy
 import (
 	"net"
 	"slices"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // routes is [UpstreamConfig.ConnectTo] made ready to be looked up.
@@ -12,7 +14,7 @@ type routes struct {
 }
 
 type route struct {
-	from HostPattern
+	from hosts.Pattern
 	to   string
 }
 
@@ -21,7 +23,7 @@ type route struct {
 func newRoutes(connectTo map[string]string) routes {
 	r := routes{exact: connectTo}
 	for from, to := range connectTo {
-		if pattern, err := ParseHostPattern(from); err == nil {
+		if pattern, err := hosts.ParsePattern(from); err == nil {
 			r.patterns = append(r.patterns, route{pattern, to})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -28,10 +29,10 @@ func askedBy(h http.Header) asked {
 
 // checkScope refuses the exchange's request if it is out of its profile's scope,
 // and notes else of which kind its credential is to be.
-func (x *exchange) checkScope(ctx context.Context) *refusal {
+func (x *exchange) checkScope(ctx context.Context) *refuse.Refusal {
 	scope := x.profile.scope
 	q := signer.Query{
-		Host: x.target.host, Port: x.target.port, Method: x.method, Path: x.path,
+		Host: x.target.Host, Port: x.target.Port, Method: x.method, Path: x.path,
 		Upgrade: x.asked.upgrade, OriginalURL: x.asked.originalURL,
 	}
 	d := scope.Decide(ctx, q)
@@ -39,7 +40,7 @@ func (x *exchange) checkScope(ctx context.Context) *refusal {
 	if d.Reason == signer.InScope {
 		return nil
 	}
-	x.outOfScope = &OutOfScope{Reason: d.Reason, Host: x.target.authority(), Method: x.method, Path: d.Path, Upgrade: q.Upgrade, Sent: d.Allowed()}
+	x.outOfScope = &OutOfScope{Reason: d.Reason, Host: x.target.Authority(), Method: x.method, Path: d.Path, Upgrade: q.Upgrade, Sent: d.Allowed()}
 	if entry, ok := scope.Widening(q, d); ok {
 		x.outOfScope.Allow = entry.String()
 	}
@@ -67,7 +68,7 @@ type OutOfScope struct {
 // maxPathShown bounds, in bytes, the path that a refusal tells.
 const maxPathShown = 1024
 
-func (x *exchange) refuseOutOfScope(q signer.Query, d signer.Decision) *refusal {
+func (x *exchange) refuseOutOfScope(q signer.Query, d signer.Decision) *refuse.Refusal {
 	where := "scope.allow"
 	if x.profile.ownScope {
 		where += " of profile " + x.profile.Name
@@ -82,17 +83,17 @@ func (x *exchange) refuseOutOfScope(q signer.Query, d signer.Decision) *refusal 
 	default:
 		remedy = "nothing in " + where + " can allow it; write the path in its plain form, or use another method or host"
 	}
-	host := strings.TrimSuffix(x.target.authority(), ":443")
+	host := strings.TrimSuffix(x.target.Authority(), ":443")
 	path := d.Path
 	if len(path) > maxPathShown {
 		path = path[:maxPathShown] + "…"
 		remedy = "to allow it, add an entry for its path to " + where
 	}
-	r := refuse(http.StatusForbidden, "out_of_scope", "http_request_denied",
+	r := refuse.New(http.StatusForbidden, "out_of_scope", "http_request_denied",
 		"%s https://%s%s was not sent, because it is not in scope (%s); %s", q.Method, host, quotePath(path), d.Reason, remedy)
-	r.request = &refusedRequest{Host: x.target.authority(), Method: q.Method, Path: path, Reason: string(d.Reason)}
+	r.Request = &refuse.Request{Host: x.target.Authority(), Method: q.Method, Path: path, Reason: string(d.Reason)}
 	if x.outOfScope.Allow != "" && len(d.Path) <= maxPathShown {
-		r.request.Allow = x.allowYAML(q, d)
+		r.Request.Allow = x.allowYAML(q, d)
 	}
 	return r
 }

@@ -138,7 +138,7 @@ func TestOutOfScopeOfProfile(t *testing.T) {
 	t.Parallel()
 	address, _ := countingBackend(t)
 	p := startProxy(t, address, func(c *Config) {
-		c.ClientToken = "token"
+		c.Clients.Token = "token"
 		c.Profiles = []Profile{{Name: "tight", Labels: labels(t, "narrow"), ConnectionsPerLabel: 10, Signer: fixedSigner{auth: bearer()}, Scope: scopeOf(t, codexEntry)}}
 	})
 	narrow := p.clientAs(t, h2, userPassword("narrow", "token"))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -46,14 +47,14 @@ type strictServer struct {
 	requests []*strictRequest
 	wrong    []error
 	seen     map[string]bool // the credentials that came
-	conns    *gauge          // connections of the proxy, those being made among them
+	conns    *track.InFlight // connections of the proxy, those being made among them
 }
 
 func newStrictServer(t testing.TB) *strictServer {
-	s := &strictServer{seen: make(map[string]bool), conns: newGauge()}
+	s := &strictServer{seen: make(map[string]bool), conns: track.NewInFlight()}
 	config := serverTLS()
 	s.address = newRawServer(t, func(raw net.Conn) {
-		defer s.conns.add(-1)
+		defer s.conns.Add(-1)
 		c := tls.Server(raw, config)
 		defer c.Close()
 		r := bufio.NewReader(c)
@@ -144,11 +145,11 @@ func newStrictProxy(t testing.TB) *strictProxy {
 	} {
 		dial := *hook
 		*hook = func(ctx context.Context, network, address string) (net.Conn, error) {
-			s.conns.add(1)
+			s.conns.Add(1)
 			// A dial that is given up may yet have made a connection.
 			c, err := dial(context.WithoutCancel(ctx), network, address)
 			if err != nil {
-				s.conns.add(-1)
+				s.conns.Add(-1)
 			}
 			return c, err // for the server to take off when it has ended
 		}
@@ -162,17 +163,17 @@ func (p *strictProxy) settled() ([]*strictRequest, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	// Clients have hung up, but the proxy may not have read all that they sent.
-	for p.places.held() > 0 && ctx.Err() == nil {
+	for p.places.InUse() > 0 && ctx.Err() == nil {
 		time.Sleep(100 * time.Microsecond)
 	}
-	if err := p.running.wait(ctx); err != nil {
+	if err := p.running.Wait(ctx); err != nil {
 		return nil, fmt.Errorf("an exchange does not end: %w", err)
 	}
 	for {
 		// A connection becomes idle a moment after its last answer.
 		p.current().upstream.CloseIdleConnections()
 		moment, cancel := context.WithTimeout(ctx, time.Millisecond)
-		err := p.server.conns.wait(moment)
+		err := p.server.conns.Wait(moment)
 		cancel()
 		if err == nil {
 			return p.server.take()

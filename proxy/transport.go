@@ -3,11 +3,19 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
+
+// newTLSConfig returns what TLS with servers goes by.
+func newTLSConfig(roots *x509.CertPool) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+}
 
 // newTransport returns a transport for the requests of all clients. It has no
 // limit on how long an answer may take: a model may think for many minutes
@@ -54,7 +62,7 @@ func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, 
 		if err != nil {
 			return nil, err
 		}
-		secured, err := handshake(ctx, conn, config, host)
+		secured, err := netconn.Handshake(ctx, conn, config, host)
 		if err != nil {
 			return nil, err
 		}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 const connectEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"
@@ -18,10 +20,10 @@ func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	p.live.add(x)
 	server, err := x.policy.upstream.dialTunnel(ctx, x.target)
 	if err != nil {
-		x.refuseWith(refuseUpstream(x.target.authority(), err))
-		x.status = x.refused.status
+		x.refuseWith(refuseUpstream(x.target.Authority(), err))
+		x.status = x.refused.Status
 		_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
-		_ = x.refused.response(nil).Write(client)
+		_ = x.refused.Response(nil).Write(client)
 		return
 	}
 	defer server.Close()
@@ -65,5 +67,5 @@ func pipe(dst, src net.Conn) (int64, error) {
 		src.Close()
 		return n, err
 	}
-	return n, closeWrite(dst)
+	return n, netconn.CloseWrite(dst)
 }

@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 	socks "golang.org/x/net/proxy"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // maxConnectHeader bounds what an upstream proxy answers to a CONNECT, in bytes.
@@ -150,7 +152,7 @@ func (d *dialer) dialProxy(ctx context.Context, via *url.URL) (net.Conn, error) 
 	if via.Scheme != "https" {
 		return conn, nil
 	}
-	secured, err := handshake(ctx, conn, newTLSConfig(d.config.RootCAs), via.Hostname())
+	secured, err := netconn.Handshake(ctx, conn, newTLSConfig(d.config.RootCAs), via.Hostname())
 	if err != nil {
 		return nil, atProxy(via, err)
 	}
@@ -187,7 +189,7 @@ func connectThrough(ctx context.Context, conn net.Conn, via *url.URL, address st
 	if !stop() {
 		return nil, context.Cause(ctx)
 	}
-	return withReplay(conn, buffered), nil
+	return netconn.Unread(conn, buffered), nil
 }
 
 // readConnectResponse reads the final response to a CONNECT. A 101 is one: nobody

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // via has all servers be reached through the proxy at address.
@@ -151,7 +153,7 @@ func TestUpstreamProxyHangs(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	if conn, err := p.current().upstream.dialTunnel(ctx, target{"example.org", "22"}); !errors.Is(err, context.Canceled) {
+	if conn, err := p.current().upstream.dialTunnel(ctx, hosts.Target{Host: "example.org", Port: "22"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("dialTunnel: %v, %v", conn, err)
 	}
 

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // closedPort returns an address that nobody listens at.
@@ -388,18 +390,6 @@ func TestTLSAlerts(t *testing.T) {
 	}
 }
 
-// TestNoApplicationProtocol knows the alert by its number: a server's words are no
-// alert.
-func TestNoApplicationProtocol(t *testing.T) {
-	t.Parallel()
-	if alert, remote, ok := alertOf(fmt.Errorf("wrapped: %w", &net.OpError{Op: "remote error", Err: errors.New("tls: no application protocol")})); ok {
-		t.Errorf("alert %d, %v", alert, remote)
-	}
-	if alert, remote, ok := alertOf(noApplicationProtocol); alert != noApplicationProtocol || !remote || !ok {
-		t.Errorf("alert %d, %v, %v", alert, remote, ok)
-	}
-}
-
 // TestRoutesAllocateNothing looks patterns up that were parsed once.
 func TestRoutesAllocateNothing(t *testing.T) {
 	d := newDialer(UpstreamConfig{ConnectTo: map[string]string{"*.a.example:443": "x:1", "*.b.example:443": "y:1", "c.example:443": "z:1"}}, new(ownListeners))
@@ -507,7 +497,7 @@ func TestFakeIPs(t *testing.T) {
 			}
 		}
 	}
-	if _, err := d.dialTunnel(t.Context(), target{"198.18.0.1", "443"}); !errors.Is(err, stop) || <-checked != "guarded" {
+	if _, err := d.dialTunnel(t.Context(), hosts.Target{Host: "198.18.0.1", Port: "443"}); !errors.Is(err, stop) || <-checked != "guarded" {
 		t.Errorf("a tunnel: %v", err)
 	}
 	p := startProxy(t, "")

@@ -5,11 +5,13 @@ import (
 	"strconv"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // checkWellFormed refuses a request that HTTP/2 can carry, and net/http lets
 // pass, but that would be another request in HTTP/1.1, or none.
-func checkWellFormed(r *http.Request) *refusal {
+func checkWellFormed(r *http.Request) *refuse.Refusal {
 	if refused := checkRequestLine(r.Method, r.RequestURI); refused != nil {
 		return refused
 	}
@@ -28,7 +30,7 @@ func checkWellFormed(r *http.Request) *refusal {
 	return nil
 }
 
-func checkRequestLine(method, uri string) *refusal {
+func checkRequestLine(method, uri string) *refuse.Refusal {
 	if !httpguts.ValidHeaderFieldName(method) { // which is a token too
 		return refuseMalformed("method %q is not a word", method)
 	}
@@ -50,6 +52,6 @@ func printable(s string) bool {
 	return true
 }
 
-func refuseMalformed(format string, args ...any) *refusal {
-	return refuse(http.StatusBadRequest, "malformed_request", "http_request_error", format, args...)
+func refuseMalformed(format string, args ...any) *refuse.Refusal {
+	return refuse.New(http.StatusBadRequest, "malformed_request", "http_request_error", format, args...)
 }

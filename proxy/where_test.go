@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/idna"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // wantConnectRefused sends a CONNECT that must be refused, and returns the
@@ -133,7 +135,7 @@ func TestPorts(t *testing.T) {
 	}{
 		{"default", OtherHosts{}, []string{"a.example:443", "a.example:80"}, []string{"a.example:22", "a.example:8443", "a.example:25"}},
 		{
-			"listed", OtherHosts{Ports: PortRanges{{22, 22}, {8000, 8999}}},
+			"listed", OtherHosts{Ports: hosts.PortRanges{{First: 22, Last: 22}, {First: 8000, Last: 8999}}},
 			[]string{"a.example:22", "a.example:8000", "a.example:8999"},
 			[]string{"a.example:443", "a.example:7999", "a.example:9000"},
 		},
@@ -165,20 +167,6 @@ func TestPorts(t *testing.T) {
 				wantRefusal(t, res, http.StatusForbidden, "port_refused", "http_request_denied")
 			}
 		})
-	}
-}
-
-func TestParsePortRange(t *testing.T) {
-	t.Parallel()
-	for s, want := range map[string]PortRange{"1": {1, 1}, "443": {443, 443}, "8000-8999": {8000, 8999}, "1-65535": {1, 65535}, "5-5": {5, 5}} {
-		if got, err := ParsePortRange(s); err != nil || got != want {
-			t.Errorf("%q is %v, %v", s, got, err)
-		}
-	}
-	for _, s := range []string{"", "0", "-", "1-", "-1", "65536", "9-8", "1-2-3", "a", " 1", "0443", "+1", "1 - 2", "https"} {
-		if got, err := ParsePortRange(s); err == nil {
-			t.Errorf("%q is taken for %v", s, got)
-		}
 	}
 }
 

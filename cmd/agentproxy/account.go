@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 )
@@ -77,7 +78,7 @@ func (a *app) newAccount(s accountSettings) *account {
 		Overrides: s.override,
 		Transport: n.transport,
 		Clock:     a.clock,
-		ABOM:      identity.NewABOM(versionName(), "cli", runtime.GOOS),
+		ABOM:      identity.NewABOM(cli.Version(), "cli", runtime.GOOS),
 		Observe:   a.metrics.observeBackend,
 	})
 	courtesy := refreshCourtesy

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // maxAdminAnswer bounds what is read of an admin listener's answer, in bytes.
@@ -32,7 +34,7 @@ func (c *config) askAdmin(ctx context.Context, path string, answer any) (statusC
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return 0, fmt.Errorf("the admin listener at %s does not answer: %w; is agentproxy serve running with this configuration?", c.Admin, syscallError(err))
+		return 0, fmt.Errorf("the admin listener at %s does not answer: %w; is agentproxy serve running with this configuration?", c.Admin, cli.SyscallError(err))
 	}
 	defer response.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxAdminAnswer)).Decode(answer); err != nil {

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/internal/localguard"
 )
 
 // adminGuard lets those through who may know how the proxy is. It never gives a
@@ -49,31 +46,18 @@ func (g *adminGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // hasAddress reports whether r names this server by an address or as localhost.
 // A page whose own name was made to lead here (DNS rebinding) names it by that.
 func (g *adminGuard) hasAddress(r *http.Request) bool {
-	if _, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok {
-		return true // no browser gets there
-	}
-	host := (&url.URL{Host: r.Host}).Hostname()
-	if host == "localhost" {
+	if localguard.OverUnixSocket(r) {
 		return true
 	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && (addr.IsLoopback() || g.who.token != "")
+	addr, ok := localguard.HostAddr(r)
+	return ok && (addr.IsLoopback() || g.who.token != "")
 }
 
 // ofAnotherSite reports whether a browser sent r for a page of another site than
 // this. "none" is what it says where the user typed the address.
 func ofAnotherSite(r *http.Request) bool {
-	for _, site := range r.Header["Sec-Fetch-Site"] {
-		if site != "same-origin" && site != "none" {
-			return true
-		}
-	}
-	for _, origin := range r.Header["Origin"] {
-		if origin != "http://"+r.Host {
-			return true
-		}
-	}
-	return false
+	field, _ := localguard.ForeignPage(r.Header["Origin"], r.Header["Sec-Fetch-Site"], func(origin string) bool { return origin == "http://"+r.Host })
+	return field != ""
 }
 
 // bearerIs takes the same time for every wrong token.
@@ -83,8 +67,7 @@ func bearerIs(r *http.Request, token string) bool {
 		return false
 	}
 	scheme, shown, _ := strings.Cut(values[0], " ")
-	got, want := sha256.Sum256([]byte(strings.TrimSpace(shown))), sha256.Sum256([]byte(token))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	return strings.EqualFold(scheme, "Bearer") && localguard.TokenIs(strings.TrimSpace(shown), token)
 }
 
 func refuseAdmin(w http.ResponseWriter, status int, message string) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // TestAdminGuard has who may read the state: by the listener's address, the
@@ -59,8 +59,8 @@ func TestAdminGuard(t *testing.T) {
 		{"DNS rebinding for /healthz", locked, "/healthz", "rebound.evil.example", "", 421},
 		{"a page with the token", locked, "/readyz", "192.0.2.1:9080", "Authorization: Bearer sesame\nOrigin: https://evil.example", 403},
 
-		{"another user", entrance{users: proxy.Users{}}, "/healthz", "127.0.0.1:9080", "", 403},
-		{"a page of another user", entrance{users: proxy.Users{}}, "/healthz", "rebound.evil.example", "", 421},
+		{"another user", entrance{users: access.Users{}}, "/healthz", "127.0.0.1:9080", "", 403},
+		{"a page of another user", entrance{users: access.Users{}}, "/healthz", "rebound.evil.example", "", 421},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

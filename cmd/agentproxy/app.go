@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -14,11 +13,12 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -27,7 +27,7 @@ import (
 type app struct {
 	*principal              // whom all clients act as that have no profile
 	profiles   []*principal // of the configuration, one by one; nil: refused
-	env        environment
+	env        cli.Environment
 	log        zerolog.Logger
 	clock      *identity.Clock
 	audit      *auditLog        // nil: off, or not opened yet
@@ -77,7 +77,7 @@ func (c *command) withApp(work func(ctx context.Context, a *app) error) func(*co
 
 // newApp puts the parts together. What goes on without a request is told to log,
 // and what the proxy does is counted in m. The app must be closed.
-func newApp(config *config, env environment, log zerolog.Logger, m *metrics) (*app, error) {
+func newApp(config *config, env cli.Environment, log zerolog.Logger, m *metrics) (*app, error) {
 	a := &app{env: env, log: log, metrics: m, now: time.Now, logInForce: new(atomic.Pointer[zerolog.Logger])}
 	a.logInForce.Store(&log)
 	a.clock = identity.NewClock(a.now, func(offset time.Duration) {
@@ -132,10 +132,7 @@ func (a *app) proxyConfig(ca *certs.Authority, who entrance) proxy.Config {
 		Observe:     a.metrics.observe,
 		Log:         a.log,
 
-		ClientToken:  who.token,
-		ClientTokens: who.tokens,
-		ClientUsers:  who.users,
-		ClientLabel:  who.label,
+		Clients: access.Config{Token: who.token, Tokens: who.tokens, Users: who.users, Label: who.label},
 
 		RetryBodyLimit: cmp.Or(a.config.RetryBodyLimit, -1),
 	}
@@ -164,15 +161,10 @@ func newLogger(c logConfig, w io.Writer) zerolog.Logger {
 
 // logWriter writes log events to w in a format.
 func logWriter(format string, w io.Writer) io.Writer {
-	if format == "console" || format == "auto" && isTerminal(w) {
-		return zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
+	if format == "console" || format == "auto" && cli.IsTerminal(w) {
+		return zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !cli.IsTerminal(w)}
 	}
 	return w
-}
-
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // probe is the request by which is seen whether the proxy can sign.

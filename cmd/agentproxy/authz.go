@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/authz"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -20,7 +21,7 @@ type authzConfig struct {
 	LabelHeader string `yaml:"label_header"`
 }
 
-func (c *config) validateAuthz(environment) (key string, err error) {
+func (c *config) validateAuthz(cli.Environment) (key string, err error) {
 	if c.Authz.Listen == "" {
 		for _, unused := range []variable{{"token", c.Authz.Token}, {"token_file", c.Authz.TokenFile}, {"label_header", c.Authz.LabelHeader}} {
 			if unused.value != "" {

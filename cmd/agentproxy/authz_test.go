@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // TestAuthzEntrance has who may ask for credentials: nobody that is not named.
@@ -14,7 +14,7 @@ func TestAuthzEntrance(t *testing.T) {
 	for _, test := range []struct {
 		config string
 		token  string
-		users  proxy.Users
+		users  access.Users
 	}{
 		{"authz: {listen: '127.0.0.1:9090', token: a}", "a", nil},
 		{"authz: {listen: '0.0.0.0:9090', token: a, label_header: X-Agentproxy-Label}", "a", nil},

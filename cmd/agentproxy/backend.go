@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
@@ -46,16 +47,16 @@ type backendOptions struct {
 func (c *command) backend(ctx context.Context, b backendOptions) error {
 	address, dir := b.address, b.dir
 	if network, _, err := listenAddress(address); err != nil {
-		return &usageError{fmt.Errorf("--listen %w", err)}
+		return cli.Usagef("--listen %w", err)
 	} else if network != "tcp" {
-		return &usageError{fmt.Errorf("--listen %s: the backend listens on host:port only", address)}
+		return cli.Usagef("--listen %s: the backend listens on host:port only", address)
 	}
 	without := map[string]chatgpttest.Generation{
 		"accounts": chatgpttest.SecondGeneration, "backend": chatgpttest.FirstGeneration, "": chatgpttest.AnyGeneration,
 	}
 	missing, ok := without[b.without]
 	if !ok {
-		return &usageError{fmt.Errorf("--without %s: it is accounts or backend", b.without)}
+		return cli.Usagef("--without %s: it is accounts or backend", b.without)
 	}
 	if dir == "" {
 		dir = "agentproxy-backend"
@@ -90,20 +91,22 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 	home := filepath.Join(dir, "codex-home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
-		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, causeOf(err))
+		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, cli.Cause(err))
 	}
 	login := server.Login(chatgpttest.Account{})
 	config := filepath.Join(dir, "agentproxy.yaml")
-	for path, file := range map[string]struct {
+	// The configuration is the last: scripts wait for it.
+	for _, file := range []struct {
+		path    string
 		content []byte
 		mode    os.FileMode
 	}{
-		filepath.Join(dir, "backend-ca.pem"): {server.CertPEM(), 0o644},
-		filepath.Join(home, "auth.json"):     {login.AuthJSON(), 0o600},
-		config:                               {backendConfig(dir, home, server.Addr()), 0o644},
+		{filepath.Join(dir, "backend-ca.pem"), server.CertPEM(), 0o644},
+		{filepath.Join(home, "auth.json"), login.AuthJSON(), 0o600},
+		{config, backendConfig(dir, home, server.Addr()), 0o644},
 	} {
-		if err := identity.WriteFile(path, file.content, file.mode); err != nil {
-			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", path, causeOf(err))
+		if err := identity.WriteFile(file.path, file.content, file.mode); err != nil {
+			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, cli.Cause(err))
 		}
 	}
 	return config, nil

@@ -7,7 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 )
 
 // bypass is something in a Codex home that leads Codex past the proxy, whatever
@@ -23,7 +24,7 @@ func (b bypass) String() string { return b.what + "; " + b.remedy }
 // listens as configured.
 func (c *config) bypasses() []bypass {
 	var found []bypass
-	for _, server := range launch.CodexServers(c.Identity.CodexHome) {
+	for _, server := range codexhome.Servers(c.Identity.CodexHome) {
 		if u, err := url.Parse(server.Proxy); err == nil && c.leadsHere(u) {
 			continue
 		}
@@ -33,18 +34,18 @@ func (c *config) bypasses() []bypass {
 		}
 		found = append(found, bypass{
 			fmt.Sprintf("Codex's background server (process %d) sends its requests %s, and every Codex with this home uses it", server.PID, by),
-			"stop it: " + launch.StopCodexServer,
+			"stop it: " + codexhome.StopServer,
 		})
 	}
 	path := filepath.Join(c.Identity.CodexHome, ".env")
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
-			found = append(found, bypass{fmt.Sprintf("%s cannot be read: %s", path, causeOf(err)), "see that it sets no proxy"})
+			found = append(found, bypass{fmt.Sprintf("%s cannot be read: %s", path, cli.Cause(err)), "see that it sets no proxy"})
 		}
 		return found
 	}
-	for _, line := range launch.DotenvLines(string(raw), dotenvVariables()) {
+	for _, line := range codexhome.DotenvLines(string(raw), dotenvVariables()) {
 		found = append(found, bypass{
 			fmt.Sprintf("%s:%d sets %s, which Codex prefers to the environment", path, line.Number, line.Name),
 			"remove the line, or start Codex with agentproxy run",

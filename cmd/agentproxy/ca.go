@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 func newCACommand(c *command) *cobra.Command {
@@ -21,7 +21,7 @@ func newCACommand(c *command) *cobra.Command {
 		Short: "The certificate authority that intercepted hosts are impersonated with",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{fmt.Errorf("name one of show, export, rotate, install, uninstall; see %s --help", cmd.CommandPath())}
+			return cli.Usagef("name one of show, export, rotate, install, uninstall; see %s --help", cmd.CommandPath())
 		},
 	}
 	cmd.AddCommand(newCAShowCommand(c), newCAExportCommand(c), newCARotateCommand(c), newCAInstallCommand(c), newCAUninstallCommand(c))
@@ -83,7 +83,7 @@ rotate --discard replaces both at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if prepare && discard {
-				return &usageError{errors.New("--prepare and --discard: the one keeps a prepared CA, the other does not; choose one")}
+				return cli.Usagef("--prepare and --discard: the one keeps a prepared CA, the other does not; choose one")
 			}
 			a, err := c.load()
 			if err != nil {

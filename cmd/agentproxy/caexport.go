@@ -61,7 +61,7 @@ func (c *command) exportCA(ctx context.Context, a *app, e caExport) error {
 	}
 	pem := ca.PEM()
 	if e.bundle {
-		roots, _, err := certs.SystemRoots(c.env.get)
+		roots, _, err := certs.SystemRoots(c.env.Get)
 		if err != nil {
 			return err
 		}

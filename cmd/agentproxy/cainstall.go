@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/truststore"
 )
 
 // storeFlags are what install and uninstall are told.
@@ -22,7 +24,7 @@ type storeFlags struct {
 func (f *storeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.stores, "store", nil, "change these `stores` only: system, browsers, java (default all that there are)")
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	_ = cmd.RegisterFlagCompletionFunc("store", cobra.FixedCompletions(storeNames(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("store", cobra.FixedCompletions(truststore.Names(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 func newCAInstallCommand(c *command) *cobra.Command {
@@ -82,8 +84,8 @@ have pointed at it go on trusting it.`,
 }
 
 // storesOf returns the stores to change, and says which are left out.
-func (c *command) storesOf(flags storeFlags) ([]trustStore, error) {
-	stores, notes, err := trustStores(flags.stores)
+func (c *command) storesOf(flags storeFlags) ([]truststore.Store, error) {
+	stores, notes, err := truststore.Open(flags.stores)
 	for _, note := range notes {
 		fmt.Fprintf(c.stderr, "agentproxy: %s\n", note)
 	}
@@ -95,7 +97,7 @@ func (c *command) storesOf(flags storeFlags) ([]trustStore, error) {
 // command: it would be one that no proxy uses.
 func (c *command) caToInstall(a *app) (present, former []*x509.Certificate, err error) {
 	open := certs.Open
-	if c.env.get("SUDO_USER") != "" {
+	if c.env.Get("SUDO_USER") != "" {
 		open = certs.Load
 	}
 	ca, err := open(a.caConfig())
@@ -112,7 +114,7 @@ func (c *command) caToInstall(a *app) (present, former []*x509.Certificate, err 
 
 // storeChange is one thing to be done to one store.
 type storeChange struct {
-	store  trustStore
+	store  truststore.Store
 	cert   *x509.Certificate
 	remove bool
 }
@@ -120,21 +122,21 @@ type storeChange struct {
 // describe is a line about the change: before it is made, or when it is done.
 func (s storeChange) describe(done bool) string {
 	verb := map[[2]bool]string{{false, false}: "to add", {false, true}: "to remove", {true, false}: "added", {true, true}: "removed"}[[2]bool{done, s.remove}]
-	return fmt.Sprintf("%-9s  %s  %s: %s", verb, s.cert.Subject.CommonName, s.store.name, s.store.changes)
+	return fmt.Sprintf("%-9s  %s  %s: %s", verb, s.cert.Subject.CommonName, s.store.Name, s.store.Changes)
 }
 
 // changeStores has the stores trust what wanted holds, and not what unwanted
 // does, once the user agrees.
-func (c *command) changeStores(stores []trustStore, yes bool, wanted, unwanted []*x509.Certificate) error {
+func (c *command) changeStores(stores []truststore.Store, yes bool, wanted, unwanted []*x509.Certificate) error {
 	var changes []storeChange
 	for _, store := range stores {
 		for _, cert := range wanted {
-			if !store.holds(cert) {
+			if !store.Holds(cert) {
 				changes = append(changes, storeChange{store: store, cert: cert})
 			}
 		}
 		for _, cert := range unwanted {
-			if store.traces(cert) {
+			if store.Traces(cert) {
 				changes = append(changes, storeChange{store: store, cert: cert, remove: true})
 			}
 		}
@@ -147,9 +149,9 @@ func (c *command) changeStores(stores []trustStore, yes bool, wanted, unwanted [
 		return err
 	}
 	for _, change := range changes {
-		do := change.store.add
+		do := change.store.Add
 		if change.remove {
-			do = change.store.remove
+			do = change.store.Remove
 		}
 		if err := do(change.cert); err != nil {
 			return err
@@ -170,8 +172,8 @@ func (c *command) agreed(yes bool, changes []storeChange) error {
 	switch {
 	case yes:
 		return nil
-	case !isTerminal(c.stdin):
-		return &usageError{errors.New("nothing was changed, for standard input is no terminal, where you could be asked; add --yes to go on without a question")}
+	case !cli.IsTerminal(c.stdin):
+		return cli.Usagef("nothing was changed, for standard input is no terminal, where you could be asked; add --yes to go on without a question")
 	case !c.confirm("Go on?"):
 		return errors.New("nothing was changed; answer y, or give --yes")
 	}

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // The outcomes of a check.
@@ -49,10 +50,10 @@ The exit code is 1 if anything failed, or the request would be refused.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if ready && asJSON {
-				return &usageError{errors.New("--ready and --json: the one prints a line, the other a list; choose one")}
+				return cli.Usagef("--ready and --json: the one prints a line, the other a list; choose one")
 			}
 			if ready && request != "" {
-				return &usageError{errors.New("--ready and --request: the one asks the running proxy, the other nobody; choose one")}
+				return cli.Usagef("--ready and --request: the one asks the running proxy, the other nobody; choose one")
 			}
 			if ready {
 				return c.checkReady(cmd.Context())
@@ -75,7 +76,7 @@ The exit code is 1 if anything failed, or the request would be refused.`,
 			}
 			for _, f := range findings {
 				if f.Status == checkFailed {
-					return exitError(exitFailed)
+					return cli.ExitError(cli.ExitFailed)
 				}
 			}
 			return nil
@@ -108,7 +109,7 @@ func (c *command) printFinding(f finding) {
 // checker collects findings.
 type checker struct {
 	app      *app
-	env      environment
+	env      cli.Environment
 	findings []finding
 }
 

@@ -5,12 +5,12 @@ import (
 	"net"
 	"strings"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // checkClients says who may use the proxy, and whether that can be told: tell
 // tries it.
-func (k *checker) checkClients(ctx context.Context, tell func(context.Context, proxy.Users) error) {
+func (k *checker) checkClients(ctx context.Context, tell func(context.Context, access.Users) error) {
 	const check, remedy = "clients", "set clients.token, or listen on unix:/path"
 	who := k.app.config.entrance
 	switch {
@@ -37,7 +37,7 @@ func (k *checker) checkProfiles() {
 }
 
 // tellUser connects to itself, and checks whose connection that is.
-func tellUser(ctx context.Context, users proxy.Users) error {
+func tellUser(ctx context.Context, users access.Users) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

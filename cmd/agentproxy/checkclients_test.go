@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // TestCheckClients has each way of letting clients in, and a kernel that cannot
@@ -13,18 +13,18 @@ import (
 func TestCheckClients(t *testing.T) {
 	t.Parallel()
 	here := ownUser()
-	works := func(context.Context, proxy.Users) error { return nil }
+	works := func(context.Context, access.Users) error { return nil }
 	for _, test := range []struct {
 		name   string
 		listen string
 		who    entrance
-		tell   func(context.Context, proxy.Users) error
+		tell   func(context.Context, access.Users) error
 		want   string
 	}{
 		{"a token", "127.0.0.1:8080", entrance{token: "sesame"}, nil, checkOK},
 		{"a socket", "unix:/run/proxy.sock", entrance{}, nil, checkOK},
-		{"its own user", "127.0.0.1:8080", entrance{users: proxy.Users{1000}}, works, checkOK},
-		{"a kernel without sock_diag", "127.0.0.1:8080", entrance{users: proxy.Users{1000}}, func(context.Context, proxy.Users) error {
+		{"its own user", "127.0.0.1:8080", entrance{users: access.Users{1000}}, works, checkOK},
+		{"a kernel without sock_diag", "127.0.0.1:8080", entrance{users: access.Users{1000}}, func(context.Context, access.Users) error {
 			return errors.New("it cannot be told whose process this is")
 		}, checkWarning},
 		{"no such system", "127.0.0.1:8080", entrance{}, nil, checkWarning},
@@ -47,7 +47,7 @@ func TestCheckClients(t *testing.T) {
 	if err := tellUser(t.Context(), here); err != nil {
 		t.Error(err)
 	}
-	if err := tellUser(t.Context(), proxy.Users{here[0] + 1}); err == nil {
+	if err := tellUser(t.Context(), access.Users{here[0] + 1}); err == nil {
 		t.Error("a connection of this process is another user's")
 	}
 }

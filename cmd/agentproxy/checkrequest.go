@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -113,7 +114,7 @@ func (c *config) line(key string, index int) string {
 func (c *command) checkRequest(ctx context.Context, request string) ([]finding, error) {
 	q, err := parseRequest(request)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, cli.Usagef("%w", err)
 	}
 	k := &checker{env: c.env}
 	a, err := c.load()

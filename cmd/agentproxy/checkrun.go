@@ -19,7 +19,7 @@ func (k *checker) checkIsolation() {
 	switch {
 	case err == nil:
 		k.ok(check, "agentproxy run keeps the log-in from its command by namespaces of the kernel")
-		if sockets := launch.EngineSockets(k.env.get); len(sockets) > 0 {
+		if sockets := launch.EngineSockets(k.env.Get); len(sockets) > 0 {
 			k.warn(check, "name it in run.hide to hide it", "its command can use the container engine at %s, which reads any file", sockets[0])
 		}
 	case !ok:

@@ -55,7 +55,7 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 	}
 	var trusting, ignorant []string
 	for _, name := range append(append([]string{}, bundleVariables...), extraCAVariables...) {
-		file := k.env.get(name)
+		file := k.env.Get(name)
 		if file == "" {
 			continue
 		}

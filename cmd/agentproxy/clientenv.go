@@ -11,8 +11,9 @@ import (
 	"strings"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // The variables that point programs at a proxy and have them trust its CA. This
@@ -92,10 +93,10 @@ func proxyURL(address, label, token string) (string, error) {
 // noProxy is the list of hosts to be reached directly: this machine, and what
 // was there before, but for entries that would lead a request for an
 // intercepted host past the proxy. Those are returned as dropped.
-func noProxy(env environment, intercepted proxy.HostPatterns) (list string, dropped []string) {
+func noProxy(env cli.Environment, intercepted hosts.Patterns) (list string, dropped []string) {
 	entries := []string{"localhost", "127.0.0.1", "::1"}
 	for _, name := range noProxyVariables {
-		for entry := range strings.SplitSeq(env.get(name), ",") {
+		for entry := range strings.SplitSeq(env.Get(name), ",") {
 			entry = strings.TrimSpace(entry)
 			switch {
 			case entry == "" || slices.Contains(entries, entry) || slices.Contains(dropped, entry):
@@ -111,7 +112,7 @@ func noProxy(env environment, intercepted proxy.HostPatterns) (list string, drop
 
 // bypasses reports whether a NO_PROXY entry covers an intercepted host, by the
 // widest reading that programs give it: a name also stands for all below it.
-func bypasses(entry string, intercepted proxy.HostPatterns) bool {
+func bypasses(entry string, intercepted hosts.Patterns) bool {
 	name := strings.ToLower(entry)
 	if host, _, err := net.SplitHostPort(name); err == nil {
 		name = host
@@ -165,8 +166,8 @@ func viewDir(path string, files map[string][]byte) envDir {
 
 // writeBundle writes the bundle of the system's roots and the CA into dir. What
 // others means are roots of the client besides.
-func writeBundle(dir envDir, ca *certs.Authority, env environment, others ...[]byte) (string, error) {
-	roots, _, err := certs.SystemRoots(env.get)
+func writeBundle(dir envDir, ca *certs.Authority, env cli.Environment, others ...[]byte) (string, error) {
+	roots, _, err := certs.SystemRoots(env.Get)
 	if err != nil {
 		return "", err
 	}
@@ -199,7 +200,7 @@ func (d envDir) writeCertificates(path string, content []byte, remedy string) er
 		return nil
 	}
 	if err := d.write(path, content, 0o644); err != nil {
-		return fmt.Errorf("write the CA's certificate %s: %w; %s", path, causeOf(err), remedy)
+		return fmt.Errorf("write the CA's certificate %s: %w; %s", path, cli.Cause(err), remedy)
 	}
 	return nil
 }

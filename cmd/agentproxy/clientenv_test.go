@@ -8,14 +8,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 func TestBypasses(t *testing.T) {
 	t.Parallel()
-	intercepted, err := proxy.ParseHostPatterns([]string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com:443"})
-	if err != nil {
-		t.Fatal(err)
+	var intercepted hosts.Patterns
+	for _, s := range []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com:443"} {
+		pattern, err := hosts.ParsePattern(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		intercepted = append(intercepted, pattern)
 	}
 	for entry, want := range map[string]bool{
 		"*": true, ".": true, "chatgpt.com": true, "ChatGPT.com": true, ".chatgpt.com": true, "*.chatgpt.com": true,
@@ -107,7 +112,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 	var stdout, stderr strings.Builder
 	code := run([]string{"serve", "--config", "two\nlines.yaml"}, testEnvironment(nil), strings.NewReader(""), &stdout, &stderr)
 	const want = "agentproxy: two; lines.yaml: no such file or directory; name an existing file with --config, or leave it out for the defaults\n"
-	if code != exitUsage || stderr.String() != want {
+	if code != cli.ExitUsage || stderr.String() != want {
 		t.Errorf("exit code %d, %q, want %q", code, stderr.String(), want)
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -37,7 +39,7 @@ type config struct {
 	RetryBodyLimit int64 `yaml:"retry_body_limit"`
 
 	// What validate makes of the above.
-	intercept     proxy.HostPatterns
+	intercept     hosts.Patterns
 	other         proxy.OtherHosts
 	limits        proxy.Limits
 	entrance      entrance // of clients
@@ -199,20 +201,20 @@ func (e *configError) Unwrap() error { return e.err }
 
 // loadConfig reads the configuration from path, or the defaults where path is
 // "", lets the environment override the top-level scalars, and checks all.
-func loadConfig(path string, env environment) (*config, error) {
+func loadConfig(path string, env cli.Environment) (*config, error) {
 	return readConfig(path, env, os.ReadFile)
 }
 
 // readConfig is loadConfig by way of read, which is asked for the configuration
 // and for what it names but looks after itself.
-func readConfig(path string, env environment, read func(path string) ([]byte, error)) (*config, error) {
+func readConfig(path string, env cli.Environment, read func(path string) ([]byte, error)) (*config, error) {
 	c := defaultConfig()
 	source := &configSource{name: "configuration", from: make(map[string]string)}
 	c.source, c.read = source, read
 	if path != "" {
 		raw, err := read(path)
 		if err != nil {
-			return nil, &configError{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", causeOf(err))}
+			return nil, &configError{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", cli.Cause(err))}
 		}
 		source.name = path
 		if err := source.decode(raw, c); err != nil {
@@ -228,7 +230,7 @@ func readConfig(path string, env environment, read func(path string) ([]byte, er
 		{"state_dir", "AGENTPROXY_STATE_DIR", func(s string) { c.StateDir = s }},
 		{"other_hosts", "AGENTPROXY_OTHER_HOSTS", func(s string) { c.OtherHosts = otherHosts{word: s} }},
 	} {
-		if value, ok := env.lookup(override.name); ok {
+		if value, ok := env.Lookup(override.name); ok {
 			override.set(value)
 			source.from[override.key] = override.name
 		}

@@ -9,13 +9,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // testEnvironment is an environment of these variables, and a home.
-func testEnvironment(variables map[string]string) environment {
-	return environment{
-		lookup: func(name string) (string, bool) {
+func testEnvironment(variables map[string]string) cli.Environment {
+	return cli.Environment{
+		Lookup: func(name string) (string, bool) {
 			if value, ok := variables[name]; ok {
 				return value, true
 			}
@@ -24,7 +27,7 @@ func testEnvironment(variables map[string]string) environment {
 			}
 			return "", false
 		},
-		environ: func() []string {
+		Environ: func() []string {
 			list := []string{"HOME=/home/somebody"}
 			for name, value := range variables {
 				list = append(list, name+"="+value)
@@ -213,7 +216,7 @@ func TestConfigMistakes(t *testing.T) {
 			if diff := cmp.Diff(want, stderr.String()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if code != exitUsage || stdout.Len() > 0 {
+			if code != cli.ExitUsage || stdout.Len() > 0 {
 				t.Errorf("exit code %d, standard output %q", code, stdout.String())
 			}
 			if strings.Contains(stderr.String(), "sekret") {
@@ -263,7 +266,7 @@ func TestConfigDefaults(t *testing.T) {
 		}
 		want := defaultConfig()
 		if c.Listen != want.Listen || !slices.Equal(c.ChatGPT.Hosts, want.ChatGPT.Hosts) || c.Signer.Default.Use != want.Signer.Default.Use ||
-			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, proxy.DefaultPorts()) || !c.Identity.Register {
+			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, hosts.DefaultPorts()) || !c.Identity.Register {
 			t.Errorf("%s: %+v, want the defaults", name, c)
 		}
 		if c.StateDir != "/home/somebody/.local/state/agentproxy" || c.Identity.CodexHome != "/home/somebody/.codex" {
@@ -305,7 +308,7 @@ other_hosts: []
 
 func TestConfigWithoutHome(t *testing.T) {
 	t.Parallel()
-	nothing := environment{lookup: func(string) (string, bool) { return "", false }}
+	nothing := cli.Environment{Lookup: func(string) (string, bool) { return "", false }}
 	const want = "configuration: state_dir: neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir"
 	if _, err := loadConfig("", nothing); err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
@@ -318,7 +321,7 @@ func TestConfigEntrance(t *testing.T) {
 	own := ownUser()
 	for _, test := range []struct {
 		config         string
-		clients, admin proxy.Users
+		clients, admin access.Users
 	}{
 		{"", own, own},
 		{"listen: '[::1]:8080'\nadmin: localhost:9080", own, own},

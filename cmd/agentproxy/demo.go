@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 	"github.com/agentproxy/agentproxy/proxy"
 )
@@ -57,11 +58,11 @@ func (c *command) demo(ctx context.Context) (err error) {
 	}
 	say("backend   a stand-in for chatgpt.com listens on %s and knows one account", backend.Addr())
 
-	config, err := loadConfig(configPath, environment{lookup: noVariable})
+	config, err := loadConfig(configPath, cli.Environment{Lookup: noVariable})
 	if err != nil {
 		return err
 	}
-	a, err := newApp(config, environment{lookup: noVariable}, zerolog.Nop(), newMetrics())
+	a, err := newApp(config, cli.Environment{Lookup: noVariable}, zerolog.Nop(), newMetrics())
 	if err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (c *command) makeDemoDir() (string, error) {
 	if err == nil {
 		return dir, nil
 	}
-	if home, ok := c.env.lookup("HOME"); ok && home != "" {
+	if home, ok := c.env.Lookup("HOME"); ok && home != "" {
 		if dir, err := os.MkdirTemp(home, "."+pattern); err == nil {
 			return dir, nil
 		}

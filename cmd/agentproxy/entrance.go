@@ -8,15 +8,16 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // entrance says who is let in at a listener: whoever shows the token, or one of
 // the tokens, or else the users; nil are all users.
 type entrance struct {
 	token  string
-	tokens *proxy.TokenFile
-	users  proxy.Users
+	tokens *access.TokenFile
+	users  access.Users
 	label  string // that all clients have, "" for the one that they show
 }
 
@@ -30,7 +31,7 @@ func (e entrance) tokenFor(label string) (string, error) {
 	}
 	token, ok := e.tokens.Token(label)
 	if !ok {
-		return "", &usageError{fmt.Errorf("clients.tokens_file has no token for the label %s that could be printed; name another with --label, or put a token, not its hash, there", label)}
+		return "", cli.Usagef("clients.tokens_file has no token for the label %s that could be printed; name another with --label, or put a token, not its hash, there", label)
 	}
 	return token, nil
 }
@@ -47,14 +48,14 @@ func (e *entrance) keepTokens(former entrance) error {
 
 // ownUser returns the user that this program runs as, where the system can tell
 // whose a connection is.
-func ownUser() proxy.Users {
+func ownUser() access.Users {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
-	return proxy.Users{uint32(os.Geteuid())}
+	return access.Users{uint32(os.Geteuid())}
 }
 
-func (c *config) validateClients(environment) (key string, err error) {
+func (c *config) validateClients(cli.Environment) (key string, err error) {
 	if key, err := atMostOne(
 		variable{"clients.token", c.Clients.Token},
 		variable{"clients.token_file", c.Clients.TokenFile},
@@ -66,7 +67,7 @@ func (c *config) validateClients(environment) (key string, err error) {
 		return key, err
 	}
 	if c.Clients.TokensFile != "" {
-		if c.entrance.tokens, err = proxy.OpenTokenFile(c.Clients.TokensFile); err != nil {
+		if c.entrance.tokens, err = access.OpenTokenFile(c.Clients.TokensFile); err != nil {
 			return "clients.tokens_file", err
 		}
 		_, _ = c.read(c.Clients.TokensFile) // for whoever watches what is read
@@ -94,7 +95,7 @@ func (c *config) validateClients(environment) (key string, err error) {
 	return "", nil
 }
 
-func (c *config) validateAdmin(environment) (key string, err error) {
+func (c *config) validateAdmin(cli.Environment) (key string, err error) {
 	if key, err := atMostOne(variable{"admin_token", c.AdminToken}, variable{"admin_token_file", c.AdminTokenFile}); err != nil {
 		return key, err
 	}
@@ -139,13 +140,13 @@ func (c *config) readToken(key, token, file, place string) (read, wrongKey strin
 		key += "_file"
 		raw, err := c.read(file)
 		if err != nil {
-			return "", key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, causeOf(err))
+			return "", key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, cli.Cause(err))
 		}
 		if token = strings.TrimSpace(string(raw)); token == "" {
 			return "", key, fmt.Errorf("%s is empty; write a token there, such as the output of: openssl rand -hex 32", file)
 		}
 	}
-	if token != "" && !proxy.IsToken(token) {
+	if token != "" && !access.IsToken(token) {
 		return "", key, fmt.Errorf("a token is one word of printable ASCII, as it has to stand in %s", place)
 	}
 	return token, "", nil

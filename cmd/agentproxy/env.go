@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 func newEnvCommand(c *command) *cobra.Command {
@@ -24,7 +25,7 @@ with the same configuration, and that have it trust the proxy's CA.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			format, ok := shells[shell]
 			if !ok {
-				return &usageError{fmt.Errorf("--shell %s: it is none of sh, fish, powershell", shell)}
+				return cli.Usagef("--shell %s: it is none of sh, fish, powershell", shell)
 			}
 			a, err := c.load()
 			if err != nil {

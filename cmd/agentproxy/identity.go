@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 )
 
@@ -17,7 +18,7 @@ func newIdentityCommand(c *command) *cobra.Command {
 		Short: "The account and the agent identity that the proxy signs for",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{fmt.Errorf("name one of register, show, import, export, remove, placeholder; see %s --help", cmd.CommandPath())}
+			return cli.Usagef("name one of register, show, import, export, remove, placeholder; see %s --help", cmd.CommandPath())
 		},
 	}
 	cmd.AddCommand(

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 )
 
@@ -60,14 +61,14 @@ func (c *command) readInput(name string) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, causeOf(err))
+			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, cli.Cause(err))
 		}
 		defer f.Close()
 		from = f
 	}
 	raw, err := io.ReadAll(io.LimitReader(from, maxIdentityInput+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, causeOf(err))
+		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, cli.Cause(err))
 	}
 	if len(raw) > maxIdentityInput {
 		return nil, fmt.Errorf("%s: larger than %d bytes, not an agent identity", name, maxIdentityInput)
@@ -135,15 +136,15 @@ It says which versions that is, and asks first.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if codex && output != "" {
-				return &usageError{errors.New("--codex and --output name two places; keep one of them")}
+				return cli.Usagef("--codex and --output name two places; keep one of them")
 			}
 			if shape != "" && !codex {
-				return &usageError{errors.New("--shape is for --codex; agentproxy itself reads its own")}
+				return cli.Usagef("--shape is for --codex; agentproxy itself reads its own")
 			}
 			switch identity.Shape(shape) {
 			case "", identity.ShapeA, identity.ShapeC, identity.ShapeN:
 			default:
-				return &usageError{fmt.Errorf("--shape %s: it is none of A, C, N", shape)}
+				return cli.Usagef("--shape %s: it is none of A, C, N", shape)
 			}
 			a, err := c.load()
 			if err != nil {
@@ -160,7 +161,7 @@ It says which versions that is, and asks first.`,
 				return c.exportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), yes)
 			case output != "":
 				if err := identity.WriteFile(output, raw, 0o600); err != nil {
-					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, causeOf(err))
+					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
 				}
 				return nil
 			}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // listenAddress splits "host:port" or "unix:/path".
@@ -59,7 +61,7 @@ func listenError(address string, err error, remedy string) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("listen on %s: another program uses this port; stop it, or %s", address, remedy)
 	}
-	return fmt.Errorf("listen on %s: %w; %s", address, syscallError(err), remedy)
+	return fmt.Errorf("listen on %s: %w; %s", address, cli.SyscallError(err), remedy)
 }
 
 // listenUnix opens a socket that only its owner can connect to. A socket that
@@ -74,7 +76,7 @@ func listenUnix(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("listen on %s: another program listens there; stop it, or choose another path", path)
 		}
 		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("listen on %s: the stale socket there cannot be removed: %w; choose another path", path, causeOf(err))
+			return nil, fmt.Errorf("listen on %s: the stale socket there cannot be removed: %w; choose another path", path, cli.Cause(err))
 		}
 	}
 	l, err := bindPrivate(path)
@@ -83,7 +85,7 @@ func listenUnix(path string) (net.Listener, error) {
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
-		return nil, fmt.Errorf("listen on %s: the socket cannot be made private: %w; choose a path in another directory", path, causeOf(err))
+		return nil, fmt.Errorf("listen on %s: the socket cannot be made private: %w; choose a path in another directory", path, cli.Cause(err))
 	}
 	return l, nil
 }
@@ -99,12 +101,4 @@ func listenName(l net.Listener) string {
 		return "unix:" + l.Addr().String()
 	}
 	return l.Addr().String()
-}
-
-// syscallError returns the innermost error, which says what the others repeat.
-func syscallError(err error) error {
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return errno
-	}
-	return err
 }

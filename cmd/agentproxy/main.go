@@ -14,31 +14,21 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 func main() {
 	// Whatever the command, it may come to hold a credential.
-	hideMemory()
+	cli.HideMemory()
 	// net/http logs there, word for word, what a server sends unasked on an idle
 	// connection: its own credential, perhaps.
 	log.SetOutput(io.Discard)
-	os.Exit(run(os.Args[1:], osEnvironment(), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], cli.OSEnvironment(), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// The exit codes. run passes on the code of its child instead.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2 // wrong usage or configuration
-)
-
-// exitError ends the program with a code of its own, without a message.
-type exitError int
-
-func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
 // run is main without the process around it.
-func run(args []string, env environment, stdin io.Reader, stdout, stderr io.Writer) int {
+func run(args []string, env cli.Environment, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c := &command{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
@@ -47,25 +37,25 @@ func run(args []string, env environment, stdin io.Reader, stdout, stderr io.Writ
 	err := root.ExecuteContext(ctx)
 	c.notes.flush(err)
 	if err == nil {
-		return exitOK
+		return cli.ExitOK
 	}
-	if code, ok := errors.AsType[exitError](err); ok {
+	if code, ok := errors.AsType[cli.ExitError](err); ok {
 		return int(code)
 	}
 	// Joined errors have a line each, and so may the names of files.
 	fmt.Fprintf(stderr, "agentproxy: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	if _, ok := errors.AsType[*configError](err); ok {
-		return exitUsage
+		return cli.ExitUsage
 	}
-	if _, ok := errors.AsType[*usageError](err); ok {
-		return exitUsage
+	if _, ok := errors.AsType[*cli.UsageError](err); ok {
+		return cli.ExitUsage
 	}
-	return exitFailed
+	return cli.ExitFailed
 }
 
 // command is what the commands share.
 type command struct {
-	env            environment
+	env            cli.Environment
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	configPath     string
@@ -74,12 +64,6 @@ type command struct {
 	notes          notes
 	said           said
 }
-
-// usageError is a mistake on the command line.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
 
 func newRootCommand(c *command) *cobra.Command {
 	root := &cobra.Command{
@@ -94,14 +78,14 @@ holds a credential.`,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{errors.New("name a command, such as serve or run; agentproxy help lists them")}
+			return cli.Usagef("name a command, such as serve or run; agentproxy help lists them")
 		},
 	}
 	root.SetIn(c.stdin)
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return cli.Usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
 		newServeCommand(c), newRunCommand(c), newDemoCommand(c), newBackendCommand(c),
@@ -117,7 +101,7 @@ holds a credential.`,
 			cmd.Args = knownCommand
 		case "completion":
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-				return &usageError{fmt.Errorf("name one of bash, fish, powershell, zsh; see %s --help", cmd.CommandPath())}
+				return cli.Usagef("name one of bash, fish, powershell, zsh; see %s --help", cmd.CommandPath())
 			}
 		}
 	}
@@ -140,7 +124,7 @@ func wrapArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				return cli.Usagef("%w; see %s --help", err, cmd.CommandPath())
 			}
 			return nil
 		}
@@ -152,7 +136,7 @@ func wrapArgs(cmd *cobra.Command) {
 
 // configFlag gives cmd the flag --config.
 func (c *command) configFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&c.configPath, "config", "c", c.env.get("AGENTPROXY_CONFIG"), "configuration `file`; without one that of AGENTPROXY_CONFIG, else the defaults hold")
+	cmd.Flags().StringVarP(&c.configPath, "config", "c", c.env.Get("AGENTPROXY_CONFIG"), "configuration `file`; without one that of AGENTPROXY_CONFIG, else the defaults hold")
 }
 
 // profileFlag gives cmd the flag --profile.

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 )
@@ -95,7 +96,7 @@ func newMetrics() *metrics {
 	m.reloaded.Set(1)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "agentproxy_build_info", Help: "1, with what the program was built from.",
-		ConstLabels: prometheus.Labels{"version": versionName(), "commit": commit, "goversion": runtime.Version()},
+		ConstLabels: prometheus.Labels{"version": cli.Version(), "commit": cli.Commit(), "goversion": runtime.Version()},
 	})
 	build.Set(1)
 	m.registry.MustRegister(m.reloaded, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 )
 
@@ -34,7 +35,7 @@ proxy.`,
 				return err
 			}
 			if err := identity.WriteFile(output, placeholder, 0o600); err != nil {
-				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, causeOf(err))
+				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
 			}
 			return nil
 		}),
@@ -82,7 +83,7 @@ func refuseToReplaceLogin(path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("write the placeholder %s: %w; name another file", path, causeOf(err))
+		return fmt.Errorf("write the placeholder %s: %w; name another file", path, cli.Cause(err))
 	}
 	if isPlaceholderFile(raw) {
 		return nil

@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
 // profileConfig is an agent of its own, for clients with certain session labels.
@@ -46,15 +48,15 @@ type profileLimits struct {
 type profile struct {
 	name     string
 	patterns []string
-	labels   proxy.LabelPatterns
+	labels   access.LabelPatterns
 	refuse   bool
-	hosts    proxy.HostPatterns // nil: all of chatgpt.hosts
-	config   *config            // what the configuration would be if all clients had this profile
+	hosts    hosts.Patterns // nil: all of chatgpt.hosts
+	config   *config        // what the configuration would be if all clients had this profile
 }
 
 var profileName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-func (c *config) validateProfiles(env environment) (string, error) {
+func (c *config) validateProfiles(env cli.Environment) (string, error) {
 	switch {
 	case c.Clients.TrustLabels && len(c.Profiles) == 0:
 		return "clients.trust_labels", errors.New("it is only used with profiles; leave it out")
@@ -85,13 +87,13 @@ func (c *config) validateProfiles(env environment) (string, error) {
 	return "", nil
 }
 
-func (c *config) checkProfile(p profileConfig, env environment) (checked profile, key string, err error) {
+func (c *config) checkProfile(p profileConfig, env cli.Environment) (checked profile, key string, err error) {
 	checked = profile{name: p.Name, patterns: p.Labels, refuse: p.Refuse}
 	if len(p.Labels) == 0 {
 		return checked, "labels", errors.New(`no client would have this profile; list its labels, as in ["build-*"]`)
 	}
 	for i, s := range p.Labels {
-		pattern, err := proxy.ParseLabelPattern(s)
+		pattern, err := access.ParseLabelPattern(s)
 		if err != nil {
 			return checked, fmt.Sprintf("labels[%d]", i), err
 		}
@@ -104,7 +106,7 @@ func (c *config) checkProfile(p profileConfig, env environment) (checked profile
 		return checked, "", nil
 	}
 	checked.config = c.with(p)
-	for _, check := range []func(environment) (string, error){
+	for _, check := range []func(cli.Environment) (string, error){
 		checked.config.validateIdentity, checked.config.validateSigner, checked.config.validateScope, checked.config.validateOtherHosts, checked.config.validateOtherPorts, checked.config.validateLimits,
 	} {
 		if key, err := check(env); err != nil {
@@ -197,9 +199,9 @@ func (c *config) as(name string) (*config, error) {
 		names = append(names, p.name)
 	}
 	if len(names) == 0 {
-		return nil, &usageError{fmt.Errorf("--profile %s: the configuration has no profiles", name)}
+		return nil, cli.Usagef("--profile %s: the configuration has no profiles", name)
 	}
-	return nil, &usageError{fmt.Errorf("--profile %s: it is none of %s", name, strings.Join(names, ", "))}
+	return nil, cli.Usagef("--profile %s: it is none of %s", name, strings.Join(names, ", "))
 }
 
 // forLabel returns the configuration for clients with a session label.
@@ -208,7 +210,7 @@ func (c *config) forLabel(label string) (*config, error) {
 		switch {
 		case !p.labels.Match(label):
 		case p.refuse:
-			return nil, &usageError{fmt.Errorf("--label %s: profile %s refuses such clients", label, p.name)}
+			return nil, cli.Usagef("--label %s: profile %s refuses such clients", label, p.name)
 		default:
 			return p.config, nil
 		}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // readyTimeout bounds the wait for the proxy's answer. It may have to register a
@@ -37,7 +39,7 @@ func (c *command) checkReady(ctx context.Context) error {
 // adminAddress returns where the admin listener is found from this machine.
 func adminAddress(admin string) (network, address string, err error) {
 	if admin == "" {
-		return "", "", &usageError{errors.New("admin is off, so the proxy cannot be asked; set admin to an address or unix:/path")}
+		return "", "", cli.Usagef("admin is off, so the proxy cannot be asked; set admin to an address or unix:/path")
 	}
 	network, address, err = listenAddress(admin)
 	if err != nil || network == "unix" {

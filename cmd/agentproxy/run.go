@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
@@ -103,12 +105,12 @@ func (c *command) run(ctx context.Context, flags runFlags, args []string) error 
 		r.mode, err = launch.ParseMode(flags.isolate)
 	}
 	if err != nil {
-		return &usageError{fmt.Errorf("--isolate %w", err)}
+		return cli.Usagef("--isolate %w", err)
 	}
 	if r.program, err = exec.LookPath(args[0]); err != nil {
 		return r.notRun(&launch.StartError{Err: lookPathError(args[0], err)})
 	}
-	if launch.IsCodex(args[0]) && launch.ChangesLogin(args) && !flags.keepHome {
+	if codexhome.IsCodex(args[0]) && codexhome.ChangesLogin(args) && !flags.keepHome {
 		return errors.New("agentproxy run keeps the log-in from COMMAND, so Codex can neither log in nor out there: run codex login or logout without agentproxy run, in a shell of your own")
 	}
 	if config, err = c.chosen(config); err != nil {
@@ -256,7 +258,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 		// COMMAND is gone, and nobody else knows the token.
 		err = errors.Join(err, shutdown(p, canceled()), <-serving)
 	}()
-	home, err := launch.OpenHome(r.app.config.StateDir, r.app.config.Identity.CodexHome, isPlaceholderFile, r.warnOf)
+	home, err := codexhome.OpenHome(r.app.config.StateDir, r.app.config.Identity.CodexHome, isPlaceholderFile, r.warnOf)
 	if err != nil {
 		return err
 	}
@@ -285,7 +287,7 @@ func (r *runner) notRun(err error) error {
 	start, ok := errors.AsType[*launch.StartError](err)
 	if !ok {
 		if code, ok := errors.AsType[launch.ExitError](err); ok {
-			return exitError(code)
+			return cli.ExitError(code)
 		}
 		return err
 	}
@@ -294,7 +296,7 @@ func (r *runner) notRun(err error) error {
 		message = r.args[0] + ": " + message + "; name a program that can be run here"
 	}
 	r.warn("run " + message)
-	return exitError(start.ExitCode())
+	return cli.ExitError(start.ExitCode())
 }
 
 // newToken returns a token that cannot be guessed.
@@ -314,7 +316,7 @@ func (r *runner) logger(config logConfig) (log zerolog.Logger, closeLog func(), 
 	}
 	f, err := os.OpenFile(r.flags.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return log, nil, fmt.Errorf("write the log %s: %w; name a file that can be written with --log", r.flags.logFile, causeOf(err))
+		return log, nil, fmt.Errorf("write the log %s: %w; name a file that can be written with --log", r.flags.logFile, cli.Cause(err))
 	}
 	return newLogger(config, f), func() { f.Close() }, nil
 }

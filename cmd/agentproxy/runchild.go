@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
 )
@@ -24,7 +25,7 @@ func (r *runner) environ(e clientEnv) []string {
 		Secret: r.secretVariables, Pass: config.Pass, Drop: config.Drop,
 		Bus: r.isolation == nil || r.keepsBus(),
 	}
-	environ, dropped := filter.Filter(r.env.environ())
+	environ, dropped := filter.Filter(r.env.Environ())
 	if len(dropped) > 0 {
 		slices.Sort(dropped)
 		r.warn("kept from COMMAND, whose requests are signed by the proxy: " + strings.Join(slices.Compact(dropped), ", ") + "; run.env.pass lets a variable through")
@@ -45,7 +46,7 @@ func (r *runner) codexHome() (string, error) {
 }
 
 // runIsolated runs COMMAND in the namespaces.
-func (r *runner) runIsolated(ctx context.Context, home *launch.Home, address, token string) error {
+func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address, token string) error {
 	state, err := filepath.EvalSymlinks(r.app.config.StateDir)
 	if err != nil {
 		return err
@@ -62,10 +63,11 @@ func (r *runner) runIsolated(ctx context.Context, home *launch.Home, address, to
 	if err := home.Hold(placeholder); err != nil {
 		return err
 	}
+	defer launch.HoldSocketDirs()()
 	secrets := launch.Secrets{
 		CodexHome: r.app.config.Identity.CodexHome, StateDir: r.app.config.StateDir,
 		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(),
-		Bus: r.keepsBus(), Dotenv: dotenvVariables(), Getenv: r.env.get,
+		Bus: r.keepsBus(), Dotenv: dotenvVariables(), Getenv: r.env.Get,
 	}
 	view, err := secrets.View()
 	if err != nil {
@@ -100,7 +102,7 @@ func (r *runner) dropIsolation() error {
 
 // tellEngines says which container engines COMMAND may use to read any file.
 func (r *runner) tellEngines() {
-	sockets := launch.EngineSockets(r.env.get)
+	sockets := launch.EngineSockets(r.env.Get)
 	sockets = slices.DeleteFunc(sockets, func(path string) bool { return slices.Contains(r.app.config.Run.Hide, path) })
 	if len(sockets) > 0 {
 		r.warnOnce(r.app.config.StateDir, "COMMAND can use a container engine, which reads any file of yours for it: "+strings.Join(sockets, ", ")+"; name it in run.hide to hide it")
@@ -108,7 +110,7 @@ func (r *runner) tellEngines() {
 }
 
 // runDirect runs COMMAND with a private Codex home, or the user's own.
-func (r *runner) runDirect(ctx context.Context, home *launch.Home, address, token string) (err error) {
+func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, token string) (err error) {
 	dir, release, err := makeRunDir(r.app.config.StateDir)
 	if err != nil {
 		return err
@@ -131,8 +133,8 @@ func (r *runner) runDirect(ctx context.Context, home *launch.Home, address, toke
 		return err
 	}
 	command.Env = launch.SetVariable(command.Env, "CODEX_HOME", private)
-	if launch.IsCodex(r.args[0]) {
-		command.Args = launch.CodexArgs(command.Args)
+	if codexhome.IsCodex(r.args[0]) {
+		command.Args = codexhome.Args(command.Args)
 	}
 	return launch.Run(command)
 }

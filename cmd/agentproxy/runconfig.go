@@ -9,10 +9,11 @@ import (
 
 	"golang.org/x/net/http/httpproxy"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 )
 
-func (c *config) validateRun(environment) (string, error) {
+func (c *config) validateRun(cli.Environment) (string, error) {
 	if _, err := launch.ParseMode(c.Run.Isolate); err != nil {
 		return "run.isolate", err
 	}
@@ -74,7 +75,7 @@ func (c *command) useShellsProxy(config *config) {
 	if config.Upstream.Proxy != "" || config.source.has("upstream.proxy") {
 		return
 	}
-	via := c.env.first("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+	via := c.env.First("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 	parsed := via
 	if !strings.Contains(via, "://") { // as curl and Go take it
 		parsed = "http://" + via
@@ -100,10 +101,10 @@ func (c *config) leadsHere(u *url.URL) bool {
 }
 
 // shellsProxy returns the proxy that variables name.
-func shellsProxy(env environment) httpproxy.Config {
+func shellsProxy(env cli.Environment) httpproxy.Config {
 	return httpproxy.Config{
-		HTTPProxy:  env.first("HTTP_PROXY", "http_proxy"),
-		HTTPSProxy: env.first("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
-		NoProxy:    env.first("NO_PROXY", "no_proxy"),
+		HTTPProxy:  env.First("HTTP_PROXY", "http_proxy"),
+		HTTPSProxy: env.First("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
+		NoProxy:    env.First("NO_PROXY", "no_proxy"),
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/gofrs/flock"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // makeRunDir makes a directory for what a run needs on disk. It is below the
@@ -16,13 +18,13 @@ import (
 func makeRunDir(stateDir string) (dir string, release func() error, err error) {
 	parent := filepath.Join(stateDir, "run")
 	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return "", nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", parent, causeOf(err))
+		return "", nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", parent, cli.Cause(err))
 	}
 	removeDeadRuns(parent)
 	for {
 		dir, err = os.MkdirTemp(parent, "")
 		if err != nil {
-			return "", nil, fmt.Errorf("make a directory in %s: %w; make state_dir one that can be written", parent, causeOf(err))
+			return "", nil, fmt.Errorf("make a directory in %s: %w; make state_dir one that can be written", parent, cli.Cause(err))
 		}
 		lock := flock.New(dir + ".lock")
 		locked, err := lock.TryLock()

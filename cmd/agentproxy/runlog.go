@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // maxRunLines bounds what a run's log says on the terminal.
@@ -39,7 +41,7 @@ func (l *runLog) Write(p []byte) (int, error) {
 	if event.Error != "" {
 		line += ": " + event.Error
 	}
-	line = printable(line)
+	line = cli.Printable(line)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -72,7 +74,7 @@ func (r *runner) sumUp() {
 		total += refusal.Count
 		kind := fmt.Sprintf("%d × %s", refusal.Count, refusal.Code)
 		if refusal.Host != "" {
-			kind += " (" + printable(refusal.Host) + ")"
+			kind += " (" + cli.Printable(refusal.Host) + ")"
 		}
 		kinds = append(kinds, kind)
 	}

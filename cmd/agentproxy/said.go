@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // said is what a command has to say besides its result. While a program that it
@@ -35,7 +37,7 @@ func (c *command) warn(line string) {
 func (c *command) holdBack() (release func()) {
 	c.said.mu.Lock()
 	defer c.said.mu.Unlock()
-	c.said.held = isTerminal(c.stderr)
+	c.said.held = cli.IsTerminal(c.stderr)
 	return func() {
 		c.said.mu.Lock()
 		defer c.said.mu.Unlock()

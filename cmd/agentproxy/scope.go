@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -43,7 +44,7 @@ func (e scopeEntry) entry() signer.ScopeEntry {
 	return signer.ScopeEntry{Word: e.Word, Match: signer.Match{Host: e.Host, Methods: e.Methods, Path: e.Path}, Upgrade: e.Upgrade}
 }
 
-func (c *config) validateScope(environment) (key string, err error) {
+func (c *config) validateScope(cli.Environment) (key string, err error) {
 	switch c.Scope.OnMiss {
 	case missRefuse, missWarn:
 	default:

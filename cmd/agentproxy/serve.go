@@ -15,6 +15,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/authz"
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -34,8 +35,8 @@ A socket that systemd passes (socket activation) is used for the listener whose
 address it has, and systemd is told of start, reload and end (Type=notify).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			disableCoreDumps()
-			defer reserveHeap(c.env.get)()
+			cli.DisableCoreDumps()
+			defer reserveHeap(c.env.Get)()
 			r := &reloader{command: c, files: make(seenFiles), metrics: newMetrics()}
 			config, err := readConfig(c.configPath, c.env, r.files.read)
 			if err != nil {

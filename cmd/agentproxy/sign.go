@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -28,7 +29,7 @@ that is out of scope gets none.`,
 			request.Label = c.label
 			request.Host = strings.ToLower(request.Host)
 			if !a.config.intercept.Match(request.Host, "443") {
-				return &usageError{fmt.Errorf("%s is not signed for; chatgpt.hosts lists the hosts that are", request.Host)}
+				return cli.Usagef("%s is not signed for; chatgpt.hosts lists the hosts that are", request.Host)
 			}
 			v := a.judge(ctx, signer.Query{Host: request.Host, Port: "443", Method: request.Method, Path: request.Path})
 			if err := v.err(); err != nil {

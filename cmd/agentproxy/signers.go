@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -71,7 +72,7 @@ func (c *config) tokenVariables() (names []string) {
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
-func (c *config) validateSigner(environment) (string, error) {
+func (c *config) validateSigner(cli.Environment) (string, error) {
 	if use := c.Signer.Default.Use; use == useNone || use == useClient || use == useRefuse {
 		return "signer.use", errors.New(use + " is for rules: a proxy that signs nothing is of no use; name auto, agent-assertion, bearer, command or token")
 	}
@@ -136,14 +137,14 @@ func (r signerRule) validate() (key string, err error) {
 
 // lookPathError says why a program that the user named cannot be run.
 func lookPathError(program string, err error) error {
-	return fmt.Errorf("%s: %w; name a program that is installed, or its path", program, causeOf(errors.Unwrap(err)))
+	return fmt.Errorf("%s: %w; name a program that is installed, or its path", program, cli.Cause(errors.Unwrap(err)))
 }
 
 // countSigner has what comes of asking a signer counted under a name.
 type countSigner func(name string, s signer.Renewer) signer.Renewer
 
 // newSigner returns the signer of the configuration, for agent.
-func (c *config) newSigner(agent *identity.Agent, env environment, now func() time.Time, count countSigner) (signer.Signer, error) {
+func (c *config) newSigner(agent *identity.Agent, env cli.Environment, now func() time.Time, count countSigner) (signer.Signer, error) {
 	build := signerBuilder{
 		bearer:    count(useBearer, signer.NewBearer(agent)),
 		assertion: count(useAssertion, signer.NewAgentAssertion(agent, now).HoldSessions(sessionHold)),
@@ -172,7 +173,7 @@ type signerBuilder struct {
 	agent             *identity.Agent
 	count             countSigner
 	onFailure         string
-	env               environment
+	env               cli.Environment
 	now               func() time.Time
 }
 
@@ -199,7 +200,7 @@ func (b signerBuilder) signer(r signerRule) signer.Signer {
 		bearer = s
 	case useToken:
 		if r.TokenEnv != "" {
-			s = b.count(useToken, signer.NewTokenFromEnv(r.TokenEnv, b.env.lookup).WithAccounts(b.agent))
+			s = b.count(useToken, signer.NewTokenFromEnv(r.TokenEnv, b.env.Lookup).WithAccounts(b.agent))
 		} else {
 			s = b.count(useToken, signer.NewTokenFromFile(r.TokenFile).WithAccounts(b.agent))
 		}

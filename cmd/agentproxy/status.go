@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -95,7 +96,7 @@ func (a *app) lookUp(ctx context.Context, p *proxy.Proxy) status {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	s := status{
-		Version: versionName(), Started: a.metrics.started,
+		Version: cli.Version(), Started: a.metrics.started,
 		CAExpires: a.ca.Certificate().NotAfter, ClockOffset: a.clock.Offset().Seconds(),
 		Bytes: make(map[string]traffic), Live: []live{}, Refusals: a.metrics.recent.last(), OutOfScope: a.metrics.missed.last(),
 	}

@@ -11,11 +11,11 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -35,7 +35,7 @@ every two seconds until Ctrl-C; elsewhere it is printed once.`,
 			if err != nil {
 				return err
 			}
-			if f, ok := c.stdout.(*os.File); ok && isTerminal(f) {
+			if f, ok := c.stdout.(*os.File); ok && cli.IsTerminal(f) {
 				return top(cmd.Context(), config, f)
 			}
 			s, err := config.askStatus(cmd.Context())
@@ -127,7 +127,7 @@ func (s status) text() *bytes.Buffer {
 	row := func(w io.Writer, cells ...any) {
 		words := make([]string, len(cells))
 		for i, cell := range cells {
-			words[i] = printable(fmt.Sprint(cell))
+			words[i] = cli.Printable(fmt.Sprint(cell))
 		}
 		fmt.Fprintln(w, strings.Join(words, "\t"))
 	}
@@ -136,7 +136,7 @@ func (s status) text() *bytes.Buffer {
 		row(w, cells...)
 		return w
 	}
-	fmt.Fprintf(&b, "agentproxy %s, up %s\n", printable(s.Version), roughly(s.Ago(s.Started)))
+	fmt.Fprintf(&b, "agentproxy %s, up %s\n", cli.Printable(s.Version), roughly(s.Ago(s.Started)))
 	total := s.Total()
 	fmt.Fprintf(&b, "%s to clients, %s from them; CA good for %s", byteCount(total.Sent), byteCount(total.Received), roughly(s.Left(s.CAExpires)))
 	if s.ClockOffset != 0 {
@@ -189,7 +189,7 @@ func (s status) text() *bytes.Buffer {
 		if lines := s.Widening(); lines != "" {
 			b.WriteString("\nTo allow them, add to the configuration:\n\nscope:\n  allow:\n    # … what is there now\n")
 			for line := range strings.Lines(lines) {
-				b.WriteString(printable(strings.TrimSuffix(line, "\n")) + "\n")
+				b.WriteString(cli.Printable(strings.TrimSuffix(line, "\n")) + "\n")
 			}
 		}
 	}
@@ -209,14 +209,4 @@ func dashed(s string) string {
 		return "-"
 	}
 	return s
-}
-
-// printable keeps what a terminal would take for a command from it.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, s)
 }

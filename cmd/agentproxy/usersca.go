@@ -6,19 +6,20 @@ import (
 	"slices"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // usersCAs is what the environment of a client has it trust already.
 type usersCAs struct {
-	env      environment // without variables that name nothing of use
-	bundles  [][]byte    // what the variables that replace the system's roots name
-	extra    []byte      // what the one that adds to them names
+	env      cli.Environment // without variables that name nothing of use
+	bundles  [][]byte        // what the variables that replace the system's roots name
+	extra    []byte          // what the one that adds to them names
 	problems []string
 }
 
 // readUsersCAs reads the certificates that the variables of env name which are to be
 // replaced by ours, and file, upstream.ca_file.
-func readUsersCAs(env environment, file string) usersCAs {
+func readUsersCAs(env cli.Environment, file string) usersCAs {
 	u := usersCAs{env: env}
 	var useless []string
 	read := func(name, path string) []byte {
@@ -29,14 +30,14 @@ func readUsersCAs(env environment, file string) usersCAs {
 			}
 			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which holds no certificate; what it was to add is not trusted", name, path))
 		} else {
-			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which cannot be read: %s; what it was to add is not trusted", name, path, causeOf(err)))
+			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which cannot be read: %s; what it was to add is not trusted", name, path, cli.Cause(err)))
 		}
 		useless = append(useless, name)
 		return nil
 	}
 	seen := make(map[string]bool)
 	for _, name := range slices.Concat(bundleVariables, extraCAVariables) {
-		path := env.get(name)
+		path := env.Get(name)
 		if path == "" || seen[path] && !slices.Contains(extraCAVariables, name) {
 			continue
 		}
@@ -52,11 +53,11 @@ func readUsersCAs(env environment, file string) usersCAs {
 		u.bundles = append(u.bundles, raw)
 		u.extra = append(append(u.extra, '\n'), raw...)
 	}
-	u.env.lookup = func(name string) (string, bool) {
+	u.env.Lookup = func(name string) (string, bool) {
 		if slices.Contains(useless, name) {
 			return "", false
 		}
-		return env.lookup(name)
+		return env.Lookup(name)
 	}
 	return u
 }

@@ -12,14 +12,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
 // validate checks the configuration and prepares what comes of it. It returns
 // the key that is wrong.
-func (c *config) validate(env environment) (key string, err error) {
+func (c *config) validate(env cli.Environment) (key string, err error) {
 	if c.StateDir == "" {
 		if c.StateDir, err = defaultStateDir(env); err != nil {
 			return "state_dir", err
@@ -42,7 +44,7 @@ func (c *config) validate(env environment) (key string, err error) {
 	if c.intercept, key, err = parseHostPatterns("chatgpt.hosts", c.ChatGPT.Hosts); err != nil {
 		return key, err
 	}
-	for _, check := range []func(environment) (string, error){
+	for _, check := range []func(cli.Environment) (string, error){
 		c.validateIdentity, c.validateClients, c.validateAdmin, c.validateAuthz, c.validateOtherHosts, c.validateOtherPorts, c.validateLimits, c.validateUpstream, c.validateSigner, c.validateScope, c.validateLog, c.validateAudit, c.validateRun, c.validateProfiles,
 	} {
 		if key, err := check(env); err != nil {
@@ -52,7 +54,7 @@ func (c *config) validate(env environment) (key string, err error) {
 	return "", nil
 }
 
-func (c *config) validateIdentity(env environment) (key string, err error) {
+func (c *config) validateIdentity(env cli.Environment) (key string, err error) {
 	switch c.Identity.Login {
 	case loginAuto, loginOwn, loginCodex:
 	default:
@@ -63,9 +65,9 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 		if c.Identity.File == "" && c.Identity.Login == loginAuto {
 			// Codex prefers it to auth.json. Who names a log-in in the configuration
 			// means that one.
-			c.accessToken = identity.Secret(strings.TrimSpace(env.get(accessTokenVariable)))
+			c.accessToken = identity.Secret(strings.TrimSpace(env.Get(accessTokenVariable)))
 		}
-		if c.Identity.CodexHome, err = identity.DefaultHome(env.get); err != nil {
+		if c.Identity.CodexHome, err = identity.DefaultHome(env.Get); err != nil {
 			return "identity.codex_home", err
 		}
 	}
@@ -80,7 +82,7 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 	default:
 		return "identity.protocol", fmt.Errorf("%q is none of auto, accounts, backend", c.Identity.Protocol)
 	}
-	if c.overrides, err = identity.OverridesFrom(env.get); err != nil {
+	if c.overrides, err = identity.OverridesFrom(env.Get); err != nil {
 		return "identity", err
 	}
 	if c.Identity.File != "" && c.Identity.Store == storeKeyring {
@@ -93,25 +95,25 @@ func (c *config) validateIdentity(env environment) (key string, err error) {
 // workspace, or the JWT of an agent identity.
 const accessTokenVariable = "CODEX_ACCESS_TOKEN"
 
-func defaultStateDir(env environment) (string, error) {
-	if dir := env.get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+func defaultStateDir(env cli.Environment) (string, error) {
+	if dir := env.Get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "agentproxy"), nil
 	}
-	if home := env.get("HOME"); home != "" {
+	if home := env.Get("HOME"); home != "" {
 		return filepath.Join(home, ".local", "state", "agentproxy"), nil
 	}
-	if dir := env.get("LOCALAPPDATA"); dir != "" {
+	if dir := env.Get("LOCALAPPDATA"); dir != "" {
 		return filepath.Join(dir, "agentproxy"), nil
 	}
 	return "", errors.New("neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir")
 }
 
 // parseHostPatterns reads the list at key. It returns the key of what is wrong.
-func parseHostPatterns(key string, list []string) (proxy.HostPatterns, string, error) {
-	patterns := make(proxy.HostPatterns, len(list))
+func parseHostPatterns(key string, list []string) (hosts.Patterns, string, error) {
+	patterns := make(hosts.Patterns, len(list))
 	for i, s := range list {
 		var err error
-		if patterns[i], err = proxy.ParseHostPattern(s); err != nil {
+		if patterns[i], err = hosts.ParsePattern(s); err != nil {
 			return nil, fmt.Sprintf("%s[%d]", key, i), err
 		}
 		if suffix, ok := signer.CoversPublicSuffix(s); ok && key != "other_hosts" {
@@ -121,7 +123,7 @@ func parseHostPatterns(key string, list []string) (proxy.HostPatterns, string, e
 	return patterns, "", nil
 }
 
-func (c *config) validateOtherHosts(environment) (string, error) {
+func (c *config) validateOtherHosts(cli.Environment) (string, error) {
 	switch {
 	case c.OtherHosts.list != nil:
 		only, key, err := parseHostPatterns("other_hosts", c.OtherHosts.list)
@@ -139,10 +141,10 @@ func (c *config) validateOtherHosts(environment) (string, error) {
 	return "", nil
 }
 
-func (c *config) validateOtherPorts(environment) (string, error) {
-	c.other.Ports = proxy.PortRanges{} // not nil, which would be the default
+func (c *config) validateOtherPorts(cli.Environment) (string, error) {
+	c.other.Ports = hosts.PortRanges{} // not nil, which would be the default
 	for i, s := range c.OtherPorts {
-		ports, err := proxy.ParsePortRange(s)
+		ports, err := hosts.ParsePortRange(s)
 		if err != nil {
 			return fmt.Sprintf("other_ports[%d]", i), err
 		}
@@ -151,7 +153,7 @@ func (c *config) validateOtherPorts(environment) (string, error) {
 	return "", nil
 }
 
-func (c *config) validateLimits(environment) (string, error) {
+func (c *config) validateLimits(cli.Environment) (string, error) {
 	c.limits = proxy.Limits{
 		Connections:         c.Limits.Connections,
 		ConnectionsPerLabel: c.Limits.ConnectionsPerLabel,
@@ -174,7 +176,7 @@ func (c *config) validateLimits(environment) (string, error) {
 	return "limits." + key, err
 }
 
-func (c *config) validateUpstream(env environment) (string, error) {
+func (c *config) validateUpstream(env cli.Environment) (string, error) {
 	u := proxy.UpstreamConfig{ConnectTo: c.Upstream.ConnectTo}
 	for _, from := range slices.Sorted(maps.Keys(c.Upstream.ConnectTo)) {
 		one := proxy.UpstreamConfig{ConnectTo: map[string]string{from: c.Upstream.ConnectTo[from]}}
@@ -196,7 +198,7 @@ func (c *config) validateUpstream(env environment) (string, error) {
 		}
 		raw, err := c.read(file)
 		if err != nil {
-			return "upstream.ca_file", fmt.Errorf("%s: %w; name a file of certificates in PEM form", file, causeOf(err))
+			return "upstream.ca_file", fmt.Errorf("%s: %w; name a file of certificates in PEM form", file, cli.Cause(err))
 		}
 		if !pool.AppendCertsFromPEM(raw) {
 			return "upstream.ca_file", fmt.Errorf("%s has no certificate; name a file of certificates in PEM form", file)
@@ -221,7 +223,7 @@ func (c *config) validateUpstream(env environment) (string, error) {
 	return "", nil
 }
 
-func (c *config) validateLog(environment) (string, error) {
+func (c *config) validateLog(cli.Environment) (string, error) {
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error", "disabled":
 	default:
@@ -234,7 +236,7 @@ func (c *config) validateLog(environment) (string, error) {
 	return "log.format", fmt.Errorf("%q is none of auto, console, json", c.Log.Format)
 }
 
-func (c *config) validateAudit(environment) (string, error) {
+func (c *config) validateAudit(cli.Environment) (string, error) {
 	if c.Audit.OnFailure != auditRefuse && c.Audit.OnFailure != auditContinue {
 		return "audit.on_failure", fmt.Errorf("%q is neither refuse nor continue", c.Audit.OnFailure)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -86,7 +87,7 @@ func serveProfiled(config string) error {
 	if err != nil {
 		return err
 	}
-	intercept, err := proxy.ParseHostPattern(chatgptHost)
+	intercept, err := hosts.ParsePattern(chatgptHost)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func serveProfiled(config string) error {
 	limits := proxy.DefaultLimits()
 	limits.Connections, limits.ConnectionsPerLabel = 20000, 15000
 	p := proxy.New(proxy.Config{
-		Intercept:   proxy.HostPatterns{intercept},
+		Intercept:   hosts.Patterns{intercept},
 		Signer:      signer.Bootstrap{Bearer: assertion, Next: assertion},
 		Leaves:      leaves,
 		Limits:      limits,

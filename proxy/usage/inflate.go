@@ -21,7 +21,6 @@ type inflater struct {
 
 	in        []byte // what was written and is not read yet
 	yield     func(struct{}) bool
-	restart   bool // the next byte begins a new stream
 	failed    bool
 	remaining int // of maxMessage
 }
@@ -51,15 +50,6 @@ func (f *inflater) write(p []byte) bool {
 	return !f.failed
 }
 
-// reset begins a new stream, which refers to nothing of the one before.
-func (f *inflater) reset() {
-	if f.failed {
-		return
-	}
-	f.restart = true
-	f.next()
-}
-
 // close ends the coroutine.
 func (f *inflater) close() { f.stop() }
 
@@ -78,11 +68,10 @@ func (f *inflater) run(yield func(struct{}) bool) {
 		f.out(buffer[:n])
 		switch {
 		case err == nil:
-		case err == io.EOF, f.restart:
+		case err == io.EOF:
 			// A stream may end within a connection (RFC 7692, section 7.2.3.4). The
 			// one that follows may refer to it, which is not held: if it does it is
 			// broken.
-			f.restart = false
 			if z.(flate.Resetter).Reset(f, nil) != nil {
 				f.failed = true
 				return
@@ -99,9 +88,6 @@ func (f *inflater) ReadByte() (byte, error) {
 	for len(f.in) == 0 {
 		if !f.yield(struct{}{}) {
 			return 0, errStopped
-		}
-		if f.restart {
-			return 0, io.ErrUnexpectedEOF
 		}
 	}
 	c := f.in[0]

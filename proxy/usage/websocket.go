@@ -13,7 +13,6 @@ type WebSocket struct {
 	report  func(Tokens)
 	event   event
 	deflate bool
-	fresh   bool // each message is compressed by itself
 	inflate *inflater
 
 	mu     sync.Mutex
@@ -47,17 +46,14 @@ const (
 // says what it used.
 func NewWebSocket(extensions []string, report func(Tokens)) *WebSocket {
 	w := &WebSocket{report: report}
-	for _, extension := range strings.Split(strings.Join(extensions, ","), ",") {
-		parts := strings.Split(extension, ";")
-		switch strings.ToLower(strings.TrimSpace(parts[0])) {
+	for extension := range strings.SplitSeq(strings.Join(extensions, ","), ",") {
+		name, _, _ := strings.Cut(extension, ";")
+		switch strings.ToLower(strings.TrimSpace(name)) {
 		case "":
 		case "permessage-deflate":
+			// Without context takeover a message refers to none before it, which needs
+			// nothing of a reader that remembers them.
 			w.deflate = true
-			for _, parameter := range parts[1:] {
-				if strings.EqualFold(strings.TrimSpace(parameter), "server_no_context_takeover") {
-					w.fresh = true
-				}
-			}
 		default:
 			w.closed = true // whatever it makes of frames
 		}
@@ -157,8 +153,6 @@ func (w *WebSocket) beginFrame() {
 				w.event.write(p)
 			}
 		})
-	} else if w.fresh {
-		w.inflate.reset()
 	}
 	w.inflate.begin()
 }

@@ -58,7 +58,7 @@ type View struct {
 	// must be absolute, and must exist.
 	Dir string
 	// Files are the contents of files in Dir, by their name. They hold no secret.
-	Files map[string][]byte
+	Files map[string][]byte `json:"-"` // see sendPlan
 	// Links are the targets of symbolic links in Dir, by their name.
 	Links map[string]string
 	// Show has the file at a path read as one of Files. Nobody can write to it.
@@ -76,7 +76,7 @@ type View struct {
 	// Abstract is whether servers outside can be reached at sockets without a path.
 	Abstract bool
 	// System holds files that are to be found below /etc, by their path there.
-	System map[string][]byte
+	System map[string][]byte `json:"-"` // see sendPlan
 
 	devices map[uint64]bool // of the file systems that what is hidden reads as
 }

@@ -208,7 +208,7 @@ func (i *Isolation) Exec(command Command, view View) error {
 // try sends a plan and waits for what comes of it.
 func (i *Isolation) try(p plan) error {
 	p.Pids = i.pids
-	if err := i.wire.enc.Encode(p); err != nil {
+	if err := i.wire.sendPlan(p); err != nil {
 		return err
 	}
 	for {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 )
 
 // Secrets is what a command must not see, and what it sees instead.
@@ -36,11 +38,11 @@ const (
 // View returns the view of a command that is isolated. What it lays something over
 // must be there: CodexHome's auth.json is, by [Home.Hold].
 func (s Secrets) View() (View, error) {
-	managed, err := readManagedConfig()
+	managed, err := codexhome.ReadManagedConfig()
 	if err != nil {
 		return View{}, fmt.Errorf("read Codex's managed configuration: %w", err)
 	}
-	if managed, err = ManagedConfig(managed); err != nil {
+	if managed, err = codexhome.ManagedConfig(managed); err != nil {
 		return View{}, err
 	}
 	home, err := filepath.EvalSymlinks(s.CodexHome)
@@ -62,7 +64,7 @@ func (s Secrets) View() (View, error) {
 		Links: s.Links,
 		Show:  make(map[string]string),
 		Guard: home, Abstract: s.Bus,
-		System: map[string][]byte{managedConfig: managed},
+		System: map[string][]byte{codexhome.ManagedConfigFile: managed},
 	}
 	for name, content := range s.Files {
 		v.Files[name] = content
@@ -73,7 +75,7 @@ func (s Secrets) View() (View, error) {
 		v.Show[target] = placeholderName
 	}
 	if raw, err := os.ReadFile(filepath.Join(home, ".env")); err == nil {
-		v.Files[dotenvFile] = []byte(ScrubDotenv(string(raw), s.Dotenv))
+		v.Files[dotenvFile] = []byte(codexhome.ScrubDotenv(string(raw), s.Dotenv))
 		target, err := filepath.EvalSymlinks(filepath.Join(home, ".env"))
 		if err != nil {
 			return View{}, err
@@ -85,7 +87,7 @@ func (s Secrets) View() (View, error) {
 		return View{}, err
 	}
 	for _, entry := range entries {
-		if IsLoginCopy(entry.Name()) {
+		if codexhome.IsLoginCopy(entry.Name()) {
 			v.hide(filepath.Join(home, entry.Name()))
 		}
 	}
