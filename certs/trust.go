@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Certificates returns what a machine that trusts the CA in dir may hold of it:
@@ -33,7 +35,7 @@ func Certificates(dir string) (present, former []*x509.Certificate, err error) {
 		if !isPresent && !isFormer {
 			continue
 		}
-		data, err := os.ReadFile(path)
+		data, err := safefile.Read(path, maxFileSize)
 		if err != nil {
 			return nil, nil, unreadable(path, err)
 		}
@@ -68,7 +70,7 @@ func SystemTrusts(cert *x509.Certificate) bool {
 // filesHold reports whether the first of the files that is there holds cert.
 func filesHold(cert *x509.Certificate, files []string) bool {
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		data, err := safefile.Read(file, maxBundleSize)
 		if err != nil {
 			continue
 		}

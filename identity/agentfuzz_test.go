@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 func FuzzParseTaskFile(f *testing.F) {
@@ -148,37 +150,37 @@ func FuzzEditAuth(f *testing.F) {
 			after.Tokens.AccountID != auth.Tokens.AccountID || after.Mode != auth.Mode || after.HasAPIKey != auth.HasAPIKey {
 			t.Errorf("edited to %+v", after)
 		}
-		old, err := parseJSONObject(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))
+		old, err := strictjson.ParseEdit(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))
 		if err != nil {
 			t.Fatal(err)
 		}
-		now, err := parseJSONObject(edited)
+		now, err := strictjson.ParseEdit(edited)
 		if err != nil {
 			t.Fatal(err)
 		}
 		kept(t, old, now, "tokens", "last_refresh")
-		oldTokens, _ := parseJSONObject(old.get("tokens"))
-		newTokens, _ := parseJSONObject(now.get("tokens"))
+		oldTokens, _ := strictjson.ParseEdit(old.Get("tokens"))
+		newTokens, _ := strictjson.ParseEdit(now.Get("tokens"))
 		kept(t, oldTokens, newTokens, "id_token", "access_token", "refresh_token")
 	})
 }
 
 // kept checks that members kept their order, name and value, those called except.
-func kept(t *testing.T, old, now jsonObject, except ...string) {
+func kept(t *testing.T, old, now strictjson.Edit, except ...string) {
 	t.Helper()
 	if len(now) < len(old) || len(now) > len(old)+len(except) {
 		t.Fatalf("%d members became %d", len(old), len(now))
 	}
 	for i, m := range old {
-		if !bytes.Equal(now[i].text, m.text) {
-			t.Errorf("member %s became %s", m.text, now[i].text)
+		if !bytes.Equal(now[i].RawName, m.RawName) {
+			t.Errorf("member %s became %s", m.RawName, now[i].RawName)
 		}
-		if strings.Contains("\x00"+strings.Join(except, "\x00")+"\x00", "\x00"+m.name+"\x00") {
+		if strings.Contains("\x00"+strings.Join(except, "\x00")+"\x00", "\x00"+m.Name+"\x00") {
 			continue
 		}
 		var a, b bytes.Buffer
-		if json.Compact(&a, m.raw) != nil || json.Compact(&b, now[i].raw) != nil || !bytes.Equal(a.Bytes(), b.Bytes()) {
-			t.Errorf("member %s: %s became %s", m.text, m.raw, now[i].raw)
+		if json.Compact(&a, m.Value) != nil || json.Compact(&b, now[i].Value) != nil || !bytes.Equal(a.Bytes(), b.Bytes()) {
+			t.Errorf("member %s: %s became %s", m.RawName, m.Value, now[i].Value)
 		}
 	}
 }

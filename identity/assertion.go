@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 const assertionScheme = "AgentAssertion"
@@ -48,10 +50,10 @@ func (a Assertion) payload() []byte {
 // order, no spaces, nothing escaped that JSON does not require.
 func (a Assertion) Envelope() []byte {
 	b := make([]byte, 0, 96+len(a.AgentRuntimeID)+len(a.Signature)+len(a.TaskID)+len(a.Timestamp))
-	b = appendJSONString(append(b, `{"agent_runtime_id":`...), a.AgentRuntimeID)
-	b = appendJSONString(append(b, `,"signature":`...), a.Signature)
-	b = appendJSONString(append(b, `,"task_id":`...), a.TaskID)
-	b = appendJSONString(append(b, `,"timestamp":`...), a.Timestamp)
+	b = strictjson.AppendString(append(b, `{"agent_runtime_id":`...), a.AgentRuntimeID)
+	b = strictjson.AppendString(append(b, `,"signature":`...), a.Signature)
+	b = strictjson.AppendString(append(b, `,"task_id":`...), a.TaskID)
+	b = strictjson.AppendString(append(b, `,"timestamp":`...), a.Timestamp)
 	return append(b, '}')
 }
 
@@ -75,16 +77,16 @@ func ParseAssertion(header string) (Assertion, error) {
 	if err != nil || strings.ContainsAny(token, "\r\n") {
 		return Assertion{}, errors.New("agent assertion is not base64url without padding")
 	}
-	var d decoder
-	o := d.document("agent assertion", envelope)
+	var d strictjson.Decoder
+	o := d.Document("agent assertion", envelope)
 	a := Assertion{
-		AgentRuntimeID: o.required("agent_runtime_id"),
-		Signature:      o.required("signature"),
-		TaskID:         o.required("task_id"),
-		Timestamp:      o.required("timestamp"),
+		AgentRuntimeID: o.Required("agent_runtime_id"),
+		Signature:      o.Required("signature"),
+		TaskID:         o.Required("task_id"),
+		Timestamp:      o.Required("timestamp"),
 	}
-	if d.err != nil {
-		return Assertion{}, d.err
+	if d.Err != nil {
+		return Assertion{}, d.Err
 	}
 	// time.Parse takes fractions that the layout does not have.
 	if _, err := time.Parse(timestampLayout, a.Timestamp); err != nil || len(a.Timestamp) != len(timestampLayout) {
@@ -104,28 +106,4 @@ func (a Assertion) Verify(public ed25519.PublicKey) error {
 		return fmt.Errorf("agent assertion of %q for task %q: the signature does not match the key", a.AgentRuntimeID, a.TaskID)
 	}
 	return nil
-}
-
-// appendJSONString quotes s as serde_json and Python do. encoding/json escapes
-// U+2028 and U+2029 whatever its settings, and the envelope must be the same
-// bytes everywhere.
-func appendJSONString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c >= 0x20:
-			b = append(b, c)
-		default:
-			if j := strings.IndexByte("\b\t\n\f\r", c); j >= 0 {
-				b = append(b, '\\', "btnfr"[j])
-			} else {
-				b = append(b, `\u00`...)
-				b = append(b, hex[c>>4], hex[c&15])
-			}
-		}
-	}
-	return append(b, '"')
 }

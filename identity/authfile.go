@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 // Mode is how Codex is logged in.
@@ -106,16 +108,16 @@ func parseAuth(path string, raw []byte) (*Auth, error) {
 	if len(raw) > maxAuthBytes {
 		return nil, tooLarge(path)
 	}
-	var d decoder
-	o := d.document("", raw)
+	var d strictjson.Decoder
+	o := d.Document("", raw)
 	a := &Auth{
-		Mode:      Mode(o.string("auth_mode")),
-		HasAPIKey: o.string("OPENAI_API_KEY") != "",
+		Mode:      Mode(o.Text("auth_mode")),
+		HasAPIKey: o.Text("OPENAI_API_KEY") != "",
 
-		PersonalAccessToken: Secret(o.string("personal_access_token")),
+		PersonalAccessToken: Secret(o.Text("personal_access_token")),
 
-		Tokens:      parseTokens(o.object("tokens")),
-		LastRefresh: o.time("last_refresh"),
+		Tokens:      parseTokens(o.Object("tokens")),
+		LastRefresh: o.Time("last_refresh"),
 		Path:        path,
 	}
 	switch a.Mode {
@@ -128,14 +130,14 @@ func parseAuth(path string, raw []byte) (*Auth, error) {
 			a.Mode = ModeAPIKey
 		}
 	default:
-		o.get("auth_mode").fail(fmt.Sprintf("%.40q is not a mode that agentproxy knows", a.Mode))
+		o.Get("auth_mode").Fail(fmt.Sprintf("%.40q is not a mode that agentproxy knows", a.Mode))
 	}
-	if d.err != nil {
-		return nil, fileError(path, raw, d.err)
+	if d.Err != nil {
+		return nil, fileError(path, raw, d.Err)
 	}
-	if v := o.get("agent_identity"); !v.absent() && string(v.raw) != `""` {
-		v.d = &decoder{} // its errors are not the file's
-		if r, err := parseRecord(v); err != nil {
+	if v := o.Get("agent_identity"); !v.Absent() && !(v.IsString() && v.Text() == "") {
+		v, own := v.Detached() // its errors are not the file's
+		if r, err := RecordFrom(v, own); err != nil {
 			a.RecordErr = fileError(path, raw, err)
 		} else {
 			a.Record = r
@@ -144,12 +146,12 @@ func parseAuth(path string, raw []byte) (*Auth, error) {
 	return a, nil
 }
 
-func parseTokens(o object) *Tokens {
+func parseTokens(o strictjson.Object) *Tokens {
 	t := Tokens{
-		IDToken:      Secret(o.string("id_token")),
-		AccessToken:  Secret(o.string("access_token")),
-		RefreshToken: Secret(o.string("refresh_token")),
-		AccountID:    o.string("account_id"),
+		IDToken:      Secret(o.Text("id_token")),
+		AccessToken:  Secret(o.Text("access_token")),
+		RefreshToken: Secret(o.Text("refresh_token")),
+		AccountID:    o.Text("account_id"),
 	}
 	if t == (Tokens{}) {
 		return nil
@@ -158,7 +160,7 @@ func parseTokens(o object) *Tokens {
 		claims, err := parseClaims(t.IDToken.Reveal())
 		if err != nil {
 			// Without its user the log-in could be taken for somebody else's.
-			o.get("id_token").fail(err.Error())
+			o.Get("id_token").Fail(err.Error())
 		}
 		t.Claims = claims
 	}
@@ -168,10 +170,10 @@ func parseTokens(o object) *Tokens {
 // fileError says where in raw err is.
 func fileError(path string, raw []byte, err error) *FileError {
 	e := &FileError{Path: authName(path), Reason: err.Error(), Remedy: remedyLogin}
-	if at, ok := errors.AsType[*jsonError](err); ok {
-		e.unfinished = at.syntax
-		e.Line = 1 + bytes.Count(raw[:min(at.offset, len(raw))], []byte("\n"))
-		if len(raw) == 0 || at.reason == "not text" {
+	if at, ok := errors.AsType[*strictjson.Error](err); ok {
+		e.unfinished = at.Syntax
+		e.Line = 1 + bytes.Count(raw[:min(at.Offset, len(raw))], []byte("\n"))
+		if len(raw) == 0 || at.Binary {
 			e.Line = 0
 		}
 	}

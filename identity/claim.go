@@ -1,59 +1,46 @@
-//go:build !windows
-
 package identity
 
 import (
 	"context"
-	"io/fs"
-	"os"
-	"syscall"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// claim keeps others from reading auth.json, where the system can do that: whoever
-// opens it waits until the claim is released, and then reads what was written
-// meanwhile. Codex takes no lock before it asks for other tokens, but it reads.
+// claim keeps other programs from opening auth.json, where the system can do that.
+// Codex takes no lock before it asks for other tokens, but it reads the file.
 type claim struct {
-	home  *Home
-	f     *os.File
-	lease *lease
+	home *Home
+	file *safefile.Claim
 }
 
-// claim returns a claim on auth.json, nil where there is none to be had: somebody has
-// the file open, it is not this user's, or the system knows no leases.
+// claim returns a claim on auth.json, nil where there is none to be had.
 func (h *Home) claim() *claim {
-	f, err := os.OpenFile(h.target(), os.O_RDWR, 0)
-	if err != nil {
-		return nil
-	}
-	c := &claim{h, f, takeLease(f)}
-	if c.lease == nil || !isAt(f, h.target()) {
-		c.lease.release()
-		f.Close()
+	file := safefile.TakeClaim(h.target())
+	if file == nil {
 		return nil
 	}
 	h.claimed.Store(true) // or our own reading would wait
-	return c
+	return &claim{h, file}
 }
 
 // release lets everybody go on. It may be called again, and on nil.
 func (c *claim) release() {
-	if c == nil || c.lease == nil {
+	if c == nil || c.file == nil {
 		return
 	}
 	c.home.claimed.Store(false)
-	c.lease.release()
-	c.f.Close()
-	c.lease = nil
+	c.file.Release()
+	c.file = nil
 }
 
-// claimInterval is how often is looked whether somebody waits.
+// claimInterval is how often the claim is asked whether another process waits.
 const claimInterval = 10 * time.Millisecond
 
-// wanted reports whether somebody comes to wait for the file within d.
+// wanted reports whether another process comes to wait for the file within d.
 func (c *claim) wanted(ctx context.Context, d time.Duration) bool {
 	for end := time.Now().Add(d); ; {
-		if c.lease.wanted() {
+		if c.file.Wanted() {
 			return true
 		}
 		if !time.Now().Before(end) || c.home.wait(ctx, claimInterval) != nil {
@@ -63,8 +50,7 @@ func (c *claim) wanted(ctx context.Context, d time.Duration) bool {
 }
 
 // update replaces the file by what edit makes of it, under Codex's locks, which must
-// be free. Who waits for the former file reads the same. A file that cannot be replaced
-// is written in place.
+// be free. Processes that wait for the former file read the same.
 func (c *claim) update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]byte, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*claimInterval) // who holds them may wait for us
 	defer cancel()
@@ -73,12 +59,11 @@ func (c *claim) update(ctx context.Context, edit func(raw []byte, auth *Auth) ([
 		return err
 	}
 	defer unlock()
-	path := c.home.target()
-	raw, err := readAt(c.f)
-	if err != nil || !isAt(c.f, path) {
-		return errChanged
+	raw, err := c.file.Read(maxAuthBytes)
+	if err != nil {
+		return err
 	}
-	auth, err := parseAuth(path, raw)
+	auth, err := parseAuth(c.home.target(), raw)
 	if err != nil {
 		return err
 	}
@@ -87,28 +72,7 @@ func (c *claim) update(ctx context.Context, edit func(raw []byte, auth *Auth) ([
 		return err
 	}
 	if c.home.inPlace {
-		return overwrite(c.f, edited)
+		return c.file.Overwrite(edited)
 	}
-	info, err := c.f.Stat()
-	if err != nil {
-		return err
-	}
-	err = replaceFile(path, edited, info.Mode().Perm()&0o600, func(f *os.File) error { return chownLike(f, info) }, func(*os.File) error { return nil })
-	switch {
-	case err == nil && c.lease.wanted():
-		return overwrite(c.f, edited)
-	case !cannotReplace(err):
-		return err
-	case !isAt(c.f, path):
-		return errChanged
-	}
-	return overwrite(c.f, edited)
-}
-
-// chownLike gives a file to the owner of another.
-func chownLike(f *os.File, info fs.FileInfo) error {
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
-		return f.Chown(int(owner.Uid), int(owner.Gid))
-	}
-	return nil
+	return c.file.Replace(edited)
 }

@@ -5,12 +5,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 const (
@@ -162,23 +163,17 @@ func (h *Home) read() (r reading, fresh bool, err error) {
 	if err != nil {
 		return r, false, h.openError(err)
 	}
-	if !info.Mode().IsRegular() {
-		return r, false, &FileError{Path: path, Reason: "not a regular file", Remedy: "remove it and " + remedyLogin}
-	}
 	if h.last.info != nil && !h.last.recent && sameVersion(h.last.info, info) {
 		return h.last, false, nil
 	}
-	f, err := os.Open(path)
+	// info is of the file that was opened, and from before it is read: a change
+	// meanwhile makes the next Load read again.
+	f, info, err := safefile.Open(path)
 	if err != nil {
 		return r, false, h.openError(err)
 	}
 	defer f.Close()
-	// Of the file that was opened, and from before it is read: a change
-	// meanwhile makes the next Load read again.
-	if info, err = f.Stat(); err != nil {
-		return r, false, h.openError(err)
-	}
-	raw, err := io.ReadAll(io.LimitReader(f, maxAuthBytes+1))
+	raw, err := safefile.ReadAll(f, maxAuthBytes)
 	if err != nil {
 		return r, false, h.openError(err)
 	}
@@ -203,11 +198,12 @@ func (h *Home) openError(err error) error {
 		return fmt.Errorf("%w: %s does not exist; %s", ErrNoLogin, path, remedyLogin)
 	case errors.Is(err, fs.ErrPermission):
 		return &FileError{Path: path, Reason: "permission denied", Remedy: "let the user who runs agentproxy read it", Err: err}
+	case errors.Is(err, safefile.ErrNotRegular):
+		return &FileError{Path: path, Reason: safefile.Cause(err).Error(), Remedy: "remove it and " + remedyLogin}
+	case errors.Is(err, safefile.ErrTooLarge):
+		return tooLarge(path)
 	}
-	var cause *fs.PathError
-	if errors.As(err, &cause) {
-		err = cause.Err // the path is in front already
-	}
+	err = safefile.Cause(err)
 	return &FileError{Path: path, Reason: err.Error(), Remedy: "see that it is a readable file", Err: err}
 }
 

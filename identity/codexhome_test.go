@@ -57,7 +57,7 @@ func TestUpdateUnderLock(t *testing.T) {
 			}
 			other := OpenHome(h.Dir())
 			other.lockBeside = beside
-			ctx, cancel = context.WithTimeout(t.Context(), 5*lockInterval)
+			ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			if _, err := other.Lock(ctx); err == nil {
 				t.Error("two hold the lock")

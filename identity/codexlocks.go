@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/gofrs/flock"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // lockAsCodex takes the locks of Codex 0.168 and later around the replacement of
@@ -20,9 +20,8 @@ import (
 func (h *Home) lockAsCodex(ctx context.Context) (unlock func(), err error) {
 	unlockAll := func() {}
 	for _, path := range []string{filepath.Join(h.dir, "auth.lock"), h.target() + ".lock"} {
-		lock := flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE), flock.SetPermissions(0o600))
 		_, missing := os.Lstat(path)
-		unlock, err := takeLock(ctx, lock)
+		unlock, err := safefile.Lock(ctx, path)
 		if err != nil && ctx.Err() != nil {
 			unlockAll()
 			return nil, err
@@ -31,7 +30,7 @@ func (h *Home) lockAsCodex(ctx context.Context) (unlock func(), err error) {
 			continue
 		}
 		if errors.Is(missing, fs.ErrNotExist) {
-			giveLike(path, h.target())
+			safefile.GiveLike(path, h.target())
 		}
 		before := unlockAll
 		unlockAll = func() { unlock(); before() }

@@ -5,17 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
-	"github.com/gofrs/flock"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
-
-// lockInterval is how often a lock that another process holds is tried.
-const lockInterval = 10 * time.Millisecond
 
 // Lock keeps other processes of agentproxy from changing the log-in until unlock is
 // called. Codex knows nothing of it: its own locks are taken by [Home.Update].
@@ -39,43 +34,17 @@ func (h *Home) Lock(ctx context.Context) (unlock func(), err error) {
 
 func (h *Home) lockFile(ctx context.Context) (unlock func(), err error) {
 	path := h.target()
-	lock := flock.New(filepath.Dir(path), flock.SetFlag(os.O_RDONLY))
 	if h.lockBeside {
-		lock = flock.New(path + ".agentproxy.lock") // .lock is Codex's
+		return safefile.Lock(ctx, path+".agentproxy.lock") // .lock is Codex's
 	}
-	unlock, err = takeLock(ctx, lock)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	unlock, err = safefile.LockExisting(ctx, filepath.Dir(path))
+	if err != nil && ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) {
+		unlock, err = safefile.LockExisting(ctx, path) // NFS has no locks on directories
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return func() {}, nil // there is nothing to be changed
-	case err == nil || ctx.Err() != nil || h.lockBeside:
-		return unlock, err
 	}
-	// NFS has no locks on directories. Whoever waited for the lock of a file that
-	// was replaced meanwhile has to take that of the new one.
-	for {
-		lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
-		unlock, err := takeLock(ctx, lock)
-		if errors.Is(err, fs.ErrNotExist) {
-			return func() {}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		held, heldErr := lock.Stat()
-		now, err := os.Stat(path)
-		if heldErr == nil && err == nil && os.SameFile(held, now) {
-			return unlock, nil
-		}
-		unlock()
-	}
-}
-
-// takeLock waits for a lock as long as ctx allows.
-func takeLock(ctx context.Context, lock *flock.Flock) (unlock func(), err error) {
-	if _, err := lock.TryLockContext(ctx, lockInterval); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
-	}
-	return func() { _ = lock.Unlock() }, nil
+	return unlock, err
 }
 
 // target is the file that auth.json is, links followed: a link stays a link.
@@ -112,11 +81,11 @@ func (h *Home) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]
 		if auth.InKeyring {
 			return h.keyring.save(string(edited))
 		}
-		write := replaceLike
+		write := safefile.Replace
 		if h.inPlace {
-			write = overwriteLike
+			write = safefile.Overwrite
 		}
-		if err := write(h.target(), raw, edited); !errors.Is(err, errChanged) {
+		if err := write(h.target(), raw, edited); !errors.Is(err, safefile.ErrChanged) {
 			return err
 		}
 		if err := h.wait(ctx, rereadInterval); err != nil {
@@ -139,30 +108,10 @@ func (h *Home) create(ctx context.Context, raw []byte) error {
 		return err
 	}
 	defer unlock()
-	if err := createFile(h.Path(), raw, 0o600); err != nil {
+	if err := safefile.Create(h.Path(), raw, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", h.Path(), err)
 	}
 	return nil
-}
-
-// errChanged says that a file is not what it was.
-var errChanged = errors.New("the file has changed")
-
-// holds reports whether f holds raw and nothing else.
-func holds(f *os.File, raw []byte) bool {
-	now, err := readAt(f)
-	return err == nil && bytes.Equal(now, raw)
-}
-
-func readAt(f *os.File) ([]byte, error) {
-	return io.ReadAll(io.NewSectionReader(f, 0, maxAuthBytes+1))
-}
-
-// isAt reports whether f is the file at path.
-func isAt(f *os.File, path string) bool {
-	a, errA := f.Stat()
-	b, errB := os.Stat(path)
-	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 // readWhole returns the file's content once that is a whole one.
@@ -175,7 +124,7 @@ func (h *Home) readWhole(ctx context.Context) ([]byte, *Auth, error) {
 		if auth.InKeyring {
 			return []byte(h.keyring.load()), auth, nil
 		}
-		raw, err := os.ReadFile(h.Path())
+		raw, err := safefile.Read(h.Path(), maxAuthBytes)
 		if err == nil {
 			if auth, err := parseAuth(h.Path(), raw); err == nil {
 				return raw, auth, nil

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 const (
@@ -71,28 +73,38 @@ func (b *Backend) DeviceCode(ctx context.Context) (_ *DeviceCode, err error) {
 // parseDeviceCode reads the answer of the endpoint. The user code is shown on a
 // terminal, so it must be a short word.
 func parseDeviceCode(raw []byte) (*DeviceCode, error) {
-	var d decoder
-	o := d.document("answer", raw)
+	var d strictjson.Decoder
+	o := d.Document("answer", raw)
 	code := &DeviceCode{
-		UserCode: cmp.Or(o.string("user_code"), o.string("usercode")),
+		UserCode: cmp.Or(o.Text("user_code"), o.Text("usercode")),
 		Life:     deviceCodeLife,
-		id:       Secret(o.string("device_auth_id")),
+		id:       Secret(o.Text("device_auth_id")),
 		interval: defaultDeviceInterval,
 	}
-	// A number in a string, in some answers a number.
-	interval := strings.Trim(string(o.get("interval").raw), `" `)
+	interval, ok := parseInterval(o)
 	switch {
-	case d.err != nil:
-		return nil, d.err
+	case d.Err != nil:
+		return nil, d.Err
 	case code.UserCode == "", len(code.UserCode) > maxUserCode, !headerSafe(code.UserCode):
 		return nil, errors.New("the answer holds no user_code")
 	case code.id == "":
 		return nil, errors.New("the answer holds no device_auth_id")
 	}
-	if seconds, err := strconv.ParseUint(interval, 10, 16); err == nil {
-		code.interval = min(max(time.Duration(seconds)*time.Second, minDeviceInterval), maxDeviceInterval)
+	if ok {
+		code.interval = min(max(interval, minDeviceInterval), maxDeviceInterval)
 	}
 	return code, nil
+}
+
+// parseInterval reads the number of seconds between two polls, which the service puts
+// into a string and RFC 8628 does not.
+func parseInterval(o strictjson.Object) (time.Duration, bool) {
+	if v := o.Get("interval"); v.IsString() {
+		seconds, err := strconv.ParseUint(v.Text(), 10, 16)
+		return time.Duration(seconds) * time.Second, err == nil
+	}
+	at := o.Seconds("interval")
+	return at.Sub(time.Unix(0, 0)), !at.IsZero()
 }
 
 // DeviceLogin waits until a person has entered code and returns the auth.json of
@@ -170,12 +182,12 @@ func (b *Backend) pollDevice(ctx context.Context, code *DeviceCode) (grant, veri
 	if err != nil {
 		return "", "", err
 	}
-	var d decoder
-	o := d.document("answer", raw)
-	grant, verifier = Secret(o.string("authorization_code")), Secret(o.string("code_verifier"))
+	var d strictjson.Decoder
+	o := d.Document("answer", raw)
+	grant, verifier = Secret(o.Text("authorization_code")), Secret(o.Text("code_verifier"))
 	switch {
-	case d.err != nil:
-		err = d.err
+	case d.Err != nil:
+		err = d.Err
 	case grant == "" || verifier == "":
 		err = errors.New("the answer holds no authorization_code with its code_verifier")
 	}
@@ -225,14 +237,14 @@ func (b *Backend) issuer() string {
 
 // newLogin returns the auth.json that Codex would write for tokens.
 func newLogin(tokens refreshed, workspaceID string, at time.Time) ([]byte, error) {
-	var o, t jsonObject
-	t.setString("id_token", tokens.IDToken.Reveal())
-	t.setString("access_token", tokens.AccessToken.Reveal())
-	t.setString("refresh_token", tokens.RefreshToken.Reveal())
-	t.setString("account_id", workspaceID)
-	o.setString("auth_mode", string(ModeChatGPT))
-	o.set("OPENAI_API_KEY", []byte("null"))
-	o.set("tokens", t.compact())
-	o.setString("last_refresh", at.UTC().Format("2006-01-02T15:04:05.000000Z"))
-	return o.text()
+	var o, t strictjson.Edit
+	t.SetText("id_token", tokens.IDToken.Reveal())
+	t.SetText("access_token", tokens.AccessToken.Reveal())
+	t.SetText("refresh_token", tokens.RefreshToken.Reveal())
+	t.SetText("account_id", workspaceID)
+	o.SetText("auth_mode", string(ModeChatGPT))
+	o.Set("OPENAI_API_KEY", []byte("null"))
+	o.Set("tokens", t.Compact())
+	o.SetText("last_refresh", at.UTC().Format("2006-01-02T15:04:05.000000Z"))
+	return o.Indented()
 }

@@ -1,14 +1,14 @@
 package identity
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/zalando/go-keyring"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 const (
@@ -47,7 +47,7 @@ func TestExportDuringLogin(t *testing.T) {
 				time.Sleep(time.Duration(i) * 100 * time.Microsecond) // any moment will do
 				unlock, err := h.lockAsCodex(t.Context())
 				if err == nil {
-					err = WriteFile(h.Path(), []byte(exportLogin), 0o600)
+					err = safefile.Write(h.Path(), []byte(exportLogin), 0o600)
 					unlock()
 				}
 				done <- err
@@ -73,25 +73,4 @@ func TestExportDuringLogin(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
-}
-
-// TestCreateFile makes a file, whole and alone, and leaves one that is there as it is.
-func TestCreateFile(t *testing.T) {
-	for name, create := range map[string]func(string, []byte, fs.FileMode) error{"linked": createFile, "in place": createInPlace} {
-		t.Run(name, func(t *testing.T) {
-			h := OpenHome(t.TempDir())
-			if err := create(h.Path(), []byte("first"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := create(h.Path(), []byte("second"), 0o600); !errors.Is(err, fs.ErrExist) {
-				t.Errorf("error %v", err)
-			}
-			if raw, err := os.ReadFile(h.Path()); err != nil || string(raw) != "first" {
-				t.Errorf("%v: %s", err, raw)
-			}
-			if files, err := os.ReadDir(h.Dir()); err != nil || len(files) != 1 {
-				t.Errorf("left over: %v, %v", files, err)
-			}
-		})
-	}
 }

@@ -27,7 +27,8 @@ func (s *GivenFile) String() string { return s.path }
 
 // Load implements [Store].
 func (s *GivenFile) Load() (*Record, error) {
-	raw, err := readPrivate(s.path)
+	const remedy = "put there what agentproxy identity export prints"
+	raw, err := readStored(s.path, remedy)
 	if errors.Is(err, ErrNoIdentity) {
 		return nil, fmt.Errorf("%w there; put one there, or leave identity.file out", err)
 	}
@@ -37,13 +38,7 @@ func (s *GivenFile) Load() (*Record, error) {
 	if IsWorkspaceToken(Secret(bytes.TrimSpace(raw))) {
 		return nil, fmt.Errorf("%s: %w", s.path, ErrTokenLogin)
 	}
-	record, err := ParseRecord(raw)
-	if err != nil {
-		e := fileError(s.path, raw, err)
-		e.Remedy = "put there what agentproxy identity export prints"
-		return nil, e
-	}
-	return record, nil
+	return parseStored(s.path, raw, remedy)
 }
 
 // AccessToken returns the access token of a workspace that the file holds in place of
@@ -55,9 +50,9 @@ func (s *GivenFile) AccessToken() (Secret, error) {
 	if version == s.seen && version != (StoreVersion{}) {
 		return s.token, nil
 	}
-	raw, err := readPrivate(s.path)
-	if errors.Is(err, ErrNoIdentity) {
-		return "", nil // Load tells
+	raw, err := readStored(s.path, "")
+	if _, tooLarge := errors.AsType[*FileError](err); tooLarge || errors.Is(err, ErrNoIdentity) {
+		return "", nil // Load reports it
 	}
 	if err != nil {
 		return "", err

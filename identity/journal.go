@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // journal remembers the last refresh and which refresh tokens were spent.
@@ -39,6 +41,9 @@ type endNote struct {
 	Login  string `json:"login"` // the SHA-256 of its tokens in hex
 	Reason string `json:"reason"`
 }
+
+// maxStateBytes bounds each file of the state directory, but for the identity's.
+const maxStateBytes = 1 << 20
 
 // maxSpent bounds the spent tokens that are remembered. A file that is older
 // than that many refreshes, months, does not come back.
@@ -149,11 +154,13 @@ func readJournal(path string) (*journal, error) {
 	if path == "" {
 		return nil, nil
 	}
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	raw, err := safefile.Read(path, maxStateBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err != nil {
+	case errors.Is(err, safefile.ErrNotRegular), errors.Is(err, safefile.ErrTooLarge):
+		return nil, &FileError{Path: path, Reason: safefile.Cause(err).Error(), Remedy: "remove it", Err: err}
+	case err != nil:
 		return nil, err
 	}
 	return parseJournal(path, raw)
@@ -179,5 +186,5 @@ func (j *journal) write(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return WriteFile(path, raw, 0o600)
+	return safefile.Write(path, raw, 0o600)
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/nacl/box"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 const testKey = "MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH"
@@ -141,7 +143,7 @@ func TestEnvelopeEscapes(t *testing.T) {
 	if parsed != a {
 		t.Error("changed on the way")
 	}
-	equal(t, "escapes", string(appendJSONString(nil, a.TaskID)), "\"\\u0000\\u001f\x7f\\\"\\\\/<>&\\b\\f\\n\\r\\t\"")
+	equal(t, "escapes", string(strictjson.AppendString(nil, a.TaskID)), "\"\\u0000\\u001f\x7f\\\"\\\\/<>&\\b\\f\\n\\r\\t\"")
 }
 
 func TestIdentityAssert(t *testing.T) {

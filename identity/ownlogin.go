@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // LoginMark is the file beside a log-in of agentproxy's own, which says where that is
@@ -108,11 +110,11 @@ func (h *Home) put(ctx context.Context, raw []byte, inKeyring bool) error {
 	defer unlock()
 	mark := filepath.Join(h.dir, LoginMark)
 	if !inKeyring {
-		if err := WriteFile(h.Path(), raw, 0o600); err != nil {
+		if err := safefile.Write(h.Path(), raw, 0o600); err != nil {
 			return err
 		}
 		h.keyring.remove()
-		return WriteFile(mark, []byte("state\n"), 0o600)
+		return safefile.Write(mark, []byte("state\n"), 0o600)
 	}
 	if err := h.keyring.save(string(raw)); err != nil {
 		return fmt.Errorf("%s: %w; unlock it, or set identity.store to state", keyringName(h.keyring.account), err)
@@ -120,7 +122,7 @@ func (h *Home) put(ctx context.Context, raw []byte, inKeyring bool) error {
 	if err := removeFile(h.Path()); err != nil {
 		return err
 	}
-	return WriteFile(mark, []byte("keyring\n"), 0o600)
+	return safefile.Write(mark, []byte("keyring\n"), 0o600)
 }
 
 // remove removes the log-in, under Codex's locks. The caller holds the lock.

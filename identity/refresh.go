@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 // refreshed is the answer to a refresh: what it holds replaces what is stored.
@@ -34,16 +36,16 @@ func (b *Backend) refresh(ctx context.Context, token Secret) (_ refreshed, err e
 }
 
 func parseRefreshAnswer(raw []byte) (refreshed, error) {
-	var d decoder
-	o := d.document("answer", raw)
+	var d strictjson.Decoder
+	o := d.Document("answer", raw)
 	r := refreshed{
-		IDToken:      Secret(o.string("id_token")),
-		AccessToken:  Secret(o.string("access_token")),
-		RefreshToken: Secret(o.string("refresh_token")),
+		IDToken:      Secret(o.Text("id_token")),
+		AccessToken:  Secret(o.Text("access_token")),
+		RefreshToken: Secret(o.Text("refresh_token")),
 	}
 	switch {
-	case d.err != nil:
-		return refreshed{}, d.err
+	case d.Err != nil:
+		return refreshed{}, d.Err
 	case r.AccessToken == "":
 		return refreshed{}, errors.New("the answer holds no access_token")
 	case !headerSafe(r.AccessToken.Reveal()):

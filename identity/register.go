@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gofrs/flock"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // errAccountChanged says that somebody logged in as another while something was
@@ -270,5 +270,5 @@ func (a *Agent) lockState(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(a.config.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
-	return takeLock(ctx, flock.New(filepath.Join(a.config.StateDir, "identity.lock"), flock.SetPermissions(0o600)))
+	return safefile.Lock(ctx, filepath.Join(a.config.StateDir, "identity.lock"))
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"unicode"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 // registerAgent makes the call that registers an agent, and reads its answer.
@@ -22,13 +24,13 @@ func (b *Backend) registerAgent(ctx context.Context, c call) (runtimeID string, 
 }
 
 func parseAgentAnswer(doing string, raw []byte) (string, error) {
-	var d decoder
-	id := d.document("answer", raw).required("agent_runtime_id")
-	if d.err == nil {
-		d.err = checkID("agent_runtime_id", id)
+	var d strictjson.Decoder
+	id := d.Document("answer", raw).Required("agent_runtime_id")
+	if d.Err == nil {
+		d.Err = checkID("agent_runtime_id", id)
 	}
-	if d.err != nil {
-		return "", fmt.Errorf("%s: %w", doing, d.err)
+	if d.Err != nil {
+		return "", fmt.Errorf("%s: %w", doing, d.Err)
 	}
 	return id, nil
 }
@@ -74,12 +76,12 @@ func (b *Backend) registerTask(ctx context.Context, id *Identity, c call) (_ Tas
 
 // parseTaskAnswer reads a task's id in any of the forms that backends use.
 func parseTaskAnswer(key *Key, raw []byte) (string, error) {
-	var d decoder
-	o := d.document("answer", raw)
-	id := cmp.Or(o.string("task_id"), o.string("taskId"))
-	sealed := cmp.Or(o.string("encrypted_task_id"), o.string("encryptedTaskId"))
-	if d.err != nil {
-		return "", d.err
+	var d strictjson.Decoder
+	o := d.Document("answer", raw)
+	id := cmp.Or(o.Text("task_id"), o.Text("taskId"))
+	sealed := cmp.Or(o.Text("encrypted_task_id"), o.Text("encryptedTaskId"))
+	if d.Err != nil {
+		return "", d.Err
 	}
 	if id == "" && sealed != "" {
 		var err error

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/zalando/go-keyring"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Store keeps the one agent identity that agentproxy registered or was given.
@@ -60,53 +62,47 @@ func (s *FileStore) String() string { return s.path }
 
 // Load implements [Store].
 func (s *FileStore) Load() (*Record, error) {
-	raw, err := readPrivate(s.path)
+	raw, err := readStored(s.path, remedyStored)
 	if err != nil {
 		return nil, err
 	}
-	return parseStored(s.path, raw)
+	return parseStored(s.path, raw, remedyStored)
 }
 
 // ReadOnly implements [Store].
 func (s *FileStore) ReadOnly() error { return nil }
 
-// readPrivate reads a file that is this user's alone, or the superuser's and given
-// to this group to read, as secrets are mounted into containers. It returns
-// nothing of one that is too large for an identity.
-func readPrivate(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+// maxStoredBytes bounds a file that holds an identity.
+const maxStoredBytes = 1 << 20
+
+// remedyStored is what to do about an identity of ours that cannot be understood.
+const remedyStored = "it is moved aside when a new identity is registered; run: agentproxy identity register"
+
+// readStored reads a file that holds an identity. If there is none, the error wraps
+// [ErrNoIdentity], and if it is too large for one it is a [*FileError] with the remedy.
+func readStored(path, remedy string) ([]byte, error) {
+	raw, err := safefile.ReadPrivate(path, maxStoredBytes, safefile.BeyondOwner)
+	_, mode := errors.AsType[*safefile.ModeError](err)
+	switch {
+	case err == nil:
+		return raw, nil
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s: %w", path, ErrNoIdentity)
+	case errors.Is(err, safefile.ErrTooLarge):
+		return nil, &FileError{Path: path, Reason: safefile.Cause(err).Error() + ", not an agent identity", Remedy: remedy, Err: err}
+	case errors.Is(err, safefile.ErrNotRegular):
+		return nil, fmt.Errorf("%s: %w; put a file there, or nothing", path, safefile.Cause(err))
+	case mode:
+		return nil, fmt.Errorf("%s: %w", path, safefile.Cause(err))
 	}
-	if err != nil {
-		return nil, unreadable(path, err)
-	}
-	tooWide := fs.FileMode(0o077)
-	if isGiven(info) {
-		tooWide &^= 0o040
-	}
-	if perm := info.Mode().Perm(); perm&tooWide != 0 && !isWindows {
-		return nil, fmt.Errorf("%s: permissions %#o let others read the key; run: chmod 600 %s", path, perm, path)
-	}
-	if info.Size() > maxAuthBytes {
-		return nil, nil
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, unreadable(path, err)
-	}
-	return raw, nil
+	return nil, fmt.Errorf("the agent identity cannot be read: %w; let the user who runs agentproxy read %s", err, path)
 }
 
-func unreadable(path string, err error) error {
-	return fmt.Errorf("the agent identity cannot be read: %w; let the user who runs agentproxy read %s", err, path)
-}
-
-func parseStored(name string, raw []byte) (*Record, error) {
+func parseStored(name string, raw []byte, remedy string) (*Record, error) {
 	record, err := ParseRecord(raw)
 	if err != nil {
 		e := fileError(name, raw, err)
-		e.Remedy = "it is moved aside when a new identity is registered; run: agentproxy identity register"
+		e.Remedy = remedy
 		return nil, e
 	}
 	return record, nil
@@ -120,7 +116,7 @@ func versionOf(path string) StoreVersion {
 	if err != nil {
 		return StoreVersion{}
 	}
-	return StoreVersion{info.ModTime(), info.Size(), inode(info)}
+	return StoreVersion{info.ModTime(), info.Size(), safefile.Inode(info)}
 }
 
 // Save implements [Store].
@@ -128,13 +124,14 @@ func (s *FileStore) Save(record *Record) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return fmt.Errorf("keep the agent identity: %w", err)
 	}
-	if err := WriteFile(s.path, record.encode(), 0o600); err != nil {
+	if err := safefile.Write(s.path, record.encode(), 0o600); err != nil {
 		return fmt.Errorf("keep the agent identity: %w", err)
 	}
 	return nil
 }
 
-// SetAside implements [Store].
+// SetAside implements [Store]. A file that is too large for an identity is not copied
+// but moved.
 func (s *FileStore) SetAside(at time.Time) (string, error) {
 	stamped := s.path + "." + at.UTC().Format(asideFormat)
 	place := stamped
@@ -144,12 +141,14 @@ func (s *FileStore) SetAside(at time.Time) (string, error) {
 		}
 		place = fmt.Sprintf("%s-%d", stamped, i) // nothing is ever lost
 	}
-	raw, err := os.ReadFile(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
+	raw, err := safefile.Read(s.path, maxStoredBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
-	}
-	if err == nil {
-		err = WriteFile(place, raw, 0o600)
+	case errors.Is(err, safefile.ErrTooLarge):
+		err = os.Rename(s.path, place)
+	case err == nil:
+		err = safefile.Write(place, raw, 0o600)
 	}
 	if err != nil {
 		return "", fmt.Errorf("set the agent identity aside: %w", err)
@@ -195,7 +194,7 @@ func (s *KeyringStore) Load() (*Record, error) {
 	if err != nil {
 		return nil, s.failed(err)
 	}
-	return parseStored(s.String(), []byte(raw))
+	return parseStored(s.String(), []byte(raw), remedyStored)
 }
 
 // ReadOnly implements [Store].

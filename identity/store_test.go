@@ -110,24 +110,3 @@ func TestStoreKeepsJWT(t *testing.T) {
 	_, err = a.Session(t.Context(), "")
 	r.fails(err, identity.ErrNoLogin, "")
 }
-
-func TestWriteFileModes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, nil, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for _, perm := range []os.FileMode{0o600, 0o644, 0o400, 0o600} {
-		if err := identity.WriteFile(path, []byte(perm.String()), perm); err != nil {
-			t.Fatal(err)
-		}
-		info, err := os.Stat(path)
-		raw, readErr := os.ReadFile(path)
-		if err != nil || readErr != nil || info.Mode().Perm() != perm || string(raw) != perm.String() {
-			t.Errorf("%s: %v, %q", perm, info, raw)
-		}
-	}
-	err := identity.WriteFile(filepath.Join(path, "below"), nil, 0o600)
-	if err == nil || strings.Contains(err.Error(), ".below") || !strings.Contains(err.Error(), path+"/below") {
-		t.Errorf("the error is %v", err)
-	}
-}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 const (
@@ -247,8 +246,7 @@ func (t *tasks) write() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()
-	lock := flock.New(filepath.Join(filepath.Dir(t.path), "tasks.lock"), flock.SetPermissions(0o600))
-	unlock, err := takeLock(ctx, lock)
+	unlock, err := safefile.Lock(ctx, filepath.Join(filepath.Dir(t.path), "tasks.lock"))
 	if err != nil {
 		return err
 	}
@@ -262,7 +260,7 @@ func (t *tasks) write() error {
 	if err != nil {
 		return err
 	}
-	if err := WriteFile(t.path, append(raw, '\n'), 0o600); err != nil {
+	if err := safefile.Write(t.path, append(raw, '\n'), 0o600); err != nil {
 		return err
 	}
 	t.written = changes
@@ -329,17 +327,7 @@ func readTaskFile(path string) (taskFile, error) {
 	if path == "" {
 		return taskFile{}, errNoTasks
 	}
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return taskFile{}, errNoTasks
-	}
-	if err != nil {
-		return taskFile{}, err
-	}
-	if info.Size() > maxAuthBytes {
-		return taskFile{}, tooLarge(path)
-	}
-	raw, err := os.ReadFile(path)
+	raw, err := safefile.Read(path, maxStateBytes)
 	if err != nil {
 		return taskFile{}, err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // ErrLoginEnded is wrapped by errors that say that a log-in cannot be refreshed
@@ -472,7 +474,7 @@ func (t *tokens) writeBackUnder(ctx context.Context, c *claim) {
 		}
 		return withTokens(raw, j.tokens(), j.LastRefresh)
 	}
-	err := errChanged
+	err := safefile.ErrChanged
 	if c != nil {
 		err = c.update(ctx, edit)
 		c.release()

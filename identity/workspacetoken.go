@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 // IsWorkspaceToken reports whether token is an access token of a workspace, which an
@@ -44,19 +46,19 @@ func (b *Backend) Whoami(ctx context.Context, token Secret) (_ Account, err erro
 }
 
 func parseWhoami(raw []byte) (Account, error) {
-	var d decoder
-	o := d.document("answer", raw)
+	var d strictjson.Decoder
+	o := d.Document("answer", raw)
 	account := Account{
-		WorkspaceID: o.required("chatgpt_account_id"),
-		UserID:      o.required("chatgpt_user_id"),
-		Email:       o.string("email"),
-		PlanType:    o.string("chatgpt_plan_type"),
-		FedRAMP:     o.bool("chatgpt_account_is_fedramp"),
+		WorkspaceID: o.Required("chatgpt_account_id"),
+		UserID:      o.Required("chatgpt_user_id"),
+		Email:       o.Text("email"),
+		PlanType:    o.Text("chatgpt_plan_type"),
+		FedRAMP:     o.Bool("chatgpt_account_is_fedramp"),
 	}
-	if d.err == nil && !headerSafe(account.WorkspaceID) {
-		d.err = errors.New("the answer's chatgpt_account_id cannot be sent in a header")
+	if d.Err == nil && !headerSafe(account.WorkspaceID) {
+		d.Err = errors.New("the answer's chatgpt_account_id cannot be sent in a header")
 	}
-	return account, d.err
+	return account, d.Err
 }
 
 // knownToken is what was learnt of a workspace's token.
@@ -143,15 +145,15 @@ func writeKnownTokens(path string, all []knownToken) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return WriteFile(path, append(raw, '\n'), 0o600)
+	return safefile.Write(path, append(raw, '\n'), 0o600)
 }
 
 // readKnownTokens returns what the file at path holds, nothing if it cannot be read.
 func readKnownTokens(path string) map[string]Account {
 	known := make(map[string]Account)
-	raw, err := os.ReadFile(cmp.Or(path, os.DevNull))
+	raw, err := safefile.Read(path, maxStateBytes)
 	var all []knownToken
-	if err != nil || len(raw) > maxAuthBytes || json.Unmarshal(raw, &all) != nil {
+	if err != nil || json.Unmarshal(raw, &all) != nil {
 		return known
 	}
 	for _, k := range all[:min(len(all), maxKnownTokens)] {

@@ -3,9 +3,7 @@ package proxy
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -13,6 +11,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // AuditFileConfig says how an [AuditFile] is written.
@@ -71,7 +71,7 @@ func (c AuditFileConfig) open() (f *os.File, torn bool, err error) {
 		if f != nil {
 			f.Close()
 		}
-		return nil, false, fmt.Errorf("open the audit log %s: %w; set audit.file to a file that can be appended to", c.Path, withoutPath(err))
+		return nil, false, fmt.Errorf("open the audit log %s: %w; set audit.file to a file that can be appended to", c.Path, safefile.Cause(err))
 	}
 	return f, torn, nil
 }
@@ -85,7 +85,7 @@ func (c AuditFileConfig) check(f *os.File) (torn bool, err error) {
 	}
 	if c.Sync {
 		if err := f.Sync(); err != nil {
-			return false, fmt.Errorf("fsync: %w (audit.fsync)", withoutPath(err))
+			return false, fmt.Errorf("fsync: %w (audit.fsync)", safefile.Cause(err))
 		}
 	}
 	if !info.Mode().IsRegular() {
@@ -187,7 +187,7 @@ func (a *AuditFile) append(line []byte) error {
 		err = a.file.Sync()
 	}
 	if err != nil {
-		return withoutPath(err)
+		return safefile.Cause(err)
 	}
 	return nil
 }
@@ -234,12 +234,4 @@ func (a *AuditFile) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.file.Close()
-}
-
-// withoutPath drops the path from an error, where the message names it anyway.
-func withoutPath(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	return err
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 func newBackendCommand(c *command) *cobra.Command {
@@ -105,7 +105,7 @@ func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 		{filepath.Join(home, "auth.json"), login.AuthJSON(), 0o600},
 		{config, backendConfig(dir, home, server.Addr()), 0o644},
 	} {
-		if err := identity.WriteFile(file.path, file.content, file.mode); err != nil {
+		if err := safefile.Write(file.path, file.content, file.mode); err != nil {
 			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, cli.Cause(err))
 		}
 	}

@@ -38,7 +38,7 @@ func (c *config) bypasses() []bypass {
 		})
 	}
 	path := filepath.Join(c.Identity.CodexHome, ".env")
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
 			found = append(found, bypass{fmt.Sprintf("%s cannot be read: %s", path, cli.Cause(err)), "see that it sets no proxy"})

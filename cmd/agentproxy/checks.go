@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -92,7 +91,7 @@ func (k *checker) checkSystemStore(ca *certs.Authority) {
 }
 
 func holdsCA(file string, ca *certs.Authority) bool {
-	raw, err := os.ReadFile(file)
+	raw, err := readFile(file)
 	if err != nil {
 		return false
 	}

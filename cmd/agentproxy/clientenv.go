@@ -12,7 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
@@ -144,8 +144,8 @@ type envDir struct {
 	read func(path string) ([]byte, error)
 }
 
-func lastingDir(path string) envDir { return envDir{path, identity.WriteFile, os.ReadFile} }
-func runsDir(path string) envDir    { return envDir{path, os.WriteFile, os.ReadFile} }
+func lastingDir(path string) envDir { return envDir{path, safefile.Write, readFile} }
+func runsDir(path string) envDir    { return envDir{path, os.WriteFile, readFile} }
 
 // viewDir is a directory that only an isolated command sees. It puts its files into
 // files, by their name in it.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
@@ -202,7 +201,7 @@ func (e *configError) Unwrap() error { return e.err }
 // loadConfig reads the configuration from path, or the defaults where path is
 // "", lets the environment override the top-level scalars, and checks all.
 func loadConfig(path string, env cli.Environment) (*config, error) {
-	return readConfig(path, env, os.ReadFile)
+	return readConfig(path, env, readFile)
 }
 
 // readConfig is loadConfig by way of read, which is asked for the configuration

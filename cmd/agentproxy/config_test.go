@@ -148,7 +148,7 @@ var configMistakes = []struct{ name, config, want string }{
 
 	{"two client tokens", "clients:\n  token: a\n  token_file: b", ":3: clients.token_file: clients.token is set too; keep one of them"},
 	{"missing token file", "clients:\n  token_file: $DIR/nope", ":2: clients.token_file: $DIR/nope: no such file or directory; write a token there, such as the output of: openssl rand -hex 32"},
-	{"empty token file", "clients:\n  token_file: /dev/null", ":2: clients.token_file: /dev/null is empty; write a token there, such as the output of: openssl rand -hex 32"},
+	{"empty token file", "clients:\n  token_file: /dev/null", ":2: clients.token_file: /dev/null: not a regular file; write a token there, such as the output of: openssl rand -hex 32"},
 	{"token file of more", "clients:\n  token_file: $DIR/config.yaml", ":2: clients.token_file: a token is one word of printable ASCII, as it has to stand in a URL"},
 	{"client token", "clients:\n  token: two words", ":2: clients.token: a token is one word of printable ASCII, as it has to stand in a URL"},
 
@@ -177,7 +177,7 @@ var configMistakes = []struct{ name, config, want string }{
 
 	{"connect_to without port", "upstream:\n  connect_to:\n    chatgpt.com: 127.0.0.1:1", `:3: upstream.connect_to: "chatgpt.com" has no port; write it as chatgpt.com:443`},
 	{"ca_file", "upstream:\n  ca_file: $DIR/nope.pem", ":2: upstream.ca_file: $DIR/nope.pem: no such file or directory; name a file of certificates in PEM form"},
-	{"ca_file without one", "upstream:\n  ca_file: /dev/null", ":2: upstream.ca_file: /dev/null has no certificate; name a file of certificates in PEM form"},
+	{"ca_file without one", "upstream:\n  ca_file: /dev/null", ":2: upstream.ca_file: /dev/null: not a regular file; name a file of certificates in PEM form"},
 	{"upstream.proxy", "upstream:\n  proxy: proxy.example", ":2: upstream.proxy: it is neither a URL such as http://proxy.example:3128, nor env"},
 	{"upstream.proxy of another kind", "upstream:\n  proxy: socks4://u:sekret@x", ":2: upstream.proxy: its scheme is none of http, https, socks5, socks5h"},
 	{"upstream.proxy without a user", "upstream:\n  proxy: socks5://:sekret@x", ":2: upstream.proxy: a user name of SOCKS5 has 1 to 255 bytes, and a password at most as many"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
@@ -141,6 +142,9 @@ func (c *config) readToken(key, token, file, place string) (read, wrongKey strin
 		raw, err := c.read(file)
 		if err != nil {
 			return "", key, fmt.Errorf("%s: %w; write a token there, such as the output of: openssl rand -hex 32", file, cli.Cause(err))
+		}
+		if err := safefile.CheckPath(file, safefile.BeyondGroup); err != nil {
+			return "", key, fmt.Errorf("%s: %w", file, err)
 		}
 		if token = strings.TrimSpace(string(raw)); token == "" {
 			return "", key, fmt.Errorf("%s is empty; write a token there, such as the output of: openssl rand -hex 32", file)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // maxIdentityInput bounds what import reads, in bytes.
@@ -160,7 +161,7 @@ It says which versions that is, and asks first.`,
 			case codex:
 				return c.exportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), yes)
 			case output != "":
-				if err := identity.WriteFile(output, raw, 0o600); err != nil {
+				if err := safefile.Write(output, raw, 0o600); err != nil {
 					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
 				}
 				return nil

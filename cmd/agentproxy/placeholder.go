@@ -10,6 +10,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 func newIdentityPlaceholderCommand(c *command) *cobra.Command {
@@ -34,7 +35,7 @@ proxy.`,
 			if err := refuseToReplaceLogin(output); err != nil {
 				return err
 			}
-			if err := identity.WriteFile(output, placeholder, 0o600); err != nil {
+			if err := safefile.Write(output, placeholder, 0o600); err != nil {
 				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
 			}
 			return nil
@@ -78,7 +79,7 @@ func isPlaceholderFile(raw []byte) bool {
 // refuseToReplaceLogin protects an auth.json that is somebody's log-in, or that
 // cannot be understood.
 func refuseToReplaceLogin(path string) error {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

@@ -2,8 +2,9 @@ package main
 
 import (
 	"crypto/sha256"
-	"os"
 	"path/filepath"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // seenFiles remembers what files held when they were read, by their paths.
@@ -12,9 +13,16 @@ type seenFiles map[string]fileDigest
 // fileDigest is the zero value for a file that could not be read.
 type fileDigest [sha256.Size]byte
 
+// maxFile bounds what is read of a file that a user names, in bytes. Bundles of
+// certificates are the largest.
+const maxFile = 16 << 20
+
+// readFile returns the content of the regular file at path.
+func readFile(path string) ([]byte, error) { return safefile.Read(path, maxFile) }
+
 // read reads a file and remembers it.
 func (s seenFiles) read(path string) ([]byte, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path)
 	s[path] = digestOf(raw, err)
 	return raw, err
 }
@@ -29,7 +37,7 @@ func digestOf(raw []byte, err error) (d fileDigest) {
 // changed reports whether a file holds something else by now.
 func (s seenFiles) changed() bool {
 	for path, seen := range s {
-		if digestOf(os.ReadFile(path)) != seen {
+		if digestOf(readFile(path)) != seen {
 			return true
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/agentproxy/agentproxy/certs"
@@ -23,7 +22,7 @@ func readUsersCAs(env cli.Environment, file string) usersCAs {
 	u := usersCAs{env: env}
 	var useless []string
 	read := func(name, path string) []byte {
-		raw, err := os.ReadFile(path)
+		raw, err := readFile(path)
 		if err == nil {
 			if _, n := (certs.Roots{}).With(raw); n > 0 || certs.HoldsOwn(raw) {
 				return raw

@@ -12,9 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/rs/zerolog"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // countComparisons counts the comparisons with hashes from now on.

@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 const (
@@ -152,30 +152,17 @@ func (f *TokenFile) reread() error {
 
 func readTokenFile(path string) ([]tokenLine, fs.FileInfo, error) {
 	const remedy = "write a line LABEL:TOKEN there, with a token such as the output of: openssl rand -hex 32"
-	info, err := os.Stat(path) // opening a named pipe would wait for its writer
+	file, info, err := safefile.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w; %s", path, pathCause(err), remedy)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is not a regular file; name one, for it is read again when it changes", path)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w; make it readable for this program's user", path, pathCause(err))
+		return nil, nil, fmt.Errorf("%s: %w; %s", path, safefile.Cause(err), remedy)
 	}
 	defer file.Close()
-	if info, err = file.Stat(); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, pathCause(err))
+	if err := safefile.CheckMode(path, info, safefile.BeyondGroup); err != nil {
+		return nil, info, fmt.Errorf("%s: %w", path, err)
 	}
-	if mode := info.Mode().Perm(); mode&0o027 != 0 && runtime.GOOS != "windows" {
-		return nil, info, fmt.Errorf("%s can be read by others than its owner and group, or written by its group (mode %04o); run: chmod 600 %s", path, mode, path)
-	}
-	raw, err := io.ReadAll(io.LimitReader(file, maxTokenFile+1))
+	raw, err := safefile.ReadAll(file, maxTokenFile)
 	if err != nil {
-		return nil, info, fmt.Errorf("%s: %w", path, pathCause(err))
-	}
-	if len(raw) > maxTokenFile {
-		return nil, info, fmt.Errorf("%s is larger than 1 MiB; a tokens file has a line for each client", path)
+		return nil, info, fmt.Errorf("%s is %w; a tokens file has a line for each client", path, safefile.Cause(err))
 	}
 	lines, err := parseTokens(raw)
 	if err != nil {
@@ -185,12 +172,4 @@ func readTokenFile(path string) ([]tokenLine, fs.FileInfo, error) {
 		return nil, info, fmt.Errorf("%s has no token; %s", path, remedy)
 	}
 	return lines, info, nil
-}
-
-// pathCause drops the path from a file error where the message names it anyway.
-func pathCause(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	return err
 }

@@ -15,8 +15,9 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/agentproxy/agentproxy/internal/localguard"
 	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/internal/localguard"
 )
 
 // bcryptOf returns a hash that is as cheap as there is one.

@@ -3,9 +3,9 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"syscall"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // The exit codes. run ends with the code of its command instead.
@@ -37,15 +37,7 @@ func Usagef(format string, args ...any) error {
 
 // Cause returns the cause of an error of package os without the operation and the
 // path, for messages that name them anyway.
-func Cause(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	if e, ok := errors.AsType[*os.LinkError](err); ok {
-		return e.Err
-	}
-	return err
-}
+func Cause(err error) error { return safefile.Cause(err) }
 
 // SyscallError returns the system's error in err, or err if there is none.
 func SyscallError(err error) error {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Home is what runs keep of one Codex home: a private home that takes its place
@@ -49,7 +51,7 @@ func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool, warn 
 	sum := sha256.Sum256([]byte(users))
 	dir := filepath.Join(stateDir, homesDir, hex.EncodeToString(sum[:8]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", dir, pathCause(err))
+		return nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", dir, safefile.Cause(err))
 	}
 	h := &Home{dir: dir, users: users, lock: flock.New(filepath.Join(dir, "lock")), isPlaceholder: isPlaceholder}
 	// If nobody else runs, what a killed run has left is brought home first.
@@ -121,12 +123,15 @@ func (h *Home) Hold(placeholder []byte) error {
 	return errors.Join(err, f.Close())
 }
 
+// MaxFile bounds what is read of a file in a Codex home, in bytes.
+const MaxFile = 1 << 20
+
 // removeStub removes an auth.json that Hold has made, unless it has become a log-in.
 func (h *Home) removeStub() error {
 	if _, err := os.Stat(h.stubMark()); err != nil {
 		return nil
 	}
-	raw, err := os.ReadFile(h.authPath())
+	raw, err := safefile.Read(h.authPath(), MaxFile)
 	if err == nil && (len(raw) == 0 || h.isPlaceholder(raw)) {
 		if err := os.Remove(h.authPath()); err != nil {
 			return err
@@ -175,7 +180,7 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 	home := h.privatePath()
 	for _, dir := range []string{h.users, home} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return "", fmt.Errorf("make the directory %s: %w", dir, pathCause(err))
+			return "", fmt.Errorf("make the directory %s: %w", dir, safefile.Cause(err))
 		}
 	}
 	if err := h.makeFirst(); err != nil {
@@ -202,7 +207,7 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 	if err := writePrivate(filepath.Join(home, "auth.json"), placeholder); err != nil {
 		return "", fmt.Errorf("write the placeholder auth.json: %w", err)
 	}
-	if raw, err := os.ReadFile(filepath.Join(h.users, ".env")); err == nil {
+	if raw, err := safefile.Read(filepath.Join(h.users, ".env"), MaxFile); err == nil {
 		if err := writePrivate(filepath.Join(home, ".env"), []byte(ScrubDotenv(string(raw), dotenv))); err != nil {
 			return "", fmt.Errorf("write a .env that leads to the proxy: %w", err)
 		}
@@ -225,13 +230,4 @@ func writePrivate(path string, content []byte) error {
 
 func isShared(name string) bool {
 	return !IsLoginCopy(name) && !slices.Contains(notShared, name)
-}
-
-// pathCause drops the path that errors of package os begin with, where the message
-// names it anyway.
-func pathCause(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	return err
 }

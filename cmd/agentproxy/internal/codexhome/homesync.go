@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // keptName ends the name of a file that could not take the place of the user's own,
@@ -33,7 +35,7 @@ func (h *Home) bring() error {
 		switch {
 		case name == "auth.json":
 			// It stays, as long as the home does, if it is the placeholder.
-			if raw, err := os.ReadFile(from); err == nil && !h.isPlaceholder(raw) {
+			if raw, err := safefile.Read(from, MaxFile); err == nil && !h.isPlaceholder(raw) {
 				to := freeName(filepath.Join(h.users, name+keptName))
 				errs = append(errs, moveOver(from, to), fmt.Errorf("COMMAND has logged in; the log-in is in %s", to))
 			}

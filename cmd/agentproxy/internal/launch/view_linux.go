@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Secrets is what a command must not see, and what it sees instead.
@@ -74,7 +75,7 @@ func (s Secrets) View() (View, error) {
 	if target, err := filepath.EvalSymlinks(auth); err == nil && target != auth {
 		v.Show[target] = placeholderName
 	}
-	if raw, err := os.ReadFile(filepath.Join(home, ".env")); err == nil {
+	if raw, err := safefile.Read(filepath.Join(home, ".env"), codexhome.MaxFile); err == nil {
 		v.Files[dotenvFile] = []byte(codexhome.ScrubDotenv(string(raw), s.Dotenv))
 		target, err := filepath.EvalSymlinks(filepath.Join(home, ".env"))
 		if err != nil {

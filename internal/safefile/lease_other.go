@@ -1,6 +1,6 @@
 //go:build !linux && !windows
 
-package identity
+package safefile
 
 import "os"
 

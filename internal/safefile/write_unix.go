@@ -1,6 +1,6 @@
 //go:build !windows
 
-package identity
+package safefile
 
 import (
 	"bytes"
@@ -15,27 +15,38 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// WriteFile replaces a file atomically and durably: a reader, or whoever comes
+// Write replaces the file at path atomically and durably: a reader, or whoever comes
 // after a crash, finds the old content or the new. Neither the umask nor the
-// permissions of a file that was there change perm, and the temporary file lies
-// beside it, for a secret must not pass through a shared directory.
-func WriteFile(path string, data []byte, perm fs.FileMode) error {
-	nothing := func(*os.File) error { return nil }
+// permissions of a file that was there change perm. The temporary file lies beside
+// it, for a secret must not pass through a shared directory.
+func Write(path string, data []byte, perm fs.FileMode) error {
 	return replaceFile(path, data, perm, nothing, nothing)
 }
 
-// replaceLike replaces the content raw of a file that is somebody else's: it
-// stays with its owner, and no more people may read it than before. The error is
-// errChanged if it holds something else.
+func nothing(*os.File) error { return nil }
+
+// Create is [Write] where no file is to be replaced: if there is one, the error wraps
+// [fs.ErrExist].
+func Create(path string, data []byte, perm fs.FileMode) error {
+	err := placeFile(path, data, perm, nothing, nothing, os.Link)
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return createInPlace(path, data, perm) // there are no hard links
+}
+
+// Replace replaces the content was of the file at path, which belongs to another
+// program, by data. The file keeps its owner, and no more people may read it than
+// before. If it holds something else than was, the error is [ErrChanged].
 //
-// Who has opened the file before it is replaced, and writes to it after, writes
-// to one that nobody will read. Where there are leases, he is made to wait, and
-// the old file is put back before he goes on. Elsewhere it is put back if it was
-// written meanwhile.
+// A program that opened the file before it was replaced, and writes to it after,
+// would write to a file that nobody reads. Where there are leases, it is made to
+// wait, and the old file is put back before it goes on. Elsewhere the old file is put
+// back if it was written meanwhile.
 //
-// A file that cannot be replaced, as one that is mounted by itself into a
+// A file that cannot be replaced, such as one that is mounted by itself into a
 // container, is written in place.
-func replaceLike(path string, raw, data []byte) error {
+func Replace(path string, was, data []byte) error {
 	old, err := os.Open(path)
 	if err != nil {
 		return err
@@ -46,8 +57,8 @@ func replaceLike(path string, raw, data []byte) error {
 		return err
 	}
 	unchanged := func() error {
-		if !holds(old, raw) || !isAt(old, path) {
-			return errChanged
+		if !holds(old, was) || !isAt(old, path) {
+			return ErrChanged
 		}
 		return nil
 	}
@@ -66,9 +77,9 @@ func replaceLike(path string, raw, data []byte) error {
 	if aside != "" {
 		defer os.Remove(aside)
 	}
-	late := err == nil && aside != "" && (held.wanted() || !holds(old, raw))
+	late := err == nil && aside != "" && (held.wanted() || !holds(old, was))
 	if late && os.Rename(aside, path) == nil {
-		err = errChanged
+		err = ErrChanged
 	}
 	held.release()
 	if cannotReplace(err) {
@@ -87,15 +98,15 @@ func cannotReplace(err error) bool {
 	return errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EXDEV) || errors.Is(err, fs.ErrPermission)
 }
 
-// overwriteLike is [replaceLike] that writes in place.
-func overwriteLike(path string, raw, data []byte) error {
+// Overwrite is [Replace] that writes in place and puts no other file there.
+func Overwrite(path string, was, data []byte) error {
 	old, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer old.Close()
-	if !holds(old, raw) || !isAt(old, path) {
-		return errChanged
+	if !holds(old, was) || !isAt(old, path) {
+		return ErrChanged
 	}
 	return writeInPlace(path, data)
 }
@@ -125,17 +136,6 @@ func overwrite(f *os.File, data []byte) error {
 		return err
 	}
 	return f.Sync()
-}
-
-// createFile is [WriteFile] where no file is to be replaced: the error then wraps
-// [fs.ErrExist].
-func createFile(path string, data []byte, perm fs.FileMode) error {
-	nothing := func(*os.File) error { return nil }
-	err := placeFile(path, data, perm, nothing, nothing, os.Link)
-	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return createInPlace(path, data, perm) // there are no hard links
 }
 
 // replaceFile replaces a file. prepare gets the new one before it is written,
@@ -191,8 +191,8 @@ func temporaryName(path string) string {
 // leftoverAge is when a temporary file is one that a crash has left.
 const leftoverAge = time.Minute
 
-// removeLeftovers removes the temporary files of replaceFile for path whose
-// writer was killed: "." and the name and digits.
+// removeLeftovers removes the temporary files for path whose writer was killed: those
+// called "." and the name and digits.
 func removeLeftovers(path string) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
@@ -206,34 +206,5 @@ func removeLeftovers(path string) {
 		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > leftoverAge {
 			_ = os.Remove(filepath.Join(filepath.Dir(path), entry.Name()))
 		}
-	}
-}
-
-// isGiven reports whether a file is the superuser's, and this process is not.
-func isGiven(info fs.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && stat.Uid == 0 && os.Geteuid() != 0
-}
-
-// inode tells a file from the one that replaced it.
-func inode(info fs.FileInfo) uint64 {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return stat.Ino
-	}
-	return 0
-}
-
-// giveLike gives a file to the owner of another one, if it is not this user's. A lock
-// must not shut its owner out.
-func giveLike(path, like string) {
-	info, err := os.Stat(like)
-	if err != nil {
-		info, err = os.Stat(filepath.Dir(like))
-	}
-	if err != nil {
-		return
-	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
-		_ = os.Lchown(path, int(owner.Uid), int(owner.Gid))
 	}
 }

@@ -1,6 +1,6 @@
 //go:build !windows
 
-package identity
+package safefile
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestReplaceLike changes a file at every moment of its being replaced.
-func TestReplaceLike(t *testing.T) {
+// TestReplace changes a file at every moment of its being replaced.
+func TestReplace(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "auth.json")
 	read := func() string {
@@ -28,12 +28,12 @@ func TestReplaceLike(t *testing.T) {
 		if err := os.WriteFile(path, []byte(tt.holds), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		err := replaceLike(path, []byte("old"), []byte("new"))
-		if (err == nil) != (tt.want == "new") || err != nil && !errors.Is(err, errChanged) || read() != tt.want {
+		err := Replace(path, []byte("old"), []byte("new"))
+		if (err == nil) != (tt.want == "new") || err != nil && !errors.Is(err, ErrChanged) || read() != tt.want {
 			t.Errorf("%s: %v, %q", tt.name, err, read())
 		}
 	}
-	if err := replaceLike(filepath.Join(dir, "none"), nil, nil); !errors.Is(err, os.ErrNotExist) {
+	if err := Replace(filepath.Join(dir, "none"), nil, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 	if files, _ := filepath.Glob(filepath.Join(dir, ".*")); len(files) != 0 {
@@ -73,9 +73,9 @@ func TestLateWrite(t *testing.T) {
 			_, _ = f.WriteString("late")
 		}()
 		<-started
-		err = replaceLike(path, []byte("old"), []byte("new"))
+		err = Replace(path, []byte("old"), []byte("new"))
 		close(replaced)
-		changed := errors.Is(err, errChanged)
+		changed := errors.Is(err, ErrChanged)
 		if err != nil && !changed {
 			t.Fatal(err)
 		}
@@ -114,9 +114,9 @@ func TestWriteInPlace(t *testing.T) {
 	}
 }
 
-// TestOverwriteLike: whoever has mounted something over a file does so over this
+// TestOverwrite: whoever has mounted something over a file does so over this
 // very one.
-func TestOverwriteLike(t *testing.T) {
+func TestOverwrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "auth.json")
 	if err := os.WriteFile(path, []byte("what was there before"), 0o600); err != nil {
@@ -126,10 +126,10 @@ func TestOverwriteLike(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := overwriteLike(path, []byte("another"), []byte("new")); !errors.Is(err, errChanged) {
+	if err := Overwrite(path, []byte("another"), []byte("new")); !errors.Is(err, ErrChanged) {
 		t.Errorf("a file that holds something else: %v", err)
 	}
-	if err := overwriteLike(path, []byte("what was there before"), []byte("new")); err != nil {
+	if err := Overwrite(path, []byte("what was there before"), []byte("new")); err != nil {
 		t.Error(err)
 	}
 	after, err := os.Stat(path)
