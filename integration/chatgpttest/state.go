@@ -34,8 +34,12 @@ type state struct {
 	tokenAge   time.Duration // of tokens when they are issued
 	signingKey *rsa.PrivateKey
 	taskAnswer TaskAnswer
-	reply      string
-	stats      Stats
+
+	usedPercent [2]int
+	usage       func(n int) Usage
+	used        []Usage
+	reply       string
+	stats       Stats
 }
 
 func newState(c Config) state {
@@ -50,6 +54,7 @@ func newState(c Config) state {
 
 		deviceGrants:   make(map[string]deviceGrant),
 		deviceInterval: deviceInterval,
+		usedPercent:    [2]int{12, 34},
 
 		remoteServers: make(map[string]*remoteServer),
 		remoteTokens:  make(map[string]*remoteToken),

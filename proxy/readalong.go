@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/usage"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// tap is given copies of the bytes of an answer that are on their way to the client.
+type tap interface {
+	Tap(p []byte)
+	Close()
+}
+
+var (
+	_ tap = (*usage.SSE)(nil)
+	_ tap = (*usage.WebSocket)(nil)
+)
+
+// readAlong tells of the account's limits, which are in an answer's header, and has
+// what the answer says it used read along, where that is asked for. What another
+// server says, or what was sent without our credential, is nothing to the account.
+func (x *exchange) readAlong(res *http.Response) {
+	if x.auth == nil {
+		return
+	}
+	if observe := x.policy.ObserveQuota; observe != nil {
+		if q, ok := usage.ParseQuota(res.Header); ok {
+			observe(x.profile.Name, res.StatusCode, q)
+		}
+	}
+	observe := x.policy.ObserveUsage
+	if observe == nil || x.credential != signer.KindInference || res.Header["Content-Encoding"] != nil {
+		return
+	}
+	report := func(used usage.Tokens) {
+		observe(usage.Entry{Time: time.Now(), Client: x.label, Profile: x.profile.Name, Tokens: used})
+	}
+	switch res.StatusCode {
+	case http.StatusOK:
+		x.tap = usage.NewSSE(report)
+	case http.StatusSwitchingProtocols:
+		x.tap = usage.NewWebSocket(res.Header["Sec-Websocket-Extensions"], report)
+	}
+}
+
+// tapped is told what was sent to the client.
+func (x *exchange) tapped(p []byte) {
+	if x.tap != nil {
+		x.tap.Tap(p)
+	}
+}
