@@ -39,6 +39,7 @@ type exchange struct {
 	// upgraded is the connection to the server of an upgraded exchange.
 	upgraded net.Conn
 	stall    *stall
+	tap      tap     // nil: nobody reads along
 	auditor  Auditor // nil: nobody is told
 	warnings *zerolog.Logger
 
@@ -155,6 +156,7 @@ func (c countingConn) Read(p []byte) (int, error) {
 func (c countingConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.x.sent.Add(int64(n))
+	c.x.tapped(p[:n])
 	return n, err
 }
 

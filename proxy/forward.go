@@ -127,6 +127,7 @@ func prepareAnswer(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.redact(res.Header)
 	x.redact(res.Trailer) // whose names are announced
+	x.readAlong(res)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return prepareUpgrade(res)
 	}

@@ -40,6 +40,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -82,6 +83,12 @@ type Config struct {
 	// Observe, if set, is told how every exchange ended. It is called on the way
 	// of every request, so it must be quick.
 	Observe func(Outcome)
+	// ObserveQuota, if set, is told what answers say of the account's limits, with the
+	// profile that asked and the answer's status.
+	ObserveQuota func(profile string, status int, q usage.Quota)
+	// ObserveUsage, if set, is told what each response says it used. For that the
+	// answers to inference are read along. It must be quick.
+	ObserveUsage func(usage.Entry)
 	// Log gets a line for every exchange.
 	Log zerolog.Logger
 }
@@ -263,6 +270,9 @@ func (p *Proxy) end(x *exchange) {
 		x.failure = "cut"
 	default:
 		x.failure = "internal error"
+	}
+	if x.tap != nil {
+		x.tap.Close()
 	}
 	x.log(&x.policy.Log)
 	p.live.end(x)

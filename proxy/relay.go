@@ -223,6 +223,7 @@ func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 			if err := w.write(buffer[:n], !last, last && err == nil); err != nil {
 				return err
 			}
+			x.tapped(buffer[:n])
 		}
 		if err == io.EOF {
 			return nil
