@@ -52,8 +52,8 @@ func noise(r *rand.Rand, n int) string {
 func newTurn(r *rand.Rand) turn {
 	used := Tokens{fmt.Sprintf("gpt-%d-ünïcode", r.IntN(10)), 1 + r.Int64N(400_000), r.Int64N(1000), r.Int64N(100_000)}
 	size := 200
-	if r.IntN(50) == 0 {
-		size = 200 << 10
+	if r.IntN(200) == 0 {
+		size = 100 << 10
 	}
 	t := turn{used: used}
 	t.events = append(t.events, members(r, `"type":"response.created"`, `"response":`+members(r, `"id":"x"`, `"model":"early"`, `"usage":null`)))
