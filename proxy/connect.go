@@ -10,6 +10,7 @@ import (
 
 	"github.com/elazarl/goproxy"
 
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
@@ -93,7 +94,7 @@ func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 	if refused := x.checkOther(t); refused != nil {
 		return p.reject(ctx, x, refused)
 	}
-	if refused := x.decide(VerdictTunnel, nil); refused != nil {
+	if refused := x.decide(audit.VerdictTunnel, nil); refused != nil {
 		return p.reject(ctx, x, refused)
 	}
 	// Not the request's context: that ends with what the client sends, and a

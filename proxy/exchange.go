@@ -11,7 +11,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
@@ -39,8 +41,8 @@ type exchange struct {
 	// upgraded is the connection to the server of an upgraded exchange.
 	upgraded net.Conn
 	stall    *stall
-	tap      tap     // nil: nobody reads along
-	auditor  Auditor // nil: nobody is told
+	tap      tap           // nil: nobody reads along
+	auditor  audit.Auditor // nil: nobody is told
 	warnings *zerolog.Logger
 
 	started  time.Time
@@ -93,7 +95,7 @@ func (x *exchange) WriteHeader(status int) {
 			return // which has no informational answers (RFC 9110, 15.2)
 		}
 		// Nobody else sees the headers before the answer's.
-		removeHopByHop(x.Header())
+		message.RemoveHopByHop(x.Header())
 		x.redact(x.Header())
 		// Over HTTP/2, net/http may read the header when this has returned, if the
 		// client is gone. With a length, which is for no such answer, it takes a copy.

@@ -13,10 +13,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 
-	"golang.org/x/net/http/httpguts"
-
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
@@ -42,7 +40,7 @@ func rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL = outgoingURL(r.In, x)
 	r.Out.Host = r.In.Host
 	keepForwarded(r.Out.Header, r.In.Header)
-	forwardTrailers(r.Out, r.In)
+	message.ForwardTrailers(r.Out, r.In, isCredential)
 	if x.auth != nil {
 		authorize(r.Out.Header, x.auth)
 	}
@@ -70,39 +68,6 @@ func outgoingURL(in *http.Request, x *exchange) *url.URL {
 		out.Opaque = x.path
 	}
 	return out
-}
-
-// forwardTrailers lets the trailers that the client announced follow the body.
-// Unannounced ones, and any that would be a credential, are dropped.
-func forwardTrailers(out, in *http.Request) {
-	if len(in.Trailer) == 0 || out.Body == nil {
-		out.Trailer = nil
-		return
-	}
-	out.Trailer = make(http.Header, len(in.Trailer))
-	for name := range in.Trailer {
-		if !isCredential(name) && name != "Proxy-Authorization" && httpguts.ValidTrailerHeader(name) {
-			out.Trailer[name] = nil
-		}
-	}
-	out.Body = &trailerBody{out.Body, in, out.Trailer}
-}
-
-// trailerBody fills in the trailers when the body has been read to its end.
-type trailerBody struct {
-	io.ReadCloser
-	in  *http.Request
-	out http.Header
-}
-
-func (b *trailerBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		for name := range b.out {
-			b.out[name] = b.in.Trailer[name]
-		}
-	}
-	return n, err
 }
 
 // traceUpgrade notes the connection that an upgrade is made on, for what
@@ -210,42 +175,4 @@ func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 	refused := refuseUpstream(x.target.Authority(), err)
 	refused.Message = x.redactText(refused.Message) // it may quote the server
 	x.refuse(refused)
-}
-
-// bufferPool lends the buffers that bodies are copied through.
-type bufferPool struct{ usual, bulk sync.Pool }
-
-// The sizes of buffers.
-const (
-	bufferSize = 32 << 10  // that of io.Copy
-	bulkSize   = 128 << 10 // for what comes faster
-)
-
-// Get implements [httputil.BufferPool].
-func (p *bufferPool) Get() []byte {
-	if b, ok := p.usual.Get().(*[bufferSize]byte); ok {
-		return b[:]
-	}
-	return make([]byte, bufferSize)
-}
-
-// larger gives a buffer back for a larger one, if there is any.
-func (p *bufferPool) larger(b []byte) []byte {
-	if len(b) == bulkSize {
-		return b
-	}
-	p.Put(b)
-	if b, ok := p.bulk.Get().(*[bulkSize]byte); ok {
-		return b[:]
-	}
-	return make([]byte, bulkSize)
-}
-
-// Put implements [httputil.BufferPool].
-func (p *bufferPool) Put(b []byte) {
-	if len(b) == bulkSize {
-		p.bulk.Put((*[bulkSize]byte)(b))
-		return
-	}
-	p.usual.Put((*[bufferSize]byte)(b))
 }

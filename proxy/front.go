@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
@@ -90,7 +91,7 @@ func (p *Proxy) servePlain(x *exchange, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
-	if refused := x.decide(VerdictPlain, nil); refused != nil {
+	if refused := x.decide(audit.VerdictPlain, nil); refused != nil {
 		x.refuse(refused)
 		return
 	}

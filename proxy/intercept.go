@@ -11,6 +11,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
@@ -76,18 +77,20 @@ type interceptAddr struct{}
 func (interceptAddr) Network() string { return "connect" }
 func (interceptAddr) String() string  { return "intercepted" }
 
+// handOver has net/http serve an intercepted connection.
+func (p *Proxy) handOver(conn net.Conn) {
+	if !p.intercepted.deliver(conn) {
+		_ = conn.Close()
+	}
+}
+
 // newInterceptServer returns the server of intercepted connections, in the name
 // of the host that CONNECT named, that h1Server leaves to it. They are past their
 // handshake.
 func (p *Proxy) newInterceptServer() *http.Server {
 	server := p.newServer(http.HandlerFunc(p.serveIntercepted))
-	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		if lingering, ok := c.(*lingeringConn); ok { // which net/http does not know to be TLS
-			c = lingering.conn
-		}
-		return context.WithValue(ctx, interceptedKey{}, c.(*tls.Conn).NetConn())
-	}
-	server.ConnState = noteHijack
+	server.ConnContext = interceptedContext
+	server.ConnState = h1server.NoteHijack
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// Those of TLS 1.2 that go with the leaf's key, without crypto/tls's CBC ones.
@@ -107,6 +110,18 @@ func (p *Proxy) newInterceptServer() *http.Server {
 
 type interceptedKey struct{}
 
+// interceptedContext returns the context of the requests on c, which speaks TLS over
+// an intercepted connection.
+func interceptedContext(ctx context.Context, c net.Conn) context.Context {
+	secured := c.(interface {
+		NetConn() net.Conn
+		ConnectionState() tls.ConnectionState
+	})
+	conn, state := secured.NetConn().(*interceptedConn), secured.ConnectionState()
+	conn.tls = &state
+	return context.WithValue(ctx, interceptedKey{}, conn)
+}
+
 // serveIntercepted answers one request inside an intercepted tunnel.
 func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
@@ -115,7 +130,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	x.path = rawPath(r)
 	defer p.end(x)
 	p.live.add(x)
-	if r.TLS == nil { // over HTTP/1.1, see h1Server
+	if r.TLS == nil { // net/http does not see that a connection which was handed over is TLS
 		r.TLS = conn.tls
 	}
 
@@ -176,5 +191,5 @@ func (p *Proxy) intercept(client net.Conn, x *exchange) {
 	}
 	_ = client.SetWriteDeadline(time.Time{})
 	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admitted}}
-	p.serving.Go(func() { p.h1.serve(conn) })
+	p.serving.Go(func() { p.h1.Serve(conn) })
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestWatched has an exchange of each kind under way, and looks at what the
@@ -21,7 +24,7 @@ import (
 func TestWatched(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/socket":
 			echoWebSocket(t, w, r)
@@ -30,12 +33,12 @@ func TestWatched(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			<-release
 		case "/renew":
-			if strings.HasSuffix(r.Header.Get("Authorization"), accessToken) {
+			if strings.HasSuffix(r.Header.Get("Authorization"), proxytest.AccessToken) {
 				w.WriteHeader(http.StatusUnauthorized)
 			}
 		}
 	})
-	echo := newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	echo := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	var mu sync.Mutex
 	var got []Outcome
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
@@ -49,15 +52,15 @@ func TestWatched(t *testing.T) {
 			got = append(got, o)
 		}
 	})
-	c := p.clientAs(t, h1, userPassword("build-42", "token"))
-	stream := get(t, c, "https://files.chatgpt.com/stream")
+	c := p.clientAs(t, proxytest.H1, url.UserPassword("build-42", "token"))
+	stream := proxytest.Get(t, c, "https://files.chatgpt.com/stream")
 	buffer := make([]byte, len("begun"))
 	if _, err := io.ReadFull(stream.Body, buffer); err != nil {
 		t.Fatal(err)
 	}
 	plainClient := *c
 	plainClient.Timeout = 0 // websocket.Dial wants none
-	socket, _, err := websocket.Dial(t.Context(), "wss://"+host+"/socket", &websocket.DialOptions{HTTPClient: &plainClient})
+	socket, _, err := websocket.Dial(t.Context(), "wss://"+proxytest.Host+"/socket", &websocket.DialOptions{HTTPClient: &plainClient})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +71,10 @@ func TestWatched(t *testing.T) {
 		t.Fatal(err)
 	}
 	tunnel := p.dial(t)
-	tunnel.send(t, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", basicAuth("build-7", "token"))
-	tunnel.response(t, http.MethodConnect)
-	tunnel.send(t, "ping")
-	tunnel.expect(t, "ping")
+	tunnel.Send(t, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", proxytest.BasicAuth("build-7", "token"))
+	tunnel.Response(t, http.MethodConnect)
+	tunnel.Send(t, "ping")
+	tunnel.Expect(t, "ping")
 
 	running := p.Running(10)
 	for i, r := range running {
@@ -92,7 +95,7 @@ func TestWatched(t *testing.T) {
 		t.Errorf("%d are listed, want no more than 1", len(some))
 	}
 	var before Traffic
-	eventually(t, func() error { // what was read is counted when it was written
+	proxytest.Eventually(t, func() error { // what was read is counted when it was written
 		before = p.Traffic()
 		if b := before.Bytes[KindRequest]; b.Sent < int64(len("begun")+len("hello")) || b.Received < int64(len("hello")) {
 			return fmt.Errorf("the bytes of what is under way: %+v", b)
@@ -104,14 +107,14 @@ func TestWatched(t *testing.T) {
 	}
 
 	close(release)
-	readAll(t, stream.Body)
+	proxytest.ReadAll(t, stream.Body)
 	_ = socket.CloseNow()
 	closeWriteOf(t, tunnel.Conn)
-	tunnel.expectEOF(t)
-	readAll(t, get(t, c, origin+"/renew").Body)
-	readAll(t, get(t, c, "http://chatgpt.com/").Body)
-	readAll(t, get(t, p.clientAs(t, h1, userPassword("x", "wrong")), "http://other.example/").Body)
-	eventually(t, func() error {
+	tunnel.ExpectEOF(t)
+	proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/renew").Body)
+	proxytest.ReadAll(t, proxytest.Get(t, c, "http://chatgpt.com/").Body)
+	proxytest.ReadAll(t, proxytest.Get(t, p.clientAs(t, proxytest.H1, url.UserPassword("x", "wrong")), "http://other.example/").Body)
+	proxytest.Eventually(t, func() error {
 		for kind, n := range p.Traffic().Running {
 			if n != 0 {
 				return fmt.Errorf("%d of kind %s are still listed", n, kind)
@@ -166,8 +169,8 @@ func TestTurnedAwayIsObserved(t *testing.T) {
 		c.Limits.Connections = 1
 		c.Observe = func(o Outcome) { outcomes <- o }
 	})
-	p.dial(t).send(t, "C") // it takes the only place
-	eventually(t, func() error {
+	p.dial(t).Send(t, "C") // it takes the only place
+	proxytest.Eventually(t, func() error {
 		if p.places.InUse() == 0 {
 			return fmt.Errorf("the first is not accepted yet")
 		}
@@ -179,7 +182,7 @@ func TestTurnedAwayIsObserved(t *testing.T) {
 		if o.Kind != KindConnection || o.Refused != "too_many_connections" || o.Status != http.StatusServiceUnavailable || o.Reason == "" {
 			t.Errorf("%+v", o)
 		}
-	case <-time.After(patience):
+	case <-time.After(proxytest.Patience):
 		t.Fatal("nothing is told")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestOwnUserOnly serves a client of the proxy's own user, and refuses it where
@@ -42,15 +43,15 @@ func TestOwnUserOnly(t *testing.T) {
 			for _, line := range []string{"CONNECT chatgpt.com:443", "CONNECT example.org:80", "GET http://example.org/"} {
 				c := p.dial(t)
 				for range 2 { // it is remembered, not forgotten
-					c.send(t, "%s HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", line, basicAuth("user", "token"))
+					c.Send(t, "%s HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", line, proxytest.BasicAuth("user", "token"))
 					if test.served {
-						if res := c.response(t, http.MethodConnect); res.StatusCode != http.StatusOK && !strings.HasPrefix(line, "GET") {
+						if res := c.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK && !strings.HasPrefix(line, "GET") {
 							t.Errorf("%s: %s", line, res.Status)
 						}
 						break
 					}
-					res := c.response(t, http.MethodGet)
-					message := wantRefusal(t, res, http.StatusForbidden, "foreign_user", "http_request_denied")
+					res := c.Response(t, http.MethodGet)
+					message := proxytest.WantRefusal(t, res, http.StatusForbidden, "foreign_user", "http_request_denied")
 					for _, part := range []string{"user " + strconv.Itoa(int(own)), "clients.allow_uids", "clients.token"} {
 						if !strings.Contains(message, part) {
 							t.Errorf("no %q in %q", part, message)
@@ -84,9 +85,9 @@ func TestOwnUserOnlyOverSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newRawConn(t, conn)
-	c.send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\n\r\n")
-	if res := c.response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
+	c := proxytest.NewRawConn(t, conn)
+	c.Send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+	if res := c.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
 		t.Error(res.Status)
 	}
 }

@@ -2,10 +2,10 @@ package proxy
 
 import (
 	"cmp"
-	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
 // policy is a [Config] made ready for use. Nothing of it changes: an exchange
@@ -15,14 +15,14 @@ type policy struct {
 	Config
 	refs     *track.Refs
 	clients  *access.Clients
-	upstream *upstream
+	upstream *upstream.Client
 	profiles []*profile
 	common   *profile // of clients that no other is for
 }
 
 // newPolicy makes config ready. If it reaches servers as former does, the
 // connections to them are shared; former may be nil, else it must be held.
-func newPolicy(config Config, own *ownListeners, former *policy) *policy {
+func newPolicy(config Config, own *upstream.OwnListeners, former *policy) *policy {
 	config.Limits = config.Limits.orDefaults()
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
 	pol := &policy{Config: config, refs: track.NewRefs(), clients: access.New(config.Clients, config.Log)}
@@ -36,7 +36,7 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 		pol.upstream = former.upstream
 		pol.upstream.Hold()
 	} else {
-		pol.upstream = newUpstream(config.Upstream, own)
+		pol.upstream = upstream.New(config.Upstream, own)
 	}
 	return pol
 }
@@ -44,24 +44,9 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 // release lets go of the policy. With the last, its connections to servers are
 // closed, unless another policy shares them.
 func (pol *policy) release() {
-	if pol.refs.Release() && pol.upstream.Release() {
-		pol.upstream.CloseIdleConnections()
-		// A connection of HTTP/2 is idle a moment after its last answer has ended.
-		time.AfterFunc(time.Second, pol.upstream.CloseIdleConnections)
+	if pol.refs.Release() {
+		pol.upstream.Release()
 	}
-}
-
-// upstream is the ways to servers: those of tunnels, and those of requests with
-// their connections, which policies share.
-type upstream struct {
-	*track.Refs
-	*dialer
-	*transports
-}
-
-func newUpstream(config UpstreamConfig, own *ownListeners) *upstream {
-	d := newDialer(config, own)
-	return &upstream{track.NewRefs(), d, newTransports(d)}
 }
 
 // current returns the policy in force, for those who look something up in it.

@@ -38,8 +38,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -68,7 +72,7 @@ type Config struct {
 	// Clients says who may use the proxy.
 	Clients access.Config
 	// Upstream says how servers are reached.
-	Upstream UpstreamConfig
+	Upstream upstream.Config
 	// Limits bound what clients may hold of the proxy.
 	Limits Limits
 	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that
@@ -79,7 +83,7 @@ type Config struct {
 	// intercepted host.
 	ObserveDate func(date string)
 	// Audit, if set, is told of every decision before it is carried out.
-	Audit Auditor
+	Audit audit.Auditor
 	// Observe, if set, is told how every exchange ended. It is called on the way
 	// of every request, so it must be quick.
 	Observe func(Outcome)
@@ -106,19 +110,19 @@ type Proxy struct {
 	reconfiguring sync.Mutex // held while policy is replaced
 
 	upgrader *httputil.ReverseProxy
-	buffers  *bufferPool
+	buffers  *message.Buffers
 
 	front             *http.Server // what clients connect to
 	connects          *goproxy.ProxyHttpServer
 	intercepted       *interceptListener
 	interceptedServer *http.Server
-	h1                *h1Server // what of intercepted connections it takes
+	h1                *h1server.Server // what of intercepted connections it takes
 
 	places     *track.Limiter // of connections, all under one name
 	labels     *track.Limiter // of connections, by session label
 	turnedAway *track.Limiter // of connections that are told there is no place
 
-	own ownListeners
+	own upstream.OwnListeners
 
 	// ctx ends when running exchanges are to be cut.
 	ctx context.Context
@@ -144,7 +148,7 @@ func New(config Config) *Proxy {
 	// net/http reports here what clients do wrong, with their addresses and
 	// words in it. That is for debugging.
 	errorLog := log.New(debugWriter{p}, "", 0)
-	p.buffers = new(bufferPool)
+	p.buffers = new(message.Buffers)
 	p.upgrader = newUpgrader(recovering{}, p.buffers, errorLog)
 	p.connects = newConnects(p.connect, errorLog)
 	p.front = p.newServer(http.HandlerFunc(p.serveFront))
@@ -154,7 +158,13 @@ func New(config Config) *Proxy {
 	p.interceptedServer = p.newInterceptServer()
 	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
 
-	p.h1 = newH1Server(p, errorLog)
+	limits := p.current().Limits
+	p.h1 = h1server.New(h1server.Config{
+		Handler: p.interceptedServer.Handler, TLS: p.interceptedServer.TLSConfig, HandOver: p.handOver,
+		ConnContext: interceptedContext, BaseContext: p.ctx, ErrorLog: errorLog,
+		HandshakeTimeout: limits.HandshakeTimeout, IdleTimeout: limits.IdleTimeout,
+		Linger: h1server.Linger{Pause: 500 * time.Millisecond, Total: 5 * time.Second},
+	})
 
 	p.serving.Go(func() { _ = p.interceptedServer.Serve(p.intercepted) })
 	return p
@@ -191,7 +201,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 	p.serving.Add(1)
 	p.mu.Unlock()
 	defer p.serving.Done()
-	defer p.own.add(l.Addr())()
+	defer p.own.Add(l.Addr())()
 	if err := p.front.Serve(clientListener{l, p}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -200,7 +210,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 
 // NeverDial has the proxy refuse to connect to an address that the program
 // listens on besides those that it serves on: that of an admin port.
-func (p *Proxy) NeverDial(addr net.Addr) { p.own.add(addr) }
+func (p *Proxy) NeverDial(addr net.Addr) { p.own.Add(addr) }
 
 // errCut is the cause of exchanges that outlived the drain.
 var errCut = errors.New("cut because the proxy is being stopped")
@@ -218,7 +228,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	// still serves.
 	err := p.front.Shutdown(ctx)
 	if err == nil {
-		err = p.h1.shutdown(ctx)
+		err = p.h1.Shutdown(ctx)
 	}
 	if err == nil {
 		err = p.interceptedServer.Shutdown(ctx)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -28,12 +29,12 @@ func (r renewingLater) Renew(ctx context.Context, request signer.Request, refuse
 // part too that comes while the first request still waits for it.
 func TestResendWhileUploading(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			if r.Header.Get("Authorization") != "Bearer "+renewedToken {
 				_, _ = io.ReadFull(r.Body, make([]byte, 5))
-				if server == h1 {
+				if server == proxytest.H1 {
 					w.Header().Set("Connection", "close") // net/http is lost where a body was not read
 				}
 				w.WriteHeader(http.StatusUnauthorized)
@@ -52,8 +53,8 @@ func TestResendWhileUploading(t *testing.T) {
 			}
 			w.Close()
 		}()
-		res := do(t, p.client(t, client), newRequest(t, http.MethodPost, origin+"/", body))
-		if got := readAll(t, res.Body); res.StatusCode != http.StatusOK || got != "begin and go on to the end" {
+		res := proxytest.Do(t, p.client(t, client), proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", body))
+		if got := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusOK || got != "begin and go on to the end" {
 			t.Errorf("%s, %q", res.Status, got)
 		}
 	})
@@ -87,7 +88,7 @@ func TestRefusedAt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+			backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Authorization") != "Bearer "+renewedToken {
 					maps.Copy(w.Header(), test.header)
 					w.WriteHeader(http.StatusUnauthorized)
@@ -95,7 +96,7 @@ func TestRefusedAt(t *testing.T) {
 			})
 			signer := renewingWhen{refused: make(chan time.Time, 1)}
 			p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = signer })
-			if res := get(t, p.client(t, h2), origin+"/"); res.StatusCode != http.StatusOK {
+			if res := proxytest.Get(t, p.client(t, proxytest.H2), proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 				t.Fatal(res.Status)
 			}
 			if got := <-signer.refused; !got.Equal(test.want) {
@@ -111,18 +112,18 @@ func TestRefusedAt(t *testing.T) {
 func TestBodyIsNotKept(t *testing.T) {
 	const requests, size = 64, DefaultRetryBodyLimit
 	release := make(chan struct{})
-	backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_ = http.NewResponseController(w).Flush()
 		<-release
 	})
-	c := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = renewing{} }).client(t, h1)
+	c := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = renewing{} }).client(t, proxytest.H1)
 	t.Cleanup(func() { close(release) })
 	before := heapInUse()
 	for range requests {
-		r := newRequest(t, http.MethodPost, origin+"/", io.LimitReader(zeroReader{}, size))
+		r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", io.LimitReader(proxytest.ZeroReader{}, size))
 		r.ContentLength = size
-		do(t, c, r)
+		proxytest.Do(t, c, r)
 	}
 	if grown := heapInUse() - before; grown > requests*size/2 {
 		t.Errorf("%d requests hold %d bytes", requests, grown)

@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -36,17 +38,17 @@ func refuseUnsigned(err error) *refuse.Refusal {
 // refuseUpstream is the refusal that says why a server was not reached, or did
 // not answer.
 func refuseUpstream(host string, err error) *refuse.Refusal {
-	if own, ok := errors.AsType[*ownListenerError](err); ok {
+	if own, ok := errors.AsType[*upstream.OwnListenerError](err); ok {
 		return refuse.New(http.StatusForbidden, "own_listener", "proxy_loop_detected", "%s: %s", host, own)
 	}
-	if private, ok := errIsPrivate(err); ok {
+	if private, ok := errors.AsType[*upstream.PrivateAddressError](err); ok {
 		return refuse.New(http.StatusForbidden, "private_address", "destination_ip_prohibited", "%s: %s", host, private)
 	}
-	if via, ok := errors.AsType[*upstreamProxyError](err); ok {
-		r := refuseUpstream(via.name(), via.err)
+	if via, ok := errors.AsType[*upstream.ProxyError](err); ok {
+		r := refuseUpstream(via.Name(), via.Unwrap())
 		return refuse.New(http.StatusBadGateway, "upstream_proxy", r.ProxyError, "%s: %s", host, r.Message)
 	}
-	if h2Declined(err) {
+	if errors.Is(err, message.ErrNotHeld) || upstream.Declined(err) {
 		return refuse.New(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, err)
 	}
 	if _, remote, ok := netconn.AlertOf(err); ok {

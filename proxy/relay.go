@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 )
 
 // headerDelay is how long the header of an answer waits for the body's first
@@ -36,13 +39,13 @@ func (p *Proxy) relay(x *exchange, r *http.Request) {
 		forwardFailed(x, out, err)
 		return
 	}
-	empty, atHand := res.Body == http.NoBody, bodyAtHand(res)
+	empty, atHand := res.Body == http.NoBody, h1client.BodyBuffered(res)
 	if err := prepareAnswer(res); err != nil {
 		res.Body.Close()
 		forwardFailed(x, out, err)
 		return
 	}
-	removeHopByHop(res.Header)
+	message.RemoveHopByHop(res.Header)
 	h := x.Header()
 	for name, values := range res.Header {
 		h[name] = values
@@ -82,7 +85,7 @@ func outgoing(x *exchange, r *http.Request, in *informer) *http.Request {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	out := r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: in.inform}))
 	out.URL = outgoingURL(r, x)
-	out.Header = outgoingHeader(r.Header)
+	out.Header = message.EndToEnd(r.Header)
 	out.Close = false
 	switch {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
@@ -90,60 +93,11 @@ func outgoing(x *exchange, r *http.Request, in *informer) *http.Request {
 	default:
 		out.Body = &outgoingBody{body: r.Body, x: x}
 	}
-	forwardTrailers(out, r)
+	message.ForwardTrailers(out, r, isCredential)
 	if x.auth != nil {
 		authorize(out.Header, x.auth)
 	}
 	return out
-}
-
-// outgoingHeader is h without what is for this connection alone (RFC 9110,
-// 7.6.1). The values are shared with h.
-func outgoingHeader(h http.Header) http.Header {
-	out := make(http.Header, len(h)+2)
-	for name, values := range h {
-		if !isHopByHop(name) {
-			out[name] = values
-		}
-	}
-	removeNamed(out, h["Connection"])
-	if te := h["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
-		out["Te"] = []string{"trailers"} // the answer's are passed on
-	}
-	if out["User-Agent"] == nil {
-		out["User-Agent"] = []string{""} // or net/http sets its own
-	}
-	return out
-}
-
-// removeHopByHop removes from h what is for one connection alone.
-func removeHopByHop(h http.Header) {
-	removeNamed(h, h["Connection"])
-	for name := range h {
-		if isHopByHop(name) {
-			delete(h, name)
-		}
-	}
-}
-
-// removeNamed removes the headers that a Connection header names.
-func removeNamed(h http.Header, connection []string) {
-	for _, value := range connection {
-		for name := range strings.SplitSeq(value, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
-}
-
-func isHopByHop(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	}
-	return false
 }
 
 // outgoingBody is the body of the client's request. It counts the bytes, and is
@@ -232,15 +186,9 @@ func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 			return err
 		}
 		if n == len(buffer) {
-			buffer = p.buffers.larger(buffer)
+			buffer = p.buffers.Larger(buffer)
 		}
 	}
-}
-
-// bodyAtHand reports whether reading the body of an answer will not wait.
-func bodyAtHand(res *http.Response) bool {
-	b, ok := res.Body.(*h1Body)
-	return ok && res.ContentLength > 0 && b.conn.reader.Buffered() > 0
 }
 
 // answerWriter writes the body of an answer. It sends the header ahead if the

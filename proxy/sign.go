@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
@@ -56,11 +57,11 @@ func refuseNotIntercepted(t hosts.Target) *refuse.Refusal {
 
 // decide tells the auditor what is to be done with the exchange, auth being
 // what is to be injected. If it returns a refusal, that must be done instead.
-func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refuse.Refusal {
+func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *refuse.Refusal {
 	if x.auditor == nil {
 		return nil
 	}
-	d := Decision{
+	d := audit.Decision{
 		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer, Method: x.method, Path: x.path,
 	}
 	if x.profile != nil {
@@ -89,17 +90,17 @@ func (x *exchange) decide(verdict Verdict, auth *signer.Authorization) *refuse.R
 // cannot be audited stands all the same: nothing is sent on.
 func (x *exchange) refuseWith(r *refuse.Refusal) {
 	x.refused = r
-	_ = x.decide(VerdictRefuse, nil)
+	_ = x.decide(audit.VerdictRefuse, nil)
 }
 
 // verdictOn is what is decided on the exchange's request, to an intercepted host,
 // by authorising it.
-func (x *exchange) verdictOn(auth *signer.Authorization) Verdict {
+func (x *exchange) verdictOn(auth *signer.Authorization) audit.Verdict {
 	switch {
 	case auth.Value == "":
-		return VerdictPass
+		return audit.VerdictPass
 	case x.kind == KindAsk:
-		return VerdictGrant
+		return audit.VerdictGrant
 	}
-	return VerdictSign
+	return audit.VerdictSign
 }

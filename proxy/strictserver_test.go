@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -34,7 +35,7 @@ func (s *numberedSigner) Sign(context.Context, signer.Request) (*signer.Authoriz
 	defer s.mu.Unlock()
 	s.issued++
 	return &signer.Authorization{
-		Value: identity.Secret(numberedToken + strconv.Itoa(s.issued)), Scheme: signer.SchemeBearer, AccountID: account,
+		Value: identity.Secret(numberedToken + strconv.Itoa(s.issued)), Scheme: signer.SchemeBearer, AccountID: proxytest.Account,
 	}, nil
 }
 
@@ -52,8 +53,8 @@ type strictServer struct {
 
 func newStrictServer(t testing.TB) *strictServer {
 	s := &strictServer{seen: make(map[string]bool), conns: track.NewInFlight()}
-	config := serverTLS()
-	s.address = newRawServer(t, func(raw net.Conn) {
+	config := proxytest.ServerTLS()
+	s.address = proxytest.NewRawServer(t, func(raw net.Conn) {
 		defer s.conns.Add(-1)
 		c := tls.Server(raw, config)
 		defer c.Close()
@@ -92,7 +93,7 @@ func (s *strictServer) check(q *strictRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, q)
-	if h := q.values("host"); !strings.EqualFold(strings.TrimSuffix(h[0], ":443"), host) {
+	if h := q.values("host"); !strings.EqualFold(strings.TrimSuffix(h[0], ":443"), proxytest.Host) {
 		return malformed("the request is for %q", h[0])
 	}
 	auth := q.values("authorization")
@@ -100,7 +101,7 @@ func (s *strictServer) check(q *strictRequest) error {
 		return malformed("Authorization %q", auth)
 	}
 	s.seen[auth[0]] = true
-	if ids := q.values("chatgpt-account-id"); !slices.Equal(ids, []string{account}) {
+	if ids := q.values("chatgpt-account-id"); !slices.Equal(ids, []string{proxytest.Account}) {
 		return malformed("ChatGPT-Account-ID %q", ids)
 	}
 	for _, name := range []string{"x-openai-fedramp", "proxy-authorization", "proxy-connection", "keep-alive"} {
@@ -135,32 +136,26 @@ type strictProxy struct {
 
 func newStrictProxy(t testing.TB) *strictProxy {
 	s := newStrictServer(t)
-	p := &strictProxy{newProxy(t, s.address), s, new(numberedSigner)}
-	config := p.current().Config
-	config.Signer = p.signer
-	p.Reconfigure(config)
-	up := p.current().upstream
-	for _, hook := range []*func(context.Context, string, string) (net.Conn, error){
-		&up.Transport.DialTLSContext, &up.upgrades.DialTLSContext, &up.h1.dial,
-	} {
-		dial := *hook
-		*hook = func(ctx context.Context, network, address string) (net.Conn, error) {
+	signer := new(numberedSigner)
+	p := &strictProxy{newProxy(t, s.address, func(c *Config) {
+		c.Signer = signer
+		c.Upstream.Dial = func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
 			s.conns.Add(1)
 			// A dial that is given up may yet have made a connection.
-			c, err := dial(context.WithoutCancel(ctx), network, address)
+			c, err := by.DialContext(context.WithoutCancel(ctx), "tcp", address)
 			if err != nil {
 				s.conns.Add(-1)
 			}
 			return c, err // for the server to take off when it has ended
 		}
-	}
+	}), s, signer}
 	p.serve(t)
 	return p
 }
 
 // settled returns what the server got, once nothing is under way any more.
 func (p *strictProxy) settled() ([]*strictRequest, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
 	defer cancel()
 	// Clients have hung up, but the proxy may not have read all that they sent.
 	for p.places.InUse() > 0 && ctx.Err() == nil {

@@ -3,12 +3,14 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -22,15 +24,15 @@ func TestTokenFileLabels(t *testing.T) {
 	for _, test := range []struct{ user, token, label string }{
 		{"build", "token", "build"}, {"", "token", "build"}, {"other", "hashed", "other"},
 	} {
-		get(t, p.clientAs(t, h1, userPassword(test.user, test.token)), origin+"/"+test.label)
+		proxytest.Get(t, p.clientAs(t, proxytest.H1, url.UserPassword(test.user, test.token)), proxytest.Origin+"/"+test.label)
 		p.logged(t, fmt.Sprintf(`"client":%q`, test.label))
 	}
 	before := reached.Load()
 	var first string
 	for _, credentials := range [][2]string{{"other", "token"}, {"build", "hashed"}, {"build", "wrong"}, {"unknown", "wrong"}, {"unknown", "token"}, {"", "hashed"}} {
 		c := p.dial(t)
-		c.send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", basicAuth(credentials[0], credentials[1]))
-		message := wantRefusal(t, c.response(t, http.MethodGet), http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied")
+		c.Send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", proxytest.BasicAuth(credentials[0], credentials[1]))
+		message := proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied")
 		if first == "" {
 			first = message
 		}
@@ -41,7 +43,7 @@ func TestTokenFileLabels(t *testing.T) {
 	if reached.Load() != before {
 		t.Error("a refused request reached the server")
 	}
-	for _, secret := range []string{"hashed", "wrong", basicAuth("build", "token")} {
+	for _, secret := range []string{"hashed", "wrong", proxytest.BasicAuth("build", "token")} {
 		if log := p.log.String(); strings.Contains(log, secret) {
 			t.Errorf("the log holds %s:\n%s", secret, log)
 		}

@@ -18,7 +18,7 @@ const connectEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"
 func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	defer client.Close()
 	p.live.add(x)
-	server, err := x.policy.upstream.dialTunnel(ctx, x.target)
+	server, err := x.policy.upstream.DialTunnel(ctx, x.target)
 	if err != nil {
 		x.refuseWith(refuseUpstream(x.target.Authority(), err))
 		x.status = x.refused.Status

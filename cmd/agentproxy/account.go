@@ -12,7 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
 // account is a log-in and the agent identity that goes with it. Apps that follow
@@ -38,7 +38,7 @@ type accountSettings struct {
 	stateDir string
 	refresh  string // the file that the last refresh is kept in
 	baseURL  string
-	upstream proxy.UpstreamConfig
+	upstream upstream.Config
 	override identity.Overrides
 	token    identity.Secret // the log-in, "": that in the Codex home
 	watch    time.Duration
@@ -72,7 +72,7 @@ func (a *app) newAccount(s accountSettings) *account {
 	case s.identity.Store == storeKeyring:
 		n.store = identity.NewKeyringStore(s.stateDir)
 	}
-	n.transport = proxy.NewTransport(s.upstream)
+	n.transport = upstream.NewTransport(s.upstream)
 	n.backend = identity.NewBackend(identity.BackendConfig{
 		BaseURL:   s.baseURL,
 		Overrides: s.override,

@@ -3,14 +3,14 @@ package main
 import (
 	"time"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
 // auditLog is an audit log that apps which follow one another share while it is
 // configured the same.
 type auditLog struct {
-	*proxy.AuditFile
+	*audit.File
 	settings auditSettings
 	users    users
 }
@@ -32,7 +32,7 @@ func (a *app) openAudit(former *app) error {
 		a.audit.users.join()
 		return nil
 	}
-	file, err := proxy.OpenAuditFile(proxy.AuditFileConfig{
+	file, err := audit.OpenFile(audit.FileConfig{
 		Path:     settings.audit.File,
 		Sync:     settings.audit.Fsync,
 		Continue: settings.audit.OnFailure == auditContinue,
@@ -41,7 +41,7 @@ func (a *app) openAudit(former *app) error {
 	if err != nil {
 		return err
 	}
-	a.audit = &auditLog{AuditFile: file, settings: settings}
+	a.audit = &auditLog{File: file, settings: settings}
 	a.audit.users.join()
 	return nil
 }

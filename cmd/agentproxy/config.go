@@ -9,6 +9,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -44,7 +45,7 @@ type config struct {
 	entrance      entrance // of clients
 	adminEntrance entrance
 	authzEntrance entrance
-	upstream      proxy.UpstreamConfig
+	upstream      upstream.Config
 	overrides     identity.Overrides
 	accessToken   identity.Secret // of the environment, "" if it is not used
 	profiles      []profile

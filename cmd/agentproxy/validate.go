@@ -16,6 +16,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -177,9 +178,9 @@ func (c *config) validateLimits(cli.Environment) (string, error) {
 }
 
 func (c *config) validateUpstream(env cli.Environment) (string, error) {
-	u := proxy.UpstreamConfig{ConnectTo: c.Upstream.ConnectTo}
+	u := upstream.Config{ConnectTo: c.Upstream.ConnectTo}
 	for _, from := range slices.Sorted(maps.Keys(c.Upstream.ConnectTo)) {
-		one := proxy.UpstreamConfig{ConnectTo: map[string]string{from: c.Upstream.ConnectTo[from]}}
+		one := upstream.Config{ConnectTo: map[string]string{from: c.Upstream.ConnectTo[from]}}
 		if err := one.CheckConnectTo(); err != nil {
 			return "upstream.connect_to", err
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -105,7 +106,7 @@ func serveProfiled(config string) error {
 		Limits:      limits,
 		ObserveDate: identity.NewClock(nil, nil).Observe,
 		Log:         zerolog.New(os.Stderr).Level(zerolog.ErrorLevel),
-		Upstream: proxy.UpstreamConfig{
+		Upstream: upstream.Config{
 			ConnectTo:    map[string]string{net.JoinHostPort(chatgptHost, "443"): c.Upstream},
 			RootCAs:      roots,
 			AllowPrivate: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
