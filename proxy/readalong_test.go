@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"testing"
 
 	"github.com/coder/websocket"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
@@ -35,7 +37,7 @@ func (o *observed) config(c *Config) {
 
 func (o *observed) wait(t *testing.T, entries int, quotas ...string) {
 	t.Helper()
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if len(o.usage) != entries || !slices.Equal(o.quotas, quotas) {
@@ -51,8 +53,8 @@ const usedEvent = `{"type":"response.completed","response":{"model":"m","usage":
 // over every protocol, without a Content-Type.
 func TestReadAlong(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			w.Header()["Content-Type"] = nil
 			w.Header().Set("X-Codex-Primary-Used-Percent", "12.5")
 			switch r.URL.Query().Get("as") {
@@ -79,8 +81,8 @@ func TestReadAlong(t *testing.T) {
 		})
 		ask := func(label, path string) {
 			t.Helper()
-			res := do(t, p.clientAs(t, client, userPassword(label, "x")), newRequest(t, "POST", origin+path, nil))
-			readAll(t, res.Body)
+			res := proxytest.Do(t, p.clientAs(t, client, url.UserPassword(label, "x")), proxytest.NewRequest(t, "POST", proxytest.Origin+path, nil))
+			proxytest.ReadAll(t, res.Body)
 		}
 		const responses = "/backend-api/codex/responses"
 		ask("a", responses)
@@ -95,11 +97,11 @@ func TestReadAlong(t *testing.T) {
 		ask("a", responses+"?as=failed")                    // nor is a refusal
 		ask("a", "/backend-api/codex/models")               // nor what is no inference
 		o.wait(t, 2, " 200 12.5", " 429 12.5", " 200 12.5") // but its header is
-		if client != h1 {
+		if client != proxytest.H1 {
 			return
 		}
-		conn, _, err := websocket.Dial(t.Context(), "wss://"+host+responses+"?as=socket", &websocket.DialOptions{
-			HTTPClient: &http.Client{Transport: p.client(t, h1).Transport}, CompressionMode: websocket.CompressionContextTakeover,
+		conn, _, err := websocket.Dial(t.Context(), "wss://"+proxytest.Host+responses+"?as=socket", &websocket.DialOptions{
+			HTTPClient: &http.Client{Transport: p.client(t, proxytest.H1).Transport}, CompressionMode: websocket.CompressionContextTakeover,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -115,7 +117,7 @@ func TestReadAlong(t *testing.T) {
 func TestReadAlongDelaysNothing(t *testing.T) {
 	t.Parallel()
 	heard := make(chan struct{})
-	backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
 		for range 10 {
 			fmt.Fprintf(w, "data: %s\n\n", usedEvent)
 			_ = http.NewResponseController(w).Flush()
@@ -124,7 +126,7 @@ func TestReadAlongDelaysNothing(t *testing.T) {
 	})
 	o := new(observed)
 	p := startProxy(t, backend.Listener.Addr().String(), o.config)
-	res := do(t, p.client(t, h1), newRequest(t, "POST", origin+"/backend-api/codex/responses", nil))
+	res := proxytest.Do(t, p.client(t, proxytest.H1), proxytest.NewRequest(t, "POST", proxytest.Origin+"/backend-api/codex/responses", nil))
 	event := make([]byte, len("data: \n\n")+len(usedEvent))
 	for range 10 {
 		if _, err := io.ReadFull(res.Body, event); err != nil {
