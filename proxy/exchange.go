@@ -29,9 +29,11 @@ type exchange struct {
 	profile *profile // of the label
 	target  hosts.Target
 	label   string
-	// admitted is why the client was let in, known at the proxy's own port.
-	admitted *access.Admission
-	peer     string // the client's address
+	// admitted is why the client was let in, nil for what gateways ask.
+	admitted *access.KeptAdmission
+	client   net.Conn    // to the client, which is closed to cut the exchange
+	revoked  atomic.Bool // it was, for the client would not be let in any more
+	peer     string      // the client's address
 	asked    asked
 	// credential is the kind that the scope has decided on.
 	credential signer.Kind

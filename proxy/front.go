@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -51,7 +53,8 @@ func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
-	x.admitted, x.label = admitted, admitted.Label
+	x.admitted, x.label = &access.KeptAdmission{Admission: admitted}, admitted.Label
+	x.client, _ = r.Context().Value(clientConnKey{}).(net.Conn)
 	if refused := x.choose(); refused != nil {
 		x.refuse(refused)
 		return

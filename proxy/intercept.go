@@ -22,7 +22,7 @@ type interceptedConn struct {
 	net.Conn
 	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
-	admitted access.KeptAdmission
+	admitted *access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
 }
 
@@ -127,6 +127,7 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
 	x := p.begin(w, r, KindRequest)
 	x.target, x.pattern, x.label = conn.target, conn.pattern, conn.admitted.Label
+	x.admitted, x.client = conn.admitted, conn
 	x.path = rawPath(r)
 	defer p.end(x)
 	p.live.add(x)
@@ -190,6 +191,6 @@ func (p *Proxy) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admitted}}
+	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: x.admitted}
 	p.serving.Go(func() { p.h1.Serve(conn) })
 }

@@ -167,6 +167,7 @@ func New(config Config) *Proxy {
 	})
 
 	p.serving.Go(func() { _ = p.interceptedServer.Serve(p.intercepted) })
+	p.serving.Go(p.cutRevoked)
 	return p
 }
 
@@ -272,6 +273,8 @@ func (p *Proxy) end(x *exchange) {
 	v := recover()
 	upgraded := x.status == http.StatusSwitchingProtocols // ends without a panic
 	switch {
+	case x.revoked.Load():
+		x.failure = "cut because the client would not be let in any more"
 	case x.failure != "":
 	case p.ctx.Err() != nil && (v != nil || upgraded):
 		x.failure = context.Cause(p.ctx).Error()
