@@ -36,7 +36,7 @@ CADDY_BIN   := integration/clients/bin/caddy
 COMPOSE     := github.com/docker/compose/v2@v2.40.3
 COMPOSE_BIN := integration/clients/bin/docker-compose
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-vectors conformance test-codex engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-vectors conformance garden test-codex engines bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -90,7 +90,7 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines ./integration
+	$(ONCE) $(GO) vet -tags engines,garden ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
 # The race detector needs cgo. What takes longest begins first; tests that wait
@@ -104,7 +104,7 @@ test-deploy:
 
 # What does cryptography, in FIPS 140-3 mode.
 test-fips:
-	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m $(JSON) ./certs ./identity ./signer
+	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m $(JSON) ./certs ./identity/... ./signer
 
 # What identity does with Wycheproof's vectors, by a module of its own.
 test-vectors:
@@ -113,6 +113,11 @@ test-vectors:
 ## conformance: the Connect project's suite for Connect, gRPC and gRPC-Web through the proxy; takes minutes
 conformance: test-vectors
 	cd integration/conformance && CGO_ENABLED=0 $(GO) test -count=1 -timeout 30m -v ./connect
+
+## garden: what leaves the proxy, read by a dozen servers of Debian's; needs root and Debian
+garden: $(CLIENTS)
+	@integration/garden/install.sh
+	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^TestGarden' ./integration
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
 engines: $(CLIENTS) $(COMPOSE_BIN)

@@ -67,6 +67,24 @@ func SystemTrusts(cert *x509.Certificate) bool {
 	return err == nil
 }
 
+// SystemPool returns a pool of the machine's root certificates, as [SystemRoots]
+// finds them, without CAs made by this package. It reads one file where
+// [x509.SystemCertPool] also reads each file of a directory. On macOS and
+// Windows, where roots are no files, and if SystemRoots fails, it returns the
+// pool of crypto/x509.
+func SystemPool(getenv func(string) string) (*x509.CertPool, error) {
+	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
+		return x509.SystemCertPool()
+	}
+	roots, _, err := SystemRoots(getenv)
+	if err != nil {
+		return x509.SystemCertPool()
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(roots.PEM())
+	return pool, nil
+}
+
 // filesHold reports whether the first of the files that is there holds cert.
 func filesHold(cert *x509.Certificate, files []string) bool {
 	for _, file := range files {

@@ -3,9 +3,6 @@ package identity
 import (
 	"crypto/ed25519"
 	"encoding/base64"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/agentproxy/agentproxy/internal/strictjson"
@@ -64,46 +61,4 @@ func (a Assertion) Header() string {
 	b := make([]byte, 0, len(assertionScheme)+1+base64.RawURLEncoding.EncodedLen(len(envelope)))
 	b = append(b, assertionScheme+" "...)
 	return string(base64.RawURLEncoding.AppendEncode(b, envelope))
-}
-
-// ParseAssertion reads the value of an Authorization header. It checks the
-// form, not the signature: that is [Assertion.Verify].
-func ParseAssertion(header string) (Assertion, error) {
-	scheme, token, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, assertionScheme) {
-		return Assertion{}, errors.New("authorization is not an AgentAssertion")
-	}
-	envelope, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || strings.ContainsAny(token, "\r\n") {
-		return Assertion{}, errors.New("agent assertion is not base64url without padding")
-	}
-	var d strictjson.Decoder
-	o := d.Document("agent assertion", envelope)
-	a := Assertion{
-		AgentRuntimeID: o.Required("agent_runtime_id"),
-		Signature:      o.Required("signature"),
-		TaskID:         o.Required("task_id"),
-		Timestamp:      o.Required("timestamp"),
-	}
-	if d.Err != nil {
-		return Assertion{}, d.Err
-	}
-	// time.Parse takes fractions that the layout does not have.
-	if _, err := time.Parse(timestampLayout, a.Timestamp); err != nil || len(a.Timestamp) != len(timestampLayout) {
-		return Assertion{}, errors.New("agent assertion.timestamp: expected RFC 3339, UTC, whole seconds")
-	}
-	return a, nil
-}
-
-// Verify checks the signature and nothing else: not the timestamp's age, nor
-// that the task exists.
-func (a Assertion) Verify(public ed25519.PublicKey) error {
-	sig, err := decodeBase64(a.Signature)
-	if err != nil {
-		return fmt.Errorf("agent assertion.signature: %w", err)
-	}
-	if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, a.payload(), sig) {
-		return fmt.Errorf("agent assertion of %q for task %q: the signature does not match the key", a.AgentRuntimeID, a.TaskID)
-	}
-	return nil
 }

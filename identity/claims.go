@@ -3,7 +3,6 @@ package identity
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -25,14 +24,6 @@ type Claims struct {
 // signature: the token comes from a file that only its owner can write, and
 // nothing is granted because of it.
 func ParseClaims(jwt string) (Claims, error) {
-	c, err := parseClaims(jwt)
-	if err != nil {
-		return Claims{}, fmt.Errorf("id token: %w; %s", err, remedyLogin)
-	}
-	return c, nil
-}
-
-func parseClaims(jwt string) (Claims, error) {
 	payload, err := jwtPayload(jwt)
 	if err != nil {
 		return Claims{}, err
@@ -60,13 +51,13 @@ func parseClaims(jwt string) (Claims, error) {
 // TokenExpiry returns when an access token expires, by its claim exp. It
 // returns false for a token that does not say.
 func TokenExpiry(jwt string) (time.Time, bool) {
-	_, expiry, ok := tokenTimes(jwt)
+	_, expiry, ok := TokenTimes(jwt)
 	return expiry, ok
 }
 
-// tokenTimes returns when an access token was issued, zero if it does not say,
+// TokenTimes returns when an access token was issued, zero if it does not say,
 // and when it expires.
-func tokenTimes(jwt string) (issued, expiry time.Time, ok bool) {
+func TokenTimes(jwt string) (issued, expiry time.Time, ok bool) {
 	payload, err := jwtPayload(jwt)
 	if err != nil {
 		return time.Time{}, time.Time{}, false

@@ -110,6 +110,11 @@ func RecordFrom(v strictjson.Value, d *strictjson.Decoder) (*Record, error) {
 	return r, nil
 }
 
+// Account returns the account that the record is of.
+func (r *Record) Account() Account {
+	return Account{r.WorkspaceID, r.UserID, r.Email, r.PlanType, r.FedRAMP}
+}
+
 // protocol returns how the agent was registered. A record that does not say tells
 // by its shape whose it is: A is of Codex 0.123 and before, B and N are of later
 // versions, and C is agentproxy's own from when it knew only the first generation.

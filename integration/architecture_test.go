@@ -61,8 +61,8 @@ func importsOf(t *testing.T) map[string][]string {
 	imports := make(map[string][]string)
 	for _, path := range goFiles(t, "..") {
 		pkg := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), "../"))
-		if _, err := os.Stat(filepath.Join(filepath.Dir(path), "go.mod")); err == nil {
-			continue // it is a module of its own
+		if ofAnotherModule(path) {
+			continue
 		}
 		set := imports[pkg]
 		if set == nil {
@@ -84,4 +84,15 @@ func importsOf(t *testing.T) map[string][]string {
 		imports[pkg] = set
 	}
 	return imports
+}
+
+// ofAnotherModule reports whether a file below the root of this module belongs to a
+// module of its own.
+func ofAnotherModule(path string) bool {
+	for dir := filepath.Dir(path); dir != ".."; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return true
+		}
+	}
+	return false
 }

@@ -23,8 +23,7 @@ import (
 // hostileServer sends back the credential that it was sent, wherever an answer
 // can hold one.
 type hostileServer struct {
-	addr    string
-	certPEM []byte
+	*rawServer
 
 	mu          sync.Mutex
 	credentials []string
@@ -32,12 +31,33 @@ type hostileServer struct {
 
 func newHostileServer(t *testing.T) *hostileServer {
 	t.Helper()
+	s := new(hostileServer)
+	s.rawServer = newRawServer(t, s.serve)
+	return s
+}
+
+// rawServer is a server of ChatGPT's hosts that speaks TLS and leaves the rest to
+// its test.
+type rawServer struct {
+	addr    string
+	certPEM []byte
+}
+
+var _ upstream = (*rawServer)(nil)
+
+func (s *rawServer) Addr() string    { return s.addr }
+func (s *rawServer) CertPEM() []byte { return s.certPEM }
+
+// newRawServer starts a server. serve is called for each connection, which it
+// closes.
+func newRawServer(t *testing.T, serve func(net.Conn)) *rawServer {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), DNSNames: []string{"chat.openai.com"},
+		SerialNumber: big.NewInt(2), DNSNames: []string{"chat.openai.com", "chatgpt.com"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -49,17 +69,16 @@ func newHostileServer(t *testing.T) *hostileServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	s := &hostileServer{addr: listener.Addr().String(), certPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 	go func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go s.serve(conn)
+			go serve(conn)
 		}
 	}()
-	return s
+	return &rawServer{listener.Addr().String(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 }
 
 // seen returns the credentials that came.

@@ -42,10 +42,10 @@ func BenchmarkOutgoing(b *testing.B) {
 		in.Header.Set(name, "a usual value")
 	}
 	in.Header.Set("Connection", "keep-alive")
-	x := &exchange{kind: KindRequest, target: hosts.Target{Host: proxytest.Host, Port: "443"}, auth: proxytest.Bearer(), path: "/backend-api/codex/models"}
+	x := &exchange{facts: facts{kind: KindRequest, target: hosts.Target{Host: proxytest.Host, Port: "443"}, path: "/backend-api/codex/models"}, signing: signing{auth: proxytest.Bearer()}}
 	b.ReportAllocs()
 	for b.Loop() {
-		outgoing(x, in, &informer{x: x})
+		outgoing(x, in, &interim{x: x})
 	}
 }
 

@@ -24,6 +24,20 @@ const sentinel = "GET /sentinel HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: clo
 // input is looked at.
 const fuzzPause = 10 * time.Millisecond
 
+// tunnelSeeds are inputs of FuzzTunnelBytes, besides smuggling.
+var tunnelSeeds = []string{
+	"GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n",
+	"POST /a?b=c HTTP/1.1\r\nHost: chatgpt.com:443\r\nContent-Length: 3\r\nAuthorization: Bearer mine\r\n\r\nabc",
+	"POST / HTTP/1.1\r\nHost: chatgpt.com\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n",
+	"GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Authorization, Chatgpt-Account-Id, Host\r\n\r\n",
+	"GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+	"GET https://chatgpt.com/x HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+	"PUT //a%2Fb HTTP/1.1\r\nHost: chatgpt.com\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
+	"OPTIONS * HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n",
+	"HEAD / HTTP/1.0\r\nHost: chatgpt.com\r\nConnection: keep-alive\r\n\r\n",
+	"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+}
+
 // FuzzTunnelBytes sends bytes through an intercepted tunnel. Whatever of it the
 // proxy forwards, a strict server must read as requests to the tunnel's host,
 // each with one credential, which the proxy made for it alone. And where a
@@ -33,18 +47,7 @@ func FuzzTunnelBytes(f *testing.F) {
 	for _, test := range smuggling {
 		f.Add([]byte(test.request))
 	}
-	for _, s := range []string{
-		"GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n",
-		"POST /a?b=c HTTP/1.1\r\nHost: chatgpt.com:443\r\nContent-Length: 3\r\nAuthorization: Bearer mine\r\n\r\nabc",
-		"POST / HTTP/1.1\r\nHost: chatgpt.com\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Authorization, Chatgpt-Account-Id, Host\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-		"GET https://chatgpt.com/x HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-		"PUT //a%2Fb HTTP/1.1\r\nHost: chatgpt.com\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
-		"OPTIONS * HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n",
-		"HEAD / HTTP/1.0\r\nHost: chatgpt.com\r\nConnection: keep-alive\r\n\r\n",
-		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-	} {
+	for _, s := range tunnelSeeds {
 		f.Add([]byte(s))
 	}
 	p := newStrictProxy(f)

@@ -251,7 +251,7 @@ func floods(t *testing.T, server string) {
 		t.Errorf("%d requests ran at the same time for one client", n)
 	}
 	proxytest.Eventually(t, func() error {
-		if n := p.places.InUse(); n > 1 { // the other client's
+		if n := p.places.all.InUse(); n > 1 { // the other client's
 			return fmt.Errorf("%d connections are still counted", n)
 		}
 		return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -17,7 +18,7 @@ import (
 // placeholder is the token that a client behind the proxy is given to hold.
 func placeholder(t testing.TB) string {
 	t.Helper()
-	file, err := identity.Placeholder(identity.Account{WorkspaceID: proxytest.Account}, time.Now())
+	file, err := codex.Placeholder(identity.Account{WorkspaceID: proxytest.Account}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

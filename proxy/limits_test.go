@@ -66,7 +66,7 @@ func (p *testProxy) connectAs(t testing.TB, label, authority string) (*proxytest
 func (p *testProxy) noneHeld(t testing.TB) {
 	t.Helper()
 	proxytest.Eventually(t, func() error {
-		for name, s := range map[string]*track.Limiter{"places": p.places, "labels": p.labels, "turned away": p.turnedAway} {
+		for name, s := range map[string]*track.Limiter{"places": p.places.all, "labels": p.places.labels, "turned away": p.places.turnedAway} {
 			if n := s.InUse(); n > 0 {
 				return fmt.Errorf("%s: %d are still held", name, n)
 			}
@@ -82,7 +82,7 @@ func TestConnectionLimit(t *testing.T) {
 	p := echoing(t, Limits{Connections: 3})
 	held := []*proxytest.RawConn{p.connect(t, "tunnel.example:7"), p.connect(t, proxytest.Host+":443"), p.dial(t)}
 	proxytest.Eventually(t, func() error {
-		if n := p.places.InUse(); n != 3 {
+		if n := p.places.all.InUse(); n != 3 {
 			return fmt.Errorf("%d places are taken", n)
 		}
 		return nil
@@ -202,7 +202,7 @@ func TestLabelLimit(t *testing.T) {
 				taken = append(taken, take(t, p))
 			}
 			proxytest.Eventually(t, func() error {
-				if n := p.labels.InUse(); n != most {
+				if n := p.places.labels.InUse(); n != most {
 					return fmt.Errorf("%d are counted", n)
 				}
 				return nil

@@ -45,7 +45,7 @@ func TestEarlyAnswerArrives(t *testing.T) {
 				t.Run(fmt.Sprint(test.name, " ", size, " ", name), func(t *testing.T) {
 					t.Parallel()
 					p := newProxy(t, server, test.edit)
-					p.h1.Linger = h1server.Linger{Pause: proxytest.Patience, Total: proxytest.Patience}
+					p.interceptor.h1.Linger = h1server.Linger{Pause: proxytest.Patience, Total: proxytest.Patience}
 					p.serve(t)
 					c := p.intercepted(t, "http/1.1")
 					c.Send(t, "POST / HTTP/1.1\r\nHost: %s\r\n%s", proxytest.Host, framing)
@@ -86,7 +86,7 @@ func TestLingerEnds(t *testing.T) {
 			p := newProxy(t, "", func(c *Config) {
 				c.Signer = proxytest.FixedSigner{Err: signer.Errorf(signer.NoLogin, "nobody is logged in")}
 			})
-			p.h1.Linger = test.limits
+			p.interceptor.h1.Linger = test.limits
 			p.serve(t)
 			c := p.intercepted(t, "http/1.1")
 			c.Send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000000\r\n\r\n%s", proxytest.Host, strings.Repeat("x", 100))
@@ -105,7 +105,7 @@ func TestLingerEnds(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), proxytest.Patience)
 			defer cancel()
-			if err := p.h1.Shutdown(ctx); err != nil {
+			if err := p.interceptor.h1.Shutdown(ctx); err != nil {
 				t.Errorf("the connection is not closed: %v", err)
 			}
 		})

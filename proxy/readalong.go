@@ -1,14 +1,16 @@
 package proxy
 
 import (
+	"net"
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// tap is given copies of the bytes of an answer that are on their way to the client.
+// tap is given copies of the bytes of a response that are on their way to the client.
 type tap interface {
 	Tap(p []byte)
 	Close()
@@ -19,9 +21,9 @@ var (
 	_ tap = (*usage.WebSocket)(nil)
 )
 
-// readAlong tells of the account's limits, which are in an answer's header, and has
-// what the answer says it used read along, where that is asked for. What another
-// server says, or what was sent without our credential, is nothing to the account.
+// readAlong passes on what a response's header says of the account's limits, and has
+// the response read along where its usage is asked for. A response to a request
+// without our credential says nothing of the account.
 func (x *exchange) readAlong(res *http.Response) {
 	if x.auth == nil {
 		return
@@ -46,7 +48,26 @@ func (x *exchange) readAlong(res *http.Response) {
 	}
 }
 
-// tapped is told what was sent to the client.
+// tappedConn is the client's connection of an upgraded exchange that is read along.
+type tappedConn struct {
+	net.Conn
+	tap tap
+}
+
+// Write implements [io.Writer].
+func (c tappedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.tap.Tap(p[:n])
+	return n, err
+}
+
+// NetConn returns the connection beneath.
+func (c tappedConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite closes the sending side.
+func (c tappedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
+
+// tapped reads along what was sent to the client.
 func (x *exchange) tapped(p []byte) {
 	if x.tap != nil {
 		x.tap.Tap(p)

@@ -170,7 +170,7 @@ func TestOwnCredentialIsNotRedacted(t *testing.T) {
 func TestShortCredential(t *testing.T) {
 	t.Parallel()
 	log := zerolog.Nop()
-	x := &exchange{warnings: &log, auth: &signer.Authorization{Value: "Bearer ab"}}
+	x := &exchange{policy: &policy{Config: Config{Log: log}}, signing: signing{auth: &signer.Authorization{Value: "Bearer ab"}}}
 	h := http.Header{"A": {"ab"}, "B": {"Bearer ab"}, "C": {"crab"}, "Ab": {""}}
 	x.redact(h)
 	if got := fmt.Sprint(h); got != "map[A:["+redactedValue+"] Ab:[] B:["+redactedValue+"] C:[crab]]" {
@@ -188,7 +188,7 @@ func BenchmarkRedact(b *testing.B) {
 	for _, size := range []int{20, 1500} {
 		b.Run(fmt.Sprintf("token of %d", size), func(b *testing.B) {
 			token := identity.Secret(strings.Repeat("t", size))
-			x := &exchange{warnings: &log, auth: &signer.Authorization{Value: "Bearer " + token}}
+			x := &exchange{policy: &policy{Config: Config{Log: log}}, signing: signing{auth: &signer.Authorization{Value: "Bearer " + token}}}
 			b.ReportAllocs()
 			for b.Loop() {
 				x.redact(h)

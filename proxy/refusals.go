@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -17,7 +18,13 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// refuseUnsigned is the refusal of a request that no signer authorised.
+// refuseNotIntercepted returns the refusal of a target that nothing is signed for.
+func refuseNotIntercepted(t hosts.Target) *refuse.Refusal {
+	return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
+		"%s is not among chatgpt.hosts, so nothing is signed for it", t.Authority())
+}
+
+// refuseUnsigned returns the refusal of a request that no signer has authorised.
 func refuseUnsigned(err error) *refuse.Refusal {
 	const denied = "http_request_denied"
 	switch signer.CodeOf(err) {
@@ -35,8 +42,8 @@ func refuseUnsigned(err error) *refuse.Refusal {
 	return refuse.New(http.StatusServiceUnavailable, code, "proxy_configuration_error", "the request was not sent, because it cannot be signed: %s", err)
 }
 
-// refuseUpstream is the refusal that says why a server was not reached, or did
-// not answer.
+// refuseUpstream returns the refusal of a request whose server was not reached, or
+// did not answer.
 func refuseUpstream(host string, err error) *refuse.Refusal {
 	if own, ok := errors.AsType[*upstream.OwnListenerError](err); ok {
 		return refuse.New(http.StatusForbidden, "own_listener", "proxy_loop_detected", "%s: %s", host, own)

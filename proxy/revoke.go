@@ -15,13 +15,13 @@ func (p *Proxy) cutRevoked() {
 	var all []*exchange
 	for {
 		select {
-		case <-p.ctx.Done():
+		case <-p.life.ctx.Done():
 			return
 		case <-ticker.C:
 		}
 		all = p.live.appendAdmitted(all[:0])
 		for _, x := range all {
-			if x.admitted.Check(p.current().clients) != nil {
+			if x.admission.Check(p.current().clients) != nil {
 				x.revoked.Store(true)
 				_ = x.client.Close()
 			}
@@ -35,7 +35,7 @@ func (l *live) appendAdmitted(all []*exchange) []*exchange {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for x := l.first; x != nil; x = x.after {
-		if x.admitted != nil && x.client != nil {
+		if x.admission != nil && x.client != nil {
 			all = append(all, x)
 		}
 	}

@@ -79,6 +79,7 @@ var smuggling = []struct {
 	{"version 2.0", "GET / HTTP/2.0\r\nHost: chatgpt.com\r\n\r\n", 505},
 	{"version 11", "GET / HTTP/11\r\nHost: chatgpt.com\r\n\r\n", 400},
 	{"lower-case version", "GET / http/1.1\r\nHost: chatgpt.com\r\n\r\n", 400},
+	{"asterisk for OPTIONS", "OPTIONS * HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 204},
 	{"two spaces", "GET  / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 400},
 	{"tab in place of a space", "GET\t/\tHTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 400},
 	{"space in the target", "GET /a b HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 400},

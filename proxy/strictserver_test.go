@@ -158,10 +158,10 @@ func (p *strictProxy) settled() ([]*strictRequest, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
 	defer cancel()
 	// Clients have hung up, but the proxy may not have read all that they sent.
-	for p.places.InUse() > 0 && ctx.Err() == nil {
+	for p.places.all.InUse() > 0 && ctx.Err() == nil {
 		time.Sleep(100 * time.Microsecond)
 	}
-	if err := p.running.Wait(ctx); err != nil {
+	if err := p.life.running.Wait(ctx); err != nil {
 		return nil, fmt.Errorf("an exchange does not end: %w", err)
 	}
 	for {

@@ -12,12 +12,11 @@ import (
 
 const connectEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"
 
-// tunnel connects client to the exchange's target and carries bytes both ways
-// until both have said all, one of them fails, or ctx ends. It returns when
-// nothing of it is left running.
-func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
+// tunnel connects client to the exchange's target and copies bytes both ways until
+// both sides have ended, one of them fails, or ctx ends. Nothing of it is left running
+// when it returns.
+func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	defer client.Close()
-	p.live.add(x)
 	server, err := x.policy.upstream.DialTunnel(ctx, x.target)
 	if err != nil {
 		x.refuseWith(refuseUpstream(x.target.Authority(), err))
@@ -57,7 +56,7 @@ func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	}
 }
 
-// pipe copies from src to dst to the end and hands the end on. Neither side is
+// pipe copies from src to dst and half closes dst at the end. Neither side is
 // wrapped, so that between two sockets the kernel does the copying (splice(2)).
 func pipe(dst, src net.Conn) (int64, error) {
 	n, err := io.Copy(dst, src)

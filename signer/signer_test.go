@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
 // TestMain has the test binary be the program of a signer.command where its
@@ -75,7 +76,7 @@ func jwt(t testing.TB, claims map[string]any) string {
 // placeholderToken returns the access token of a placeholder auth.json.
 func placeholderToken(t testing.TB) string {
 	t.Helper()
-	raw, err := identity.Placeholder(identity.Account{WorkspaceID: "ws-1"}, start)
+	raw, err := codex.Placeholder(identity.Account{WorkspaceID: "ws-1"}, start)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
@@ -46,7 +48,7 @@ type backendOptions struct {
 
 func (c *command) backend(ctx context.Context, b backendOptions) error {
 	address, dir := b.address, b.dir
-	if network, _, err := listenAddress(address); err != nil {
+	if network, _, err := config.ParseAddress(address); err != nil {
 		return cli.Usagef("--listen %w", err)
 	} else if network != "tcp" {
 		return cli.Usagef("--listen %s: the backend listens on host:port only", address)
@@ -70,7 +72,7 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 		Logf: func(format string, args ...any) { fmt.Fprintf(c.stderr, "backend: "+format+"\n", args...) },
 	})
 	if err != nil {
-		return listenError(address, err, "choose another address with --listen")
+		return app.ListenError(address, err, "choose another address with --listen")
 	}
 	defer server.Close()
 	if missing != chatgpttest.AnyGeneration {
@@ -91,7 +93,7 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 	home := filepath.Join(dir, "codex-home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
-		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, cli.Cause(err))
+		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, safefile.Cause(err))
 	}
 	login := server.Login(chatgpttest.Account{})
 	config := filepath.Join(dir, "agentproxy.yaml")
@@ -106,7 +108,7 @@ func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 		{config, backendConfig(dir, home, server.Addr()), 0o644},
 	} {
 		if err := safefile.Write(file.path, file.content, file.mode); err != nil {
-			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, cli.Cause(err))
+			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, safefile.Cause(err))
 		}
 	}
 	return config, nil

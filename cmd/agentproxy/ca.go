@@ -12,7 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/doctor"
 )
 
 func newCACommand(c *command) *cobra.Command {
@@ -33,8 +36,8 @@ func newCAShowCommand(c *command) *cobra.Command {
 		Use:   "show",
 		Short: "Say what the CA is and what it may vouch for",
 		Args:  cobra.NoArgs,
-		RunE: c.withApp(func(_ context.Context, a *app) error {
-			ca, err := certs.Load(a.caConfig())
+		RunE: c.withApp(func(_ context.Context, a *app.App) error {
+			ca, err := certs.Load(a.CAConfig())
 			if err != nil {
 				return err
 			}
@@ -46,9 +49,6 @@ func newCAShowCommand(c *command) *cobra.Command {
 	return cmd
 }
 
-// onlyServers is what a CA of earlier versions is not.
-const onlyServers = "good for TLS servers alone, whoever steals its key"
-
 func (c *command) describeCA(ca *certs.Authority) {
 	cert := ca.Certificate()
 	fmt.Fprintf(c.stdout, "Certificate  %s\n", ca.Path())
@@ -57,7 +57,7 @@ func (c *command) describeCA(ca *certs.Authority) {
 	fmt.Fprintf(c.stdout, "Valid        %s to %s\n", cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))
 	fmt.Fprintf(c.stdout, "May sign     %s, names below them, and nothing else\n", strings.Join(cert.PermittedDNSDomains, ", "))
 	if !ca.OnlyServers() {
-		fmt.Fprintf(c.stdout, "For          any purpose; agentproxy ca rotate makes one %s\n", onlyServers)
+		fmt.Fprintf(c.stdout, "For          any purpose; agentproxy ca rotate makes one %s\n", doctor.OnlyServers)
 	}
 	if next := ca.Next(); next != nil {
 		fmt.Fprintf(c.stdout, "Next         %s, SHA-256 %s\n", next.Subject.CommonName, certs.Fingerprint(next))
@@ -89,7 +89,7 @@ rotate --discard replaces both at once.`,
 			if err != nil {
 				return err
 			}
-			defer a.close()
+			defer a.Close()
 			return c.rotateCA(a, prepare, discard)
 		},
 	}
@@ -99,28 +99,28 @@ rotate --discard replaces both at once.`,
 	return cmd
 }
 
-func (c *command) rotateCA(a *app, prepare, discard bool) error {
+func (c *command) rotateCA(a *app.App, prepare, discard bool) error {
 	rotate, next := certs.Rotate, "have the proxy reload (SIGHUP) or restart it, and start its clients anew with the new CA"
 	if prepare {
 		rotate, next = certs.Prepare, "give both certificates to all clients (agentproxy ca export), then run agentproxy ca rotate"
 	}
-	present, _, err := certs.Certificates(a.caConfig().Dir)
+	present, _, err := certs.Certificates(a.CAConfig().Dir)
 	if err == nil && slices.ContainsFunc(present, certs.SystemTrusts) {
 		next += "; for this machine's store, run agentproxy ca install"
 	}
 	if discard {
-		if err := certs.Discard(a.caConfig()); err != nil {
+		if err := certs.Discard(a.CAConfig()); err != nil {
 			return err
 		}
 	}
-	ca, err := rotate(a.caConfig())
+	ca, err := rotate(a.CAConfig())
 	if err != nil {
 		return err
 	}
 	// Programs that were started by what env printed find their roots there.
 	dir := filepath.Dir(ca.Path())
-	if _, err := os.Stat(bundlePath(dir)); err == nil {
-		if _, err := writeBundle(lastingDir(dir), ca, c.env); err != nil {
+	if _, err := os.Stat(clientenv.BundlePath(dir)); err == nil {
+		if _, err := clientenv.WriteBundle(clientenv.LastingDir(dir), ca, c.env); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 )
 
 const (
@@ -42,7 +44,7 @@ the next container. With --output the file is there whole or not at all, and
 everybody may read it.`,
 		Example: `  agentproxy ca export --wait --bundle --output /shared/bundle.pem`,
 		Args:    cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error {
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			return c.exportCA(ctx, a, e)
 		}),
 	}
@@ -54,8 +56,8 @@ everybody may read it.`,
 	return cmd
 }
 
-func (c *command) exportCA(ctx context.Context, a *app, e caExport) error {
-	ca, err := e.open(ctx, a.caConfig())
+func (c *command) exportCA(ctx context.Context, a *app.App, e caExport) error {
+	ca, err := e.open(ctx, a.CAConfig())
 	if err != nil {
 		return err
 	}
@@ -71,7 +73,7 @@ func (c *command) exportCA(ctx context.Context, a *app, e caExport) error {
 		_, err = c.stdout.Write(pem)
 		return err
 	}
-	return lastingDir(filepath.Dir(e.output)).writeCertificates(e.output, pem, "name a file in a directory that can be written")
+	return clientenv.LastingDir(filepath.Dir(e.output)).WriteCertificates(e.output, pem, "name a file in a directory that can be written")
 }
 
 // open returns the CA, once it is there.

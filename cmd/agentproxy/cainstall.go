@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/truststore"
 )
@@ -39,7 +40,7 @@ changed is said and asked first.
 
 Run it as the user whose CA it is; for the system's store it calls sudo.`,
 		Args: cobra.NoArgs,
-		RunE: c.withApp(func(_ context.Context, a *app) error {
+		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			stores, err := c.storesOf(flags)
 			if err != nil {
 				return err
@@ -66,12 +67,12 @@ a prepared CA and those that were rotated away. What is about to be changed is
 said and asked first. The CA itself stays; programs that agentproxy run or env
 have pointed at it go on trusting it.`,
 		Args: cobra.NoArgs,
-		RunE: c.withApp(func(_ context.Context, a *app) error {
+		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			stores, err := c.storesOf(flags)
 			if err != nil {
 				return err
 			}
-			present, former, err := certs.Certificates(a.caConfig().Dir)
+			present, former, err := certs.Certificates(a.CAConfig().Dir)
 			if err != nil {
 				return err
 			}
@@ -95,12 +96,12 @@ func (c *command) storesOf(flags storeFlags) ([]truststore.Store, error) {
 // caToInstall returns the certificates to trust and those not to. The CA is
 // made if there is none, but not for root where sudo was put before a user's
 // command: it would be one that no proxy uses.
-func (c *command) caToInstall(a *app) (present, former []*x509.Certificate, err error) {
+func (c *command) caToInstall(a *app.App) (present, former []*x509.Certificate, err error) {
 	open := certs.Open
 	if c.env.Get("SUDO_USER") != "" {
 		open = certs.Load
 	}
-	ca, err := open(a.caConfig())
+	ca, err := open(a.CAConfig())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,7 +109,7 @@ func (c *command) caToInstall(a *app) (present, former []*x509.Certificate, err 
 	if next := ca.Next(); next != nil {
 		present = append(present, next)
 	}
-	_, former, err = certs.Certificates(a.caConfig().Dir)
+	_, former, err = certs.Certificates(a.CAConfig().Dir)
 	return present, former, err
 }
 

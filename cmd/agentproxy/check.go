@@ -4,28 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/doctor"
 )
-
-// The outcomes of a check.
-const (
-	checkOK      = "ok"
-	checkWarning = "warning"
-	checkFailed  = "failed"
-)
-
-// finding is what one check found.
-type finding struct {
-	Check   string `json:"check"`
-	Status  string `json:"status"`
-	Message string `json:"message"`
-	// Remedy says what to do, where anything is to be done and Message does
-	// not say it.
-	Remedy string `json:"remedy,omitempty"`
-}
 
 func newCheckCommand(c *command) *cobra.Command {
 	var asJSON, ready bool
@@ -56,9 +41,17 @@ The exit code is 1 if anything failed, or the request would be refused.`,
 				return cli.Usagef("--ready and --request: the one asks the running proxy, the other nobody; choose one")
 			}
 			if ready {
-				return c.checkReady(cmd.Context())
+				client, err := c.adminClient()
+				if err != nil {
+					return err
+				}
+				scheme, err := client.Ready(cmd.Context())
+				if err == nil {
+					_, err = fmt.Fprintf(c.stdout, "ready, signs with %s\n", scheme)
+				}
+				return err
 			}
-			findings, err := c.findings(cmd.Context(), request)
+			findings, err := c.check(cmd.Context(), request)
 			if err != nil {
 				return err
 			}
@@ -74,10 +67,8 @@ The exit code is 1 if anything failed, or the request would be refused.`,
 					c.printFinding(f)
 				}
 			}
-			for _, f := range findings {
-				if f.Status == checkFailed {
-					return cli.ExitError(cli.ExitFailed)
-				}
+			if slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Status == doctor.Failed }) {
+				return cli.ExitError(cli.ExitFailed)
 			}
 			return nil
 		},
@@ -90,69 +81,19 @@ The exit code is 1 if anything failed, or the request would be refused.`,
 	return cmd
 }
 
-// findings makes all checks, or the one of a request.
-func (c *command) findings(ctx context.Context, request string) ([]finding, error) {
+// check makes all checks, or the one of a request.
+func (c *command) check(ctx context.Context, request string) ([]doctor.Finding, error) {
+	o := doctor.Options{Path: c.configPath, Env: c.env, Open: c.load}
 	if request != "" {
-		return c.checkRequest(ctx, request)
+		return doctor.Request(ctx, request, o)
 	}
-	return c.check(ctx), nil
+	return doctor.Check(ctx, o), nil
 }
 
-func (c *command) printFinding(f finding) {
+func (c *command) printFinding(f doctor.Finding) {
 	line := fmt.Sprintf("%-8s %-15s %s", f.Status, f.Check, f.Message)
 	if f.Remedy != "" {
 		line += "; " + f.Remedy
 	}
 	fmt.Fprintln(c.stdout, line)
-}
-
-// checker collects findings.
-type checker struct {
-	app      *app
-	env      cli.Environment
-	findings []finding
-}
-
-func (k *checker) ok(check, format string, args ...any) {
-	k.findings = append(k.findings, finding{Check: check, Status: checkOK, Message: fmt.Sprintf(format, args...)})
-}
-
-func (k *checker) warn(check, remedy, format string, args ...any) {
-	k.findings = append(k.findings, finding{check, checkWarning, fmt.Sprintf(format, args...), remedy})
-}
-
-func (k *checker) fail(check, remedy, format string, args ...any) {
-	k.findings = append(k.findings, finding{check, checkFailed, fmt.Sprintf(format, args...), remedy})
-}
-
-// check makes all checks, in the order in which a request depends on them.
-func (c *command) check(ctx context.Context) []finding {
-	k := &checker{env: c.env}
-	a, err := c.load()
-	if err != nil {
-		k.fail("configuration", "", "%s", err)
-		return k.findings
-	}
-	defer a.close()
-	k.app = a
-	name := c.configPath
-	if name == "" {
-		name = "none is named; the defaults hold"
-	}
-	k.ok("configuration", "%s", name)
-	k.checkProfiles()
-	k.checkCA()
-	k.checkClients(ctx, tellUser)
-	k.checkIsolation()
-	k.checkBypasses()
-	k.checkLogin(ctx)
-	reachable := k.checkResolution(ctx) && k.checkTLS(ctx)
-	k.checkIdentity(ctx, reachable)
-	k.checkClock(reachable)
-	if reachable {
-		k.checkSignedRequest(ctx)
-	} else {
-		k.fail("signed request", "", "not tried, for the backend cannot be reached")
-	}
-	return k.findings
 }

@@ -17,9 +17,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 func newDemoCommand(c *command) *cobra.Command {
@@ -58,21 +61,22 @@ func (c *command) demo(ctx context.Context) (err error) {
 	}
 	say("backend   a stand-in for chatgpt.com listens on %s and knows one account", backend.Addr())
 
-	config, err := loadConfig(configPath, cli.Environment{Lookup: noVariable})
+	env := cli.Environment{Lookup: noVariable}
+	conf, err := config.Load(configPath, env)
 	if err != nil {
 		return err
 	}
-	a, err := newApp(config, cli.Environment{Lookup: noVariable}, zerolog.Nop(), newMetrics())
+	a, err := app.Open(conf, app.Options{Env: env, Log: zerolog.Nop()})
 	if err != nil {
 		return err
 	}
-	defer a.close()
-	ca, err := certs.Open(a.caConfig())
+	defer a.Close()
+	ca, err := certs.Open(a.CAConfig())
 	if err != nil {
 		return err
 	}
 	say("CA        made, SHA-256 %s;\n          it can vouch for ChatGPT's hosts and nothing else", ca.Fingerprint())
-	session, err := a.agent.Session(ctx, demoLabel)
+	session, err := a.Default.Account.Agent.Session(ctx, demoLabel)
 	if err != nil {
 		return err
 	}
@@ -81,15 +85,15 @@ func (c *command) demo(ctx context.Context) (err error) {
 	say("          public key %s", id.Key.PublicKey())
 	say("          task %s", session.Task.ID)
 
-	listener, err := listen("127.0.0.1:0")
+	listener, err := app.Listen("127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	token := newToken()
-	p := proxy.New(a.proxyConfig(ca, entrance{token: token}))
+	p := proxy.New(a.ProxyConfig(ca, access.Config{Token: token}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
-	defer func() { err = errors.Join(err, shutdown(p, canceled()), <-serving) }()
+	defer func() { err = errors.Join(err, app.Shutdown(p, app.Canceled()), <-serving) }()
 	say("proxy     listening on %s", listener.Addr())
 
 	if err := demoRequest(ctx, say, &url.URL{Scheme: "http", Host: listener.Addr().String(), User: url.UserPassword(demoLabel, token)}, ca); err != nil {

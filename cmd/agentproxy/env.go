@@ -8,7 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 )
 
 func newEnvCommand(c *command) *cobra.Command {
@@ -31,23 +33,26 @@ with the same configuration, and that have it trust the proxy's CA.`,
 			if err != nil {
 				return err
 			}
-			defer a.close()
-			ca, err := certs.Open(a.caConfig())
+			defer a.Close()
+			ca, err := certs.Open(a.CAConfig())
 			if err != nil {
 				return err
 			}
-			token, err := a.config.entrance.tokenFor(label)
+			token, err := app.TokenFor(a.Clients, label)
 			if err != nil {
 				return err
 			}
-			e, err := c.clientEnv(a, ca, lastingDir(filepath.Dir(ca.Path())), a.config.Listen, label, token)
+			e, err := clientenv.New(clientenv.Options{
+				Config: a.Config, Env: c.env, CA: ca, Dir: clientenv.LastingDir(filepath.Dir(ca.Path())),
+				Address: a.Config.Clients.Listen, Label: label, Token: token, Warn: c.warn,
+			})
 			if err != nil {
 				return err
 			}
-			for _, b := range a.config.bypasses() {
+			for _, b := range clientenv.Bypasses(a.Config) {
 				c.warn(b.String())
 			}
-			for _, v := range e.variables() {
+			for _, v := range e.Variables() {
 				fmt.Fprintln(c.stdout, format(v))
 			}
 			return nil
@@ -60,40 +65,17 @@ with the same configuration, and that have it trust the proxy's CA.`,
 	return cmd
 }
 
-// clientEnv prepares the environment of a client: its bundle goes into dir.
-func (c *command) clientEnv(a *app, ca *certs.Authority, dir envDir, address, label, token string) (clientEnv, error) {
-	var e clientEnv
-	var err error
-	if e.proxyURL, err = proxyURL(address, label, token); err != nil {
-		return e, err
-	}
-	users := readUsersCAs(c.env, a.config.Upstream.CAFile)
-	for _, problem := range users.problems {
-		c.warn(problem)
-	}
-	if e.ca, err = writeExtra(dir, ca, users.extra); err != nil {
-		return e, err
-	}
-	var dropped []string
-	e.noProxy, dropped = noProxy(c.env, a.config.intercept)
-	if len(dropped) > 0 {
-		c.warn("left out of NO_PROXY, for it would lead requests past the proxy: " + strings.Join(dropped, ","))
-	}
-	e.bundle, err = writeBundle(dir, ca, users.env, users.bundles...)
-	return e, err
-}
-
 // shells writes a variable in the syntax of a shell.
-var shells = map[string]func(variable) string{
-	"sh": func(v variable) string {
-		return "export " + v.name + "='" + strings.ReplaceAll(v.value, "'", `'\''`) + "'"
+var shells = map[string]func(clientenv.Variable) string{
+	"sh": func(v clientenv.Variable) string {
+		return "export " + v.Name + "='" + strings.ReplaceAll(v.Value, "'", `'\''`) + "'"
 	},
-	"fish": func(v variable) string {
-		return "set -gx " + v.name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(v.value) + "'"
+	"fish": func(v clientenv.Variable) string {
+		return "set -gx " + v.Name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(v.Value) + "'"
 	},
-	"powershell": func(v variable) string {
+	"powershell": func(v clientenv.Variable) string {
 		// PowerShell takes typographic quotes for plain ones.
 		doubled := strings.NewReplacer("'", "''", "‘", "‘‘", "’", "’’", "‚", "‚‚", "‛", "‛‛")
-		return "$env:" + v.name + " = '" + doubled.Replace(v.value) + "'"
+		return "$env:" + v.Name + " = '" + doubled.Replace(v.Value) + "'"
 	},
 }

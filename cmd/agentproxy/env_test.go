@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 )
 
 // oddValues are what a directory or a label may hold that means something to a
@@ -30,7 +32,7 @@ func TestShells(t *testing.T) {
 	} {
 		for _, value := range oddValues {
 			script := filepath.Join(t.TempDir(), "script")
-			if err := os.WriteFile(script, []byte(shells[test.syntax](variable{"ODD", value})+"\n"), 0o600); err != nil {
+			if err := os.WriteFile(script, []byte(shells[test.syntax](clientenv.Variable{Name: "ODD", Value: value})+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			cmd := exec.Command(test.command[0], append(test.command[1:], script)...)
@@ -52,7 +54,7 @@ func TestShells(t *testing.T) {
 func TestPowerShell(t *testing.T) {
 	t.Parallel()
 	for _, value := range oddValues {
-		line := shells["powershell"](variable{"ODD", value})
+		line := shells["powershell"](clientenv.Variable{Name: "ODD", Value: value})
 		rest, ok := strings.CutPrefix(line, "$env:ODD = '")
 		if !ok {
 			t.Fatalf("%q", line)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 )
@@ -33,8 +34,8 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 		Use:   "show",
 		Short: "Say as whom the proxy signs, without a secret",
 		Args:  cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error {
-			account, err := a.agent.Account(ctx)
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
+			account, err := a.Default.Account.Agent.Account(ctx)
 			if err != nil {
 				return err
 			}
@@ -45,11 +46,11 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 			if account.FedRAMP {
 				c.row("FedRAMP", "yes")
 			}
-			id, err := a.agent.Identity(ctx)
+			id, err := a.Default.Account.Agent.Identity(ctx)
 			switch {
 			case errors.Is(err, identity.ErrTokenLogin):
 				c.row("Agent", "none; the log-in is a workspace's access token, which needs none")
-			case errors.Is(err, identity.ErrNoIdentity) && a.config.Identity.Register:
+			case errors.Is(err, identity.ErrNoIdentity) && a.Config.Agent.Identity.Register:
 				c.row("Agent", "none yet; one is registered when it is needed")
 			case errors.Is(err, identity.ErrNoIdentity):
 				c.row("Agent", "none, and identity.register is off")
@@ -57,10 +58,10 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 				c.row("Agent", "not used: "+err.Error())
 			default:
 				c.showIdentity(id)
-				task, _ := a.agent.Task(ctx, "")
+				task, _ := a.Default.Account.Agent.Task(ctx, "")
 				c.row("Task", task.ID)
 			}
-			c.showToken(a.agent.TokenExpiry(ctx))
+			c.showToken(a.Default.Account.Agent.TokenExpiry(ctx))
 			return nil
 		}),
 	}
@@ -102,18 +103,18 @@ func newIdentityRegisterCommand(c *command) *cobra.Command {
 		Long: `Register an agent identity for the account that is logged in, unless there is
 one. The private key is made here and goes nowhere else.`,
 		Args: cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error {
-			id, err := a.agent.Identity(ctx)
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
+			id, err := a.Default.Account.Agent.Identity(ctx)
 			if err == nil && !another {
 				fmt.Fprintln(c.stderr, "agentproxy: there is an identity already; --another registers one in its place")
 				c.showIdentity(id)
 				return nil
 			}
-			if id, err = a.agent.Register(ctx); err != nil {
+			if id, err = a.Default.Account.Agent.Register(ctx); err != nil {
 				return err
 			}
 			c.showIdentity(id)
-			c.row("Kept in", a.store.String())
+			c.row("Kept in", a.Default.Account.Store.String())
 			return nil
 		}),
 	}

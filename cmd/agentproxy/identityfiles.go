@@ -12,8 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -42,13 +44,13 @@ the backend's keys. The identity that was there before is set aside.`,
 			if err != nil {
 				return err
 			}
-			defer a.close()
-			id, err := a.importRecord(cmd.Context(), args[0], record)
+			defer a.Close()
+			id, err := importRecord(cmd.Context(), a, args[0], record)
 			if err != nil {
 				return err
 			}
 			c.showIdentity(id)
-			c.row("Kept in", a.store.String())
+			c.row("Kept in", a.Default.Account.Store.String())
 			return nil
 		},
 	}
@@ -62,14 +64,14 @@ func (c *command) readInput(name string) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, cli.Cause(err))
+			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, safefile.Cause(err))
 		}
 		defer f.Close()
 		from = f
 	}
 	raw, err := io.ReadAll(io.LimitReader(from, maxIdentityInput+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, cli.Cause(err))
+		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, safefile.Cause(err))
 	}
 	if len(raw) > maxIdentityInput {
 		return nil, fmt.Errorf("%s: larger than %d bytes, not an agent identity", name, maxIdentityInput)
@@ -83,7 +85,7 @@ func parseImport(name string, raw []byte) (*identity.Record, error) {
 	if err == nil {
 		return record, nil
 	}
-	auth, authErr := identity.ParseAuth(raw)
+	auth, authErr := codex.ParseAuth(raw)
 	if authErr != nil || auth.Record == nil && auth.RecordErr == nil && auth.Tokens == nil {
 		return nil, fmt.Errorf("%s: neither a JWT, nor a record of an agent identity, nor an auth.json: %w", name, err)
 	}
@@ -97,8 +99,8 @@ func parseImport(name string, raw []byte) (*identity.Record, error) {
 }
 
 // importRecord keeps record if it may be used by whoever is logged in.
-func (a *app) importRecord(ctx context.Context, name string, record *identity.Record) (*identity.Identity, error) {
-	account, err := a.agent.Account(ctx)
+func importRecord(ctx context.Context, a *app.App, name string, record *identity.Record) (*identity.Identity, error) {
+	account, err := a.Default.Account.Agent.Account(ctx)
 	if errors.Is(err, identity.ErrNoLogin) {
 		account = identity.Account{WorkspaceID: record.WorkspaceID, UserID: record.UserID}
 	} else if err != nil {
@@ -108,10 +110,10 @@ func (a *app) importRecord(ctx context.Context, name string, record *identity.Re
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := a.backend.VerifyJWT(ctx, record); err != nil {
+	if err := a.Default.Account.Backend.VerifyJWT(ctx, record); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return id, a.agent.Keep(record)
+	return id, a.Default.Account.Agent.Keep(record)
 }
 
 func newIdentityExportCommand(c *command) *cobra.Command {
@@ -151,8 +153,8 @@ It says which versions that is, and asks first.`,
 			if err != nil {
 				return err
 			}
-			defer a.close()
-			record, err := a.agent.Export(cmd.Context())
+			defer a.Close()
+			record, err := a.Default.Account.Agent.Export(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -162,7 +164,7 @@ It says which versions that is, and asks first.`,
 				return c.exportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), yes)
 			case output != "":
 				if err := safefile.Write(output, raw, 0o600); err != nil {
-					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
+					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, safefile.Cause(err))
 				}
 				return nil
 			}
@@ -180,18 +182,18 @@ It says which versions that is, and asks first.`,
 }
 
 // exportToCodex writes record into Codex's auth.json, if that may be.
-func (c *command) exportToCodex(ctx context.Context, a *app, record *identity.Record, shape identity.Shape, yes bool) error {
+func (c *command) exportToCodex(ctx context.Context, a *app.App, record *identity.Record, shape identity.Shape, yes bool) error {
 	raw, err := record.MarshalFor(shape)
 	if err != nil {
 		return err
 	}
-	warning := fmt.Sprintf("%s would refuse %s with an identity of shape %s in it, and be logged out", shape.Refusers(), a.home.Path(), shape)
+	warning := fmt.Sprintf("%s would refuse %s with an identity of shape %s in it, and be logged out", shape.Refusers(), a.Default.Account.Home.Path(), shape)
 	if yes {
 		fmt.Fprintln(c.stderr, "agentproxy: "+warning)
 	} else if !c.confirm(warning + ". Write it?") {
 		return errors.New("nothing was written; answer y, or give --yes")
 	}
-	return a.agent.WriteCodex(ctx, raw)
+	return a.Default.Account.Home.WriteIdentity(ctx, raw)
 }
 
 func newIdentityRemoveCommand(c *command) *cobra.Command {
@@ -202,8 +204,8 @@ func newIdentityRemoveCommand(c *command) *cobra.Command {
 		Long: `Delete the agent identity that agentproxy keeps, and its tasks. The backend is not
 told. What Codex's auth.json holds stays. It asks first.`,
 		Args: cobra.NoArgs,
-		RunE: c.withApp(func(_ context.Context, a *app) error {
-			record, err := a.store.Load()
+		RunE: c.withApp(func(_ context.Context, a *app.App) error {
+			record, err := a.Default.Account.Store.Load()
 			if errors.Is(err, identity.ErrNoIdentity) {
 				return fmt.Errorf("%w: there is nothing to remove", err)
 			}
@@ -211,10 +213,10 @@ told. What Codex's auth.json holds stays. It asks first.`,
 			if err == nil {
 				name = "agent " + record.AgentRuntimeID + " of workspace " + record.WorkspaceID
 			}
-			if !yes && !c.confirm(fmt.Sprintf("Delete %s from %s?", name, a.store)) {
+			if !yes && !c.confirm(fmt.Sprintf("Delete %s from %s?", name, a.Default.Account.Store)) {
 				return errors.New("nothing was removed; answer y, or give --yes")
 			}
-			return a.agent.Forget()
+			return a.Default.Account.Agent.Forget()
 		}),
 	}
 	c.configFlag(cmd)

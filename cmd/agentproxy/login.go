@@ -8,7 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
 func newLoginCommand(c *command) *cobra.Command {
@@ -23,7 +26,7 @@ that is there already is replaced, and revoked.`,
 		Example: `  agentproxy login
   docker run --rm -v agentproxy-state:/state ghcr.io/agentproxy/agentproxy login`,
 		Args: cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error { return c.login(ctx, a) }),
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error { return c.login(ctx, a) }),
 	}
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
@@ -39,7 +42,7 @@ func newLogoutCommand(c *command) *cobra.Command {
 anybody, and remove it. Codex's own log-in stays. A log-in that cannot be revoked
 stays too, unless --force is given.`,
 		Args: cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error { return c.logout(ctx, a, force) }),
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error { return c.logout(ctx, a, force) }),
 	}
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
@@ -47,32 +50,24 @@ stays too, unless --force is given.`,
 	return cmd
 }
 
-// openOwnLogin returns the account of agentproxy's own log-in, whichever the
-// configuration uses.
-func (a *app) openOwnLogin() *account {
-	config := *a.config
-	config.login, config.accessToken = loginPlace{config.ownLoginDir(), true}, ""
-	return a.newAccount(config.account())
-}
-
-func (c *command) login(ctx context.Context, a *app) error {
-	if err := a.config.checkUsesOwnLogin(); err != nil {
+func (c *command) login(ctx context.Context, a *app.App) error {
+	if err := a.Config.Agent.Identity.CheckOwnLogin(); err != nil {
 		return err
 	}
-	own := a.openOwnLogin()
-	defer own.close()
-	if auth, err := own.home.Load(ctx); err == nil {
+	own := a.OpenOwnLogin()
+	defer own.Close()
+	if auth, err := own.Home.Load(ctx); err == nil {
 		if account, err := auth.Account(""); err == nil {
 			fmt.Fprintf(c.stderr, "agentproxy: workspace %s is logged in already; it is replaced once you have entered the code\n", account.WorkspaceID)
 		}
 	}
-	code, err := own.backend.DeviceCode(ctx)
+	code, err := own.Backend.DeviceCode(ctx)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stderr, "agentproxy: open %s in a browser and enter the code %s\n", code.URL, code.UserCode)
 	fmt.Fprintf(c.stderr, "agentproxy: waiting %d minutes for that; never enter a code that somebody has sent you\n", int(code.Life.Minutes()))
-	raw, err := own.backend.DeviceLogin(ctx, code)
+	tokens, err := own.Backend.DeviceLogin(ctx, code)
 	if ctx.Err() != nil && err != nil {
 		return errors.New("interrupted before the code was entered; nothing has changed")
 	}
@@ -81,47 +76,43 @@ func (c *command) login(ctx context.Context, a *app) error {
 	}
 	// From here on there is a log-in that must be kept or revoked.
 	ctx = context.WithoutCancel(ctx)
-	auth, err := identity.ParseAuth(raw)
-	if err != nil {
-		return err
-	}
-	account, err := auth.Account("")
-	if err == nil && a.config.Identity.WorkspaceID != "" && account.WorkspaceID != a.config.Identity.WorkspaceID {
-		err = fmt.Errorf("you have logged in to workspace %s, and identity.workspace_id is %s; choose that one in the browser", account.WorkspaceID, a.config.Identity.WorkspaceID)
+	claims, err := identity.ParseClaims(tokens.IDToken.Reveal())
+	if err == nil && a.Config.Agent.Identity.WorkspaceID != "" && claims.AccountID != a.Config.Agent.Identity.WorkspaceID {
+		err = fmt.Errorf("you have logged in to workspace %s, and identity.workspace_id is %s; choose that one in the browser", claims.AccountID, a.Config.Agent.Identity.WorkspaceID)
 	}
 	if err == nil {
-		err = own.agent.LogIn(ctx, raw, a.config.Identity.Store == storeKeyring)
+		err = own.Agent.LogIn(ctx, tokens, a.Config.Agent.Identity.Store == config.StoreKeyring)
 	}
 	if err != nil {
-		return errors.Join(err, own.backend.Revoke(ctx, auth.Tokens.RefreshToken))
+		return errors.Join(err, own.Backend.Revoke(ctx, tokens.RefreshToken))
 	}
-	c.row("Workspace", account.WorkspaceID)
-	c.row("User", account.UserID)
-	c.row("Email", account.Email)
-	c.row("Plan", account.PlanType)
-	if a.config.accessToken != "" {
-		fmt.Fprintf(c.stderr, "agentproxy: %s is set here, and counts before this log-in\n", accessTokenVariable)
+	c.row("Workspace", claims.AccountID)
+	c.row("User", claims.UserID)
+	c.row("Email", claims.Email)
+	c.row("Plan", claims.PlanType)
+	if a.Config.Agent.Identity.AccessToken != "" {
+		fmt.Fprintf(c.stderr, "agentproxy: %s is set here, and counts before this log-in\n", config.AccessTokenVariable)
 	}
 	return nil
 }
 
-func (c *command) logout(ctx context.Context, a *app, force bool) error {
-	own := a.openOwnLogin()
-	defer own.close()
-	err := own.agent.LogOut(context.WithoutCancel(ctx), force)
+func (c *command) logout(ctx context.Context, a *app.App, force bool) error {
+	own := a.OpenOwnLogin()
+	defer own.Close()
+	err := own.Agent.LogOut(context.WithoutCancel(ctx), force)
 	if errors.Is(err, identity.ErrNoLogin) {
-		return fmt.Errorf("there is no log-in of agentproxy login in %s; one of Codex ends with codex logout", filepath.Dir(own.home.Path()))
+		return fmt.Errorf("there is no log-in of agentproxy login in %s; one of Codex ends with codex logout", filepath.Dir(own.Home.Path()))
 	}
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(c.stderr, "agentproxy: logged out")
-	if record, err := own.store.Load(); err == nil {
+	if record, err := own.Store.Load(); err == nil {
 		fmt.Fprintf(c.stderr, "agentproxy: the agent identity %s still signs; agentproxy identity remove deletes it\n", record.AgentRuntimeID)
 	}
-	if a.config.Identity.Login != loginOwn && a.config.checkUsesOwnLogin() == nil {
-		if _, err := identity.OpenHome(a.config.Identity.CodexHome).WithKeyring().Load(ctx); err == nil {
-			fmt.Fprintf(c.stderr, "agentproxy: the log-in in %s is used from now on; set identity.login: own if it is not to be\n", a.config.Identity.CodexHome)
+	if a.Config.Agent.Identity.CheckOwnLogin() == nil && !a.Config.Agent.Identity.OwnLogin.Only {
+		if _, err := codex.OpenHome(a.Config.Agent.Identity.CodexHome).WithKeyring().Load(ctx); err == nil {
+			fmt.Fprintf(c.stderr, "agentproxy: the log-in in %s is used from now on; set identity.login: own if it is not to be\n", a.Config.Agent.Identity.CodexHome)
 		}
 	}
 	return nil

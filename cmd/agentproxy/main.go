@@ -15,7 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 )
 
 func main() {
@@ -35,7 +37,7 @@ func run(args []string, env cli.Environment, stdin io.Reader, stdout, stderr io.
 	root := newRootCommand(c)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	c.notes.flush(err)
+	c.deferred.Flush(err)
 	if err == nil {
 		return cli.ExitOK
 	}
@@ -44,7 +46,7 @@ func run(args []string, env cli.Environment, stdin io.Reader, stdout, stderr io.
 	}
 	// Joined errors have a line each, and so may the names of files.
 	fmt.Fprintf(stderr, "agentproxy: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
-	if _, ok := errors.AsType[*configError](err); ok {
+	if _, ok := errors.AsType[*config.Error](err); ok {
 		return cli.ExitUsage
 	}
 	if _, ok := errors.AsType[*cli.UsageError](err); ok {
@@ -61,7 +63,7 @@ type command struct {
 	configPath     string
 	// The profile to act as, by its name or by the session label of a client.
 	profile, label string
-	notes          notes
+	deferred       app.DeferredLog // of the commands that load calls for
 	said           said
 }
 
@@ -142,4 +144,30 @@ func (c *command) configFlag(cmd *cobra.Command) {
 // profileFlag gives cmd the flag --profile.
 func (c *command) profileFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.profile, "profile", "", "act as this `profile` of the configuration")
+}
+
+// load opens the configuration that the command line names, for the agent that it
+// chooses. What goes wrong on the way is logged when the command has ended.
+func (c *command) load() (*app.App, error) {
+	conf, err := config.Load(c.configPath, c.env)
+	if err != nil {
+		return nil, err
+	}
+	if conf, err = conf.For(c.profile, c.label); err != nil {
+		return nil, err
+	}
+	return app.Open(conf, app.Options{Env: c.env, Log: c.deferred.Logger(conf.Log, c.stderr)})
+}
+
+// withApp returns a command that does its work with the app of the configuration that the
+// command line names.
+func (c *command) withApp(work func(ctx context.Context, a *app.App) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		a, err := c.load()
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		return work(cmd.Context(), a)
+	}
 }

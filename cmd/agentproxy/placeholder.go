@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -23,8 +25,8 @@ starts with it, in a container or elsewhere; what it sends is signed by the
 proxy.`,
 		Example: `  agentproxy identity placeholder --output /agent/.codex/auth.json`,
 		Args:    cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error {
-			placeholder, err := a.placeholder(ctx)
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
+			placeholder, err := placeholderOf(ctx, a)
 			if err != nil {
 				return err
 			}
@@ -36,7 +38,7 @@ proxy.`,
 				return err
 			}
 			if err := safefile.Write(output, placeholder, 0o600); err != nil {
-				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, cli.Cause(err))
+				return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", output, safefile.Cause(err))
 			}
 			return nil
 		}),
@@ -47,19 +49,17 @@ proxy.`,
 	return cmd
 }
 
-// placeholder returns the auth.json of a client. Where the signer needs no
-// log-in it names a made-up account.
-func (a *app) placeholder(ctx context.Context) ([]byte, error) {
-	account, err := a.agent.Account(ctx)
+// placeholderOf returns the auth.json of a client. It names a made-up account where there
+// is no log-in and the signer needs none.
+func placeholderOf(ctx context.Context, a *app.App) ([]byte, error) {
+	account, err := a.Default.Account.Agent.Account(ctx)
 	if err != nil {
-		switch a.config.Signer.Default.Use {
-		case useToken, useCommand:
-			account = nobody
-		default:
+		if a.Config.Agent.Signer.UsesLogin() {
 			return nil, err
 		}
+		account = nobody
 	}
-	return identity.Placeholder(account, a.now())
+	return codex.Placeholder(account, a.Now())
 }
 
 // nobody is the account of a client where there is no log-in.
@@ -68,7 +68,7 @@ var nobody = identity.Account{WorkspaceID: "agentproxy", UserID: "agentproxy", E
 // isPlaceholderFile reports whether raw is an auth.json that holds nothing but a
 // placeholder.
 func isPlaceholderFile(raw []byte) bool {
-	auth, err := identity.ParseAuth(raw)
+	auth, err := codex.ParseAuth(raw)
 	if err != nil || auth.HasAPIKey || auth.PersonalAccessToken != "" || auth.Record != nil || auth.RecordErr != nil {
 		return false
 	}
@@ -79,12 +79,12 @@ func isPlaceholderFile(raw []byte) bool {
 // refuseToReplaceLogin protects an auth.json that is somebody's log-in, or that
 // cannot be understood.
 func refuseToReplaceLogin(path string) error {
-	raw, err := readFile(path)
+	raw, err := cli.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("write the placeholder %s: %w; name another file", path, cli.Cause(err))
+		return fmt.Errorf("write the placeholder %s: %w; name another file", path, safefile.Cause(err))
 	}
 	if isPlaceholderFile(raw) {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,11 +17,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // runLabel is the session label of the command that run runs. It is the one
@@ -94,30 +101,50 @@ names a file for everything.`,
 
 // run runs args through a proxy of its own.
 func (c *command) run(ctx context.Context, flags runFlags, args []string) error {
-	config, err := loadConfig(c.configPath, c.env)
+	conf, err := config.Load(c.configPath, c.env)
 	if err != nil {
 		return err
 	}
-	r := &runner{command: c, flags: flags, args: args, secretVariables: config.tokenVariables(), secretPaths: config.secretPaths(c.configPath)}
-	// What is said on the way waits for COMMAND's end.
+	r := &runner{command: c, flags: flags, args: args, secretVariables: conf.TokenVariables(), secretPaths: conf.SecretPaths(), refused: admin.NewRefusals()}
+	// Messages wait for COMMAND's end.
 	defer c.holdBack()()
-	if r.mode, err = launch.ParseMode(config.Run.Isolate); flags.isolate != "" {
-		r.mode, err = launch.ParseMode(flags.isolate)
+	mode := conf.Run.Isolate
+	if flags.isolate != "" {
+		mode = flags.isolate
 	}
-	if err != nil {
+	if r.mode, err = config.ParseIsolation(mode); err != nil {
 		return cli.Usagef("--isolate %w", err)
 	}
 	if r.program, err = exec.LookPath(args[0]); err != nil {
-		return r.notRun(&launch.StartError{Err: lookPathError(args[0], err)})
+		return r.notRun(&launch.StartError{Err: app.LookPathError(args[0], err)})
 	}
 	if codexhome.IsCodex(args[0]) && codexhome.ChangesLogin(args) && !flags.keepHome {
 		return errors.New("agentproxy run keeps the log-in from COMMAND, so Codex can neither log in nor out there: run codex login or logout without agentproxy run, in a shell of your own")
 	}
-	if config, err = c.chosen(config); err != nil {
+	if conf, err = conf.For(c.profile, c.label); err != nil {
 		return err
 	}
-	c.useShellsProxy(config)
-	return r.runWith(ctx, config)
+	return r.runWith(ctx, c.viaShellsProxy(conf))
+}
+
+// viaShellsProxy returns the configuration with requests leaving through the proxy that
+// the shell's variables name, unless the configuration names one or the shell's is this
+// very program.
+func (c *command) viaShellsProxy(conf *config.Config) *config.Config {
+	via := c.env.First("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+	if via == "" || conf.NamesProxy() {
+		return conf
+	}
+	if !strings.Contains(via, "://") { // as curl and Go take it
+		via = "http://" + via
+	}
+	u, err := url.Parse(via)
+	if err != nil || u.Host == "" || clientenv.LeadsHere(conf, u) {
+		return conf
+	}
+	u.User = nil
+	c.warnOnce(conf.StateDir, "requests leave through the proxy that HTTPS_PROXY names in this shell, "+u.String()+"; upstream.proxy names another, or \"\" for none")
+	return conf.Via(c.env)
 }
 
 // runner runs one command.
@@ -126,18 +153,19 @@ type runner struct {
 	flags           runFlags
 	args            []string
 	program         string
-	mode            launch.Mode
+	mode            config.Isolation
 	secretVariables []string
 	secretPaths     []string
-	app             *app
+	refused         *admin.Refusals
+	app             *app.App
 	ca              *certs.Authority
 	isolation       *launch.Isolation // nil: a private home, or none
 }
 
-func (r *runner) runWith(ctx context.Context, config *config) (err error) {
+func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
 	// First, for this process holds no secret yet.
-	if r.mode != launch.Off && !r.flags.keepHome {
-		if err := r.isolate(); err != nil {
+	if r.mode != config.IsolateOff && !r.flags.keepHome {
+		if err := r.isolate(conf.StateDir); err != nil {
 			return err
 		}
 		defer func() {
@@ -146,22 +174,25 @@ func (r *runner) runWith(ctx context.Context, config *config) (err error) {
 			}
 		}()
 	}
-	config.loginInPlace = r.isolation != nil
-	config.watchAfter = watchAfter
-	log, closeLog, err := r.logger(config.Log)
+	log, closeLog, err := r.logger(conf.Log)
 	if err != nil {
 		return err
 	}
 	defer closeLog()
-	if r.app, err = newApp(config, r.env, log, newMetrics()); err != nil {
+	r.app, err = app.Open(conf, app.Options{
+		Env: r.env, Log: log, Observer: r.refused, WatchAfter: watchAfter, LoginInPlace: r.isolation != nil,
+	})
+	if err != nil {
 		return err
 	}
-	defer r.app.close()
-	if err := r.app.openAudit(nil); err != nil {
+	defer r.app.Close()
+	if err := r.app.OpenAudit(); err != nil {
 		return err
 	}
-	defer onHangup(log, r.app.reopenAudit)()
-	if r.ca, err = certs.Open(r.app.caConfig()); err != nil {
+	if !app.IgnoresHangup() { // COMMAND ignores it, too
+		defer app.OnHangup(func() { r.app.ReopenAudit() })()
+	}
+	if r.ca, err = certs.Open(r.app.CAConfig()); err != nil {
 		return err
 	}
 	if err := r.checkLogin(ctx); err != nil {
@@ -172,33 +203,24 @@ func (r *runner) runWith(ctx context.Context, config *config) (err error) {
 }
 
 // isolate makes the namespaces, unless they cannot be had and need not be.
-func (r *runner) isolate() (err error) {
+func (r *runner) isolate(stateDir string) (err error) {
 	command := launch.Command{Stdin: r.stdin, Stdout: r.stdout, Stderr: r.stderr}
-	r.isolation, err = launch.Start(command, r.mode == launch.Net, r.tellEvent)
-	return r.isolationOr(err)
+	r.isolation, err = launch.Start(command, r.mode == config.IsolateNet, r.tellEvent)
+	return r.isolationOr(err, stateDir)
 }
 
 // isolationOr returns err, unless the command may run without isolation.
-func (r *runner) isolationOr(err error) error {
+func (r *runner) isolationOr(err error, stateDir string) error {
 	switch {
 	case err == nil:
 		return nil
 	case !errors.Is(err, launch.ErrUnsupported):
 		return err
-	case r.mode != launch.Auto:
+	case r.mode != config.IsolateAuto:
 		return fmt.Errorf("--isolate %s: COMMAND was not started, for it cannot be isolated here: %w; --isolate auto starts it all the same", r.mode, err)
 	}
-	state := r.stateDir()
-	r.warnOnce(state, fmt.Sprintf("COMMAND is not isolated: it can read the log-in in your own Codex home. The kernel refuses (%s)", err))
+	r.warnOnce(stateDir, fmt.Sprintf("COMMAND is not isolated: it can read the log-in in your own Codex home. The kernel refuses (%s)", err))
 	return nil
-}
-
-func (r *runner) stateDir() string {
-	if r.app != nil {
-		return r.app.config.StateDir
-	}
-	dir, _ := defaultStateDir(r.env) // if there is none, it is said each time
-	return dir
 }
 
 // tellEvent says what happened to the log-in while COMMAND ran.
@@ -215,23 +237,20 @@ func (r *runner) tellEvent(e launch.Event) {
 
 // checkLogin refuses to start COMMAND where no request of its could be signed.
 func (r *runner) checkLogin(ctx context.Context) error {
-	if r.flags.anyway {
+	if r.flags.anyway || !r.app.Config.Agent.Signer.UsesLogin() {
 		return nil
 	}
-	switch r.app.config.Signer.Default.Use {
-	case useToken, useCommand:
-		return nil
-	}
-	if _, err := r.app.agent.Account(ctx); err != nil {
+	agent := r.app.Default.Account.Agent
+	if _, err := agent.Account(ctx); err != nil {
 		return fmt.Errorf("%w; --anyway starts COMMAND all the same", err)
 	}
-	expiry, err := r.app.agent.TokenExpiry(ctx)
-	if err != nil || expiry.IsZero() || r.app.now().Before(expiry) {
+	expiry, err := agent.TokenExpiry(ctx)
+	if err != nil || expiry.IsZero() || r.app.Now().Before(expiry) {
 		return nil // an identity may do without a token
 	}
 	ctx, cancel := context.WithTimeout(ctx, refreshPatience)
 	defer cancel()
-	if _, err := r.app.agent.AccessToken(ctx); errors.Is(err, identity.ErrLoginEnded) {
+	if _, err := agent.AccessToken(ctx); errors.Is(err, identity.ErrLoginEnded) {
 		return fmt.Errorf("%w; --anyway starts COMMAND all the same", err)
 	}
 	return nil
@@ -244,21 +263,21 @@ func (r *runner) serve(ctx context.Context) (err error) {
 		listener = r.isolation.Listener()
 	}
 	if listener == nil {
-		if listener, err = listen("127.0.0.1:0"); err != nil {
+		if listener, err = app.Listen("127.0.0.1:0"); err != nil {
 			return err
 		}
 	}
 	defer listener.Close()
 	token := newToken()
-	p := proxy.New(r.app.proxyConfig(r.ca, entrance{token: token, label: runLabel}))
+	p := proxy.New(r.app.ProxyConfig(r.ca, access.Config{Token: token, Label: runLabel}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
-	r.app.start(ctx, runLabel)
+	r.app.Start(ctx, runLabel)
 	defer func() {
 		// COMMAND is gone, and nobody else knows the token.
-		err = errors.Join(err, shutdown(p, canceled()), <-serving)
+		err = errors.Join(err, app.Shutdown(p, app.Canceled()), <-serving)
 	}()
-	home, err := codexhome.OpenHome(r.app.config.StateDir, r.app.config.Identity.CodexHome, isPlaceholderFile, r.warnOf)
+	home, err := codexhome.OpenHome(r.app.Config.StateDir, r.app.Config.Agent.Identity.CodexHome, isPlaceholderFile, r.warnOf)
 	if err != nil {
 		return err
 	}
@@ -272,7 +291,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 		if !errors.Is(err, launch.ErrUnsupported) {
 			return r.notRun(err)
 		}
-		if err := r.isolationOr(err); err != nil {
+		if err := r.isolationOr(err, r.app.Config.StateDir); err != nil {
 			return err
 		}
 	}
@@ -308,15 +327,13 @@ func newToken() string {
 
 // logger returns the log of a private proxy. The terminal is COMMAND's, so only
 // what went wrong is said there, and each thing once.
-func (r *runner) logger(config logConfig) (log zerolog.Logger, closeLog func(), err error) {
+func (r *runner) logger(c config.Log) (log zerolog.Logger, closeLog func(), err error) {
 	if r.flags.logFile == "" {
-		config = atLeastWarn(config)
-		config.Format = "json"
-		return newLogger(config, &runLog{say: r.warn}), func() {}, nil
+		return app.NewWarnings(c, &runLog{say: r.warn}), func() {}, nil
 	}
 	f, err := os.OpenFile(r.flags.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return log, nil, fmt.Errorf("write the log %s: %w; name a file that can be written with --log", r.flags.logFile, cli.Cause(err))
+		return log, nil, fmt.Errorf("write the log %s: %w; name a file that can be written with --log", r.flags.logFile, safefile.Cause(err))
 	}
-	return newLogger(config, f), func() { f.Close() }, nil
+	return app.NewLogger(c, f), func() { f.Close() }, nil
 }

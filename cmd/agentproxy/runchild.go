@@ -7,22 +7,24 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
-// dotenvVariables are the variables by which a .env file would lead Codex past the
-// proxy.
-func dotenvVariables() []string {
-	return slices.Concat(proxyVariables, noProxyVariables, bundleVariables, extraCAVariables, []string{"SSL_CERT_DIR"})
+// clientEnv returns how COMMAND finds the proxy at address, with its files in dir.
+func (r *runner) clientEnv(dir clientenv.Dir, address, token string) (clientenv.Env, error) {
+	return clientenv.New(clientenv.Options{
+		Config: r.app.Config, Env: r.env, CA: r.ca, Dir: dir, Address: address, Label: runLabel, Token: token, Warn: r.warn,
+	})
 }
 
 // environ returns the environment of COMMAND.
-func (r *runner) environ(e clientEnv) []string {
-	config := r.app.config.Run.Env
+func (r *runner) environ(e clientenv.Env) []string {
+	run := r.app.Config.Run.Env
 	filter := launch.Environment{
-		Secret: r.secretVariables, Pass: config.Pass, Drop: config.Drop,
+		Secret: r.secretVariables, Pass: run.Pass, Drop: run.Drop,
 		Bus: r.isolation == nil || r.keepsBus(),
 	}
 	environ, dropped := filter.Filter(r.env.Environ())
@@ -30,29 +32,29 @@ func (r *runner) environ(e clientEnv) []string {
 		slices.Sort(dropped)
 		r.warn("kept from COMMAND, whose requests are signed by the proxy: " + strings.Join(slices.Compact(dropped), ", ") + "; run.env.pass lets a variable through")
 	}
-	environ = e.apply(environ)
+	environ = e.Apply(environ)
 	// Roots in a directory of the user's are in the bundle.
 	return slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, "SSL_CERT_DIR=") })
 }
 
 // keepsBus reports whether COMMAND may use the session bus.
 func (r *runner) keepsBus() bool {
-	return slices.Contains(r.app.config.Run.Env.Pass, "DBUS_SESSION_BUS_ADDRESS")
+	return slices.Contains(r.app.Config.Run.Env.Pass, "DBUS_SESSION_BUS_ADDRESS")
 }
 
 // codexHome returns the user's Codex home as COMMAND is told it.
 func (r *runner) codexHome() (string, error) {
-	return filepath.Abs(r.app.config.Identity.CodexHome)
+	return filepath.Abs(r.app.Config.Agent.Identity.CodexHome)
 }
 
 // runIsolated runs COMMAND in the namespaces.
 func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address, token string) error {
-	state, err := filepath.EvalSymlinks(r.app.config.StateDir)
+	state, err := filepath.EvalSymlinks(r.app.Config.StateDir)
 	if err != nil {
 		return err
 	}
 	files := make(map[string][]byte)
-	e, err := r.clientEnv(r.app, r.ca, viewDir(state, files), address, runLabel, token)
+	e, err := r.clientEnv(clientenv.ViewDir(state, files), address, token)
 	if err != nil {
 		return err
 	}
@@ -65,9 +67,9 @@ func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address,
 	}
 	defer launch.HoldSocketDirs()()
 	secrets := launch.Secrets{
-		CodexHome: r.app.config.Identity.CodexHome, StateDir: r.app.config.StateDir,
+		CodexHome: r.app.Config.Agent.Identity.CodexHome, StateDir: r.app.Config.StateDir,
 		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(),
-		Bus: r.keepsBus(), Dotenv: dotenvVariables(), Getenv: r.env.Get,
+		Bus: r.keepsBus(), Dotenv: clientenv.DotenvVariables(), Getenv: r.env.Get,
 	}
 	view, err := secrets.View()
 	if err != nil {
@@ -88,9 +90,9 @@ func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address,
 // hidden returns what COMMAND is not to see besides the state directory and the
 // log-in in its own Codex home.
 func (r *runner) hidden() []string {
-	own := r.app.config.Identity.CodexHome
+	own := r.app.Config.Agent.Identity.CodexHome
 	others := slices.DeleteFunc(slices.Clone(r.secretPaths), func(path string) bool { return path == own })
-	return slices.Concat(others, r.app.config.Run.Hide)
+	return slices.Concat(others, r.app.Config.Run.Hide)
 }
 
 // dropIsolation ends namespaces that nothing runs in.
@@ -103,20 +105,20 @@ func (r *runner) dropIsolation() error {
 // tellEngines says which container engines COMMAND may use to read any file.
 func (r *runner) tellEngines() {
 	sockets := launch.EngineSockets(r.env.Get)
-	sockets = slices.DeleteFunc(sockets, func(path string) bool { return slices.Contains(r.app.config.Run.Hide, path) })
+	sockets = slices.DeleteFunc(sockets, func(path string) bool { return slices.Contains(r.app.Config.Run.Hide, path) })
 	if len(sockets) > 0 {
-		r.warnOnce(r.app.config.StateDir, "COMMAND can use a container engine, which reads any file of yours for it: "+strings.Join(sockets, ", ")+"; name it in run.hide to hide it")
+		r.warnOnce(r.app.Config.StateDir, "COMMAND can use a container engine, which reads any file of yours for it: "+strings.Join(sockets, ", ")+"; name it in run.hide to hide it")
 	}
 }
 
 // runDirect runs COMMAND with a private Codex home, or the user's own.
 func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, token string) (err error) {
-	dir, release, err := makeRunDir(r.app.config.StateDir)
+	dir, release, err := clientenv.MakeRunDir(r.app.Config.StateDir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	e, err := r.clientEnv(r.app, r.ca, runsDir(dir), address, runLabel, token)
+	e, err := r.clientEnv(clientenv.RunDir(dir), address, token)
 	if err != nil {
 		return err
 	}
@@ -128,7 +130,7 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 	if err != nil {
 		return err
 	}
-	private, err := home.Private(placeholder, dotenvVariables())
+	private, err := home.Private(placeholder, clientenv.DotenvVariables())
 	if err != nil {
 		return err
 	}
@@ -141,9 +143,9 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 
 // placeholder returns what COMMAND finds for auth.json.
 func (r *runner) placeholder(ctx context.Context) ([]byte, error) {
-	placeholder, err := r.app.placeholder(ctx)
+	placeholder, err := placeholderOf(ctx, r.app)
 	if err != nil && r.flags.anyway {
-		return identity.Placeholder(nobody, r.app.now())
+		return codex.Placeholder(nobody, r.app.Now())
 	}
 	return placeholder, err
 }

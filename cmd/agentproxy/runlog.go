@@ -70,7 +70,7 @@ const maxSummed = 3
 // sumUp says what was refused while COMMAND ran.
 func (r *runner) sumUp() {
 	total, kinds := 0, []string(nil)
-	for _, refusal := range r.app.metrics.recent.last() {
+	for _, refusal := range r.refused.Latest() {
 		total += refusal.Count
 		kind := fmt.Sprintf("%d × %s", refusal.Count, refusal.Code)
 		if refusal.Host != "" {

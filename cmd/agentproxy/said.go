@@ -54,7 +54,7 @@ func (c *command) warnOnce(stateDir, line string) {
 	path := filepath.Join(stateDir, "told")
 	sum := sha256.Sum256([]byte(line))
 	key := hex.EncodeToString(sum[:8])
-	told, _ := os.ReadFile(path)
+	told, _ := cli.ReadFile(path)
 	if slices.Contains(strings.Fields(string(told)), key) {
 		return
 	}

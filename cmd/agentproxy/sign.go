@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -25,18 +26,18 @@ hold a credential: an assertion is good for minutes, a token for days. A request
 that is out of scope gets none.`,
 		Example: `  agentproxy sign | curl -H @- https://chatgpt.com/backend-api/codex/models`,
 		Args:    cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error {
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			request.Label = c.label
 			request.Host = strings.ToLower(request.Host)
-			if !a.config.intercept.Match(request.Host, "443") {
+			if !a.Config.Agent.Intercept.Match(request.Host, "443") {
 				return cli.Usagef("%s is not signed for; chatgpt.hosts lists the hosts that are", request.Host)
 			}
-			v := a.judge(ctx, signer.Query{Host: request.Host, Port: "443", Method: request.Method, Path: request.Path})
-			if err := v.err(); err != nil {
+			v := a.Judge(ctx, signer.Query{Host: request.Host, Port: "443", Method: request.Method, Path: request.Path})
+			if err := v.Err(); err != nil {
 				return err
 			}
-			request.Kind = v.kind
-			auth, err := signer.Authorize(ctx, a.signer, request)
+			request.Kind = v.Kind
+			auth, err := signer.Authorize(ctx, a.Default.Signer, request)
 			if err != nil {
 				return err
 			}
@@ -46,14 +47,14 @@ that is out of scope gets none.`,
 			if auth.Value == "" {
 				return fmt.Errorf("requests for %s%s get no credential", request.Host, request.Path)
 			}
-			for _, h := range authorizationHeaders(auth) {
-				fmt.Fprintf(c.stdout, "%s: %s\n", h.name, h.value)
+			for _, field := range app.CredentialFields(auth) {
+				fmt.Fprintf(c.stdout, "%s: %s\n", field[0], field[1])
 			}
 			if auth.TaskID != "" {
 				// Or nobody would replace the task of who calls nothing but this.
 				ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 				defer cancel()
-				_ = a.agent.RenewTask(ctx, request.Label) // the task that was used does, and the log says why
+				_ = a.Default.Account.Agent.RenewTask(ctx, request.Label) // the task that was used does, and the log says why
 			}
 			return nil
 		}),

@@ -19,7 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/certs"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -104,7 +104,7 @@ func serveProfiled(config string) error {
 		Signer:      signer.Bootstrap{Bearer: assertion, Next: assertion},
 		Leaves:      leaves,
 		Limits:      limits,
-		ObserveDate: identity.NewClock(nil, nil).Observe,
+		ObserveDate: backend.NewClock(nil, nil).Observe,
 		Log:         zerolog.New(os.Stderr).Level(zerolog.ErrorLevel),
 		Upstream: upstream.Config{
 			ConnectTo:    map[string]string{net.JoinHostPort(chatgptHost, "443"): c.Upstream},

@@ -12,11 +12,14 @@
 package safefile
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 )
 
@@ -160,4 +163,17 @@ func Cause(err error) error {
 		return e.Err
 	}
 	return err
+}
+
+// PathID returns a short name for a path, the same however the path is spelled: the
+// first 16 hexadecimal digits of the SHA-256 of its canonical form.
+func PathID(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if canonical, err := filepath.EvalSymlinks(path); err == nil {
+		path = canonical
+	}
+	sum := sha256.Sum256([]byte(path))
+	return hex.EncodeToString(sum[:])[:16]
 }

@@ -153,16 +153,24 @@ func (f *TokenFile) reread() error {
 func readTokenFile(path string) ([]tokenLine, fs.FileInfo, error) {
 	const remedy = "write a line LABEL:TOKEN there, with a token such as the output of: openssl rand -hex 32"
 	file, info, err := safefile.Open(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, safefile.ErrNotRegular):
+		return nil, nil, fmt.Errorf("%s is not a regular file; name one, for it is read again when it changes", path)
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, fmt.Errorf("%s: %w; %s", path, safefile.Cause(err), remedy)
+	case err != nil:
+		return nil, nil, fmt.Errorf("%s: %w; make it readable for this program's user", path, safefile.Cause(err))
 	}
 	defer file.Close()
 	if err := safefile.CheckMode(path, info, safefile.BeyondGroup); err != nil {
 		return nil, info, fmt.Errorf("%s: %w", path, err)
 	}
 	raw, err := safefile.ReadAll(file, maxTokenFile)
+	if errors.Is(err, safefile.ErrTooLarge) {
+		return nil, info, fmt.Errorf("%s is larger than 1 MiB; a tokens file has a line for each client", path)
+	}
 	if err != nil {
-		return nil, info, fmt.Errorf("%s is %w; a tokens file has a line for each client", path, safefile.Cause(err))
+		return nil, info, fmt.Errorf("%s: %w", path, safefile.Cause(err))
 	}
 	lines, err := parseTokens(raw)
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// confusables are the letters of other scripts that are drawn like one of ASCII:
-// Cyrillic, Greek, Armenian, and Latin beyond ASCII, in lower case. They are a
-// part of Unicode's list (UTS 39). Letters with marks, and those of other widths
-// and styles, are taken apart before.
+// confusables are the lower-case letters of other scripts that look like one of ASCII:
+// Cyrillic, Greek, Armenian, and Latin beyond ASCII. They are a part of Unicode's list
+// (UTS 39). Letters with marks, and those of other widths and styles, are decomposed
+// before.
 var confusables = map[rune]string{
 	'a': "\u0430\u03b1\u0251",
 	'b': "\u044c\u0185",
@@ -42,7 +42,7 @@ var confusables = map[rune]string{
 	'-': "\u2010\u2011\u2012\u2013\u2212",
 }
 
-// asciiFor is confusables the other way round.
+// asciiFor maps each of the confusables to its letter of ASCII.
 var asciiFor = func() map[rune]rune {
 	table := make(map[rune]rune)
 	for ascii, letters := range confusables {
@@ -53,9 +53,9 @@ var asciiFor = func() map[rune]rune {
 	return table
 }()
 
-// Skeleton returns the ASCII name that an internationalised one (with labels
-// that begin with "xn--") is drawn like, or "" for any other name: one in ASCII
-// that resembles another, such as "chatgpt.corn", is not looked at.
+// Skeleton returns the ASCII name that an internationalised one (with labels that
+// begin with "xn--") looks like (UTS 39), or "" for any other name. Names in ASCII that
+// resemble another, such as "chatgpt.corn", have none.
 func Skeleton(host string) string {
 	if !strings.HasPrefix(host, "xn--") && !strings.Contains(host, ".xn--") {
 		return ""
@@ -67,7 +67,7 @@ func Skeleton(host string) string {
 	}
 	return strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Mn, unicode.Cf) {
-			return -1 // an accent, or nothing that is drawn
+			return -1 // an accent, or invisible
 		}
 		r = unicode.ToLower(r)
 		if ascii, ok := asciiFor[r]; ok {

@@ -1,3 +1,6 @@
+// Package hosts reads what names a host: the target that a client asks for, the
+// patterns of the configuration and port ranges. All of them are read strictly, because
+// a spelling that two programs read differently may lead past a check.
 package hosts
 
 import (
@@ -7,15 +10,15 @@ import (
 	"strings"
 )
 
-// Pattern is a host name, or "*." and a name for every name below it, with
-// an optional port. Without a port it matches every port.
+// Pattern is a host name, or "*." and a name for all names below it, with an optional
+// port. Without a port it matches every port.
 type Pattern struct {
 	suffix string // ".chatgpt.com" for "*.chatgpt.com"
 	name   string
 	port   string
 }
 
-// ParsePattern reads a pattern such as "chatgpt.com", "*.chatgpt.com" or
+// ParsePattern parses a pattern such as "chatgpt.com", "*.chatgpt.com" or
 // "github.com:22".
 func ParsePattern(s string) (Pattern, error) {
 	var p Pattern
@@ -94,7 +97,7 @@ func (ps Patterns) Find(host, port string) (Pattern, bool) {
 	return Pattern{}, false
 }
 
-// NamePort reports whether any pattern with a port covers host and port.
+// NamePort reports whether any pattern with a port of its own covers host and port.
 func (ps Patterns) NamePort(host, port string) bool {
 	for _, p := range ps {
 		if p.port != "" && p.Match(host, port) {
@@ -104,6 +107,7 @@ func (ps Patterns) NamePort(host, port string) bool {
 	return false
 }
 
+// checkPort returns an error unless s is a port number in its usual form.
 func checkPort(s string) error {
 	if n, err := strconv.ParseUint(s, 10, 16); err != nil || n == 0 || s[0] == '0' {
 		return fmt.Errorf("port %q is not a number from 1 to 65535", s)
@@ -111,7 +115,7 @@ func checkPort(s string) error {
 	return nil
 }
 
-// Cover reports whether the patterns match all that p does.
+// Cover reports whether the patterns match everything that p matches.
 func (ps Patterns) Cover(p Pattern) bool {
 	host := p.name
 	if p.suffix != "" {

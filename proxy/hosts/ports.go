@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// PortRange is the ports from First to Last.
+// PortRange is a range of ports, both ends included.
 type PortRange struct{ First, Last uint16 }
 
-// PortRanges is a list of ports.
+// PortRanges is a list of port ranges.
 type PortRanges []PortRange
 
 // DefaultPorts returns the ports of HTTPS and HTTP.
 func DefaultPorts() PortRanges { return PortRanges{{80, 80}, {443, 443}} }
 
-// ParsePortRange reads "443" or "8000-8999".
+// ParsePortRange parses "443" or "8000-8999".
 func ParsePortRange(s string) (PortRange, error) {
 	first, last, isRange := strings.Cut(s, "-")
 	if !isRange {
@@ -33,7 +33,7 @@ func ParsePortRange(s string) (PortRange, error) {
 	return r, nil
 }
 
-// Contain reports whether port is among them. A port is a number, by checkPort.
+// Contain reports whether any range contains port, which must be a port number.
 func (rs PortRanges) Contain(port string) bool {
 	n := parsePort(port)
 	for _, r := range rs {

@@ -8,17 +8,15 @@ import (
 	"strings"
 )
 
-// Target is the authority that a client asked for: of a CONNECT, or of the
-// absolute URL of a plain request. It is the only truth about where what
-// follows goes.
+// Target is the authority that a client asked for, in a CONNECT or in the absolute URL
+// of a plain request. What follows goes there and nowhere else.
 type Target struct {
 	Host string // lower case, no brackets
 	Port string
 }
 
-// ParseTarget reads host:port as strictly as it can be read. Spellings that
-// one program takes for a name and the next for an address, or that hide a
-// name from a pattern, are refused.
+// ParseTarget parses host:port. It refuses spellings that one program takes for a name
+// and another for an address, or that hide a name from a pattern.
 func ParseTarget(authority string) (Target, error) {
 	if strings.Contains(authority, "@") { // a password, perhaps, which must not be shown
 		return Target{}, errors.New("a target with a user name is not connected to")
@@ -40,8 +38,8 @@ func ParseTarget(authority string) (Target, error) {
 	return Target{host, port}, nil
 }
 
-// checkHost accepts a DNS name in ASCII or an IP address, each in its one
-// canonical spelling.
+// checkHost returns an error unless host is a DNS name in ASCII or an IP address, in
+// its canonical spelling.
 func checkHost(host string) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if addr.Zone() != "" {
@@ -83,8 +81,8 @@ func checkHost(host string) error {
 // Authority returns host:port.
 func (t Target) Authority() string { return net.JoinHostPort(t.Host, t.Port) }
 
-// Names reports whether a Host header or :authority means this target, where
-// the scheme's default port may be left out.
+// Names reports whether a Host field or :authority means this target. The port may be
+// left out if it is defaultPort.
 func (t Target) Names(authority, defaultPort string) bool {
 	if EqualFold(authority, t.Authority()) {
 		return true
@@ -96,6 +94,6 @@ func (t Target) Names(authority, defaultPort string) bool {
 	return t.Port == defaultPort && EqualFold(authority, host)
 }
 
-// EqualFold compares s with a name in ASCII. Letters outside of ASCII fold into
-// it, as the long s does, but take more bytes.
+// EqualFold compares s with a name in ASCII, ignoring case. Letters outside of ASCII
+// that fold into it, as the long s does, take more bytes.
 func EqualFold(s, ascii string) bool { return len(s) == len(ascii) && strings.EqualFold(s, ascii) }

@@ -8,12 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pathTimeout is how long something is sent again without any acknowledgement.
+// pathTimeout bounds the retransmission without any acknowledgement.
 const pathTimeout = 30 * time.Second
 
-// deadPaths bounds how long a connection lives on which nothing is acknowledged
-// any more. Unlike the option of Linux, this one is about what is sent again
-// alone, and leaves a server its time to read.
+// deadPaths bounds how long connections live on which nothing is acknowledged any
+// more. Unlike the option of Linux, that of Darwin counts retransmissions alone.
 type deadPaths struct{}
 
 func newDeadPaths() *deadPaths { return nil }

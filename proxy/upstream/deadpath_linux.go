@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deadPaths looks after connections on which nothing is acknowledged any more, as
-// when a firewall has forgotten them. Keep-alives find that out while nothing is
-// on its way; what is would be sent again and again for a quarter of an hour.
+// deadPaths bounds how long connections live on which nothing is acknowledged any
+// more, as when a firewall has forgotten them. Keep-alives find that out while nothing is
+// being sent; otherwise the kernel would retransmit for a quarter of an hour.
 //
 // TCP_USER_TIMEOUT bounds that, but it also ends connections to a server that
-// acknowledges all there is and only takes its time to read (tcp(7) does not say
-// so). So it is set while something is sent again, and at no other time.
+// acknowledges everything and only takes its time to read (tcp(7) does not say so). So it
+// is set while something is being retransmitted, and at no other time.
 type deadPaths struct {
 	every   time.Duration // how often the connections are looked at
 	timeout time.Duration // without any acknowledgement, in whole milliseconds
@@ -26,17 +26,17 @@ type deadPaths struct {
 	timer *time.Timer // nil while there are none
 }
 
-// path is the way to a server.
+// path is a connection to a server.
 type path struct {
 	socket syscall.RawConn
-	lost   bool // what was sent is being sent again
+	lost   bool // something is being retransmitted
 }
 
 func newDeadPaths() *deadPaths {
 	return &deadPaths{every: 10 * time.Second, timeout: 30 * time.Second}
 }
 
-// watch looks after conn until it is closed.
+// watch bounds it for conn, until conn is closed.
 func (w *deadPaths) watch(conn net.Conn) {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
@@ -54,7 +54,7 @@ func (w *deadPaths) watch(conn net.Conn) {
 	}
 }
 
-// look looks at every connection, and comes again as long as there are any.
+// look looks at every connection, and calls itself later while there are any.
 func (w *deadPaths) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -65,8 +65,7 @@ func (w *deadPaths) look() {
 	}
 }
 
-// look bounds how long the socket goes on without an acknowledgement. It reports
-// false if the socket is closed.
+// look sets or clears the timeout. It reports false if the socket is closed.
 func (p *path) look(timeout time.Duration) (open bool) {
 	err := p.socket.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)

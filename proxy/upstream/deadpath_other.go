@@ -4,7 +4,7 @@ package upstream
 
 import "net"
 
-// deadPaths is for Linux and Darwin. Elsewhere the system's own limits hold.
+// deadPaths does nothing: the limits of the system hold.
 type deadPaths struct{}
 
 func newDeadPaths() *deadPaths { return nil }

@@ -26,20 +26,20 @@ type Config struct {
 	// RootCAs verify servers. nil: the system's.
 	RootCAs *x509.CertPool
 	// Proxy is the proxy that servers are reached through: http, https, socks5 or
-	// socks5h, which are the same, for the proxy resolves the names. nil: none, or
-	// what ProxyByURL says.
+	// socks5h. The last two are the same: the proxy resolves names. nil: none, or the one
+	// that ProxyByURL chooses.
 	Proxy *url.URL
 	// ProxyByURL chooses the proxy as the variables HTTPS_PROXY and NO_PROXY do.
 	ProxyByURL httpproxy.Config
 	// AllowPrivate lists addresses that may be dialled although they are not
 	// on the public Internet.
 	AllowPrivate []netip.Prefix
-	// Dial makes a connection to address by a dialer, whose Control must be kept.
-	// nil: by.DialContext. It is not compared by Equal.
+	// Dial connects to address. It must keep the Control of the dialer that it is given.
+	// nil: by.DialContext. Equal does not compare it.
 	Dial func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error)
 }
 
-// CheckConnectTo reports a mistake in ConnectTo.
+// CheckConnectTo returns an error if there is a mistake in ConnectTo.
 func (c Config) CheckConnectTo() error {
 	for from, to := range c.ConnectTo {
 		pattern, err := hosts.ParsePattern(from)
@@ -56,8 +56,8 @@ func (c Config) CheckConnectTo() error {
 	return nil
 }
 
-// Route returns what is dialled for requests to u in place of its host: the
-// address of connect_to or of the upstream proxy.
+// Route returns the address that is dialled for requests to u in place of its host: that
+// of connect_to or of the upstream proxy.
 func (c Config) Route(u *url.URL) (address string, ok bool) {
 	if to, ok := newRoutes(c.ConnectTo).find(hostPort(u)); ok {
 		return to, true
@@ -69,7 +69,7 @@ func (c Config) Route(u *url.URL) (address string, ok bool) {
 	return hostPort(via), true
 }
 
-// proxyFunc returns what chooses the proxy for a URL, nil for none.
+// proxyFunc returns the function that chooses the proxy for a URL, nil for none.
 func (c Config) proxyFunc() func(*url.URL) (*url.URL, error) {
 	if c.Proxy != nil {
 		return func(*url.URL) (*url.URL, error) { return c.Proxy, nil }
@@ -77,33 +77,31 @@ func (c Config) proxyFunc() func(*url.URL) (*url.URL, error) {
 	return c.ProxyByURL.ProxyFunc()
 }
 
-// Equal reports whether servers are reached in the same way.
+// Equal reports whether both configurations reach servers in the same way.
 func (c Config) Equal(other Config) bool {
 	sameProxy := c.Proxy == other.Proxy || c.Proxy != nil && other.Proxy != nil && c.Proxy.String() == other.Proxy.String()
 	return sameProxy && c.ProxyByURL == other.ProxyByURL && c.RootCAs.Equal(other.RootCAs) &&
 		maps.Equal(c.ConnectTo, other.ConnectTo) && slices.Equal(c.AllowPrivate, other.AllowPrivate)
 }
 
-// dialTimeout bounds the way to a connected socket, name resolution and the
-// upstream proxy included.
+// dialTimeout bounds the time until a connection is made, including name resolution
+// and the upstream proxy.
 const dialTimeout = 10 * time.Second
 
-// dialer makes the connections to servers, for tunnels and intercepted
-// requests alike, so that both are under the same rules.
+// dialer makes the connections to servers.
 type dialer struct {
 	config Config
 	routes routes
 	proxy  func(*url.URL) (*url.URL, error)
-	// guarded refuses private addresses, after name resolution: whatever a name
-	// resolves to is checked on the very address that is then connected to, so
-	// that a second answer of the name server cannot differ.
+	// guarded refuses private addresses. It checks the very address that it connects to,
+	// so that a second answer of the name server cannot differ.
 	guarded net.Dialer
-	// proven is guarded for servers that TLS proves to be who they are. A made-up
-	// address leads to them or to nobody.
+	// proven is guarded for servers that prove by TLS who they are. A fake address leads
+	// to them or to nobody.
 	proven net.Dialer
-	// trusted dials what the configuration itself names.
+	// trusted dials what the configuration names.
 	trusted net.Dialer
-	// own is refused even where the configuration names it.
+	// own is refused even if the configuration names it.
 	own        *OwnListeners
 	interfaces func() ([]net.Addr, error) // of this machine
 	paths      *deadPaths
@@ -121,8 +119,8 @@ func newDialer(config Config, own *OwnListeners) *dialer {
 	return d
 }
 
-// control returns a [net.Dialer.Control] that refuses the program's own listeners
-// and what check refuses.
+// control returns a [net.Dialer.Control] that refuses the listeners of the program
+// itself and the addresses for which check returns an error.
 func (d *dialer) control(check func(netip.Addr) error) func(string, string, syscall.RawConn) error {
 	return func(_, address string, _ syscall.RawConn) error {
 		addr, err := netip.ParseAddrPort(address)
@@ -136,7 +134,7 @@ func (d *dialer) control(check func(netip.Addr) error) func(string, string, sysc
 	}
 }
 
-// checkPublic refuses an address that is neither public nor allowed.
+// checkPublic returns an error for an address that is neither public nor allowed.
 func (d *dialer) checkPublic(addr netip.Addr) error {
 	if containsAddr(d.config.AllowPrivate, addr.Unmap()) {
 		return nil
@@ -144,7 +142,7 @@ func (d *dialer) checkPublic(addr netip.Addr) error {
 	return checkPublic(addr, d.interfaces)
 }
 
-// checkProven is checkPublic for servers that have to prove by TLS who they are.
+// checkProven is checkPublic for servers that must prove by TLS who they are.
 func (d *dialer) checkProven(addr netip.Addr) error {
 	if isFakeIP(addr) {
 		return nil
@@ -152,8 +150,8 @@ func (d *dialer) checkProven(addr netip.Addr) error {
 	return d.checkPublic(addr)
 }
 
-// dial connects to the server at address (host:port), or to what stands for it,
-// or through the upstream proxy for URLs of the scheme.
+// dial connects to the server at address (host:port): to what connect_to has for it,
+// through the upstream proxy for URLs of the scheme, or directly.
 func (d *dialer) dial(ctx context.Context, by *net.Dialer, scheme, address string) (net.Conn, error) {
 	if to, ok := d.routes.find(address); ok {
 		return d.connect(ctx, &d.trusted, to)
@@ -191,17 +189,17 @@ func (d *dialer) DialTunnel(ctx context.Context, t hosts.Target) (net.Conn, erro
 	return d.dial(ctx, &d.guarded, "https", t.Authority())
 }
 
-// dialPlain connects to the server of http:// URLs.
+// dialPlain connects to the server of an http:// URL.
 func (d *dialer) dialPlain(ctx context.Context, _, address string) (net.Conn, error) {
 	return d.dial(ctx, &d.guarded, "http", address)
 }
 
-// dialProven connects to the server of https:// URLs, which TLS is to be spoken
-// with.
+// dialProven connects to the server of an https:// URL, for a TLS handshake.
 func (d *dialer) dialProven(ctx context.Context, _, address string) (net.Conn, error) {
 	return d.dial(ctx, &d.proven, "https", address)
 }
 
+// hostPort returns the host:port of a URL.
 func hostPort(u *url.URL) string {
 	if u.Port() != "" {
 		return u.Host

@@ -7,9 +7,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Declined reports whether err says that a server of HTTP/2 does not process the
-// request now: it is overloaded (ENHANCE_YOUR_CALM), or has refused each try
-// (REFUSED_STREAM).
+// Declined reports whether err says that a server of HTTP/2 does not process the request
+// now: it is overloaded (ENHANCE_YOUR_CALM), or has refused each try (REFUSED_STREAM).
 func Declined(err error) bool {
 	// net/http's own type, which it makes this one of.
 	if stream := (http2.StreamError{}); errors.As(err, &stream) {
@@ -23,9 +22,8 @@ func Declined(err error) bool {
 	return false
 }
 
-// goAwayCode returns the code of a connection's end (GOAWAY). net/http has a type
-// for it that is not exported, known here by its fields, and for the first request
-// of a connection nothing but words.
+// goAwayCode returns the code of a GOAWAY. net/http has an unexported type for it, known
+// here by its fields, and for the first request of a connection nothing but a text.
 func goAwayCode(err error) (http2.ErrCode, bool) {
 	if err.Error() == "http2: Transport received GOAWAY from server ErrCode:"+http2.ErrCodeEnhanceYourCalm.String() {
 		return http2.ErrCodeEnhanceYourCalm, true

@@ -8,16 +8,16 @@ import (
 	"sync"
 )
 
-// OwnListeners are the addresses that the program itself listens on. They are
-// never dialled: a client would come to the admin port, or to the proxy as the
+// OwnListeners holds the addresses that the program itself listens on. The client never
+// connects to them: whoever asked for it would reach the admin port, or the proxy as the
 // proxy's own user.
 type OwnListeners struct {
 	mu    sync.Mutex
 	addrs []netip.AddrPort
 }
 
-// Add notes an address, unless it is none that can be dialled, as that of a
-// Unix socket.
+// Add adds an address, unless it cannot be dialled, as that of a Unix socket. It returns
+// the function that removes it.
 func (o *OwnListeners) Add(addr net.Addr) (remove func()) {
 	own, err := netip.ParseAddrPort(addr.String())
 	if err != nil {
@@ -36,7 +36,7 @@ func (o *OwnListeners) Add(addr net.Addr) (remove func()) {
 	})
 }
 
-// check refuses an address that leads to one of them.
+// check returns an [*OwnListenerError] for an address that leads to one of them.
 func (o *OwnListeners) check(dialled netip.AddrPort) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -49,8 +49,8 @@ func (o *OwnListeners) check(dialled netip.AddrPort) error {
 	return nil
 }
 
-// leadsTo reports whether a connection to dialled may arrive at a socket that
-// listens on own.
+// leadsTo reports whether a connection to dialled may arrive at a socket that listens on
+// own.
 func leadsTo(dialled, own netip.Addr) bool {
 	switch {
 	case dialled == own:
@@ -63,16 +63,17 @@ func leadsTo(dialled, own netip.Addr) bool {
 	return false
 }
 
-// isOfThisMachine reports whether an interface of this machine has the address.
-// When that cannot be known, it may have.
+// isOfThisMachine reports whether an interface of this machine has the address. It
+// reports true if that cannot be known.
 func isOfThisMachine(addr netip.Addr) bool {
 	all, err := net.InterfaceAddrs()
 	return err != nil || hasAddress(all, addr)
 }
 
-// OwnListenerError says that a name led back to the program.
+// OwnListenerError is the error of a connection to a listener of the program itself.
 type OwnListenerError struct{ addr netip.AddrPort }
 
+// Error returns the address and the remedy.
 func (e *OwnListenerError) Error() string {
 	return fmt.Sprintf("%s is a listener of this proxy itself, to which it does not connect; name another server", e.addr)
 }

@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// privatePrefixes are the addresses that do not lead to the public Internet
-// (IANA special-purpose registries, RFC 6890), and so may not be reached
-// through a proxy that anybody's name server can send there.
+// privatePrefixes are the addresses that are not on the public Internet (IANA
+// special-purpose registries, RFC 6890). The proxy does not connect to them, because
+// anybody's name server can give them for a name.
 var privatePrefixes = parsePrefixes(
 	"0.0.0.0/8",        // this network
 	"10.0.0.0/8",       // private, RFC 1918
@@ -33,10 +33,10 @@ var privatePrefixes = parsePrefixes(
 	"3fff::/20",        // documentation
 )
 
-// fakePrefixes are what VPN and proxy clients make up addresses from: they answer
-// a name with one, and know by it later which server is meant. The first is that
-// of Clash and Surge, and sing-box has both. Neither is anybody's network: the one
-// is for benchmarks, the other unassigned (RFC 4193, 3.1).
+// fakePrefixes are the networks from which VPN and proxy clients make up addresses:
+// they answer a name with one, and know by it later which server is meant. Clash and
+// Surge use the first, sing-box uses both. Neither is anybody's network: the first is
+// for benchmarks, the second is unassigned (RFC 4193, section 3.1).
 var fakePrefixes = parsePrefixes("198.18.0.0/15", "fc00::/18")
 
 var (
@@ -54,22 +54,21 @@ func parsePrefixes(list ...string) []netip.Prefix {
 	return prefixes
 }
 
-// isPrivate reports whether addr, or the IPv4 address inside it, is not an
-// address of the public Internet. Of IPv6 that is what IANA assigns to networks,
-// and what it may assign one day is not.
+// isPrivate reports whether addr, or the IPv4 address inside it, is not on the public
+// Internet. Of IPv6, that is every address that IANA has not assigned to networks.
 func isPrivate(addr netip.Addr) bool {
 	addr = addr.WithZone("")
 	public := global.Contains(addr) || nat64.Contains(addr) || addr.Unmap().Is4()
 	return !public || containsAddr(privatePrefixes, embeddedIPv4(addr))
 }
 
-// isFakeIP reports whether addr is one that a VPN or proxy client makes up.
+// isFakeIP reports whether addr is usually made up by a VPN or proxy client.
 func isFakeIP(addr netip.Addr) bool {
 	return containsAddr(fakePrefixes, addr.WithZone("").Unmap())
 }
 
-// checkPublic refuses an address that is not public, or is one of this machine's
-// interfaces: a server there may trust who comes from inside.
+// checkPublic returns a [*PrivateAddressError] for an address that is not public, or is
+// that of one of this machine's interfaces: a server there may trust local clients.
 func checkPublic(addr netip.Addr, interfaces func() ([]net.Addr, error)) error {
 	plain := addr.WithZone("").Unmap()
 	switch {
@@ -83,9 +82,9 @@ func checkPublic(addr netip.Addr, interfaces func() ([]net.Addr, error)) error {
 	return nil
 }
 
-// isOwnAddress reports whether one of the interfaces has the address.
-// Where a sandbox hides the interfaces, the kernel is asked what it would send
-// from: that is the address itself if it is the machine's first.
+// isOwnAddress reports whether one of the interfaces has the address. If a sandbox hides
+// the interfaces, it asks the kernel what it would send from: that is the address itself
+// if it is the machine's first.
 func isOwnAddress(addr netip.Addr, interfaces func() ([]net.Addr, error)) bool {
 	all, err := interfaces()
 	if err == nil {
@@ -116,8 +115,7 @@ func containsAddr(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// embeddedIPv4 returns the IPv4 address that packets to addr end up at, or
-// addr itself.
+// embeddedIPv4 returns the IPv4 address that packets to addr arrive at, or addr itself.
 func embeddedIPv4(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap()
 	if !addr.Is6() {
@@ -135,12 +133,13 @@ func embeddedIPv4(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// PrivateAddressError says that a name led to an address that is not public.
+// PrivateAddressError is the error of a connection to an address that is not public.
 type PrivateAddressError struct {
 	addr netip.Addr
 	what string // what is wrong with it
 }
 
+// Error returns the address, what is wrong with it, and how to allow it.
 func (e *PrivateAddressError) Error() string {
 	return fmt.Sprintf("%s %s; to allow it, list it in upstream.allow_private, or name it in upstream.connect_to", e.addr, e.what)
 }

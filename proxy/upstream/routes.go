@@ -7,7 +7,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
-// routes is [UpstreamConfig.ConnectTo] made ready to be looked up.
+// routes is [Config.ConnectTo] with its patterns parsed.
 type routes struct {
 	exact    map[string]string
 	patterns []route // the longest first: "*.a.example" before "*.example"
@@ -18,8 +18,8 @@ type route struct {
 	to   string
 }
 
-// newRoutes returns the routes of connectTo. Those that
-// [UpstreamConfig.CheckConnectTo] refuses are left out.
+// newRoutes returns the routes of connectTo, without those that
+// [Config.CheckConnectTo] refuses.
 func newRoutes(connectTo map[string]string) routes {
 	r := routes{exact: connectTo}
 	for from, to := range connectTo {
@@ -31,7 +31,7 @@ func newRoutes(connectTo map[string]string) routes {
 	return r
 }
 
-// find returns what is dialled in place of address (host:port).
+// find returns the address that is dialled in place of address (host:port).
 func (r routes) find(address string) (to string, ok bool) {
 	if to, ok := r.exact[address]; ok || len(r.patterns) == 0 {
 		return to, ok

@@ -13,26 +13,25 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// newTLSConfig returns what TLS with servers goes by.
+// newTLSConfig returns the configuration of TLS with servers.
 func newTLSConfig(roots *x509.CertPool) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 }
 
-// newTransport returns a transport for the requests of all clients. It has no
-// limit on how long an answer may take: a model may think for many minutes
-// before its first byte.
+// newTransport returns a transport that speaks the protocols over TLS. It does not bound
+// the time to a response: a model may think for many minutes before its first byte.
 func newTransport(d *dialer, protos ...string) *http.Transport {
 	config := newTLSConfig(d.config.RootCAs)
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(256)
 	config.NextProtos = protos
 	return &http.Transport{
-		// Upstream proxies are the dialer's: whatever is wrong there is known to be
-		// wrong there, for requests and tunnels alike.
+		// The dialer connects to upstream proxies, so that their errors are the same for
+		// requests and tunnels.
 		DialContext:       d.dialPlain,
 		DialTLSContext:    d.dialTLS(config),
 		TLSClientConfig:   config,
 		ForceAttemptHTTP2: true,
-		// net/http would keep two idle connections a host and open a new one
+		// By default net/http keeps two idle connections a host, and would open a new one
 		// for nearly every request.
 		MaxIdleConns:          2048,
 		MaxIdleConnsPerHost:   512,
@@ -42,17 +41,17 @@ func newTransport(d *dialer, protos ...string) *http.Transport {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 1 << 20,
 		HTTP2: &http.HTTP2Config{
-			// What is held of an answer whose client does not read.
+			// Bounds what is held of a response whose client does not read.
 			MaxReceiveBufferPerStream: 1 << 20,
-			// A connection that a laptop's sleep or a NAT box has killed is
-			// found out by a ping, not by requests that wait for ever.
+			// Pings find out a connection that a laptop's sleep or a NAT box has killed.
+			// Otherwise requests on it would wait for ever.
 			SendPingTimeout: 15 * time.Second,
 			PingTimeout:     10 * time.Second,
 		},
 	}
 }
 
-// dialTLS returns a dialer of servers that have to prove by TLS who they are.
+// dialTLS returns a function that connects to servers and does the TLS handshake.
 func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
@@ -71,9 +70,9 @@ func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, 
 	}
 }
 
-// transports is the transport of requests, with another one for upgrades.
-// HTTP/1.1 alone has those, which http.Transport knows of WebSockets only. A third
-// one asks upstream proxies for http:// URLs.
+// transports sends requests, each by the transport that fits it: upgrades by one that
+// speaks HTTP/1.1 alone, http:// URLs through an upstream proxy by another, the rest over
+// HTTP/1.1 by h1, and what is left by the embedded one.
 type transports struct {
 	*http.Transport
 	upgrades *http.Transport
@@ -83,7 +82,7 @@ type transports struct {
 }
 
 func newTransports(d *dialer) *transports {
-	upgrades := newTransport(d) // offering no protocol: those who speak HTTP/2 may refuse "http/1.1" alone
+	upgrades := newTransport(d) // without ALPN: servers of HTTP/2 may refuse an offer of "http/1.1" alone
 	upgrades.ForceAttemptHTTP2 = false
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
@@ -123,7 +122,7 @@ func (t *transports) CloseIdleConnections() {
 	t.h1.CloseIdleConnections()
 }
 
-// NewTransport returns a transport for the program's own requests, which reach
+// NewTransport returns a transport for requests of the program itself, which reach
 // servers as c says, like those of clients.
 func NewTransport(c Config) *http.Transport {
 	return newTransport(newDialer(c, new(OwnListeners)), "h2", "http/1.1")

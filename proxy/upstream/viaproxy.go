@@ -27,8 +27,8 @@ const maxConnectHeader = 64 << 10
 // maxSOCKSField bounds a user name and a password of SOCKS5, in bytes (RFC 1929).
 const maxSOCKSField = 255
 
-// CheckProxy reports a mistake in Proxy or ProxyByURL. The error does not repeat
-// the URL, which may hold a password.
+// CheckProxy returns an error if there is a mistake in Proxy or ProxyByURL. The error
+// does not quote the URL, which may hold a password.
 func (c Config) CheckProxy() error {
 	if c.Proxy != nil {
 		return checkProxyURL(c.Proxy)
@@ -71,8 +71,7 @@ func checkProxyURL(u *url.URL) error {
 	return nil
 }
 
-// ProxyError says that something went wrong at an upstream proxy, or on
-// the way to it.
+// ProxyError is an error at an upstream proxy, or on the way to it.
 type ProxyError struct {
 	proxy string // without user and password, "" if it is not known
 	err   error
@@ -85,9 +84,10 @@ func atProxy(via *url.URL, err error) error {
 // Error implements [error].
 func (e *ProxyError) Error() string { return e.Name() + ": " + e.err.Error() }
 
-// Unwrap returns what went wrong.
+// Unwrap returns the error itself.
 func (e *ProxyError) Unwrap() error { return e.err }
 
+// Name returns how messages name the proxy, without its user and password.
 func (e *ProxyError) Name() string { return strings.TrimSpace("the upstream proxy " + e.proxy) }
 
 // proxyFor returns the upstream proxy for requests to u, nil if there is none.
@@ -105,8 +105,8 @@ func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
 	if err := checkProxyURL(via); err != nil {
 		return nil, atProxy(via, err)
 	}
-	// Names are resolved by that proxy, but an address is one already, and the
-	// proxy may be on this machine.
+	// The proxy resolves names, but an address needs no resolution, and the proxy may be
+	// on this machine.
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
 		if err := d.checkPublic(addr); err != nil {
 			return nil, err
@@ -140,8 +140,7 @@ func (d *dialer) dialThrough(ctx context.Context, via *url.URL, address string) 
 
 func isSOCKS(via *url.URL) bool { return via.Scheme == "socks5" || via.Scheme == "socks5h" }
 
-// dialProxy connects to the proxy via, and speaks TLS with it if its scheme is
-// https.
+// dialProxy connects to the proxy via, over TLS if its scheme is https.
 func (d *dialer) dialProxy(ctx context.Context, via *url.URL) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -159,9 +158,9 @@ func (d *dialer) dialProxy(ctx context.Context, via *url.URL) (net.Conn, error) 
 	return secured, nil
 }
 
-// connectThrough asks the proxy at the other end of conn for a tunnel to address.
-// What the server says first may arrive together with the proxy's answer (an
-// SSH server speaks unasked), so what was read too far is replayed.
+// connectThrough asks the proxy at the other end of conn for a tunnel to address. The
+// first bytes of the server may come together with the proxy's response (an SSH server
+// speaks first), so the connection returns again what was read too far.
 func connectThrough(ctx context.Context, conn net.Conn, via *url.URL, address string) (net.Conn, error) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -192,8 +191,8 @@ func connectThrough(ctx context.Context, conn net.Conn, via *url.URL, address st
 	return netconn.Unread(conn, buffered), nil
 }
 
-// readConnectResponse reads the final response to a CONNECT. A 101 is one: nobody
-// has asked for another protocol.
+// readConnectResponse reads the final response to a CONNECT. A 101 is one, because no
+// other protocol was asked for.
 func readConnectResponse(r *bufio.Reader, request *http.Request) (*http.Response, error) {
 	for {
 		response, err := http.ReadResponse(r, request)
@@ -208,8 +207,8 @@ func basicCredentials(via *url.URL) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(via.User.Username()+":"+password))
 }
 
-// socksThrough asks the SOCKS5 proxy at the other end of conn for a tunnel to
-// address. The proxy resolves the name.
+// socksThrough asks the SOCKS5 proxy at the other end of conn for a tunnel to address.
+// The proxy resolves the name.
 func socksThrough(ctx context.Context, conn net.Conn, via *url.URL, address string) (net.Conn, error) {
 	var auth *socks.Auth
 	if via.User != nil {
@@ -220,8 +219,8 @@ func socksThrough(ctx context.Context, conn net.Conn, via *url.URL, address stri
 	if err != nil {
 		return nil, err
 	}
-	// Its connection cannot be half closed. It reads no further than the proxy's
-	// reply, so that conn is as good.
+	// The connection that it returns cannot be half closed. It reads no further than the
+	// proxy's reply, so that conn can be used instead.
 	if _, err = d.(socks.ContextDialer).DialContext(ctx, "tcp", address); err == nil {
 		return conn, nil
 	}
@@ -231,7 +230,7 @@ func socksThrough(ctx context.Context, conn net.Conn, via *url.URL, address stri
 	return nil, fmt.Errorf("SOCKS5 to %s: %w", address, err)
 }
 
-// connectedDialer is a dialer that has connected already.
+// connectedDialer is a dialer that returns a connection which is made already.
 type connectedDialer struct{ conn net.Conn }
 
 // Dial implements [socks.Dialer].
@@ -242,7 +241,7 @@ func (d connectedDialer) DialContext(context.Context, string, string) (net.Conn,
 	return d.conn, nil
 }
 
-// refusedByProxy returns an error that says how the proxy via has refused a
+// refusedByProxy returns the error for a response by which the proxy via refuses a
 // request.
 func refusedByProxy(response *http.Response, via *url.URL) error {
 	if response.StatusCode != http.StatusProxyAuthRequired {
@@ -261,8 +260,8 @@ func refusedByProxy(response *http.Response, via *url.URL) error {
 	return fmt.Errorf("it does not accept the user and password of its URL (407); it takes %s", list)
 }
 
-// statusOf returns the status of a proxy's response, with the words of the proxy
-// unless they repeat what the URL holds.
+// statusOf returns the status of a proxy's response, with the words of the proxy unless
+// they repeat what the URL holds.
 func statusOf(response *http.Response, via *url.URL) string {
 	if via.User != nil {
 		password, _ := via.User.Password()
@@ -278,8 +277,7 @@ func statusOf(response *http.Response, via *url.URL) string {
 // maxSchemes bounds the authentication schemes that are named.
 const maxSchemes = 8
 
-// authSchemes returns the schemes of challenges (RFC 9110, 11.6.1): the words
-// that begin one, each once.
+// authSchemes returns the schemes of challenges (RFC 9110, section 11.6.1), each once.
 func authSchemes(challenges []string) (schemes []string) {
 	for _, value := range challenges {
 		for part := range strings.SplitSeq(unquoted(value), ",") {
@@ -304,9 +302,8 @@ func unquoted(value string) string {
 	return b.String()
 }
 
-// proxiedTransport sends requests for http:// URLs to an upstream proxy, which is
-// asked for the whole URL. It connects to proxies alone, so that no client can
-// have it connect elsewhere.
+// proxiedTransport sends requests for http:// URLs to an upstream proxy, with the whole
+// URL. It connects to proxies alone, so that no client can make it connect elsewhere.
 type proxiedTransport struct{ *http.Transport }
 
 func newProxiedTransport(d *dialer) proxiedTransport {
@@ -329,8 +326,8 @@ func newProxiedTransport(d *dialer) proxiedTransport {
 	return proxiedTransport{t}
 }
 
-// roundTrip sends r to via. Its errors, and a 407, which is for this program and
-// not for the client, are those of the proxy.
+// roundTrip sends r to via. Its errors are [*ProxyError]s, also that of a 407, which is
+// for this program and not for the client.
 func (t proxiedTransport) roundTrip(r *http.Request, via *url.URL) (*http.Response, error) {
 	if r.URL.Opaque != "" {
 		// http.Transport makes a whole URL of all but opaque ones.

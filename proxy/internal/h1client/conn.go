@@ -15,15 +15,15 @@ import (
 	"time"
 )
 
-// maxAnswerHeader bounds the header of an answer, in bytes.
+// maxAnswerHeader bounds the header of a response, in bytes.
 const maxAnswerHeader = 1 << 20
 
-// lastAnswerTimeout is how long an answer is waited for after the server has
-// stopped to take the request.
+// lastAnswerTimeout bounds the wait for a response after the server has stopped taking
+// the request.
 const lastAnswerTimeout = 5 * time.Second
 
-// lateRequestTimeout is how long the end of a request may be on its way after the
-// answer has ended.
+// lateRequestTimeout bounds how long the end of a request may follow that of the
+// response.
 const lateRequestTimeout = 50 * time.Millisecond
 
 var errLongAnswerHeader = fmt.Errorf("the header of the server's answer is longer than %d bytes", maxAnswerHeader)
@@ -59,7 +59,7 @@ func newConn(pool *connPool, host string, conn net.Conn, socket *probeSocket) *s
 	return c
 }
 
-// Read is what the reader reads from.
+// Read implements [io.Reader] for the buffered reader.
 func (c *serverConn) Read(p []byte) (int, error) {
 	if c.left <= 0 {
 		return 0, errLongAnswerHeader
@@ -74,12 +74,12 @@ func (c *serverConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tlsRecord is the most that a TLS record holds (RFC 8446, 5.1), and what
+// tlsRecord is the most that a TLS record holds (RFC 8446, section 5.1), and what
 // crypto/tls reads at a time.
 const tlsRecord = 16 << 10
 
-// readMore reads the records that have come already, as far as p holds them
-// whole. An error comes again when it is waited for.
+// readMore reads the records that have come already, as far as p holds them whole. An
+// error comes again at the next read.
 func (c *serverConn) readMore(p []byte) (n int) {
 	c.socket.probing = true
 	defer func() { c.socket.probing = false }()
@@ -93,8 +93,8 @@ func (c *serverConn) readMore(p []byte) (n int) {
 	return n
 }
 
-// alive reports whether the connection is open, and nothing has come on it that
-// nobody asked for: that would be taken for the answer to the next request.
+// alive reports whether the connection is open, and nothing has come that was not asked
+// for: it would be taken for the response to the next request.
 func (c *serverConn) alive() bool {
 	var b [1]byte
 	c.socket.probing = true
@@ -108,8 +108,8 @@ func (c *serverConn) close() {
 	c.closed.Do(func() { c.pool.release(c.host) })
 }
 
-// roundTrip sends r and returns the answer, whose body is read from the
-// connection. With the answer's end the connection goes back to the pool.
+// roundTrip sends r and returns the response, whose body is read from the connection. At
+// the end of the body the connection goes back to the pool.
 func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 	unwatch := context.AfterFunc(r.Context(), c.abort)
 	response, err := c.exchange(r)
@@ -127,7 +127,7 @@ func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// reason is the cause of an error.
+// reason returns the cause of an error.
 func (c *serverConn) reason(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -156,8 +156,8 @@ func (c *serverConn) exchange(r *http.Request) (*http.Response, error) {
 	return c.answer(r)
 }
 
-// send sends a request with its body while the answer is waited for: it may
-// come, and end, before the body does.
+// send sends a request with its body while the response is waited for: that may come, and
+// end, before the body does.
 func (c *serverConn) send(r *http.Request) {
 	body := &flushingBody{ReadCloser: r.Body, writer: c.writer}
 	r = r.WithContext(r.Context()) // a copy, for a transport does not change the request
@@ -182,7 +182,7 @@ func (c *serverConn) send(r *http.Request) {
 	}
 }
 
-// answer reads the header of the answer.
+// answer reads the header of the response.
 func (c *serverConn) answer(r *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(r.Context())
 	c.left = maxAnswerHeader
@@ -205,9 +205,8 @@ func (c *serverConn) answer(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// answerDone is called when the answer has come to its end, ok saying whether
-// another one may follow it. A request that has not ended by then may never: the
-// server need not read it.
+// answerDone notes that the response has ended; ok says whether another may follow it. A
+// request that has not ended by then may never end: the server need not read it.
 func (c *serverConn) answerDone(ok bool) {
 	c.mu.Lock()
 	if c.parts > 1 {
@@ -217,8 +216,8 @@ func (c *serverConn) answerDone(ok bool) {
 	c.done(ok && c.reader.Buffered() == 0)
 }
 
-// done is called when a part of the exchange has ended. After the last one the
-// connection is free, or of no more use.
+// done notes that a part of the exchange has ended. After the last one the connection is
+// free, or closed.
 func (c *serverConn) done(ok bool) {
 	c.mu.Lock()
 	c.parts--
@@ -234,7 +233,7 @@ func (c *serverConn) done(ok bool) {
 	}
 }
 
-// responseBody is the body of an answer.
+// responseBody is the body of a response.
 type responseBody struct {
 	body    io.Reader
 	conn    *serverConn // nil when nothing more is to be read
@@ -263,8 +262,8 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements [io.Closer]. An answer that is not read to its end is the
-// last one on its connection.
+// Close implements [io.Closer]. The connection is closed if the body was not read to its
+// end.
 func (b *responseBody) Close() error {
 	if b.conn != nil {
 		b.end(http.ErrBodyReadAfterClose)
@@ -280,16 +279,15 @@ func (b *responseBody) end(err error) {
 	c.done(false)
 }
 
-// bodyWriter is a bufio.Writer that does not read by itself: it would do so in
-// pieces of its buffer's size.
+// bodyWriter hides ReadFrom of a [bufio.Writer], which would read in pieces of the
+// buffer's size.
 type bodyWriter struct{ w *bufio.Writer }
 
 func (w bodyWriter) Write(p []byte) (int, error)       { return w.w.Write(p) }
 func (w bodyWriter) WriteString(s string) (int, error) { return w.w.WriteString(s) }
 func (w bodyWriter) WriteByte(b byte) error            { return w.w.WriteByte(b) }
 
-// flushingBody has everything that was read of a request's body on its way
-// before more is waited for.
+// flushingBody is a body that sends what was read of it before it waits for more.
 type flushingBody struct {
 	io.ReadCloser
 	writer *bufio.Writer
@@ -306,8 +304,8 @@ func (b *flushingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// BodyBuffered reports whether reading the body of res will not wait, because some
-// of it came with the header. It is false for responses of other transports.
+// BodyBuffered reports whether reading the body of res will not wait, because some of it
+// came with the header. It is false for responses of other transports.
 func BodyBuffered(res *http.Response) bool {
 	b, ok := res.Body.(*responseBody)
 	return ok && res.ContentLength > 0 && b.conn.reader.Buffered() > 0

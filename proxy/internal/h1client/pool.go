@@ -15,11 +15,11 @@ const (
 	idleUpstreamTimeout = 90 * time.Second
 )
 
-// maxH2Only bounds the hosts that are remembered for not speaking HTTP/1.1.
+// maxH2Only bounds the hosts that are known not to speak HTTP/1.1.
 const maxH2Only = 1000
 
-// connPool keeps connections between requests. No goroutine waits on them:
-// whether one is alive is found out when it is taken.
+// connPool keeps connections between requests. No goroutine waits on them: whether one
+// is alive is found out when it is taken.
 type connPool struct {
 	mu     sync.Mutex
 	open   map[string]int           // by host:port, in use or kept
@@ -53,7 +53,7 @@ func (p *connPool) take(host string) *serverConn {
 	}
 }
 
-// reserve makes room for a new connection to host, if there may be one.
+// reserve reserves room for a new connection to host. It reports false if there is none.
 func (p *connPool) reserve(host string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,7 +64,7 @@ func (p *connPool) reserve(host string) bool {
 	return true
 }
 
-// release gives back what was reserved.
+// release frees what was reserved.
 func (p *connPool) release(host string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +82,7 @@ func (p *connPool) drop(host string, i int) {
 	p.n--
 }
 
-// put keeps c for the next request, and reports whether there is room for it.
+// put keeps c for the next request, and reports whether there was room for it.
 func (p *connPool) put(c *serverConn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,16 +99,16 @@ func (p *connPool) put(c *serverConn) bool {
 	return true
 }
 
-// closeOld closes the connections that were not used for long, and comes again
-// as long as there are others.
+// closeOld closes the connections that were not used for long, and calls itself later
+// while there are others.
 func (p *connPool) closeOld() {
 	for _, c := range p.expired(time.Now().Add(-idleUpstreamTimeout)) {
 		c.close()
 	}
 }
 
-// expired removes the connections that were not used after a time. Each
-// host's are in the order of their last use.
+// expired removes and returns the connections that were not used after a time. Those of
+// a host are in the order of their last use.
 func (p *connPool) expired(after time.Time) (old []*serverConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,8 +132,7 @@ func (p *connPool) expired(after time.Time) (old []*serverConn) {
 	return old
 }
 
-// closeIdle closes all connections that are kept, and forgets what is known of
-// hosts.
+// closeIdle closes all connections that are kept, and forgets what is known of hosts.
 func (p *connPool) closeIdle() {
 	for _, c := range p.expired(time.Now().Add(time.Hour)) {
 		c.close()
@@ -153,6 +152,7 @@ func (p *connPool) noteH2Only(host string) {
 	p.h2Only[host] = true
 }
 
+// refusesH1 reports whether host is known not to speak HTTP/1.1.
 func (p *connPool) refusesH1(host string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

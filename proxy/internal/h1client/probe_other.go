@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// canProbe says whether probeSocket can do what it is for.
+// canProbe reports whether a probeSocket works on this system.
 const canProbe = false
 
 var errNothingYet = errors.ErrUnsupported

@@ -9,17 +9,17 @@ import (
 	"syscall"
 )
 
-// canProbe says whether probeSocket can do what it is for.
+// canProbe reports whether a probeSocket works on this system.
 const canProbe = true
 
-// errNothingYet says that nothing has come. crypto/tls goes on after it, for it
-// is an error that passes.
+// errNothingYet is the error of a read for which nothing has come. It is temporary, so
+// that crypto/tls goes on after it.
 var errNothingYet = os.ErrDeadlineExceeded
 
 // probeSocket is a socket that can be read from without waiting.
 type probeSocket struct {
 	net.Conn
-	probing bool // whoever reads decides
+	probing bool // set by the reader while it does not want to wait
 
 	raw    syscall.RawConn
 	buffer []byte

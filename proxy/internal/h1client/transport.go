@@ -1,3 +1,9 @@
+// Package h1client is a transport for plain requests over HTTP/1.1. It sends a request
+// on the goroutine that asks for it, which is why it exists: [http.Transport] hands every
+// request to two goroutines of the connection and back, which costs more than a short
+// request does. The parsing is that of net/http.
+//
+// What is out of the ordinary is sent by another transport, see [Transport].
 package h1client
 
 import (
@@ -16,7 +22,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// Config says how an [h1Transport] reaches servers.
+// Config says how a [Transport] reaches servers. All fields are required.
 type Config struct {
 	// Dial connects to the server at a host:port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -32,12 +38,7 @@ type Config struct {
 	Fallback http.RoundTripper
 }
 
-// Transport is an [http.RoundTripper] that sends requests over HTTP/1.1, each on
-// the goroutine that asks for it. [http.Transport] has two goroutines for every
-// connection and hands each request to them and back, which costs more than the
-// request does.
-//
-// It sends requests for https URLs. Upgrades, requests with Expect, those that go
+// Transport is an [http.RoundTripper]. It sends requests for https URLs. Upgrades, requests with Expect, those that go
 // through another proxy, those to servers that do not speak HTTP/1.1, and those for
 // which a host has no free connection left are sent by its fallback.
 type Transport struct {
@@ -45,7 +46,7 @@ type Transport struct {
 	pool   *connPool
 }
 
-// New returns a transport that reaches servers as config says.
+// New returns a transport for config.
 func New(config Config) *Transport {
 	config.TLS = config.TLS.Clone()
 	config.TLS.NextProtos = []string{"http/1.1"}
@@ -71,7 +72,7 @@ func (t *Transport) takes(r *http.Request) bool {
 	return via == nil && err == nil
 }
 
-// errElsewhere is the error of a request that the fallback is to send, because the
+// errElsewhere is the error of a request that the fallback must send, because the
 // server does not speak HTTP/1.1, or there are connections enough.
 var errElsewhere = errors.New("the request does not go over HTTP/1.1")
 
@@ -158,8 +159,8 @@ func (t *Transport) connect(ctx context.Context, u *url.URL) (*serverConn, error
 // CloseIdleConnections closes the connections that no request uses.
 func (t *Transport) CloseIdleConnections() { t.pool.closeIdle() }
 
-// checkOutgoing makes sure that r is one request on the wire and no other, as
-// http.Transport does. Request.Write looks at the rest.
+// checkOutgoing returns an error if r would not be one request on the wire, as
+// [http.Transport] does. Request.Write checks the rest.
 func checkOutgoing(r *http.Request) error {
 	if !httpguts.ValidHeaderFieldName(r.Method) {
 		return fmt.Errorf("method %q is not a word", r.Method)
@@ -179,8 +180,8 @@ func checkOutgoing(r *http.Request) error {
 	return nil
 }
 
-// replayable reports whether it does no harm to send r twice, and whether that
-// can be done: what was read of a body is lost.
+// replayable reports whether r can be sent twice without harm. What was read of a body
+// is lost.
 func replayable(r *http.Request) bool {
 	if r.Body != nil && r.Body != http.NoBody {
 		return false

@@ -15,11 +15,11 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// watchDelay is how long a request may take before anybody looks whether its
-// client is still there.
+// watchDelay is the time after which a running request is watched for its client to go
+// away.
 const watchDelay = 5 * time.Millisecond
 
-// serverConn is a client's connection.
+// serverConn is a connection of a client.
 type serverConn struct {
 	server *Server
 	conn   *tls.Conn
@@ -39,9 +39,8 @@ type serverConn struct {
 	watching chan struct{} // closed when watch is done; nil: nobody watches
 }
 
-// serve answers requests for as long as they are plain and may follow one
-// another. If net/http is to go on, it returns what was read of the request that is
-// next.
+// serve answers requests as long as they are plain and others may follow. If the
+// connection must be handed over, it returns what was read of the next request.
 func (c *serverConn) serve() (ahead []byte) {
 	patience := c.server.HandshakeTimeout
 	for {
@@ -51,7 +50,7 @@ func (c *serverConn) serve() (ahead []byte) {
 		patience = c.server.IdleTimeout
 		buffered, _ := c.reader.Peek(c.reader.Buffered())
 		var r *http.Request
-		if plainHead(buffered) {
+		if fastPath(buffered) {
 			// Reads no further than the head, so that the buffer stays as it is.
 			r, _ = http.ReadRequest(c.reader)
 		}
@@ -65,7 +64,7 @@ func (c *serverConn) serve() (ahead []byte) {
 	}
 }
 
-// await waits for the beginning of a request.
+// await waits for the beginning of a request, for at most most.
 func (c *serverConn) await(most time.Duration) bool {
 	s := c.server
 	if c.reader.Buffered() == 0 {
@@ -121,7 +120,7 @@ func (c *serverConn) answer(r *http.Request) (another bool) {
 	return !w.close
 }
 
-// handle calls the handler, and reports whether it has come to an end.
+// handle calls the handler, and reports whether it has returned.
 func (c *serverConn) handle(w *response, r *http.Request) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil && v != http.ErrAbortHandler {
@@ -132,7 +131,7 @@ func (c *serverConn) handle(w *response, r *http.Request) (ok bool) {
 	return true
 }
 
-// startWatch has the client watched as soon as the request takes a while.
+// startWatch watches the client once the request takes a while.
 func (c *serverConn) startWatch(body *requestBody) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,7 +143,7 @@ func (c *serverConn) startWatch(body *requestBody) {
 	}
 }
 
-// bodyEnded has the client watched, now that nobody else reads from it.
+// bodyEnded watches the client, now that the handler reads no more from it.
 func (c *serverConn) bodyEnded(body *requestBody) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,8 +153,8 @@ func (c *serverConn) bodyEnded(body *requestBody) {
 	}
 }
 
-// watch cancels the request when the client is gone. While there is something
-// left of the request's body, whoever reads that finds it out.
+// watch cancels the request when the client is gone. While some of the request's body is
+// left, whoever reads it finds that out.
 func (c *serverConn) watch() {
 	c.mu.Lock()
 	if !c.serving || c.watching != nil || c.body != nil && !c.body.ended.Load() {
@@ -178,7 +177,7 @@ func (c *serverConn) watch() {
 	}
 }
 
-// stopWatch returns when nobody reads from the connection any more.
+// stopWatch stops the watching. Nobody reads from the connection when it returns.
 func (c *serverConn) stopWatch() {
 	c.timer.Stop()
 	c.mu.Lock()
@@ -194,15 +193,15 @@ func (c *serverConn) stopWatch() {
 	}
 }
 
-// linger gives the client time to read the answer to a request that it has not
-// sent to its end.
+// linger gives the client time to read the response to a request that it has not sent to
+// its end.
 func (c *serverConn) linger(body *requestBody) {
 	c.setReadBy(time.Unix(1, 0)) // whoever still reads the body gives up
 	body.close()
 	c.server.Linger.closeWrite(c.conn)
 }
 
-// requestBody is the body of a client's request.
+// requestBody is the body of a request.
 type requestBody struct {
 	conn   *serverConn
 	mu     sync.Mutex // held while it is read
@@ -225,11 +224,11 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements [io.Closer]. What is left is read, or not, by whoever serves
-// the connection.
+// Close implements [io.Closer]. It does nothing: the connection reads what is left, or
+// closes.
 func (b *requestBody) Close() error { return nil }
 
-// close returns when nobody reads any more, and nobody will.
+// close makes reads fail. No read is running when it returns.
 func (b *requestBody) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,11 +6,11 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// plainHead reports whether b begins with the whole head of a request, with
-// nothing out of the ordinary in it. It parses nothing, which http.ReadRequest does after it: it makes sure that
-// there is nothing in the head on which two parsers might differ, or that takes
-// more than reading a body of known length.
-func plainHead(b []byte) bool {
+// fastPath reports whether b begins with the whole head of a plain request. It parses
+// nothing, which [http.ReadRequest] does afterwards. It makes sure that there is
+// nothing in the head that two parsers might read differently, or that needs more than
+// reading a body of known length.
+func fastPath(b []byte) bool {
 	end := bytes.Index(b, []byte("\r\n\r\n"))
 	if end < 0 {
 		return false
@@ -44,15 +44,15 @@ func plainHead(b []byte) bool {
 	return hosts == 1 && lengths <= 1
 }
 
-// cutLine cuts the first line off, which ends with CR and LF, both of which are
-// left out. A CR or LF alone is left in, where no line may have it.
+// cutLine returns the first line of b, without CR and LF, and the rest. A CR or LF by
+// itself is left in, where no line may have it.
 func cutLine(b []byte) (line, rest []byte) {
 	i := bytes.Index(b, []byte("\r\n"))
 	return b[:i], b[i+2:]
 }
 
-// plainRequestLine reports whether line asks for a path of this server's, by a
-// method whose answers have a body as any other.
+// plainRequestLine reports whether line asks for a path of this server, by a method
+// whose responses have a body like any other.
 func plainRequestLine(line []byte) bool {
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	switch string(method) {
@@ -72,7 +72,7 @@ func plainRequestLine(line []byte) bool {
 	return true
 }
 
-// plainName reports whether b is a token (RFC 9110, 5.6.2).
+// plainName reports whether b is a token (RFC 9110, section 5.6.2).
 func plainName(b []byte) bool {
 	for _, c := range b {
 		if !httpguts.IsTokenRune(rune(c)) {
@@ -82,8 +82,7 @@ func plainName(b []byte) bool {
 	return true
 }
 
-// plainValue reports whether there is no control character in the value of a
-// field but tabs.
+// plainValue reports whether b has no control characters but tabs.
 func plainValue(b []byte) bool {
 	for _, c := range b {
 		if c < ' ' && c != '\t' || c == 0x7f {
@@ -93,8 +92,8 @@ func plainValue(b []byte) bool {
 	return true
 }
 
-// headField returns the name of a field that says how the message is to be read,
-// or what becomes of the connection; "" for all others.
+// headField returns the name of a field that says how the message is to be read, or what
+// happens to the connection; "" for all others.
 func headField(name []byte) string {
 	for _, field := range [...]string{
 		"host", "connection", "content-length", "transfer-encoding", "expect", "upgrade", "te", "trailer", "keep-alive", "proxy-connection",
@@ -106,8 +105,7 @@ func headField(name []byte) string {
 	return ""
 }
 
-// foldEqual reports whether b is lower, which is in lower case, in ASCII and in
-// any case.
+// foldEqual reports whether b is lower, which is in lower case, ignoring case.
 func foldEqual(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false

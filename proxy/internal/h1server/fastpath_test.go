@@ -43,9 +43,9 @@ func (l oneConn) Close() error {
 
 func (oneConn) Addr() net.Addr { return &net.TCPAddr{} }
 
-// FuzzPlainHead has net/http's server understand every plain head as it is
+// FuzzFastPath has net/http's server understand every plain head as it is
 // understood here, to its last byte.
-func FuzzPlainHead(f *testing.F) {
+func FuzzFastPath(f *testing.F) {
 	for _, s := range []string{
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 		"POST /a?b=c HTTP/1.1\r\nhOsT:a \r\nX:\r\nconnection: Keep-Alive\r\nContent-Length: 3\r\n\r\nabcGET",
@@ -57,7 +57,7 @@ func FuzzPlainHead(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 4096 || !plainHead(b) {
+		if len(b) > 4096 || !fastPath(b) {
 			return
 		}
 		reader := bufio.NewReader(strings.NewReader(string(b)))

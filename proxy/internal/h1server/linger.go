@@ -10,17 +10,16 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// Linger bounds the wait for what a client still sends of a request that
-// has been answered: a connection that is closed before may lose the answer (RFC
-// 9112, 9.6).
+// Linger bounds the wait for the rest of a request that has been answered: a connection
+// that is closed before may lose the response (RFC 9112, section 9.6).
 type Linger struct {
 	Pause time.Duration // between two pieces of it
 	Total time.Duration
 }
 
-// closeWrite says that nothing more will be sent, and takes what still comes until
-// the client closes the connection, pauses or has gone on for long. What comes is
-// not looked at, so that nothing needs to be decrypted.
+// closeWrite closes the sending side and reads on until the client closes the connection,
+// pauses or has gone on for long. It ignores what comes, so that nothing needs to be
+// decrypted.
 func (l Linger) closeWrite(conn *tls.Conn) {
 	socket := conn.NetConn()
 	if conn.CloseWrite() != nil || netconn.CloseWrite(socket) != nil {
@@ -46,8 +45,8 @@ func (l Linger) closeWrite(conn *tls.Conn) {
 }
 
 // lingeringConn is a connection over HTTP/1.1 that net/http serves. net/http calls
-// CloseWrite where it does not read a request to its end, and then waits without
-// reading, so that the client's rest of the request resets the connection.
+// CloseWrite where it does not read a request to its end, and then waits without reading,
+// so that the rest of the request resets the connection.
 type lingeringConn struct {
 	*netconn.PrefixConn
 	conn     *tls.Conn
@@ -70,7 +69,8 @@ func (c *lingeringConn) CloseWrite() error {
 	return nil
 }
 
-// NoteHijack is what [http.Server.ConnState] calls.
+// NoteHijack is for [http.Server.ConnState] of the server that connections are handed
+// over to. The ends of an upgrade end by themselves.
 func NoteHijack(conn net.Conn, state http.ConnState) {
 	if c, ok := conn.(*lingeringConn); ok && state == http.StateHijacked {
 		c.hijacked.Store(true)

@@ -13,9 +13,9 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// response writes the answer to a request over HTTP/1.1, as net/http's server
-// does it. Nobody changes the header between WriteHeader and the first bytes of
-// the body, so that it needs no copy.
+// response writes the response to a request, as the server of net/http does. No code
+// changes the header between WriteHeader and the first bytes of the body, so that it needs
+// no copy.
 type response struct {
 	conn    *serverConn
 	request *http.Request
@@ -31,8 +31,7 @@ type response struct {
 // Header implements [http.ResponseWriter].
 func (w *response) Header() http.Header { return w.header }
 
-// WriteHeader implements [http.ResponseWriter]. Informational answers are on
-// their way at once.
+// WriteHeader implements [http.ResponseWriter]. It sends 1xx responses at once.
 func (w *response) WriteHeader(status int) {
 	switch {
 	case w.status != 0:
@@ -46,7 +45,7 @@ func (w *response) WriteHeader(status int) {
 	}
 }
 
-// framing are the fields that tell how long a message is, and what becomes of the
+// framing has the fields that give the length of a message and say what happens to the
 // connection after it.
 var framing = map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Connection": true}
 
@@ -63,13 +62,13 @@ func (w *response) writeStatus(status int) {
 	_, _ = b.WriteString("\r\n")
 }
 
-// bodyAllowed reports whether answers of a status have bodies (RFC 9110, 6.4.1).
+// bodyAllowed reports whether responses with a status have bodies (RFC 9110, section
+// 6.4.1).
 func bodyAllowed(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-// begin writes the header. ended says that the body is over, with what was
-// written of it.
+// begin writes the header. ended says that what was written of the body is all of it.
 func (w *response) begin(ended bool) {
 	w.begun = true
 	b, h, head := w.conn.writer, w.header, w.request.Method == http.MethodHead
@@ -113,7 +112,7 @@ func (w *response) begin(ended bool) {
 	_, _ = b.WriteString("\r\n")
 }
 
-// framing304 leaves out what describes a body that is not there.
+// framing304 is framing and the field that describes a body which is not there.
 var framing304 = map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Connection": true, "Content-Type": true}
 
 // Write implements [http.ResponseWriter].
@@ -142,8 +141,8 @@ func (w *response) Write(p []byte) (int, error) {
 // maxRecord is the most that a TLS record holds, in bytes (RFC 8446, section 5.1).
 const maxRecord = 16 << 10
 
-// writeBody writes a piece of the body, a large one in one piece: encryption
-// makes many of it, each of which would wake the client.
+// writeBody writes a piece of the body, corked if it is large: encryption makes many
+// pieces of it, each of which would wake the client.
 func (w *response) writeBody(p []byte) (int, error) {
 	if len(p) <= maxRecord {
 		return w.conn.writer.Write(p)
@@ -155,7 +154,7 @@ func (w *response) writeBody(p []byte) (int, error) {
 	return w.conn.writer.Write(p)
 }
 
-// FlushError is what [http.ResponseController.Flush] calls.
+// FlushError implements the method that [http.ResponseController.Flush] calls.
 func (w *response) FlushError() error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -166,11 +165,12 @@ func (w *response) FlushError() error {
 	return w.conn.writer.Flush()
 }
 
-// EnableFullDuplex is what [http.ResponseController.EnableFullDuplex] calls. The
-// answer never waits for the request's body.
+// EnableFullDuplex implements the method that
+// [http.ResponseController.EnableFullDuplex] calls. Responses never wait for the request's
+// body.
 func (w *response) EnableFullDuplex() error { return nil }
 
-// finish ends the answer.
+// finish ends the response.
 func (w *response) finish() error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -193,14 +193,14 @@ func (w *response) finish() error {
 	return w.conn.writer.Flush()
 }
 
-// bodyPieces writes what a chunked body is made of.
+// bodyPieces writes the pieces of a chunked body.
 type bodyPieces struct{ w *response }
 
 // Write implements [io.Writer].
 func (b bodyPieces) Write(p []byte) (int, error) { return b.w.writeBody(p) }
 
-// trailer returns the fields that follow the body: those that the header has
-// announced, and those that have come since.
+// trailer returns the fields that follow the body: those that the header has announced,
+// and those with [http.TrailerPrefix].
 func (w *response) trailer() http.Header {
 	var trailer http.Header
 	add := func(name string, values []string) {

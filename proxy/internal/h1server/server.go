@@ -1,3 +1,9 @@
+// Package h1server is a server of plain requests over HTTP/1.1 and TLS. It serves a
+// connection on one goroutine, which is why it exists: net/http has a second one for every
+// request, which watches for the client to go away and is stopped again by deadlines, and
+// that costs more than a short request does. The parsing is that of net/http.
+//
+// What is out of the ordinary it hands over to another server, see [Server].
 package h1server
 
 import (
@@ -17,7 +23,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
-// h1Config says what an [h1Server] does.
+// Config says what a [Server] does. All fields are required.
 type Config struct {
 	// Handler answers requests.
 	Handler http.Handler
@@ -42,12 +48,10 @@ type Config struct {
 	ErrorLog *log.Logger
 }
 
-// Server serves connections over TLS that speak HTTP/1.1, each on one goroutine.
-// net/http has a second one for every request, which watches for the client to go
-// away, and stops it again by deadlines; that costs more than a short request does.
-// It serves plain requests only, see [plainHead]. At the first one that is not, it
-// hands the connection over, as if nothing had been read of that request; and so it
-// does at once if the client speaks HTTP/2.
+// Server serves connections over TLS that speak HTTP/1.1, as long as the requests on
+// them are plain, see [fastPath]. At the first one that is not, it hands the connection
+// over, as if nothing had been read of that request. It hands a connection over at once if
+// the client speaks HTTP/2.
 type Server struct {
 	Config
 
@@ -105,7 +109,7 @@ func (s *Server) handOver(conn net.Conn, uncut func() bool) {
 	s.HandOver(conn)
 }
 
-// refuseHandshake ends a connection whose client has not managed to speak TLS.
+// refuseHandshake ends a connection whose handshake failed with err.
 func (s *Server) refuseHandshake(conn net.Conn, err error) {
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && looksLikeHTTP(plain.RecordHeader[:]) {
 		_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
@@ -114,6 +118,7 @@ func (s *Server) refuseHandshake(conn net.Conn, err error) {
 	_ = conn.Close()
 }
 
+// looksLikeHTTP reports whether b begins a request of HTTP.
 func looksLikeHTTP(b []byte) bool {
 	switch string(b) {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
@@ -131,14 +136,14 @@ func (s *Server) writerTo(conn net.Conn) *bufio.Writer {
 	return bufio.NewWriter(conn)
 }
 
-// giveBack has others use w.
+// giveBack lets other connections use w.
 func (s *Server) giveBack(w *bufio.Writer) {
 	w.Reset(nil)
 	s.writers.Put(w)
 }
 
-// Shutdown lets the requests that run end, and closes the connections that wait
-// for one. After ctx it waits no longer.
+// Shutdown closes the connections that wait for a request, and waits until all others
+// have ended or been handed over. It returns ctx's error if ctx ends before.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining.Store(true)

@@ -4,7 +4,7 @@ import (
 	"sync"
 )
 
-// Buffers lends the buffers that bodies are copied through.
+// Buffers is a pool of the buffers that bodies are copied through.
 type Buffers struct{ usual, bulk sync.Pool }
 
 // The sizes of buffers.
@@ -21,7 +21,7 @@ func (p *Buffers) Get() []byte {
 	return make([]byte, bufferSize)
 }
 
-// Larger gives a buffer back for a larger one, if there is any.
+// Larger exchanges a buffer for a larger one, if there is a larger size.
 func (p *Buffers) Larger(b []byte) []byte {
 	if len(b) == bulkSize {
 		return b

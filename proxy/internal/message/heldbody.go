@@ -13,15 +13,15 @@ import (
 // bodyReleaseTimeout bounds the wait for a transport to let go of a body.
 const bodyReleaseTimeout = 5 * time.Second
 
-// ErrNotHeld is the error of a request that the server has not processed, and that
-// cannot be sent again.
+// ErrNotHeld is the error of a request that the server has not processed, and whose
+// body is no longer held.
 var ErrNotHeld = errors.New("the server refused the request unprocessed, and not all of its body is held in memory to be sent again")
 
-// Hold keeps the body of r in memory while it is sent, if it may be small
-// enough, and lets net/http have it again. net/http asks for it only if nothing
-// of the request was written, the server has refused it unprocessed (REFUSED_STREAM,
-// a GOAWAY that leaves it out), or its method or an Idempotency-Key says that
-// sending it twice does no harm.
+// Hold holds up to limit bytes of the body of r in memory while it is sent, and sets
+// r.GetBody, by which net/http gets the body again. net/http asks for it if nothing of
+// the request was written, the server has refused it unprocessed (REFUSED_STREAM, a
+// GOAWAY that leaves it out), or its method or an Idempotency-Key says that sending it
+// twice does no harm.
 func Hold(r *http.Request, limit int64) *Held {
 	h := &Held{ctx: r.Context()}
 	if r.Body == nil || r.Body == http.NoBody {
@@ -30,7 +30,7 @@ func Hold(r *http.Request, limit int64) *Held {
 	h.last = &heldBody{body: r.Body, limit: limit, spill: r.ContentLength > limit, released: make(chan struct{})}
 	r.Body = h.last
 	r.GetBody = func() (io.ReadCloser, error) {
-		_ = h.last.Close() // it is not always closed by who asks for another
+		_ = h.last.Close() // net/http does not always close it before it asks for another
 		body, ok := h.Next()
 		if !ok {
 			return nil, ErrNotHeld
@@ -40,15 +40,15 @@ func Hold(r *http.Request, limit int64) *Held {
 	return h
 }
 
-// Held is the body of a request for each time that it is sent. It is for the
+// Held is the body of a request that may be sent several times. It is for the
 // goroutine that calls RoundTrip.
 type Held struct {
 	ctx  context.Context
 	last *heldBody // nil: the request has no body
 }
 
-// Next returns the body from its beginning, as soon as the transport has let go
-// of the last one.
+// Next returns the body from its beginning. It waits until the transport has let go
+// of the last one, and reports false if the body is no longer held.
 func (h *Held) Next() (io.ReadCloser, bool) {
 	if h.last == nil {
 		return http.NoBody, true
@@ -61,17 +61,18 @@ func (h *Held) Next() (io.ReadCloser, bool) {
 	return next, true
 }
 
-// Spilled reports whether the body cannot be sent again. None at all can.
+// Spilled reports whether the body cannot be sent again, because there was too much of
+// it.
 func (h *Held) Spilled() bool { return h.last != nil && h.last.spilled() }
 
-// Forget lets go of what was read. From then on the body cannot be sent again.
+// Forget drops what is held. The body cannot be sent again afterwards.
 func (h *Held) Forget() {
 	if h.last != nil {
 		h.last.forget()
 	}
 }
 
-// heldBody is a request's body that remembers what was read of it.
+// heldBody is a body that remembers what was read of it.
 type heldBody struct {
 	body     io.Reader
 	limit    int64
@@ -116,9 +117,9 @@ func (b *heldBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close notes that the transport is done. It may have another goroutine that
-// reads yet: what that gets belongs to the second try, too. The body itself is
-// closed by whoever serves the client.
+// Close notes that the transport is done. It may have another goroutine that is still
+// reading: those bytes belong to the next try. Whoever serves the client closes the body
+// itself.
 func (b *heldBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -141,8 +142,7 @@ func (b *heldBody) forget() {
 	b.spill, b.read = true, nil
 }
 
-// reuse returns the body from its beginning, as soon as the transport has let go
-// of it.
+// reuse returns the body from its beginning as soon as the transport has let go of it.
 func (b *heldBody) reuse(ctx context.Context) (*heldBody, bool) {
 	timeout := time.NewTimer(bodyReleaseTimeout)
 	defer timeout.Stop()

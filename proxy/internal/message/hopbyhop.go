@@ -1,3 +1,6 @@
+// Package message has parts of HTTP messages that a proxy handles by itself: hop-by-hop
+// fields, trailers, request bodies that may be sent again, and the buffers that bodies
+// are copied through.
 package message
 
 import (
@@ -8,8 +11,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// EndToEnd is h without what is for this connection alone (RFC 9110,
-// 7.6.1). The values are shared with h.
+// EndToEnd returns a copy of h without hop-by-hop fields (RFC 9110, section 7.6.1).
+// The values are shared with h.
 func EndToEnd(h http.Header) http.Header {
 	out := make(http.Header, len(h)+2)
 	for name, values := range h {
@@ -19,7 +22,7 @@ func EndToEnd(h http.Header) http.Header {
 	}
 	removeNamed(out, h["Connection"])
 	if te := h["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
-		out["Te"] = []string{"trailers"} // the answer's are passed on
+		out["Te"] = []string{"trailers"} // those of the response are passed on
 	}
 	if out["User-Agent"] == nil {
 		out["User-Agent"] = []string{""} // or net/http sets its own
@@ -27,7 +30,7 @@ func EndToEnd(h http.Header) http.Header {
 	return out
 }
 
-// RemoveHopByHop removes from h what is for one connection alone.
+// RemoveHopByHop removes hop-by-hop fields from h.
 func RemoveHopByHop(h http.Header) {
 	removeNamed(h, h["Connection"])
 	for name := range h {
@@ -37,7 +40,7 @@ func RemoveHopByHop(h http.Header) {
 	}
 }
 
-// removeNamed removes the headers that a Connection header names.
+// removeNamed removes the fields that a Connection field names.
 func removeNamed(h http.Header, connection []string) {
 	for _, value := range connection {
 		for name := range strings.SplitSeq(value, ",") {
@@ -48,6 +51,7 @@ func removeNamed(h http.Header, connection []string) {
 	}
 }
 
+// isHopByHop reports whether the field of that name is always a hop-by-hop one.
 func isHopByHop(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// ForwardTrailers makes the trailers that in has announced follow the body of out.
-// Unannounced ones are dropped, and so are those that drop names.
+// ForwardTrailers makes the trailers that in has announced follow the body of out. It
+// drops unannounced ones and those whose names drop reports.
 func ForwardTrailers(out, in *http.Request, drop func(name string) bool) {
 	if len(in.Trailer) == 0 || out.Body == nil {
 		out.Trailer = nil
@@ -23,13 +23,14 @@ func ForwardTrailers(out, in *http.Request, drop func(name string) bool) {
 	out.Body = &trailerBody{out.Body, in, out.Trailer}
 }
 
-// trailerBody fills in the trailers when the body has been read to its end.
+// trailerBody is a body that fills in the trailers when it has been read to its end.
 type trailerBody struct {
 	io.ReadCloser
 	in  *http.Request
 	out http.Header
 }
 
+// Read implements [io.Reader].
 func (b *trailerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {

@@ -1,3 +1,8 @@
+// Package refuse has the proxy's own answers to requests that it does not forward.
+//
+// A refusal has a code, which is stable and explained in docs/troubleshooting.md, and
+// a message, which says what was refused and how to allow it. It is sent as JSON and,
+// for programs, in a Proxy-Status field (RFC 9209).
 package refuse
 
 import (
@@ -9,46 +14,48 @@ import (
 	"strconv"
 )
 
-// Refusal is the proxy's own answer to a request that it does not forward: why,
-// and what to do about it. It is sent as JSON and, for programs, in a
-// Proxy-Status header (RFC 9209).
+// Refusal is the answer to a request that is not forwarded.
 type Refusal struct {
 	Status  int
-	Code    string // stable; documented for users
+	Code    string
 	Message string
-	// ProxyError is a proxy error type of RFC 9209, 2.3. "" where the request was
-	// none to a proxy; the connection is closed after such a refusal.
+	// ProxyError is a proxy error type. It is "" if the request was not one to a proxy;
+	// the connection is closed after such a refusal.
 	ProxyError string
-	// Closes has the client come back on another connection: nothing it sends on
-	// this one will be served.
+	// Closes closes the connection, because nothing that the client sends on it will be
+	// served.
 	Closes bool
-	// Challenge marks the answer to a client that has shown nothing yet.
+	// Challenge marks the answer to a client that has shown no token yet.
 	Challenge bool
 	// Allow lists the methods of a 405, as its Allow field does.
 	Allow string
-	// Request says which request was refused, where that is not plain.
+	// Request says which request was refused. It may be nil.
 	Request *Request
 }
 
-// Request is a request as it was understood, and what would allow it.
+// Request is a request as the proxy understood it, and what would allow it.
 type Request struct {
 	Host   string `json:"host"` // host:port
 	Method string `json:"method"`
 	Path   string `json:"path"`
 	Reason string `json:"reason"`
-	// Allow is the lines of YAML that would allow it, "" if none would.
+	// Allow holds the lines of YAML that would allow it, "" if none would.
 	Allow string `json:"allow,omitempty"`
 }
 
-// LimitReached is the proxy error of a client that has too much of something.
+// LimitReached is the proxy error type of a client that uses too much of something.
 const LimitReached = "connection_limit_reached"
 
+// Error returns the message.
 func (r *Refusal) Error() string { return r.Message }
 
+// New returns a refusal with a status, a code and a proxy error type (RFC 9209, section
+// 2.3), and the message that format and args make.
 func New(status int, code, proxyError, format string, args ...any) *Refusal {
 	return &Refusal{Status: status, Code: code, Message: fmt.Sprintf(format, args...), ProxyError: proxyError}
 }
 
+// Header returns the header that the refusal is sent with.
 func (r *Refusal) Header() http.Header {
 	h := http.Header{
 		"Content-Type":           {"application/json"},
@@ -56,7 +63,7 @@ func (r *Refusal) Header() http.Header {
 		"X-Content-Type-Options": {"nosniff"},
 	}
 	if r.ProxyError == LimitReached || r.ProxyError == "" || r.Closes {
-		h.Set("Connection", "close") // or it would hold a place all the same
+		h.Set("Connection", "close") // or the connection would keep its place
 	}
 	if r.ProxyError != "" {
 		h.Set("Proxy-Status", "agentproxy; error="+r.ProxyError+"; details="+strconv.Quote(r.Code))
@@ -73,6 +80,7 @@ func (r *Refusal) Header() http.Header {
 	return h
 }
 
+// Body returns the refusal in JSON.
 func (r *Refusal) Body() []byte {
 	type detail struct {
 		Code    string `json:"code"`
@@ -89,7 +97,7 @@ func (r *Refusal) Body() []byte {
 	return b.Bytes()
 }
 
-// Serve answers a request with the refusal.
+// Serve sends the refusal in place of the header that w has.
 func (r *Refusal) Serve(w http.ResponseWriter) {
 	body := r.Body()
 	h := w.Header()
@@ -102,7 +110,7 @@ func (r *Refusal) Serve(w http.ResponseWriter) {
 	_, _ = w.Write(body)
 }
 
-// Response is the refusal of a CONNECT. The connection is closed after it.
+// Response returns the refusal of a CONNECT, after which the connection is closed.
 func (r *Refusal) Response(req *http.Request) *http.Response {
 	body := r.Body()
 	return &http.Response{

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
-
-	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // The exit codes. run ends with the code of its command instead.
@@ -30,14 +28,10 @@ func (e *UsageError) Error() string { return e.err.Error() }
 // Unwrap returns the mistake.
 func (e *UsageError) Unwrap() error { return e.err }
 
-// Usagef returns a usageError with a formatted message.
+// Usagef returns a UsageError with a formatted message.
 func Usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
 }
-
-// Cause returns the cause of an error of package os without the operation and the
-// path, for messages that name them anyway.
-func Cause(err error) error { return safefile.Cause(err) }
 
 // SyscallError returns the system's error in err, or err if there is none.
 func SyscallError(err error) error {
