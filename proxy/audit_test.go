@@ -53,7 +53,7 @@ func (l *auditLog) use(c *Config) { c.Audit = l }
 func bySigner(r signer.Request) (*signer.Authorization, error) {
 	switch r.Path {
 	case "/none":
-		return &signer.Authorization{Scheme: signer.SchemeNone, Keep: true, Signer: "none"}, nil
+		return &signer.Authorization{Scheme: signer.SchemeNone, PassThrough: true, Signer: "none"}, nil
 	case "/unsigned":
 		return nil, &signer.Error{Code: signer.NoLogin, Message: "nobody is logged in"}
 	}

@@ -40,7 +40,7 @@ func TestCredentialHeaders(t *testing.T) {
 	const mine, assertion = "Bearer the-client's-own", "AgentAssertion envelope"
 	type header = map[string][]string
 	asserted := &signer.Authorization{Value: assertion, Scheme: signer.SchemeAssertion}
-	keep := &signer.Authorization{Scheme: signer.SchemeNone, Keep: true}
+	keep := &signer.Authorization{Scheme: signer.SchemeNone, PassThrough: true}
 	ours := header{"Authorization": {"Bearer " + proxytest.AccessToken}, "Chatgpt-Account-Id": {proxytest.Account}}
 	for _, test := range []struct {
 		name string

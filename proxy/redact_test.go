@@ -157,7 +157,7 @@ func TestOwnCredentialIsNotRedacted(t *testing.T) {
 	t.Parallel()
 	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Echo", r.Header.Get("Authorization")) })
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.Signer = proxytest.FixedSigner{Auth: &signer.Authorization{Scheme: signer.SchemeNone, Keep: true}}
+		c.Signer = proxytest.FixedSigner{Auth: &signer.Authorization{Scheme: signer.SchemeNone, PassThrough: true}}
 	})
 	r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)
 	r.Header.Set("Authorization", "Bearer the-client's-own-credential")

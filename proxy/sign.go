@@ -116,21 +116,12 @@ const (
 // must have been removed from h: otherwise a client that sends "Connection:
 // Authorization" would have ours removed later.
 func authorize(h http.Header, auth *signer.Authorization) {
-	if auth.Keep {
+	if auth.PassThrough {
 		dropPlaceholders(h)
 		return
 	}
 	dropCredentials(h)
-	if auth.Value == "" {
-		return
-	}
-	h[headerAuthorization] = []string{auth.Value.Reveal()}
-	if auth.AccountID != "" {
-		h[headerAccountID] = []string{auth.AccountID}
-	}
-	if auth.FedRAMP {
-		h[headerFedRAMP] = []string{"true"}
-	}
+	auth.SetHeader(h)
 }
 
 // dropCredentials removes from h every field that carries a credential of the

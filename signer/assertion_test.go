@@ -53,7 +53,7 @@ func (s *sessions) Session(_ context.Context, label string) (identity.Session, e
 	}, nil
 }
 
-func (s *sessions) RefuseTask(string, identity.Task) bool {
+func (s *sessions) TaskRejected(string, identity.Task) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuse {
@@ -100,7 +100,7 @@ func TestAssertionIsMadeOnceASecondAndTask(t *testing.T) {
 	s := NewAgentAssertion(from, clock.now)
 	first := mustSign(t, s, Request{Label: "a"})
 	verify(t, first, from.identity, "task-a", start)
-	if first.Scheme != SchemeAssertion || first.AccountID != "" || first.FedRAMP || first.Keep {
+	if first.Scheme != SchemeAssertion || first.AccountID != "" || first.FedRAMP || first.PassThrough {
 		t.Errorf("first = %+v, want an assertion without an account", first)
 	}
 

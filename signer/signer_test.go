@@ -156,7 +156,7 @@ func TestIsPlaceholder(t *testing.T) {
 func TestNone(t *testing.T) {
 	t.Parallel()
 	auth := mustSign(t, None{}, Request{})
-	if auth.Keep || auth.Scheme != SchemeNone || auth.Value != "" {
+	if auth.PassThrough || auth.Scheme != SchemeNone || auth.Value != "" {
 		t.Errorf("None = %+v", auth)
 	}
 }
@@ -166,10 +166,10 @@ func TestAuthorize(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[Kind]*Authorization{
 		KindUnknown: {Value: "ours"}, KindInference: {Value: "ours"}, KindAccount: {Value: "ours"}, KindBiscuit: {Value: "ours"},
-		KindClient: {Keep: true}, KindNone: {},
+		KindClient: {PassThrough: true}, KindNone: {},
 	} {
 		auth, err := Authorize(t.Context(), named("ours"), Request{Kind: kind})
-		if err != nil || auth.Value != want.Value || auth.Keep != want.Keep {
+		if err != nil || auth.Value != want.Value || auth.PassThrough != want.PassThrough {
 			t.Errorf("%s: %+v, %v", kind, auth, err)
 		}
 	}

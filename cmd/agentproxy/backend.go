@@ -22,9 +22,9 @@ func newBackendCommand(c *command) *cobra.Command {
 		Use:   "backend",
 		Short: "Run the stand-in ChatGPT backend by itself, for local tests",
 		Long: `Run a stand-in for the ChatGPT backend. It checks assertions and tokens as the
-real one does and answers what Codex asks for. Into --dir it writes a log-in
-that it knows, its CA, and the configuration of an agentproxy that uses them.
-It forgets all it knew when it ends.`,
+real backend does, and answers Codex's requests. It writes a log-in that it knows,
+its CA and the configuration of an agentproxy that uses them into --dir. When it
+ends, it forgets everything.`,
 		Example: `  agentproxy backend --dir /tmp/standin &
   agentproxy run --config /tmp/standin/agentproxy.yaml -- codex exec "say hi"`,
 		Args: cobra.NoArgs,
@@ -33,9 +33,9 @@ It forgets all it knew when it ends.`,
 		},
 	}
 	cmd.Flags().StringVar(&b.address, "listen", "127.0.0.1:8443", "`address` to listen on")
-	cmd.Flags().StringVar(&b.dir, "dir", "", "`directory` for its log-in, CA and configuration; made if need be (default: ./agentproxy-backend)")
-	cmd.Flags().StringVar(&b.without, "without", "", "`protocol` whose registration it does not have: accounts or backend")
-	cmd.Flags().BoolVar(&b.inferenceOnly, "inference-only", false, "refuse assertions outside of codex/responses")
+	cmd.Flags().StringVar(&b.dir, "dir", "", "`directory` for its log-in, CA and configuration, made if it is missing (default: ./agentproxy-backend)")
+	cmd.Flags().StringVar(&b.without, "without", "", "`protocol` of registration that it lacks: accounts or backend")
+	cmd.Flags().BoolVar(&b.inferenceOnly, "inference-only", false, "reject assertions outside of codex/responses")
 	return cmd
 }
 
@@ -88,8 +88,8 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 	return nil
 }
 
-// writeBackendHome writes what a proxy needs to use server, and returns the
-// path of the configuration.
+// writeBackendHome writes the files that a proxy needs to use server, and returns the path
+// of the configuration.
 func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 	home := filepath.Join(dir, "codex-home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
@@ -114,7 +114,7 @@ func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 	return config, nil
 }
 
-// backendConfig is the configuration of a proxy whose ChatGPT is at address.
+// backendConfig returns the configuration of a proxy whose ChatGPT is at address.
 func backendConfig(dir, home, address string) []byte {
 	return fmt.Appendf(nil, `# An agentproxy whose ChatGPT is the stand-in backend at %[3]s.
 listen: 127.0.0.1:8080

@@ -21,7 +21,7 @@ import (
 func newCACommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ca",
-		Short: "The certificate authority that intercepted hosts are impersonated with",
+		Short: "Show, export, rotate or install the certificate authority of intercepted hosts",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cli.Usagef("name one of show, export, rotate, install, uninstall; see %s --help", cmd.CommandPath())
@@ -34,7 +34,7 @@ func newCACommand(c *command) *cobra.Command {
 func newCAShowCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
-		Short: "Say what the CA is and what it may vouch for",
+		Short: "Show the CA and the hosts that it can vouch for",
 		Args:  cobra.NoArgs,
 		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			ca, err := certs.Load(a.CAConfig())
@@ -68,22 +68,20 @@ func newCARotateCommand(c *command) *cobra.Command {
 	var prepare, discard bool
 	cmd := &cobra.Command{
 		Use:   "rotate",
-		Short: "Replace the CA by a new one, for the configured hosts",
-		Long: `Replace the CA by a new one, for the configured hosts. A running proxy keeps
-the old one until it reloads (SIGHUP) or is restarted, and clients have to be
-given the new one.
+		Short: "Replace the CA with a new one for the configured hosts",
+		Long: `Replace the CA with a new one for the configured hosts. A running proxy keeps the
+old CA until it reloads (SIGHUP) or is restarted. Give the new CA to all clients.
 
-So that no client notices, prepare it: rotate --prepare makes the next CA, and
-from then on export, env and run hand out both certificates while the proxy goes
-on signing with the old one. When the last client has them, rotate puts the
-prepared CA in place.
+To rotate without a client noticing, run rotate --prepare first. It makes the next
+CA. From then on export, env and run hand out both certificates, and the proxy goes
+on signing with the old CA. When all clients have both, run rotate.
 
-If somebody may have copied the keys, that of the prepared CA is among them:
-rotate --discard replaces both at once.`,
+If somebody may have copied the keys, run rotate --discard. It replaces the present
+and the prepared CA at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if prepare && discard {
-				return cli.Usagef("--prepare and --discard: the one keeps a prepared CA, the other does not; choose one")
+				return cli.Usagef("--prepare and --discard exclude each other: --prepare keeps a prepared CA, --discard does not")
 			}
 			a, err := c.load()
 			if err != nil {
@@ -94,13 +92,13 @@ rotate --discard replaces both at once.`,
 		},
 	}
 	c.configFlag(cmd)
-	cmd.Flags().BoolVar(&prepare, "prepare", false, "make the next CA, and have clients trust both")
+	cmd.Flags().BoolVar(&prepare, "prepare", false, "make the next CA for clients to trust besides the present one")
 	cmd.Flags().BoolVar(&discard, "discard", false, "discard a prepared CA and make another")
 	return cmd
 }
 
 func (c *command) rotateCA(a *app.App, prepare, discard bool) error {
-	rotate, next := certs.Rotate, "have the proxy reload (SIGHUP) or restart it, and start its clients anew with the new CA"
+	rotate, next := certs.Rotate, "reload the proxy (SIGHUP) or restart it, and restart its clients with the new CA"
 	if prepare {
 		rotate, next = certs.Prepare, "give both certificates to all clients (agentproxy ca export), then run agentproxy ca rotate"
 	}
@@ -117,7 +115,7 @@ func (c *command) rotateCA(a *app.App, prepare, discard bool) error {
 	if err != nil {
 		return err
 	}
-	// Programs that were started by what env printed find their roots there.
+	// Programs that were started with the variables of env find their roots there.
 	dir := filepath.Dir(ca.Path())
 	if _, err := os.Stat(clientenv.BundlePath(dir)); err == nil {
 		if _, err := clientenv.WriteBundle(clientenv.LastingDir(dir), ca, c.env); err != nil {

@@ -17,28 +17,28 @@ func newCheckCommand(c *command) *cobra.Command {
 	var request string
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Say what works and what does not, each with its remedy",
-		Long: `Look at everything that a signed request needs, from the configuration to the
-backend's answer, and say of each whether it is in order. An identity and a task
-are registered on the way if the configuration allows that.
+		Short: "Check all that a signed request needs, and name remedies",
+		Long: `Check all that a signed request needs, from the configuration to the backend's
+response, and print a line for each. check registers an identity and a task if
+the configuration allows that.
 
-With --request nothing is asked for: what would become of that request is said, and
-which line of the configuration decides. The method WEBSOCKET is GET with an
+With --request, print whether that request would be signed, and which line of the
+configuration decides. Nothing is sent. The method WEBSOCKET is GET with an
 upgrade.
 
-With --ready only the running proxy is asked, at its admin listener, whether it
-can sign: what a container's health is probed with.
+With --ready, only ask the running proxy, at its admin listener, whether it can
+sign. Use it to probe the health of a container.
 
-The exit code is 1 if anything failed, or the request would be refused.`,
+The exit code is 1 if a check failed or the request would be refused.`,
 		Example: `  agentproxy check
   agentproxy check --request "POST https://chatgpt.com/backend-api/files"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if ready && asJSON {
-				return cli.Usagef("--ready and --json: the one prints a line, the other a list; choose one")
+				return cli.Usagef("--ready and --json exclude each other: --ready prints a line, --json a list")
 			}
 			if ready && request != "" {
-				return cli.Usagef("--ready and --request: the one asks the running proxy, the other nobody; choose one")
+				return cli.Usagef("--ready and --request exclude each other: --ready asks the running proxy, --request asks nobody")
 			}
 			if ready {
 				client, err := c.adminClient()
@@ -75,8 +75,8 @@ The exit code is 1 if anything failed, or the request would be refused.`,
 	}
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
-	cmd.Flags().BoolVar(&ready, "ready", false, "ask the running proxy whether it can sign, and nothing else")
-	cmd.Flags().StringVar(&request, "request", "", "say what would become of a `request`, a method and a URL")
+	cmd.Flags().BoolVar(&ready, "ready", false, "only ask the running proxy whether it can sign")
+	cmd.Flags().StringVar(&request, "request", "", "print whether this `request`, a method and a URL, would be signed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array in place of lines")
 	return cmd
 }

@@ -28,10 +28,10 @@ import (
 func newDemoCommand(c *command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "The whole story on this machine alone: backend, proxy, a signed request",
+		Short: "Show a signed request from end to end, on this machine alone",
 		Long: `Start a stand-in for the ChatGPT backend and a proxy in front of it, send a
-request without any credential through the proxy, and show what the backend
-made of it. Nothing outside this machine is used, and nothing is left behind.`,
+request without a credential through the proxy, and show what the backend
+received. The demo uses nothing outside this machine and leaves nothing behind.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
@@ -89,7 +89,7 @@ func (c *command) demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	token := newToken()
+	token := app.NewToken()
 	p := proxy.New(a.ProxyConfig(ca, access.Config{Token: token}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
@@ -109,8 +109,8 @@ func (c *command) demo(ctx context.Context) (err error) {
 	return nil
 }
 
-// makeDemoDir makes the directory of a demo: a temporary one, or one in the home
-// directory where there is no place for those, as in the image.
+// makeDemoDir makes the directory of a demo: a temporary one, or one in the home directory
+// where no temporary one can be made, as in the image.
 func (c *command) makeDemoDir() (string, error) {
 	const pattern = "agentproxy-demo-"
 	dir, err := os.MkdirTemp("", pattern)
@@ -128,7 +128,7 @@ func (c *command) makeDemoDir() (string, error) {
 // demoLabel is the session label of the demo's client.
 const demoLabel = "demo"
 
-// demoRequest sends a request as a client would that knows of no credential.
+// demoRequest sends a request as a client without a credential does.
 func demoRequest(ctx context.Context, say func(string, ...any), proxyURL *url.URL, ca *certs.Authority) error {
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.Certificate())

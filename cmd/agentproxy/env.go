@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,17 +17,18 @@ func newEnvCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "env",
 		Short: "Print the variables that point a program at the proxy",
-		Long: `Print the variables that point a program at a proxy that agentproxy serve runs
-with the same configuration, and that have it trust the proxy's CA.`,
+		Long: `Print the variables that point a program at the proxy of agentproxy serve with the
+same configuration, and that make it trust the proxy's CA.`,
 		Example: `  eval "$(agentproxy env)"
   agentproxy env --shell fish | source
   agentproxy env --shell powershell | Out-String | Invoke-Expression`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			format, ok := shells[shell]
+			format, ok := clientenv.Shells[shell]
 			if !ok {
 				return cli.Usagef("--shell %s: it is none of sh, fish, powershell", shell)
 			}
+			messages := &cli.Messages{Out: c.stderr}
 			a, err := c.load()
 			if err != nil {
 				return err
@@ -44,13 +44,13 @@ with the same configuration, and that have it trust the proxy's CA.`,
 			}
 			e, err := clientenv.New(clientenv.Options{
 				Config: a.Config, Env: c.env, CA: ca, Dir: clientenv.LastingDir(filepath.Dir(ca.Path())),
-				Address: a.Config.Clients.Listen, Label: label, Token: token, Warn: c.warn,
+				Address: a.Config.Clients.Listen, Label: label, Token: token, Warn: messages.Warn,
 			})
 			if err != nil {
 				return err
 			}
 			for _, b := range clientenv.Bypasses(a.Config) {
-				c.warn(b.String())
+				messages.Warn(b.String())
 			}
 			for _, v := range e.Variables() {
 				fmt.Fprintln(c.stdout, format(v))
@@ -60,22 +60,7 @@ with the same configuration, and that have it trust the proxy's CA.`,
 	}
 	c.configFlag(cmd)
 	cmd.Flags().StringVar(&shell, "shell", "sh", "`syntax` to print: sh, fish or powershell")
-	cmd.Flags().StringVar(&label, "label", "agentproxy", "session `label` to put into the proxy's URL, where it has a token")
+	cmd.Flags().StringVar(&label, "label", "agentproxy", "session `label` in the proxy's URL, if that has a token")
 	_ = cmd.RegisterFlagCompletionFunc("shell", cobra.FixedCompletions([]string{"sh", "fish", "powershell"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
-}
-
-// shells writes a variable in the syntax of a shell.
-var shells = map[string]func(clientenv.Variable) string{
-	"sh": func(v clientenv.Variable) string {
-		return "export " + v.Name + "='" + strings.ReplaceAll(v.Value, "'", `'\''`) + "'"
-	},
-	"fish": func(v clientenv.Variable) string {
-		return "set -gx " + v.Name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(v.Value) + "'"
-	},
-	"powershell": func(v clientenv.Variable) string {
-		// PowerShell takes typographic quotes for plain ones.
-		doubled := strings.NewReplacer("'", "''", "‘", "‘‘", "’", "’’", "‚", "‚‚", "‛", "‛‛")
-		return "$env:" + v.Name + " = '" + doubled.Replace(v.Value) + "'"
-	},
 }

@@ -16,7 +16,7 @@ import (
 func newIdentityCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "identity",
-		Short: "The account and the agent identity that the proxy signs for",
+		Short: "Register, show, import, export or remove the agent identity",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cli.Usagef("name one of register, show, import, export, remove, placeholder; see %s --help", cmd.CommandPath())
@@ -32,7 +32,7 @@ func newIdentityCommand(c *command) *cobra.Command {
 func newIdentityShowCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
-		Short: "Say as whom the proxy signs, without a secret",
+		Short: "Show as whom the proxy signs, without a secret",
 		Args:  cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			account, err := a.Default.Account.Agent.Account(ctx)
@@ -51,7 +51,7 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 			case errors.Is(err, identity.ErrTokenLogin):
 				c.row("Agent", "none; the log-in is a workspace's access token, which needs none")
 			case errors.Is(err, identity.ErrNoIdentity) && a.Config.Agent.Identity.Register:
-				c.row("Agent", "none yet; one is registered when it is needed")
+				c.row("Agent", "none yet; it is registered when it is needed")
 			case errors.Is(err, identity.ErrNoIdentity):
 				c.row("Agent", "none, and identity.register is off")
 			case err != nil:
@@ -70,7 +70,7 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 	return cmd
 }
 
-// row prints a line of a description, unless there is nothing to say.
+// row prints a line with a name and its value, unless the value is empty.
 func (c *command) row(name, value string) {
 	if value != "" {
 		fmt.Fprintf(c.stdout, "%-12s %s\n", name, value)
@@ -99,14 +99,14 @@ func newIdentityRegisterCommand(c *command) *cobra.Command {
 	var another bool
 	cmd := &cobra.Command{
 		Use:   "register",
-		Short: "Register an agent identity for the account that is logged in",
-		Long: `Register an agent identity for the account that is logged in, unless there is
-one. The private key is made here and goes nowhere else.`,
+		Short: "Register an agent identity for the log-in",
+		Long: `Register an agent identity for the log-in, unless there is one. The private key is
+made here and never leaves this machine.`,
 		Args: cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			id, err := a.Default.Account.Agent.Identity(ctx)
 			if err == nil && !another {
-				fmt.Fprintln(c.stderr, "agentproxy: there is an identity already; --another registers one in its place")
+				fmt.Fprintln(c.stderr, "agentproxy: there is an identity already; add --another to replace it")
 				c.showIdentity(id)
 				return nil
 			}
@@ -120,6 +120,6 @@ one. The private key is made here and goes nowhere else.`,
 	}
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
-	cmd.Flags().BoolVar(&another, "another", false, "register a new identity although there is one, which is set aside")
+	cmd.Flags().BoolVar(&another, "another", false, "register another identity, and set the present one aside")
 	return cmd
 }

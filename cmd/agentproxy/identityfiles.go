@@ -25,10 +25,10 @@ const maxIdentityInput = 1 << 20
 func newIdentityImportCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Take over an agent identity: a JWT, a JSON record or an auth.json",
-		Long: `Take over an agent identity from a file, or from standard input where FILE is
-"-": a JWT, a JSON record, or an auth.json that holds one. A JWT is verified with
-the backend's keys. The identity that was there before is set aside.`,
+		Short: "Import an agent identity: a JWT, a JSON record or an auth.json",
+		Long: `Import an agent identity from a file, or from standard input if FILE is "-". The
+file is a JWT, a JSON record, or an auth.json that holds one. A JWT is verified with
+the backend's keys. The former identity is set aside.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: fileArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -79,7 +79,7 @@ func (c *command) readInput(name string) ([]byte, error) {
 	return raw, nil
 }
 
-// parseImport reads a record by itself, or the one in an auth.json.
+// parseImport parses a record, or the one in an auth.json.
 func parseImport(name string, raw []byte) (*identity.Record, error) {
 	record, err := identity.ParseRecord(raw)
 	if err == nil {
@@ -98,7 +98,7 @@ func parseImport(name string, raw []byte) (*identity.Record, error) {
 	return auth.Record, nil
 }
 
-// importRecord keeps record if it may be used by whoever is logged in.
+// importRecord stores record if it belongs to the log-in.
 func importRecord(ctx context.Context, a *app.App, name string, record *identity.Record) (*identity.Identity, error) {
 	account, err := a.Default.Account.Agent.Account(ctx)
 	if errors.Is(err, identity.ErrNoLogin) {
@@ -123,26 +123,26 @@ func newIdentityExportCommand(c *command) *cobra.Command {
 		Use:   "export",
 		Short: "Write the agent identity, private key included, as JSON",
 		Long: `Write the agent identity as JSON, for identity.file or identity import. It holds
-the private key: whoever has it can sign as the agent.
+the private key, with which anybody can sign as the agent.
 
-With --codex it is written into Codex's auth.json, of which nothing else changes.
-No shape is read by every version of Codex, and one that cannot read it refuses
-the whole file, as if nobody were logged in:
+With --codex, write it into Codex's auth.json, and change nothing else there. No
+shape is read by every version of Codex. A version that cannot read it refuses the
+whole file, as if nobody were logged in:
 
   N  what Codex 0.142 and later write; refused by 0.121 to 0.123, and 0.128 to 0.141
   C  N and A in one; refused by 0.128 to 0.141
   A  what Codex 0.121 to 0.123 write; refused by 0.124 and later
 
-It says which versions that is, and asks first.`,
+export names those versions and asks first.`,
 		Example: `  agentproxy identity export --output identity.json
   agentproxy identity export --codex`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if codex && output != "" {
-				return cli.Usagef("--codex and --output name two places; keep one of them")
+				return cli.Usagef("--codex and --output exclude each other: each names a place to write to")
 			}
 			if shape != "" && !codex {
-				return cli.Usagef("--shape is for --codex; agentproxy itself reads its own")
+				return cli.Usagef("--shape is only used with --codex")
 			}
 			switch identity.Shape(shape) {
 			case "", identity.ShapeA, identity.ShapeC, identity.ShapeN:
@@ -177,11 +177,11 @@ It says which versions that is, and asks first.`,
 	cmd.Flags().BoolVar(&codex, "codex", false, "write it into Codex's auth.json")
 	cmd.Flags().StringVar(&shape, "shape", "", "`shape` for --codex: A, C or N (default: N, or C for an identity of the first generation)")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to this `file`, with mode 0600, in place of standard output")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to this `file`, with mode 0600, instead of standard output")
 	return cmd
 }
 
-// exportToCodex writes record into Codex's auth.json, if that may be.
+// exportToCodex writes record into Codex's auth.json, if the user agrees.
 func (c *command) exportToCodex(ctx context.Context, a *app.App, record *identity.Record, shape identity.Shape, yes bool) error {
 	raw, err := record.MarshalFor(shape)
 	if err != nil {
@@ -201,8 +201,8 @@ func newIdentityRemoveCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove",
 		Short: "Delete the agent identity that agentproxy keeps",
-		Long: `Delete the agent identity that agentproxy keeps, and its tasks. The backend is not
-told. What Codex's auth.json holds stays. It asks first.`,
+		Long: `Delete the agent identity that agentproxy keeps, and its tasks, after a question.
+The backend is not told. Codex's auth.json stays as it is.`,
 		Args: cobra.NoArgs,
 		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			record, err := a.Default.Account.Store.Load()
@@ -225,7 +225,7 @@ told. What Codex's auth.json holds stays. It asks first.`,
 	return cmd
 }
 
-// confirm asks a question on standard error and reads the answer.
+// confirm prints a question on standard error and reports whether the answer is yes.
 func (c *command) confirm(question string) bool {
 	fmt.Fprintf(c.stderr, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(c.stdin).ReadString('\n')

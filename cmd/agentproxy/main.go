@@ -1,5 +1,5 @@
-// Agentproxy is a forward proxy that signs what coding agents send to ChatGPT,
-// so that the agents hold no credential.
+// Agentproxy is a forward proxy that signs the requests of coding agents to ChatGPT, so
+// that the agents hold no credential.
 package main
 
 import (
@@ -21,15 +21,15 @@ import (
 )
 
 func main() {
-	// Whatever the command, it may come to hold a credential.
+	// Any command may come to hold a credential.
 	cli.HideMemory()
-	// net/http logs there, word for word, what a server sends unasked on an idle
-	// connection: its own credential, perhaps.
+	// net/http logs there what a server sends unasked on an idle connection, which may
+	// be a credential.
 	log.SetOutput(io.Discard)
 	os.Exit(run(os.Args[1:], cli.OSEnvironment(), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is main without the process around it.
+// run runs the command line args and returns the exit code.
 func run(args []string, env cli.Environment, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -44,7 +44,7 @@ func run(args []string, env cli.Environment, stdin io.Reader, stdout, stderr io.
 	if code, ok := errors.AsType[cli.ExitError](err); ok {
 		return int(code)
 	}
-	// Joined errors have a line each, and so may the names of files.
+	// Joined errors have a line each, and names of files may have several.
 	fmt.Fprintf(stderr, "agentproxy: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	if _, ok := errors.AsType[*config.Error](err); ok {
 		return cli.ExitUsage
@@ -55,7 +55,7 @@ func run(args []string, env cli.Environment, stdin io.Reader, stdout, stderr io.
 	return cli.ExitFailed
 }
 
-// command is what the commands share.
+// command holds what all commands share.
 type command struct {
 	env            cli.Environment
 	stdin          io.Reader
@@ -64,16 +64,15 @@ type command struct {
 	// The profile to act as, by its name or by the session label of a client.
 	profile, label string
 	deferred       app.DeferredLog // of the commands that load calls for
-	said           said
 }
 
 func newRootCommand(c *command) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "agentproxy",
-		Short: "Sign what coding agents send to ChatGPT, and keep the credential from them",
-		Long: `agentproxy is a forward proxy. Point HTTPS_PROXY at it, and every request to
-ChatGPT leaves signed as your agent; the program that made the request never
-holds a credential.`,
+		Short: "Sign requests to ChatGPT, and keep the credential from coding agents",
+		Long: `agentproxy is a forward proxy. Point HTTPS_PROXY at it, and it signs every
+request to ChatGPT as your agent. The program that makes the request never holds
+a credential.`,
 		Example: `  agentproxy demo
   agentproxy run -- codex`,
 		SilenceErrors: true,
@@ -112,7 +111,7 @@ holds a credential.`,
 	return root
 }
 
-// knownCommand checks that args name a command that there is help for.
+// knownCommand returns an error unless args name a command.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	_, rest, err := cmd.Root().Find(args)
 	if err == nil && len(rest) > 0 {
@@ -121,7 +120,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// wrapArgs makes wrong arguments of any command a usageError.
+// wrapArgs makes the errors of all commands' argument checks usage errors.
 func wrapArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -136,18 +135,18 @@ func wrapArgs(cmd *cobra.Command) {
 	}
 }
 
-// configFlag gives cmd the flag --config.
+// configFlag adds the flag --config to cmd.
 func (c *command) configFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&c.configPath, "config", "c", c.env.Get("AGENTPROXY_CONFIG"), "configuration `file`; without one that of AGENTPROXY_CONFIG, else the defaults hold")
+	cmd.Flags().StringVarP(&c.configPath, "config", "c", c.env.Get("AGENTPROXY_CONFIG"), "configuration `file`; by default AGENTPROXY_CONFIG, else the defaults of all keys")
 }
 
-// profileFlag gives cmd the flag --profile.
+// profileFlag adds the flag --profile to cmd.
 func (c *command) profileFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.profile, "profile", "", "act as this `profile` of the configuration")
 }
 
-// load opens the configuration that the command line names, for the agent that it
-// chooses. What goes wrong on the way is logged when the command has ended.
+// load opens the app of the configuration and the agent that the command line names. Its
+// warnings are logged when the command has ended.
 func (c *command) load() (*app.App, error) {
 	conf, err := config.Load(c.configPath, c.env)
 	if err != nil {

@@ -23,16 +23,16 @@ func newServeCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the proxy",
-		Long: `Run the proxy until SIGINT or SIGTERM. Then no new connection is accepted, and
-what is running has 30 seconds to end; a second signal cuts it.
+		Long: `Run the proxy until SIGINT or SIGTERM. The proxy then accepts no new connection
+and gives running requests 30 seconds to end. A second signal cuts them.
 
-At SIGHUP, and when the configuration or a file that it names has changed, the
-configuration is read again and holds from then on, without anything being cut.
-One with a mistake in it is refused, and the former holds on. SIGHUP also opens
-the audit log anew and takes up a rotated CA.
+The proxy reads the configuration again at SIGHUP and when the file, or one that
+it names, has changed. Nothing is cut. A configuration with a mistake is rejected,
+and the former stays in force. SIGHUP also opens the audit log again and takes up
+a rotated CA.
 
-A socket that systemd passes (socket activation) is used for the listener whose
-address it has, and systemd is told of start, reload and end (Type=notify).`,
+With systemd, the proxy uses the sockets that systemd passes for the listeners
+whose addresses they have, and reports start, reload and end (Type=notify).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cli.DisableCoreDumps()

@@ -14,9 +14,10 @@ func newTopCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Show what the running proxy is doing",
-		Long: `Show what the page on the admin listener shows: as whom the proxy signs, what is
-under way, and what was refused or out of scope lately and why. On a terminal the
-view is renewed every two seconds until Ctrl-C. Elsewhere it is printed once.`,
+		Long: `Show what the page of the admin listener shows: as whom the proxy signs, the
+requests in flight, and the last ones that were refused or out of scope, with the
+reason. On a terminal the view is renewed every two seconds until Ctrl-C. Elsewhere
+it is printed once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := c.adminClient()

@@ -203,7 +203,7 @@ func TestForgottenAccountsAgent(t *testing.T) {
 	a := r.agent(auto)
 	old := r.session(a, "")
 	r.server.ForgetAgents()
-	if !a.RefuseTask("", old.Task) {
+	if !a.TaskRejected("", old.Task) {
 		t.Error("not told to try again")
 	}
 	s := r.session(a, "")

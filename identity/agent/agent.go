@@ -145,7 +145,7 @@ func New(config Config) *Agent {
 		unusable: make(map[string]bool),
 		answered: make(map[string]identity.Protocol),
 	}
-	a.tokens.login = a.login
+	a.tokens.loadLogin = a.loadLogin
 	return a
 }
 
@@ -266,9 +266,9 @@ func (a *Agent) storedTask(id *identity.Identity, label string) (task identity.T
 
 func (a *Agent) mayRegister() bool { return a.config.Register && a.config.Backend != nil }
 
-// RefuseTask is told that the backend has refused an assertion for a task. It
+// TaskRejected is told that the backend has refused an assertion for a task. It
 // reports whether there is something new to sign with, or may be.
-func (a *Agent) RefuseTask(label string, task identity.Task) bool {
+func (a *Agent) TaskRejected(label string, task identity.Task) bool {
 	if !a.mayRegister() {
 		a.tasks.keepRefused(task, label)
 		return false
@@ -302,5 +302,5 @@ func (a *Agent) refuse(label string, task identity.Task) (refused, again bool) {
 
 // saveTasks writes tasks.json. Without it the tasks live in memory.
 func (a *Agent) saveTasks() {
-	a.tokens.tell("the tasks are remembered in memory only", a.tasks.save())
+	a.tokens.warnOnce("the tasks are remembered in memory only", a.tasks.save())
 }

@@ -148,7 +148,7 @@ func TestCancelledRequestFailsNobodyElse(t *testing.T) {
 	r.stats(chatgpttest.Stats{Biscuits: 2, AgentRegistrations: 1, TaskRegistrations: 1})
 }
 
-func TestRefuseTask(t *testing.T) {
+func TestTaskRejected(t *testing.T) {
 	r := newRig(t)
 	r.login(chatgpttest.Account{})
 	a := r.agent()
@@ -160,7 +160,7 @@ func TestRefuseTask(t *testing.T) {
 	}
 	var yes atomic.Int32
 	together(100, func(int) {
-		if a.RefuseTask("x", old.Task) {
+		if a.TaskRejected("x", old.Task) {
 			yes.Add(1)
 		}
 		s, err := a.Session(t.Context(), "x")
@@ -183,7 +183,7 @@ func TestRefuseTask(t *testing.T) {
 	}
 	// A late 401 for the old task drops nothing.
 	now := r.session(a, "x")
-	if !a.RefuseTask("x", old.Task) || r.session(a, "x").Task != now.Task {
+	if !a.TaskRejected("x", old.Task) || r.session(a, "x").Task != now.Task {
 		t.Error("a late refusal dropped the new task")
 	}
 	// Not after a restart either.
@@ -194,7 +194,7 @@ func TestRefuseTask(t *testing.T) {
 	renewed := 0
 	for range 600 {
 		s := r.session(a, "x")
-		if a.RefuseTask("x", s.Task) {
+		if a.TaskRejected("x", s.Task) {
 			renewed++
 		}
 		r.advance(time.Second)
@@ -203,7 +203,7 @@ func TestRefuseTask(t *testing.T) {
 		t.Errorf("%d renewals in ten minutes", renewed)
 	}
 	off := r.agent(func(c *agent.Config) { c.Register = false })
-	if off.RefuseTask("x", now.Task) {
+	if off.TaskRejected("x", now.Task) {
 		t.Error("there is nothing else where registration is off")
 	}
 }
@@ -215,7 +215,7 @@ func TestBackendForgetsAgents(t *testing.T) {
 	old := r.session(a, "")
 	r.server.ForgetAgents()
 	together(50, func(int) {
-		if !a.RefuseTask("", old.Task) {
+		if !a.TaskRejected("", old.Task) {
 			t.Error("not told to try again")
 		}
 		s, err := a.Session(t.Context(), "")

@@ -11,11 +11,11 @@ import (
 	"github.com/agentproxy/agentproxy/identity/store"
 )
 
-// whom returns the log-in, nil if there is none, and the account to act for. An
+// login returns the log-in, nil if there is none, and the account to act for. An
 // identity that agentproxy keeps outlives the log-in that it was registered
 // with: where nobody is logged in, it stands for its own account.
-func (a *Agent) whom(ctx context.Context) (*codex.Auth, identity.Account, error) {
-	auth, err := a.login(ctx)
+func (a *Agent) login(ctx context.Context) (*codex.Auth, identity.Account, error) {
+	auth, err := a.loadLogin(ctx)
 	if err == nil {
 		account, err := auth.Account(a.config.WorkspaceID)
 		return auth, account, err
@@ -25,7 +25,7 @@ func (a *Agent) whom(ctx context.Context) (*codex.Auth, identity.Account, error)
 	}
 	record, storeErr := a.load()
 	if storeErr != nil {
-		if a.given() {
+		if a.readOnly() {
 			err = storeErr // no log-in was meant to be there
 		}
 		return nil, identity.Account{}, err
@@ -69,14 +69,14 @@ func (a *Agent) forget() {
 
 // Account returns whom the agent acts for.
 func (a *Agent) Account(ctx context.Context) (identity.Account, error) {
-	_, account, err := a.whom(ctx)
+	_, account, err := a.login(ctx)
 	return account, err
 }
 
 // Identity returns the identity to sign as, if one is stored: the one that
 // agentproxy keeps, else the one in Codex's auth.json. It registers nothing.
 func (a *Agent) Identity(ctx context.Context) (*identity.Identity, error) {
-	auth, account, err := a.whom(ctx)
+	auth, account, err := a.login(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (a *Agent) find(ctx context.Context, auth *codex.Auth, account identity.Acc
 	if held.auth == auth && held.stored == version && held.identity != nil {
 		return held.identity, nil
 	}
-	if auth != nil && auth.Mode == codex.ModePersonalAccessToken && !a.given() {
+	if auth != nil && auth.Mode == codex.ModePersonalAccessToken && !a.readOnly() {
 		return nil, fmt.Errorf("%s: %w", auth.Name(), identity.ErrTokenLogin)
 	}
 	id, err := a.findAnew(ctx, auth, account)
@@ -111,7 +111,7 @@ func (a *Agent) find(ctx context.Context, auth *codex.Auth, account identity.Acc
 
 func (a *Agent) findAnew(ctx context.Context, auth *codex.Auth, account identity.Account) (*identity.Identity, error) {
 	id, err := a.findKept(ctx, account)
-	if err == nil || a.given() {
+	if err == nil || a.readOnly() {
 		return id, err
 	}
 	id, codexErr := a.findCodexs(ctx, auth, account)

@@ -21,10 +21,10 @@ type tokenLogin struct {
 	auth  *codex.Auth
 }
 
-// login returns the log-in: the access token that was given, in the store or by
+// loadLogin returns the log-in: the access token that was given, in the store or by
 // configuration, else what is in the Codex home. An access token of a workspace comes
 // with the account that it is for. The same log-in is the same pointer.
-func (a *Agent) login(ctx context.Context) (*codex.Auth, error) {
+func (a *Agent) loadLogin(ctx context.Context) (*codex.Auth, error) {
 	if giver, ok := a.config.Store.(tokenGiver); ok {
 		token, err := giver.AccessToken()
 		if err != nil || token != "" {

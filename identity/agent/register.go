@@ -21,19 +21,19 @@ var errAccountChanged = errors.New("the log-in has changed meanwhile")
 
 // ensureIdentity returns the stored identity, or registers one.
 func (a *Agent) ensureIdentity(ctx context.Context) (*identity.Identity, error) {
-	auth, account, err := a.whom(ctx)
+	auth, account, err := a.login(ctx)
 	if err != nil {
 		return nil, err
 	}
 	id, err := a.find(ctx, auth, account)
-	if err == nil || !a.mayRegister() || a.given() || !canVouch(auth) || !replaceable(err) {
+	if err == nil || !a.mayRegister() || a.readOnly() || !canVouch(auth) || !replaceable(err) {
 		return id, err
 	}
 	return a.identities.Do(ctx, "", a.registerIdentity)
 }
 
-// given reports whether it is somebody else who says what the identity is.
-func (a *Agent) given() bool { return a.config.Store != nil && a.config.Store.ReadOnly() != nil }
+// readOnly reports whether the identity is another program's to change.
+func (a *Agent) readOnly() bool { return a.config.Store != nil && a.config.Store.ReadOnly() != nil }
 
 // canVouch reports whether there is somebody logged in to register an identity.
 func canVouch(auth *codex.Auth) bool {
@@ -81,7 +81,7 @@ func (a *Agent) registerIdentity(ctx context.Context) (*identity.Identity, error
 	}
 	defer unlock()
 	a.forget() // another process may have been here first
-	auth, account, err := a.whom(ctx)
+	auth, account, err := a.login(ctx)
 	if err != nil {
 		return nil, err
 	}

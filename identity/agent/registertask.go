@@ -103,24 +103,24 @@ func (a *Agent) newTask(id *identity.Identity, label string) func(context.Contex
 		}
 		a.taskFailed.Done(a.config.Clock.Now(), key, failure, backend.RetryAfter(failure))
 		if ctx.Err() == nil {
-			a.tellTask(id, label, failure)
+			a.warnTask(id, label, failure)
 		}
 		return task, err
 	}
 }
 
-// tellTask tells what came of registering a task.
-func (a *Agent) tellTask(id *identity.Identity, label string, failure error) {
+// warnTask notifies of what came of registering a task.
+func (a *Agent) warnTask(id *identity.Identity, label string, failure error) {
 	const none, overdue = "no task was registered", "a task is used past its time, for no other was registered"
 	_, _, former := a.storedTask(id, label)
 	switch {
 	case failure == nil:
-		a.tokens.tell(none, nil)
-		a.tokens.tell(overdue, nil)
+		a.tokens.warnOnce(none, nil)
+		a.tokens.warnOnce(overdue, nil)
 	case former:
-		a.tokens.tell(overdue, failure)
+		a.tokens.warnOnce(overdue, failure)
 	default:
-		a.tokens.tell(none, failure)
+		a.tokens.warnOnce(none, failure)
 	}
 }
 
@@ -200,7 +200,7 @@ func (a *Agent) taskBiscuit(ctx context.Context, id *identity.Identity) (identit
 	if id.FromJWT {
 		return "", nil
 	}
-	auth, _, err := a.whom(ctx)
+	auth, _, err := a.login(ctx)
 	if err != nil {
 		return "", err
 	}

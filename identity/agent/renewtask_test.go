@@ -120,7 +120,7 @@ func TestOverdueTaskIsForgotten(t *testing.T) {
 	r.advance(25 * time.Hour)
 	r.session(a, "x")
 	r.server.ForgetTasks()
-	if !a.RefuseTask("x", old.Task) {
+	if !a.TaskRejected("x", old.Task) {
 		t.Error("there is nothing new to sign with")
 	}
 	for _, a := range []*agent.Agent{a, r.agent()} {
@@ -145,7 +145,7 @@ func TestRefusalIsRemembered(t *testing.T) {
 	outage := chatgpttest.Fault{Path: "*/task/register", Status: 500}
 	stop := r.server.Inject(outage)
 	for label, want := range map[string]bool{"x": true, "z": false} {
-		if want && !a.RefuseTask(label, old.Task) {
+		if want && !a.TaskRejected(label, old.Task) {
 			t.Error("there is nothing new to sign with")
 		}
 		for name, a := range map[string]*agent.Agent{"the same": a, "another": r.agent()} {
@@ -182,7 +182,7 @@ func TestRefusalWithoutRegistration(t *testing.T) {
 	r.login(chatgpttest.Account{})
 	old := r.session(r.agent(), "x")
 	a := r.agent(func(c *agent.Config) { c.Register = false })
-	if a.RefuseTask("x", old.Task) {
+	if a.TaskRejected("x", old.Task) {
 		t.Error("there is nothing else to sign with")
 	}
 	if s := r.session(a, "x"); s.Task != old.Task {
@@ -209,7 +209,7 @@ func TestRefusedWhileReplaced(t *testing.T) {
 	r.advance(20 * time.Hour)
 	r.session(a, "x")
 	<-arrived
-	if !a.RefuseTask("x", old.Task) {
+	if !a.TaskRejected("x", old.Task) {
 		t.Error("there is nothing new to sign with")
 	}
 	done := make(chan identity.Session)

@@ -13,7 +13,7 @@ import (
 // the place of this one only once it has a task where this one got none. It returns
 // errReplaced if that is so, or if somebody was faster.
 func (a *Agent) replaceUnknown(ctx context.Context, id *identity.Identity, label string, cause error) error {
-	if a.given() || a.config.Store == nil {
+	if a.readOnly() || a.config.Store == nil {
 		return cause
 	}
 	unlock, err := a.lockState(ctx)
@@ -22,7 +22,7 @@ func (a *Agent) replaceUnknown(ctx context.Context, id *identity.Identity, label
 	}
 	defer unlock()
 	a.forget() // another process may have been here first
-	auth, account, err := a.whom(ctx)
+	auth, account, err := a.login(ctx)
 	if err != nil {
 		return fmt.Errorf("%w; %w", cause, err)
 	}

@@ -40,7 +40,7 @@ const (
 // tokens keeps the access token of a log-in fresh. It is safe for concurrent use.
 type tokens struct {
 	home      *codex.Home
-	login     func(context.Context) (*codex.Auth, error)
+	loadLogin func(context.Context) (*codex.Auth, error)
 	courtesy  time.Duration
 	workspace string
 	backend   *backend.Client // nil: nothing is refreshed
@@ -59,7 +59,7 @@ type tokens struct {
 	loaded   bool
 	last     *tokenView
 	ended    *endedLogin
-	told     map[string]string // the last problem of each kind, which is told once
+	warned   map[string]string // the last problem of each kind
 }
 
 // tokenView is what is known of the access token of one version of auth.json.
@@ -160,7 +160,7 @@ func (t *tokens) rejected(ctx context.Context, refused identity.Secret) (*tokenV
 
 // view returns what auth.json and the journal say, without asking anybody.
 func (t *tokens) view(ctx context.Context) (*tokenView, error) {
-	file, err := t.login(ctx)
+	file, err := t.loadLogin(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (t *tokens) view(ctx context.Context) (*tokenView, error) {
 // loadJournal takes over what other processes have noted.
 func (t *tokens) loadJournal() {
 	j, err := readJournal(t.path)
-	t.tell("the record of the last refresh is not used", err)
+	t.warnOnce("the record of the last refresh is not used", err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.loaded, t.last = true, nil
@@ -196,18 +196,18 @@ func (t *tokens) loadJournal() {
 	t.journal, t.inMemory = j, false
 }
 
-// tell tells of a problem once, until there is another or none.
-func (t *tokens) tell(message string, err error) {
+// warnOnce notifies of a problem once, until there is another or none.
+func (t *tokens) warnOnce(message string, err error) {
 	t.mu.Lock()
-	if t.told == nil {
-		t.told = make(map[string]string)
+	if t.warned == nil {
+		t.warned = make(map[string]string)
 	}
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	known := t.told[message] == text
-	t.told[message] = text
+	known := t.warned[message] == text
+	t.warned[message] = text
 	t.mu.Unlock()
 	if err != nil && !known {
 		t.notify(Event{Message: message, Err: err})
@@ -398,7 +398,7 @@ func (t *tokens) noteEnd(view *tokenView, reason string) {
 	j := t.journal
 	t.mu.Unlock()
 	if t.path != "" && !view.file.InKeyring {
-		t.tell("the end of the log-in is remembered in memory only", j.write(t.path))
+		t.warnOnce("the end of the log-in is remembered in memory only", j.write(t.path))
 	}
 }
 
@@ -429,7 +429,7 @@ func (t *tokens) keep(ctx context.Context, view *tokenView, answer identity.Toke
 		t.mu.Lock()
 		t.inMemory = err != nil
 		t.mu.Unlock()
-		t.tell("the refresh is remembered in memory only", err)
+		t.warnOnce("the refresh is remembered in memory only", err)
 	}
 	t.writeBackUnder(ctx, c)
 	t.notify(Event{Message: "the access token was refreshed"})
@@ -486,5 +486,5 @@ func (t *tokens) writeBackUnder(ctx context.Context, c *codex.Claim) {
 	t.mu.Lock()
 	t.last = nil
 	t.mu.Unlock()
-	t.tell("the refreshed tokens are not in auth.json yet", err)
+	t.warnOnce("the refreshed tokens are not in auth.json yet", err)
 }

@@ -86,7 +86,7 @@ func (a *Agent) learnToken(known knownToken) {
 		all = append(all, knownToken{hash, account})
 	}
 	a.mu.Unlock()
-	a.tokens.tell("whose the workspace's access token is is remembered in memory only", writeKnownTokens(a.whoamiPath(), all))
+	a.tokens.warnOnce("whose the workspace's access token is is remembered in memory only", writeKnownTokens(a.whoamiPath(), all))
 }
 
 func writeKnownTokens(path string, all []knownToken) error {

@@ -10,17 +10,17 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// GivenFile is a store that somebody else fills, such as a secret that is mounted
-// into a container. It is never written, and read anew when it has changed.
+// ReadOnly is a [Store] that another program writes, such as a secret that is mounted
+// into a container. It is read again when it has changed.
 type ReadOnly struct {
 	path string
 
 	mu    sync.Mutex
-	seen  Version // of which token is
+	seen  Version // of the file that token is from
 	token identity.Secret
 }
 
-// NewGivenFile returns the store that is the file at path, in any form that
+// NewReadOnly returns the store that is the file at path, in any form that
 // [identity.ParseRecord] reads. It may hold an access token of a workspace instead.
 func NewReadOnly(path string) *ReadOnly { return &ReadOnly{path: path} }
 
@@ -30,7 +30,7 @@ func (s *ReadOnly) String() string { return s.path }
 // Load implements [Store].
 func (s *ReadOnly) Load() (*identity.Record, error) {
 	const remedy = "put there what agentproxy identity export prints"
-	raw, err := readStored(s.path, remedy)
+	raw, err := read(s.path, remedy)
 	if errors.Is(err, identity.ErrNoIdentity) {
 		return nil, fmt.Errorf("%w there; put one there, or leave identity.file out", err)
 	}
@@ -40,7 +40,7 @@ func (s *ReadOnly) Load() (*identity.Record, error) {
 	if identity.IsWorkspaceToken(identity.Secret(bytes.TrimSpace(raw))) {
 		return nil, fmt.Errorf("%s: %w", s.path, identity.ErrTokenLogin)
 	}
-	return parseStored(s.path, raw, remedy)
+	return parse(s.path, raw, remedy)
 }
 
 // AccessToken returns the access token of a workspace that the file holds in place of
@@ -52,7 +52,7 @@ func (s *ReadOnly) AccessToken() (identity.Secret, error) {
 	if version == s.seen && version != (Version{}) {
 		return s.token, nil
 	}
-	raw, err := readStored(s.path, "")
+	raw, err := read(s.path, "")
 	if _, tooLarge := errors.AsType[*identity.FileError](err); tooLarge || errors.Is(err, identity.ErrNoIdentity) {
 		return "", nil // Load reports it
 	}
@@ -66,8 +66,7 @@ func (s *ReadOnly) AccessToken() (identity.Secret, error) {
 	return s.token, nil
 }
 
-// Version implements [Store]. Links are followed, so that it changes when they
-// come to lead elsewhere.
+// Version implements [Store]. It changes also when a link comes to lead elsewhere.
 func (s *ReadOnly) Version() Version { return versionOf(s.path) }
 
 // ReadOnly implements [Store].

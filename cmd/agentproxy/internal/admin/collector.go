@@ -16,21 +16,21 @@ var _ prometheus.Collector = (*stateCollector)(nil)
 
 var (
 	readyDesc = prometheus.NewDesc("agentproxy_ready",
-		"1 if requests can be signed, else 0.", []string{"profile"}, nil)
+		"1 if requests can be signed as far as the proxy knows, else 0.", []string{"profile"}, nil)
 	runningDesc = prometheus.NewDesc("agentproxy_exchanges_in_flight",
-		"Requests, WebSockets and tunnels that are under way.", []string{"kind"}, nil)
+		"Requests, WebSockets and tunnels in flight.", []string{"kind"}, nil)
 	receivedDesc = prometheus.NewDesc("agentproxy_received_bytes_total",
 		"Bytes of bodies, WebSockets and tunnels received from clients.", []string{"kind"}, nil)
 	sentDesc = prometheus.NewDesc("agentproxy_sent_bytes_total",
 		"Bytes of bodies, WebSockets and tunnels sent to clients.", []string{"kind"}, nil)
 	tokenExpiryDesc = prometheus.NewDesc("agentproxy_token_expiry_timestamp_seconds",
-		"When the log-in's access token expires; absent if there is none or it does not say.", []string{"profile"}, nil)
+		"When the log-in's access token expires. Absent if there is no token or no expiry in it.", []string{"profile"}, nil)
 	loginEndedDesc = prometheus.NewDesc("agentproxy_login_ended",
-		"1 if the log-in cannot be refreshed any more, so that somebody has to log in again, else 0.", []string{"profile"}, nil)
+		"1 if somebody has to log in again because the log-in cannot be refreshed, else 0.", []string{"profile"}, nil)
 	caExpiryDesc = prometheus.NewDesc("agentproxy_ca_expiry_timestamp_seconds",
 		"When the certificate authority expires.", nil, nil)
 	clockDesc = prometheus.NewDesc("agentproxy_clock_offset_seconds",
-		"How far the backend's clock is ahead of this machine's, 0 if by less than matters.", nil, nil)
+		"How far the backend's clock is ahead of this machine's. 0 if the difference does not matter.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].

@@ -66,44 +66,44 @@ func NewMetrics() *Metrics {
 		return h
 	}
 	m.requests = counter("agentproxy_requests_total",
-		"HTTP requests, by configured host pattern, who signed, and the answer's status.", "host", "signer", "code")
+		"HTTP requests, by configured host pattern, signer and status of the response.", "host", "signer", "code")
 	m.connects = counter("agentproxy_connects_total",
-		"CONNECT requests, by configured host pattern and the answer's status.", "host", "code")
+		"CONNECT requests, by configured host pattern and status of the response.", "host", "code")
 	m.asks = counter("agentproxy_authz_total",
-		"Requests that gateways asked about, by configured host pattern, who signed, and the status of the decision.", "host", "signer", "code")
+		"Requests that gateways asked about, by configured host pattern, signer and status of the decision.", "host", "signer", "code")
 	m.firstByte = histogram("agentproxy_time_to_first_byte_seconds",
-		"Time from a request to its answer's header, signing and the server included.",
+		"Time from a request to the header of its response, including signing and the server.",
 		[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60})
 	m.duration = histogram("agentproxy_request_duration_seconds",
-		"Time from a request to the end of its answer, be it a stream or a WebSocket.",
+		"Time from a request to the end of its response, which may be a stream or a WebSocket.",
 		[]float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 1800, 3600})
 	m.cut = counter("agentproxy_exchanges_cut_total",
-		"Requests and tunnels that began and did not come to their end, by kind: either side went away, or the proxy was stopped.", "kind")
+		"Requests and tunnels that were cut, by kind: the client or the server went away, or the proxy was stopped.", "kind")
 	m.resent = counter("agentproxy_resent_requests_total",
-		"Requests that were sent again with another credential because the server had answered 401, by who signed at last.", "signer")
+		"Requests that were sent again with another credential after a 401, by the signer of the last one.", "signer")
 	m.refusals = counter("agentproxy_refusals_total",
-		"Requests and connections that the proxy refused, by reason.", "code")
+		"Requests and connections that the proxy refused, by code.", "code")
 	m.misses = counter("agentproxy_out_of_scope_total",
-		"Requests out of scope, by configured host pattern, by reason, and by what became of them (refused, or sent all the same).", "host", "reason", "action")
+		"Requests out of scope, by configured host pattern, reason and action: refused, or sent with a warning.", "host", "reason", "action")
 	m.signings = counter("agentproxy_signings_total",
-		"Times that a signer was asked for a credential, by signer and by what came of it.", "signer", "code")
+		"Credentials that signers were asked for, by signer and result.", "signer", "code")
 	m.backend = counter("agentproxy_backend_requests_total",
-		"The proxy's own requests to the backend, by operation and by what came of them.", "operation", "result")
+		"The proxy's own requests to the backend, by operation and result.", "operation", "result")
 	for _, o := range backend.Operations() {
 		for _, r := range backend.Results() {
 			m.backend.WithLabelValues(string(o), string(r)) // zero is worth knowing
 		}
 	}
 	m.reloads = counter("agentproxy_reloads_total",
-		"Changes of the configuration while the proxy ran: put into force (ok), or refused in favour of the former.", "result")
+		"Configuration reloads that changed something, by result: ok or refused.", "result")
 	m.reloads.WithLabelValues("ok")
 	m.reloads.WithLabelValues("refused")
 	m.reloaded = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "agentproxy_config_last_reload_successful", Help: "1 unless the configuration as it is now was refused, else 0.",
+		Name: "agentproxy_config_last_reload_successful", Help: "1 if the last configuration reload succeeded, 0 if it was rejected.",
 	})
 	m.reloaded.Set(1)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "agentproxy_build_info", Help: "1, with what the program was built from.",
+		Name: "agentproxy_build_info", Help: "Always 1. The labels say what the program was built from.",
 		ConstLabels: prometheus.Labels{"version": cli.Version(), "commit": cli.Commit(), "goversion": runtime.Version()},
 	})
 	build.Set(1)

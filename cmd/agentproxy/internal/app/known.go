@@ -134,5 +134,5 @@ func (k knownSources) Session(ctx context.Context, label string) (identity.Sessi
 	return identity.Session{}, err
 }
 
-// RefuseTask implements [signer.Sessions].
-func (knownSources) RefuseTask(string, identity.Task) bool { return false }
+// TaskRejected implements [signer.Sessions].
+func (knownSources) TaskRejected(string, identity.Task) bool { return false }

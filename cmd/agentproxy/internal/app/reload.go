@@ -190,7 +190,7 @@ func (r *Reloader) reload(ctx context.Context) bool {
 	changed, err := r.replace(ctx)
 	r.app.options.Observer.Reloaded(len(changed) > 0, err)
 	if err != nil {
-		r.app.Log.Error().AnErr("error", err).Msg("the configuration cannot be used; the former one stays in force")
+		r.app.Log.Error().AnErr("error", err).Msg("the configuration cannot be used; the former stays in force")
 		return false
 	}
 	if len(changed) > 0 {

@@ -21,7 +21,7 @@ func (a *App) newSigners(s config.Signer, agent *agent.Agent) (real, known signe
 		onFailure: s.Default.OnFailure,
 		agent:     agent,
 		bearer:    last.bearer.watch(observer.Signer(config.UseBearer, signer.NewBearer(agent))),
-		assertion: last.assertion.watch(observer.Signer(config.UseAssertion, signer.NewAgentAssertion(agent, a.Now).HoldSessions(sessionHold))),
+		assertion: last.assertion.watch(observer.Signer(config.UseAssertion, signer.NewAgentAssertion(agent, a.Now).CacheSessions(sessionHold))),
 		other: func(i int, r config.SignerRule) signer.Signer {
 			return last.others[i].watch(observer.Signer(r.Use, newTokenSigner(r, agent, a.options.Env, a.Now)))
 		},

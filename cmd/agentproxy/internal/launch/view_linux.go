@@ -17,19 +17,6 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// Secrets is what a command must not see, and what it sees instead.
-type Secrets struct {
-	CodexHome   string
-	StateDir    string
-	Placeholder []byte            // of auth.json
-	Files       map[string][]byte // to be found in StateDir
-	Links       map[string]string // to be found in StateDir, with their targets
-	Paths       []string          // further files and directories that hold secrets
-	Bus         bool              // whether the session bus is left alone
-	Dotenv      []string          // the variables that a .env file must not set
-	Getenv      func(string) string
-}
-
 // The names in the view of what is shown in the place of others.
 const (
 	placeholderName = "placeholder/auth.json"

@@ -31,10 +31,10 @@ func openSystem() (Store, error) {
 		changes += ", as root by way of sudo"
 	}
 	return Store{
-		Name:    systemName,
-		Changes: changes,
-		Holds:   certs.SystemTrusts,
-		Traces: func(cert *x509.Certificate) bool {
+		name:    systemName,
+		changes: changes,
+		holds:   certs.SystemTrusts,
+		traces: func(cert *x509.Certificate) bool {
 			_, err := os.Lstat(fmt.Sprintf(truststore.SystemTrustFilename, strings.ReplaceAll(storeName(cert), " ", "_")))
 			return err == nil || certs.SystemTrusts(cert)
 		},

@@ -16,5 +16,5 @@ func openSystem() (Store, error) {
 	case "windows":
 		changes = "the root certificates of this user"
 	}
-	return Store{Name: systemName, Changes: changes, Holds: certs.SystemTrusts, Traces: certs.SystemTrusts}, nil
+	return Store{name: systemName, changes: changes, holds: certs.SystemTrusts, traces: certs.SystemTrusts}, nil
 }

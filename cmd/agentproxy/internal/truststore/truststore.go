@@ -24,19 +24,20 @@ const (
 	javaName     = "java"
 )
 
+// Names returns the names of all stores.
 func Names() []string { return []string{systemName, browsersName, javaName} }
 
 // Store is a place where programs of this machine find the CAs they trust.
 type Store struct {
-	Name    string
-	Changes string                       // what a change changes, for the question
-	Holds   func(*x509.Certificate) bool // programs that look here trust the CA
-	Traces  func(*x509.Certificate) bool // something is left to be removed
+	name    string
+	changes string                       // what a change is made to, for the question
+	holds   func(*x509.Certificate) bool // programs that look here trust the CA
+	traces  func(*x509.Certificate) bool // something is left to be removed
 	options []truststore.Option
 }
 
-// Open returns the stores of this machine that are asked for, or all that
-// there are. Of those that cannot be changed notes say why.
+// Open returns the stores of this machine that are asked for by name, or all that there
+// are. The notes say why others cannot be changed.
 func Open(asked []string) (stores []Store, notes []string, err error) {
 	for _, name := range asked {
 		if !slices.Contains(Names(), name) {
@@ -61,8 +62,7 @@ func Open(asked []string) (stores []Store, notes []string, err error) {
 	return stores, notes, nil
 }
 
-// absentStoreError says why there is no store of a kind that not every machine
-// has.
+// absentStoreError says why this machine lacks a store that not every machine has.
 type absentStoreError struct {
 	message string
 	note    bool // of interest to somebody who did not ask for the store
@@ -91,15 +91,15 @@ func openBrowsers() (Store, error) {
 		return Store{}, &absentStoreError{"the browsers' stores need certutil, which is not here; install libnss3-tools (Fedora: nss-tools, macOS: brew install nss)", true}
 	}
 	return Store{
-		Name:    browsersName,
-		Changes: strings.Join(databases, ", "),
-		Holds:   nss.Exists,
-		Traces:  func(cert *x509.Certificate) bool { return anyDatabaseHolds(databases, cert) },
+		name:    browsersName,
+		changes: strings.Join(databases, ", "),
+		holds:   nss.Exists,
+		traces:  func(cert *x509.Certificate) bool { return anyDatabaseHolds(databases, cert) },
 		options: []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(nss)},
 	}, nil
 }
 
-// nssDatabases are the directories where browsers of this user keep their CAs.
+// nssDatabases returns the directories where browsers of this user keep their CAs.
 func nssDatabases() []string {
 	profiles, _ := filepath.Glob(truststore.NSSProfile)
 	if home, err := os.UserHomeDir(); err == nil {
@@ -111,14 +111,15 @@ func nssDatabases() []string {
 	})
 }
 
-// anyDatabaseHolds asks certutil for what truststore adds a certificate as.
+// anyDatabaseHolds reports whether certutil finds cert under the name that truststore
+// gives it.
 func anyDatabaseHolds(databases []string, cert *x509.Certificate) bool {
 	return slices.ContainsFunc(databases, func(dir string) bool {
 		return exec.Command("certutil", "-L", "-d", "sql:"+dir, "-n", storeName(cert)).Run() == nil
 	})
 }
 
-// storeName is the name that truststore gives a certificate.
+// storeName returns the name that truststore gives a certificate.
 func storeName(cert *x509.Certificate) string {
 	return cert.Subject.CommonName + " " + cert.SerialNumber.String()
 }
@@ -129,38 +130,76 @@ func openJava() (Store, error) {
 		return Store{}, &absentStoreError{message: "there is no Java with a keytool at JAVA_HOME; set it"}
 	}
 	return Store{
-		Name:    javaName,
-		Changes: "the cacerts of " + os.Getenv("JAVA_HOME"),
-		Holds:   java.Exists,
-		Traces:  java.Exists,
+		name:    javaName,
+		changes: "the cacerts of " + os.Getenv("JAVA_HOME"),
+		holds:   java.Exists,
+		traces:  java.Exists,
 		options: []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(java)},
 	}, nil
 }
 
-// Add has the store trust cert.
-func (s Store) Add(cert *x509.Certificate) error {
+// Change adds a certificate to a store, or removes it.
+type Change struct {
+	Store  Store
+	Cert   *x509.Certificate
+	Remove bool
+}
+
+// Plan returns the changes after which the stores trust wanted and not unwanted.
+func Plan(stores []Store, wanted, unwanted []*x509.Certificate) (changes []Change) {
+	for _, store := range stores {
+		for _, cert := range wanted {
+			if !store.holds(cert) {
+				changes = append(changes, Change{Store: store, Cert: cert})
+			}
+		}
+		for _, cert := range unwanted {
+			if store.traces(cert) {
+				changes = append(changes, Change{Store: store, Cert: cert, Remove: true})
+			}
+		}
+	}
+	return changes
+}
+
+// Make makes the change.
+func (c Change) Make() error {
+	if c.Remove {
+		return c.Store.remove(c.Cert)
+	}
+	return c.Store.add(c.Cert)
+}
+
+// Describe returns a line about the change, before it is made or after that.
+func (c Change) Describe(done bool) string {
+	verb := map[[2]bool]string{{false, false}: "to add", {false, true}: "to remove", {true, false}: "added", {true, true}: "removed"}[[2]bool{done, c.Remove}]
+	return fmt.Sprintf("%-9s  %s  %s: %s", verb, c.Cert.Subject.CommonName, c.Store.name, c.Store.changes)
+}
+
+// add makes the store trust cert.
+func (s Store) add(cert *x509.Certificate) error {
 	if err := truststore.Install(cert, s.options...); err != nil {
 		return s.failed(err)
 	}
-	if !s.Holds(cert) {
-		return fmt.Errorf("the %s store does not hold the CA, though the programs that add it report no error; look at %s", s.Name, s.Changes)
+	if !s.holds(cert) {
+		return fmt.Errorf("the %s store does not hold the CA, though the programs that add it report no error; look at %s", s.name, s.changes)
 	}
 	return nil
 }
 
-// Remove has the store trust cert no longer.
-func (s Store) Remove(cert *x509.Certificate) error {
+// remove makes the store trust cert no longer.
+func (s Store) remove(cert *x509.Certificate) error {
 	if err := truststore.Uninstall(cert, s.options...); err != nil {
 		return s.failed(err)
 	}
-	if s.Traces(cert) {
-		return fmt.Errorf("the %s store still holds the CA, under a name that agentproxy did not give it; remove it from %s by hand", s.Name, s.Changes)
+	if s.traces(cert) {
+		return fmt.Errorf("the %s store still holds the CA, under a name that agentproxy did not give it; remove it from %s by hand", s.name, s.changes)
 	}
 	return nil
 }
 
-// failed names the store in an error, and adds what a program that failed said
-// last.
+// failed adds the name of the store to an error, and the last line of a program that
+// failed.
 func (s Store) failed(err error) error {
 	if e, ok := errors.AsType[*truststore.CmdError](err); ok {
 		err = fmt.Errorf("%s: %w", strings.Join(e.Cmd().Args, " "), e.Err())
@@ -168,5 +207,5 @@ func (s Store) failed(err error) error {
 			err = fmt.Errorf("%w: %s", err, out[strings.LastIndex(out, "\n")+1:])
 		}
 	}
-	return fmt.Errorf("change the %s store: %w", s.Name, err)
+	return fmt.Errorf("change the %s store: %w", s.name, err)
 }

@@ -1,4 +1,4 @@
-package main
+package runner
 
 import (
 	"encoding/json"
@@ -86,5 +86,5 @@ func (r *runner) sumUp() {
 		rest = fmt.Sprintf(", and %d more kinds", len(kinds)-maxSummed)
 		kinds = kinds[:maxSummed]
 	}
-	r.warn(fmt.Sprintf("requests were refused: %s%s; --log FILE says why", strings.Join(kinds, ", "), rest))
+	r.messages.Warn(fmt.Sprintf("requests were refused: %s%s; --log FILE says why", strings.Join(kinds, ", "), rest))
 }

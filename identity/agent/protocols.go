@@ -34,7 +34,7 @@ func (a *Agent) taskProtocols(id *identity.Identity) []identity.Protocol {
 // not inference alone: so it is with an identity of the first generation, and where
 // the log-in has no tokens. It registers nothing.
 func (a *Agent) AssertsAll(ctx context.Context) bool {
-	auth, account, err := a.whom(ctx)
+	auth, account, err := a.login(ctx)
 	if err != nil || !hasTokens(auth) {
 		return true
 	}

@@ -1,4 +1,4 @@
-package main
+package runner
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
@@ -16,7 +17,7 @@ import (
 // clientEnv returns how COMMAND finds the proxy at address, with its files in dir.
 func (r *runner) clientEnv(dir clientenv.Dir, address, token string) (clientenv.Env, error) {
 	return clientenv.New(clientenv.Options{
-		Config: r.app.Config, Env: r.env, CA: r.ca, Dir: dir, Address: address, Label: runLabel, Token: token, Warn: r.warn,
+		Config: r.app.Config, Env: r.options.Env, CA: r.ca, Dir: dir, Address: address, Label: runLabel, Token: token, Warn: r.messages.Warn,
 	})
 }
 
@@ -27,10 +28,10 @@ func (r *runner) environ(e clientenv.Env) []string {
 		Secret: r.secretVariables, Pass: run.Pass, Drop: run.Drop,
 		Bus: r.isolation == nil || r.keepsBus(),
 	}
-	environ, dropped := filter.Filter(r.env.Environ())
+	environ, dropped := filter.Filter(r.options.Env.Environ())
 	if len(dropped) > 0 {
 		slices.Sort(dropped)
-		r.warn("kept from COMMAND, whose requests are signed by the proxy: " + strings.Join(slices.Compact(dropped), ", ") + "; run.env.pass lets a variable through")
+		r.messages.Warn("kept from COMMAND, whose requests are signed by the proxy: " + strings.Join(slices.Compact(dropped), ", ") + "; run.env.pass lets a variable through")
 	}
 	environ = e.Apply(environ)
 	// Roots in a directory of the user's are in the bundle.
@@ -69,7 +70,7 @@ func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address,
 	secrets := launch.Secrets{
 		CodexHome: r.app.Config.Agent.Identity.CodexHome, StateDir: r.app.Config.StateDir,
 		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(),
-		Bus: r.keepsBus(), Dotenv: clientenv.DotenvVariables(), Getenv: r.env.Get,
+		Bus: r.keepsBus(), Dotenv: clientenv.DotenvVariables(), Getenv: r.options.Env.Get,
 	}
 	view, err := secrets.View()
 	if err != nil {
@@ -104,10 +105,10 @@ func (r *runner) dropIsolation() error {
 
 // tellEngines says which container engines COMMAND may use to read any file.
 func (r *runner) tellEngines() {
-	sockets := launch.EngineSockets(r.env.Get)
+	sockets := launch.EngineSockets(r.options.Env.Get)
 	sockets = slices.DeleteFunc(sockets, func(path string) bool { return slices.Contains(r.app.Config.Run.Hide, path) })
 	if len(sockets) > 0 {
-		r.warnOnce(r.app.Config.StateDir, "COMMAND can use a container engine, which reads any file of yours for it: "+strings.Join(sockets, ", ")+"; name it in run.hide to hide it")
+		r.messages.WarnOnce(r.app.Config.StateDir, "COMMAND can use a container engine, which reads any file of yours for it: "+strings.Join(sockets, ", ")+"; name it in run.hide to hide it")
 	}
 }
 
@@ -122,8 +123,8 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 	if err != nil {
 		return err
 	}
-	command := launch.Command{Path: r.program, Args: r.args, Env: r.environ(e), Stdin: r.stdin, Stdout: r.stdout, Stderr: r.stderr}
-	if r.flags.keepHome {
+	command := launch.Command{Path: r.program, Args: r.args, Env: r.environ(e), Stdin: r.options.Stdin, Stdout: r.options.Stdout, Stderr: r.options.Stderr}
+	if r.options.KeepHome {
 		return launch.Run(command)
 	}
 	placeholder, err := r.placeholder(ctx)
@@ -143,9 +144,9 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 
 // placeholder returns what COMMAND finds for auth.json.
 func (r *runner) placeholder(ctx context.Context) ([]byte, error) {
-	placeholder, err := placeholderOf(ctx, r.app)
-	if err != nil && r.flags.anyway {
-		return codex.Placeholder(nobody, r.app.Now())
+	placeholder, err := r.app.Placeholder(ctx)
+	if err != nil && r.options.Anyway {
+		return codex.Placeholder(app.Nobody, r.app.Now())
 	}
 	return placeholder, err
 }

@@ -1,4 +1,4 @@
-package main
+package clientenv
 
 import (
 	"os"
@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 )
 
 // oddValues are what a directory or a label may hold that means something to a
@@ -32,7 +30,7 @@ func TestShells(t *testing.T) {
 	} {
 		for _, value := range oddValues {
 			script := filepath.Join(t.TempDir(), "script")
-			if err := os.WriteFile(script, []byte(shells[test.syntax](clientenv.Variable{Name: "ODD", Value: value})+"\n"), 0o600); err != nil {
+			if err := os.WriteFile(script, []byte(Shells[test.syntax](Variable{Name: "ODD", Value: value})+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			cmd := exec.Command(test.command[0], append(test.command[1:], script)...)
@@ -54,7 +52,7 @@ func TestShells(t *testing.T) {
 func TestPowerShell(t *testing.T) {
 	t.Parallel()
 	for _, value := range oddValues {
-		line := shells["powershell"](clientenv.Variable{Name: "ODD", Value: value})
+		line := Shells["powershell"](Variable{Name: "ODD", Value: value})
 		rest, ok := strings.CutPrefix(line, "$env:ODD = '")
 		if !ok {
 			t.Fatalf("%q", line)
