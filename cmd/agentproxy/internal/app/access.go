@@ -20,10 +20,13 @@ import (
 type readFile func(path string) ([]byte, error)
 
 // NeedsToken reports whether clients have to show a token.
-func NeedsToken(a access.Config) bool { return a.Token != "" || a.Tokens != nil }
+func NeedsToken(a access.Config) bool { return a.Token != "" || a.Tokens != nil || a.IssuedOnly }
 
 // TokenFor returns what a client with a session label shows, "" for nothing.
 func TokenFor(a access.Config, label string) (string, error) {
+	if a.IssuedOnly {
+		return "", cli.Usagef("clients.issued is only, and no such token is kept; put one of agentproxy token issue --label %s into the proxy's URL", label)
+	}
 	if a.Tokens == nil {
 		return a.Token, nil
 	}
@@ -92,7 +95,7 @@ func OpenAdmin(c *config.Config, read func(path string) ([]byte, error)) (access
 // openAccess reads the tokens of an access. Its token is at key, or in the file that
 // key_file names, and has to stand in place.
 func openAccess(c *config.Config, k config.Access, key, place string, read readFile) (access.Config, error) {
-	a := access.Config{Token: k.Token}
+	a := access.Config{Token: k.Token, IssuedOnly: k.IssuedOnly}
 	if k.OwnUser {
 		a.Users = append(access.Users{uint32(os.Geteuid())}, k.UIDs...)
 	}

@@ -57,6 +57,7 @@ type clientsKeys struct {
 	Token       string  `yaml:"token"`
 	TokenFile   string  `yaml:"token_file"`
 	TokensFile  string  `yaml:"tokens_file"`
+	Issued      string  `yaml:"issued"`
 	TrustLabels bool    `yaml:"trust_labels"`
 	AllowUIDs   []int64 `yaml:"allow_uids"`
 }
@@ -146,6 +147,7 @@ func defaults() *File {
 		Identity:   identityKeys{Login: LoginAuto, Store: StoreState, Register: true, Protocol: string(identity.ProtocolAuto)},
 		Signer:     Signer{Default: SignerRule{Use: UseAuto, OnFailure: FailToBearer}},
 		Scope:      Scope{Allow: []ScopeEntry{{Word: signer.WordCodex}}, OnMiss: MissRefuse},
+		Clients:    clientsKeys{Issued: IssuedAlso},
 		OtherHosts: otherHosts{word: "tunnel"},
 		OtherPorts: []string{"80", "443"},
 		Limits: limitsKeys{

@@ -59,8 +59,10 @@ func (m agentMaker) profiles() ([]Profile, error) {
 		return nil, wrong("clients.trust_labels", "it is only used with profiles; leave it out")
 	case f.Clients.TrustLabels && f.Clients.TokensFile != "":
 		return nil, wrong("clients.trust_labels", "clients.tokens_file says who may use which label; leave it out")
-	case len(f.Profiles) > 0 && f.Clients.TokensFile == "" && !f.Clients.TrustLabels:
-		return nil, wrong("profiles", "without clients.tokens_file a client can give itself any label, and act as any of these agents; set it, or clients.trust_labels: true if all clients may")
+	case f.Clients.TrustLabels && f.Clients.Issued == IssuedOnly:
+		return nil, wrong("clients.trust_labels", "clients.issued is only, and each such token is for one label; leave it out")
+	case len(f.Profiles) > 0 && f.Clients.TokensFile == "" && f.Clients.Issued != IssuedOnly && !f.Clients.TrustLabels:
+		return nil, wrong("profiles", "without clients.tokens_file a client can give itself any label, and act as any of these agents; set it, or clients.issued: only, or clients.trust_labels: true if all clients may")
 	}
 	var all []Profile
 	for i, keys := range f.Profiles {
