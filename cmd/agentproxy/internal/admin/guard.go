@@ -30,7 +30,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if g.who.Users != nil {
 		if err := g.who.Users.Check(r.Context()); err != nil {
-			refuse(w, http.StatusForbidden, err.Error()+", and without a token the admin port serves agentproxy's own user only; set admin_token")
+			refuse(w, http.StatusForbidden, forOwnUser(err))
 			return
 		}
 	}
@@ -67,6 +67,12 @@ func bearerIs(r *http.Request, token string) bool {
 	}
 	scheme, shown, _ := strings.Cut(values[0], " ")
 	return strings.EqualFold(scheme, "Bearer") && localguard.TokenIs(strings.TrimSpace(shown), token)
+}
+
+// forOwnUser is what a process of another user is told, why being what is wrong with it.
+// A browser of theirs may show it to any page, so it names nothing of ours.
+func forOwnUser(why error) string {
+	return why.Error() + ", and without a token this port serves its own user only; set admin_token"
 }
 
 func refuse(w http.ResponseWriter, status int, message string) {
