@@ -76,8 +76,12 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 		}
 	case c.users != nil:
 		if err := a.owner.check(c.users); err != nil {
+			remedy := "set clients.token"
+			if _, known := errors.AsType[*ForeignUserError](err); known {
+				remedy = "list the user in clients.allow_uids, or set clients.token"
+			}
 			return nil, refuse.New(http.StatusForbidden, "foreign_user", "http_request_denied",
-				"%s, and without a token the proxy serves its own user only; list the user in clients.allow_uids, or set clients.token", err)
+				"%s, and without a token the proxy serves its own user only; %s", err, remedy)
 		}
 	}
 	if err := CheckLabel(a.Label); shown && err != "" {

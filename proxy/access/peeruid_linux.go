@@ -88,10 +88,7 @@ func askSockDiag(request []byte) ([]byte, error) {
 	return answer[:n], nil
 }
 
-var (
-	errNoSuchSocket = errors.New("the kernel knows no such connection")
-	errNoOwner      = errors.New("no process has the connection any more")
-)
+var errNoSuchSocket = errors.New("the kernel knows no such connection")
 
 // parseSockDiag returns the user in the kernel's answer, which must be about the socket
 // with these ports.
@@ -113,10 +110,10 @@ func parseSockDiag(answer []byte, src, dst uint16) (uint32, error) {
 	if binary.BigEndian.Uint16(ports) != src || binary.BigEndian.Uint16(ports[2:]) != dst {
 		return 0, errNoSuchSocket
 	}
-	// A socket that its process has closed has no inode, and its user reads as
-	// root whoever that was.
+	// A socket that no process has accepted yet, or that its process has closed, has no
+	// inode, and its user reads as root whoever that is.
 	if native.Uint32(answer[sockDiagInodeOffset:]) == 0 {
-		return 0, errNoOwner
+		return 0, ErrNotAccepted
 	}
 	return native.Uint32(answer[sockDiagUIDOffset:]), nil
 }
