@@ -68,7 +68,7 @@ func (c *Claim) Replace(data []byte) error {
 // Overwrite writes data over what the file holds.
 func (c *Claim) Overwrite(data []byte) error { return overwrite(c.f, data) }
 
-// Release lets everybody go on. The claim must not be used any more.
+// Release ends the claim, which must not be used any more.
 func (c *Claim) Release() {
 	c.lease.release()
 	c.f.Close()
