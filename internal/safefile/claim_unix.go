@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// Claim keeps other programs from opening a file: whoever does waits until the claim
-// is released, and then reads what was written meanwhile. Linux alone can do that.
+// Claim makes other programs wait that open a file, until the claim is released. They then
+// read what was written meanwhile. Linux alone can do that.
 type Claim struct {
 	path  string
 	f     *os.File
