@@ -2,7 +2,7 @@
 // identity needs, in the words of Codex.
 //
 // A [Client] registers agents and tasks by both generations of the protocol, refreshes
-// tokens, and verifies identities that are JWTs. What a server refuses is an
+// and revokes tokens, and verifies identities that are JWTs. What a server refuses is an
 // [*AnswerError]. A [Clock] learns from the answers how far the servers' clock is from
 // this machine's.
 package backend

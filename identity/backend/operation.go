@@ -20,12 +20,13 @@ const (
 	OperationRegisterTask  Operation = "register_task"  // [Client.RegisterTask]
 	OperationRefresh       Operation = "refresh"        // of the access token
 	OperationKeySet        Operation = "key_set"        // that signs identities which are JWTs
+	OperationRevoke        Operation = "revoke"         // [Client.Revoke]
 	OperationWhoami        Operation = "whoami"         // of a workspace's access token
 )
 
 // Operations returns all operations.
 func Operations() []Operation {
-	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet, OperationWhoami}
+	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet, OperationRevoke, OperationWhoami}
 }
 
 // Result is the outcome of an [Operation], in one word.

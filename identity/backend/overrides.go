@@ -17,6 +17,8 @@ type Overrides struct {
 	JWKSURL string
 	// RefreshURL is where tokens are refreshed.
 	RefreshURL string
+	// RevokeURL is where tokens are revoked.
+	RevokeURL string
 }
 
 // The usual URLs of Codex. At DefaultRefreshURL it refreshes tokens.
@@ -24,6 +26,7 @@ const (
 	defaultAccountsURL = "https://auth.openai.com/api/accounts"
 	stagingAccountsURL = "https://auth.api.openai.org/api/accounts"
 	DefaultRefreshURL  = "https://auth.openai.com/oauth/token"
+	defaultRevokeURL   = "https://auth.openai.com/oauth/revoke"
 )
 
 // OverridesFrom returns the URLs in the environment variables by which Codex overrides
@@ -39,6 +42,7 @@ func OverridesFrom(getenv func(string) string) (Overrides, error) {
 		{"CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL", &o.AgentsURL},
 		{"CODEX_AGENT_IDENTITY_JWKS_BASE_URL", &o.JWKSURL},
 		{"CODEX_REFRESH_TOKEN_URL_OVERRIDE", &o.RefreshURL},
+		{"CODEX_REVOKE_TOKEN_URL_OVERRIDE", &o.RevokeURL},
 	} {
 		value := strings.TrimRight(strings.TrimSpace(getenv(v.name)), "/")
 		if value == "" {
@@ -65,11 +69,17 @@ func (o Overrides) withDefaults(baseURL string) Overrides {
 	case u.Scheme == "http" && loopback(u.Hostname()):
 		accounts = baseURL // as in Codex: a backend on this machine is all there is
 	}
+	revoke := defaultRevokeURL
+	if u, err := url.Parse(o.RefreshURL); err == nil && o.RefreshURL != "" {
+		u.Path, u.RawQuery = "/oauth/revoke", ""
+		revoke = u.String()
+	}
 	return Overrides{
 		AgentsURL:   cmp.Or(o.AgentsURL, o.AccountsURL, accounts),
 		AccountsURL: cmp.Or(o.AccountsURL, accounts),
 		JWKSURL:     cmp.Or(o.JWKSURL, baseURL),
 		RefreshURL:  cmp.Or(o.RefreshURL, DefaultRefreshURL),
+		RevokeURL:   cmp.Or(o.RevokeURL, revoke),
 	}
 }
 

@@ -20,7 +20,7 @@ func FuzzOverrides(f *testing.F) {
 			return
 		}
 		all := o.withDefaults("https://chatgpt.com/backend-api")
-		for _, got := range []string{all.AgentsURL, all.AccountsURL, all.JWKSURL, all.RefreshURL} {
+		for _, got := range []string{all.AgentsURL, all.AccountsURL, all.JWKSURL, all.RefreshURL, all.RevokeURL} {
 			u, err := url.Parse(got)
 			if err != nil || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) || u.Hostname() == "" || strings.Contains(got, "#") {
 				t.Errorf("%q became %q", value, got)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/internal/strictjson"
@@ -52,4 +53,18 @@ func parseRefreshAnswer(raw []byte) (identity.TokenSet, error) {
 		}
 	}
 	return r, nil
+}
+
+// revokeTimeout bounds the revocation of a token, as in Codex.
+const revokeTimeout = 10 * time.Second
+
+// Revoke revokes a refresh token, and with it the access tokens that came of it.
+func (b *Client) Revoke(ctx context.Context, refresh identity.Secret) (err error) {
+	defer b.observe(OperationRevoke, &err)
+	_, _, err = b.do(ctx, call{doing: "revoke the refresh token", method: http.MethodPost, url: b.config.Overrides.RevokeURL, timeout: revokeTimeout, body: map[string]string{
+		"token":           refresh.Reveal(),
+		"token_type_hint": "refresh_token",
+		"client_id":       oauthClientID,
+	}})
+	return err
 }

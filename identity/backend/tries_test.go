@@ -175,8 +175,8 @@ func TestWhereItIsAsked(t *testing.T) {
 		_, _ = backend.RegisterAgentByToken(t.Context(), key, identity.AccessToken{Value: "token"})
 		_, _ = backend.RegisterTaskByKey(t.Context(), &identity.Identity{AgentRuntimeID: "id", Key: key})
 		_ = backend.VerifyJWT(t.Context(), &identity.Record{JWT: "a.b.c"})
-		_, _ = backend.Refresh(t.Context(), "refresh-token")
-		want := []string{test.agents + "/v1/agent/register", test.agents + "/v1/agent/id/task/register", test.jwks + "/agent-identities/jwks", test.oauth + "/oauth/token"}
+		_ = backend.Revoke(t.Context(), "refresh-token")
+		want := []string{test.agents + "/v1/agent/register", test.agents + "/v1/agent/id/task/register", test.jwks + "/agent-identities/jwks", test.oauth + "/oauth/revoke"}
 		if fmt.Sprint(asked) != fmt.Sprint(want) {
 			t.Errorf("%s with %v: asked\n%s, want\n%s", test.base, test.env, asked, want)
 		}
@@ -186,6 +186,7 @@ func TestWhereItIsAsked(t *testing.T) {
 		"CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL": "ftp://auth.example",
 		"CODEX_AGENT_IDENTITY_JWKS_BASE_URL":    "https://user:pass@auth.example",
 		"CODEX_REFRESH_TOKEN_URL_OVERRIDE":      "auth.example",
+		"CODEX_REVOKE_TOKEN_URL_OVERRIDE":       "http://auth.example/?x",
 	} {
 		_, err := backend.OverridesFrom(func(asked string) string {
 			if asked == name {
