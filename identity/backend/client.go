@@ -16,6 +16,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"runtime"
 	"time"
 
@@ -104,6 +105,7 @@ type call struct {
 	method, url string
 	header      http.Header
 	body        any           // is sent as JSON; nil: no body
+	form        url.Values    // is sent in place of body; nil: none
 	timeout     time.Duration // of each try; 0: backendTimeout
 	tries       int           // in all; 0: one
 }
@@ -113,7 +115,9 @@ type call struct {
 // several tries is repeated after 429, 5xx and transport errors.
 func (b *Client) do(ctx context.Context, c call) (http.Header, []byte, error) {
 	var body []byte
-	if c.body != nil {
+	if c.form != nil {
+		body = []byte(c.form.Encode())
+	} else if c.body != nil {
 		var err error
 		if body, err = json.Marshal(c.body); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", c.doing, err)
@@ -149,7 +153,9 @@ func (b *Client) try(ctx context.Context, c call, body []byte) (http.Header, []b
 	if c.header != nil {
 		request.Header = c.header.Clone()
 	}
-	if body != nil {
+	if c.form != nil {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	} else if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("Accept", "*/*") // as Codex does, for all that it asks

@@ -22,11 +22,13 @@ const (
 	OperationKeySet        Operation = "key_set"        // that signs identities which are JWTs
 	OperationRevoke        Operation = "revoke"         // [Client.Revoke]
 	OperationWhoami        Operation = "whoami"         // of a workspace's access token
+	OperationDeviceCode    Operation = "device_code"    // [Client.DeviceCode]
+	OperationDeviceLogin   Operation = "device_login"   // the exchange that ends [Client.DeviceLogin]
 )
 
 // Operations returns all operations.
 func Operations() []Operation {
-	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet, OperationRevoke, OperationWhoami}
+	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet, OperationRevoke, OperationWhoami, OperationDeviceCode, OperationDeviceLogin}
 }
 
 // Result is the outcome of an [Operation], in one word.

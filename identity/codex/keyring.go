@@ -66,3 +66,14 @@ func (k *keyringEntry) save(raw string) error {
 	k.asked = time.Time{}
 	return keyring.Set(entryService, k.account, raw)
 }
+
+// remove removes the entry, if there is one.
+func (k *codexKeyring) remove() {
+	if k.account == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = time.Time{}
+	_ = keyring.Delete(codexKeyringService, k.account) // where there is no keyring there is no entry
+}

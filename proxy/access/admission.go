@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/agentproxy/agentproxy/internal/localguard"
-
+	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -17,6 +17,7 @@ type Admission struct {
 	digest localguard.Digest // of the token that it showed
 	hash   []byte            // the bcrypt hash that the token fits, nil if none was needed
 	owner  *connOwner        // of the connection
+	issued *issued.Token     // that it was let in by, nil if by something else
 }
 
 // grounds are what clients are admitted by. Two differ if the configuration or the tokens
@@ -37,6 +38,10 @@ func (c *Clients) grounds() grounds {
 // the same label.
 func (g grounds) admits(a *Admission) bool {
 	switch c := g.clients; {
+	case a.issued != nil:
+		return c.issued != nil && c.issued.Good(a.issued) == nil
+	case c.only:
+		return false
 	case g.tokens != nil:
 		label, ok := g.tokens.findAgain(a)
 		return ok && label == a.Label
@@ -60,7 +65,8 @@ func (a *KeptAdmission) Check(c *Clients) *refuse.Refusal {
 		c.tokens.refreshIfChanged(&c.log)
 	}
 	now := c.grounds()
-	if last := a.last.Load(); last != nil && *last == now {
+	// Time alone may end a token that was issued.
+	if last := a.last.Load(); last != nil && *last == now && a.issued == nil {
 		return nil
 	}
 	if !now.admits(a.Admission) {

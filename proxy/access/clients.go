@@ -16,7 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/internal/localguard"
-
+	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -29,6 +29,9 @@ type Clients struct {
 	users Users
 	label string // of all; "" leaves it to each client
 	log   zerolog.Logger
+
+	issued *issued.Tokens // that let in besides, nil for none
+	only   bool           // nothing else does
 }
 
 // Config says who may use the proxy.
@@ -44,11 +47,16 @@ type Config struct {
 	// Users are the users whose processes are served where no token is asked for.
 	// nil serves all. It needs Linux: elsewhere none is served unless it is nil.
 	Users Users
+	// Issued are the tokens that let a client in whatever is asked for besides, with
+	// the label that each is for. nil: none do.
+	Issued *issued.Tokens
+	// IssuedOnly has nothing but Issued let a client in.
+	IssuedOnly bool
 }
 
 // New returns the clients that config admits. It logs changes of the tokens file.
 func New(config Config, log zerolog.Logger) *Clients {
-	c := &Clients{tokens: config.Tokens, users: config.Users, label: config.Label, log: log}
+	c := &Clients{tokens: config.Tokens, users: config.Users, label: config.Label, log: log, issued: config.Issued, only: config.IssuedOnly}
 	if config.Token != "" {
 		digest := localguard.DigestOf(config.Token)
 		c.token = &digest
@@ -65,14 +73,21 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 	}
 	user, token, shown := proxyCredentials(r.Header)
 	a := &Admission{Label: user, user: user, digest: localguard.DigestOf(token), owner: ownerOf(r.Context())}
+	wrong := c.admitByIssued(a, token)
 	switch {
+	case a.issued != nil:
+	case c.only:
+		return nil, refuseIssued(r, wrong)
 	case c.tokens != nil:
 		if refused := c.admitByFile(r, a, token); refused != nil {
+			if wrong != nil {
+				refused = refuseIssued(r, wrong)
+			}
 			return nil, refused
 		}
 	case c.token != nil:
 		if !a.digest.Equal(*c.token) {
-			return nil, refuseToken(r)
+			return nil, refuseIssued(r, wrong)
 		}
 	case c.users != nil:
 		if err := a.owner.check(c.users); err != nil {
@@ -91,6 +106,38 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 		a.Label = c.label
 	}
 	return a, nil
+}
+
+// admitByIssued lets a client in that shows a token which was issued for it. It
+// returns what is wrong with a token that was issued here and is good no more, nil if
+// it was not.
+func (c *Clients) admitByIssued(a *Admission, token string) (wrong error) {
+	if c.issued == nil || !issued.Looks(token) {
+		return nil
+	}
+	t, err := c.issued.Check(token)
+	switch {
+	case errors.Is(err, issued.ErrForeign):
+		return nil
+	case err != nil:
+		return err
+	case a.user != "" && a.user != t.Label:
+		return errOtherLabel
+	}
+	a.Label, a.issued = t.Label, t
+	return nil
+}
+
+var errOtherLabel = errors.New("the token is for another session label than the user name in the proxy URL")
+
+// refuseIssued is [refuseToken] for a token that may have been issued here. Whoever
+// shows one knows that, and is told what is wrong with it.
+func refuseIssued(r *http.Request, wrong error) *refuse.Refusal {
+	if wrong == nil {
+		return refuseToken(r)
+	}
+	return refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
+		"%s; have another issued with agentproxy token issue", wrong)
 }
 
 func (c *Clients) admitByFile(r *http.Request, a *Admission, token string) *refuse.Refusal {

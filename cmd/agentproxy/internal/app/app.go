@@ -19,6 +19,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -43,7 +44,8 @@ type App struct {
 
 	options    Options
 	upstream   upstream.Config
-	audit      *auditLog // nil: off, or not opened yet
+	logins     map[string]Login // by profile
+	audit      *auditLog        // nil: off, or not opened yet
 	logInForce *atomic.Pointer[zerolog.Logger]
 	readers    sync.WaitGroup // besides the proxy
 }
@@ -117,7 +119,13 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 }
 
 func newApp(c *config.Config, r resources, o Options) *App {
-	return &App{Config: c, Clients: r.clients, Admin: r.admin, Gateways: r.gateways, upstream: r.upstream, Log: o.Log, options: o}
+	a := &App{Config: c, Clients: r.clients, Admin: r.admin, Gateways: r.gateways, upstream: r.upstream, logins: r.logins, Log: o.Log, options: o}
+	if dir := c.Clients.IssuedDir; dir != "" {
+		a.Clients.Issued = issued.Open(dir, time.Now, func(err error) {
+			a.logInForce.Load().Warn().AnErr("error", err).Msg("no token of agentproxy token issue lets anybody in")
+		})
+	}
+	return a
 }
 
 // next returns the app that follows a with another configuration. It shares the parts

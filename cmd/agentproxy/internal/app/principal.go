@@ -27,7 +27,7 @@ type Principal struct {
 // are configured the same with the principals of former, which may be nil.
 func (a *App) openPrincipal(agent *config.Agent, former *App) (*Principal, error) {
 	p := &Principal{Config: agent}
-	settings := accountSettings{agent.Identity, a.Config.BaseURL, a.upstream}
+	settings := a.accountSettings(agent)
 	for _, old := range former.principals() {
 		if !settings.equal(old.Account.settings) {
 			continue

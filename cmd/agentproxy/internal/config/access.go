@@ -29,11 +29,25 @@ type Access struct {
 	// further users in UIDs.
 	OwnUser bool
 	UIDs    []uint32
+	// IssuedDir is where the key of the tokens is that let in besides, "" if none do.
+	// IssuedOnly is whether nothing else does.
+	IssuedDir  string
+	IssuedOnly bool
 }
+
+// The values of clients.issued.
+const (
+	IssuedAlso = "also"
+	IssuedOnly = "only"
+	IssuedOff  = "off"
+)
+
+// IssuedDir returns where the key of the tokens of agentproxy token issue is kept.
+func IssuedDir(stateDir string) string { return filepath.Join(stateDir, "client-tokens") }
 
 // NeedsToken reports whether clients have to show a token.
 func (a Access) NeedsToken() bool {
-	return a.Token != "" || a.TokenFile != "" || a.TokensFile != ""
+	return a.Token != "" || a.TokenFile != "" || a.TokensFile != "" || a.IssuedOnly
 }
 
 // knowsUsers is whether the system tells whose process a loopback connection is of.
@@ -66,6 +80,19 @@ func (a *Access) check(listenKey, tokenKey, place string) (free, loopback bool, 
 func (f *File) checkClients() (Access, error) {
 	k := f.Clients
 	a := Access{Listen: f.Listen, Token: k.Token, TokenFile: k.TokenFile, TokensFile: k.TokensFile}
+	switch k.Issued {
+	case IssuedOnly:
+		if a.NeedsToken() {
+			return a, wrong("clients.issued", "it is only, so the token that is configured would let nobody in; leave one of them out")
+		}
+		a.IssuedOnly = true
+	case IssuedAlso, IssuedOff:
+	default:
+		return a, wrong("clients.issued", "%q is none of also, only, off", k.Issued)
+	}
+	if k.Issued != IssuedOff {
+		a.IssuedDir = IssuedDir(f.StateDir)
+	}
 	free, loopback, err := a.check("listen", "clients.token", "a URL")
 	if err != nil {
 		return a, err

@@ -45,6 +45,7 @@ type chatgptKeys struct {
 
 type identityKeys struct {
 	CodexHome   string `yaml:"codex_home"`
+	Login       string `yaml:"login"`
 	Store       string `yaml:"store"`
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
@@ -56,6 +57,7 @@ type clientsKeys struct {
 	Token       string  `yaml:"token"`
 	TokenFile   string  `yaml:"token_file"`
 	TokensFile  string  `yaml:"tokens_file"`
+	Issued      string  `yaml:"issued"`
 	TrustLabels bool    `yaml:"trust_labels"`
 	AllowUIDs   []int64 `yaml:"allow_uids"`
 }
@@ -142,9 +144,10 @@ func defaults() *File {
 			BaseURL: "https://chatgpt.com/backend-api",
 			Hosts:   []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com"},
 		},
-		Identity:   identityKeys{Store: StoreState, Register: true, Protocol: string(identity.ProtocolAuto)},
+		Identity:   identityKeys{Login: LoginAuto, Store: StoreState, Register: true, Protocol: string(identity.ProtocolAuto)},
 		Signer:     Signer{Default: SignerRule{Use: UseAuto, OnFailure: FailToBearer}},
 		Scope:      Scope{Allow: []ScopeEntry{{Word: signer.WordCodex}}, OnMiss: MissRefuse},
+		Clients:    clientsKeys{Issued: IssuedAlso},
 		OtherHosts: otherHosts{word: "tunnel"},
 		OtherPorts: []string{"80", "443"},
 		Limits: limitsKeys{
@@ -184,6 +187,7 @@ func (f *File) override(env cli.Environment) map[string]string {
 // surroundings holds what a configuration takes from the environment besides keys.
 type surroundings struct {
 	accessToken identity.Secret // "" where the file names a log-in
+	homeNamed   bool            // identity.codex_home is set
 	overrides   backend.Overrides
 }
 
@@ -200,8 +204,9 @@ func (f *File) complete(env cli.Environment) (s surroundings, err error) {
 	if f.StateDir, err = filepath.Abs(f.StateDir); err != nil {
 		return s, at("state_dir", err)
 	}
-	if f.Identity.CodexHome == "" {
-		if f.Identity.File == "" {
+	s.homeNamed = f.Identity.CodexHome != ""
+	if !s.homeNamed {
+		if f.Identity.File == "" && f.Identity.Login == LoginAuto {
 			// Codex prefers this variable to auth.json. A log-in that the configuration
 			// names is meant to be used.
 			s.accessToken = identity.Secret(strings.TrimSpace(env.Get(AccessTokenVariable)))
