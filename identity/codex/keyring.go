@@ -68,12 +68,12 @@ func (k *keyringEntry) save(raw string) error {
 }
 
 // remove removes the entry, if there is one.
-func (k *codexKeyring) remove() {
+func (k *keyringEntry) remove() {
 	if k.account == "" {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked = time.Time{}
-	_ = keyring.Delete(codexKeyringService, k.account) // where there is no keyring there is no entry
+	_ = keyring.Delete(entryService, k.account) // where there is no keyring there is no entry
 }
