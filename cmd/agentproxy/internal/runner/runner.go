@@ -59,6 +59,8 @@ type Options struct {
 // Run runs a command through a proxy of its own, and returns when the command has ended.
 // The error is a [cli.ExitError] if the command failed.
 func Run(ctx context.Context, args []string, o Options) error {
+	// COMMAND would wait for the collector of what the start leaves behind.
+	defer app.ReserveHeap(o.Env.Get)()
 	conf, err := config.Load(o.ConfigPath, o.Env)
 	if err != nil {
 		return err
