@@ -32,7 +32,7 @@ CADDY_BIN   := integration/clients/bin/caddy
 COMPOSE     := github.com/docker/compose/v2@v2.40.3
 COMPOSE_BIN := integration/clients/bin/docker-compose
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-vectors conformance garden test-codex engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-vectors conformance garden scanners test-codex engines bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -84,7 +84,7 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden ./integration ./proxy
+	$(ONCE) $(GO) vet -tags engines,garden,scanners ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
 # The race detector needs cgo. What takes longest begins first; tests that wait
@@ -110,8 +110,14 @@ conformance: test-vectors
 
 ## garden: what leaves the proxy, read by a dozen servers of Debian's; needs root and Debian
 garden: $(CLIENTS)
-	@integration/garden/install.sh
+	@integration/clients/need.sh haproxy=haproxy varnishd=varnish h2o=h2o traffic_server=trafficserver squid=squid apache2=apache2 \
+	  lighttpd=lighttpd gunicorn=gunicorn javac=default-jdk-headless python:aiohttp=python3-aiohttp python:tornado=python3-tornado python:waitress=python3-waitress
 	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^TestGarden' ./integration
+
+## scanners: testssl.sh, sslscan and slowhttptest of Debian's against the proxy; needs root and Debian, takes minutes
+scanners: $(CLIENTS)
+	@integration/clients/need.sh testssl=testssl.sh sslscan=sslscan slowhttptest=slowhttptest
+	$(GO) test -tags scanners -count=1 -timeout 20m -v -run '^Test(Testssl|Sslscan|SlowHTTP)$$' ./integration
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
 engines: $(CLIENTS) $(COMPOSE_BIN)

@@ -90,7 +90,7 @@ func (p *plot) run(t *testing.T, dir string, fill *strings.Replacer, attr *sysca
 		}
 	}
 	if program == "" {
-		t.Fatalf("%s is not installed; run make clients, or integration/garden/install.sh", p.command[0])
+		t.Fatalf("%s is not installed; run make clients, or make garden", p.command[0])
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
