@@ -1,5 +1,5 @@
-# One static binary and what it needs: root certificates, a user, two directories.
-# Nothing is downloaded but Go modules. Build it with
+# One static binary, root certificates, a user and two directories. The build
+# downloads Go modules and nothing else:
 #
 #   docker build --build-arg VERSION=v1.2.3 --build-arg COMMIT=$(git rev-parse --short=12 HEAD) -t agentproxy .
 FROM golang:1.26 AS build
@@ -18,7 +18,7 @@ RUN mkdir -p /image/etc /image/own/shared /image/own/var/lib/agentproxy && \
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /image/etc/ /etc/
-# What is kept, and what is handed to the agent's container: both can be volumes.
+# The state, and the files for the agent's container: both can be volumes.
 COPY --from=build --chown=65532:65532 /image/own/ /
 COPY --from=build /src/bin/agentproxy /agentproxy
 LABEL org.opencontainers.image.title="agentproxy"
@@ -26,7 +26,7 @@ LABEL org.opencontainers.image.description="Signs what coding agents send to Cha
 LABEL org.opencontainers.image.licenses="Apache-2.0"
 ENV HOME=/var/lib/agentproxy
 ENV AGENTPROXY_STATE_DIR=/var/lib/agentproxy
-# Where a log-in is mounted, if one is.
+# The mount point of a log-in, if there is one.
 ENV CODEX_HOME=/run/secrets/codex
 USER 65532:65532
 EXPOSE 8080

@@ -15,9 +15,13 @@ COMMIT      ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2
 DATE        ?= $(shell git show -s --format=%cs 2>/dev/null || date -u +%F)
 # Debian's version: between two releases the day and the commit.
 DEB_VERSION  = $(if $(VERSION),$(patsubst v%,%,$(VERSION)),0~$(subst -,,$(DATE)).$(subst -dirty,,$(COMMIT)))
+# The package whose variables the linker sets.
+CLI         := github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli
 # The same source gives the same bytes: nothing in them is of the directory, the
 # machine or the time.
-BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)'
+# Nothing else is seen while the dependencies are compiled.
+BUILDING    := echo 'building agentproxy; the first time takes a minute or two' >&2
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
 ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
@@ -36,6 +40,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
+	@$(BUILDING)
 	$(BUILD) -o bin/agentproxy ./cmd/agentproxy
 
 ## fips: bin/agentproxy-fips, which runs in FIPS 140-3 mode
@@ -73,6 +78,7 @@ release-try:
 
 ## demo: the whole story on this machine alone
 demo:
+	@$(BUILDING)
 	@CGO_ENABLED=0 $(GO) run -trimpath ./cmd/agentproxy demo
 
 ## test: everything: formatting, vet, staticcheck, and all tests with real clients; the last line counts them
@@ -98,7 +104,7 @@ test-deploy:
 
 # What does cryptography, in FIPS 140-3 mode.
 test-fips:
-	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m $(JSON) ./certs ./identity ./signer
+	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m $(JSON) ./certs ./identity/... ./signer
 
 # What identity does with Wycheproof's vectors, by a module of its own.
 test-vectors:

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // Config says who may ask, and who decides. Authorize is needed.
@@ -35,7 +36,7 @@ type Config struct {
 	// that nobody else can reach.
 	Token string
 	// Users are those whose processes may ask without a token. nil are all.
-	Users proxy.Users
+	Users access.Users
 	// LabelHeader names the header by which gateways tell a session label. ""
 	// has all requests share one session.
 	LabelHeader string
@@ -62,7 +63,7 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnContext:       proxy.Users(nil).ConnContext,
+		ConnContext:       access.Users(nil).ConnContext,
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		Protocols:         new(http.Protocols),
 		// net/http would answer OPTIONS * itself.

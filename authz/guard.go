@@ -1,13 +1,9 @@
 package authz
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 
+	"github.com/agentproxy/agentproxy/internal/localguard"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -24,9 +20,7 @@ func (c Config) admit(r *http.Request) (refused proxy.Answer, ok bool) {
 		if len(shown) != 1 {
 			return proxy.Refusal(http.StatusForbidden, "authz_token_required", "the gateway must send authz.token once, in the header "+TokenHeader), false
 		}
-		// Of hashes, so that it takes the same time for every length of a guess.
-		got, want := sha256.Sum256([]byte(shown[0])), sha256.Sum256([]byte(c.Token))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		if !localguard.TokenIs(shown[0], c.Token) {
 			return proxy.Refusal(http.StatusForbidden, "authz_token_required", "the token in the header "+TokenHeader+" is not authz.token"), false
 		}
 		return proxy.Answer{}, true
@@ -46,18 +40,12 @@ func (c Config) admit(r *http.Request) (refused proxy.Answer, ok bool) {
 // own account do not, or is for a name that may have been made to lead here (DNS
 // rebinding).
 func mayBeBrowser(r *http.Request) bool {
-	if _, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok {
-		return false // no browser gets there
-	}
-	for _, name := range [...]string{"Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode"} {
-		if r.Header[name] != nil {
-			return true
-		}
-	}
-	host := (&url.URL{Host: r.Host}).Hostname()
-	if host == "localhost" {
+	if localguard.OverUnixSocket(r) {
 		return false
 	}
-	addr, err := netip.ParseAddr(host)
-	return err != nil || !addr.IsLoopback()
+	if localguard.FromBrowser(r.Header) {
+		return true
+	}
+	addr, ok := localguard.HostAddr(r)
+	return !ok || !addr.IsLoopback()
 }

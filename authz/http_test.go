@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // answers is a stand-in for the decision. It remembers what it was asked.
@@ -172,7 +173,7 @@ func TestWhoMayAsk(t *testing.T) {
 		{"a page", free, "127.0.0.1:9090", "Sec-Fetch-Site: cross-site", "authz_browser"},
 		{"a typed address", free, "127.0.0.1:9090", "Sec-Fetch-Site: none", "authz_browser"},
 		{"a page's script", free, "127.0.0.1:9090", "Origin: http://127.0.0.1:9090", "authz_browser"},
-		{"another user", Config{Users: proxy.Users{}}, "127.0.0.1:9090", "", "foreign_user"},
+		{"another user", Config{Users: access.Users{}}, "127.0.0.1:9090", "", "foreign_user"},
 
 		{"the token", locked, "192.0.2.1:9090", "X-Agentproxy-Token: sesame", ""},
 		{"the token, and the client's host and origin", locked, "gateway.example", "X-Agentproxy-Token: sesame\nOrigin: https://gateway.example", ""},

@@ -173,7 +173,7 @@ func Rotate(cfg Config) (*Authority, error) {
 	}
 	defer unlock()
 	switch preparedCert, preparedKey, err := s.readPrepared(cfg); {
-	case err == nil && s.hasCert(preparedCert):
+	case err == nil && holds(s.cert(), preparedCert):
 		return s.discardAndLoad(cfg) // killed when only this was left to do
 	case err == nil:
 		certPEM, keyPEM = preparedCert, preparedKey
@@ -185,7 +185,7 @@ func Rotate(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	if err := s.write(certPEM, keyPEM); err != nil {
-		if retired != "" && !s.hasKey(keyPEM) {
+		if retired != "" && !holds(s.key(), keyPEM) {
 			os.Rename(retired, s.cert()) // the former pair is still whole
 		}
 		return nil, err

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Roots are root certificates of others, once each, in PEM: CAs made by this
@@ -75,7 +77,7 @@ func SystemRoots(getenv func(string) string) (roots Roots, path string, err erro
 func systemRoots(file, dirs string, usualFiles, usualDirs []string) (roots Roots, path string, err error) {
 	var b bundle
 	if file != "" {
-		data, err := os.ReadFile(file)
+		data, err := safefile.Read(file, maxBundleSize)
 		if err != nil {
 			return Roots{}, "", fmt.Errorf("SSL_CERT_FILE: %w; correct the variable or unset it", err)
 		}
@@ -92,7 +94,7 @@ func systemRoots(file, dirs string, usualFiles, usualDirs []string) (roots Roots
 		if path != "" {
 			break
 		}
-		data, err := os.ReadFile(usual)
+		data, err := safefile.Read(usual, maxBundleSize)
 		if err != nil {
 			continue
 		}
@@ -114,6 +116,9 @@ func systemRoots(file, dirs string, usualFiles, usualDirs []string) (roots Roots
 	}
 	return Roots{b}, path, nil
 }
+
+// maxBundleSize bounds a file of other people's certificates, in bytes.
+const maxBundleSize = 16 << 20
 
 // bundle collects certificates, each once.
 type bundle struct {
@@ -168,7 +173,7 @@ func appendPEM(to []byte, block *pem.Block) []byte {
 func (b *bundle) addDir(dir string) (kept int) {
 	entries, _ := os.ReadDir(dir)
 	for _, entry := range entries {
-		data, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		data, err := safefile.Read(filepath.Join(dir, entry.Name()), maxBundleSize)
 		if err != nil {
 			continue
 		}

@@ -115,6 +115,30 @@ func TestSystemRoots(t *testing.T) {
 	}
 }
 
+func TestSystemPool(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "roots.pem")
+	one := root(t, "Root One")
+	if err := os.WriteFile(file, slices.Concat(open(t, config(t)).PEM(), one), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := certs.SystemPool(func(name string) string {
+		return map[string]string{"SSL_CERT_FILE": file}[name]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := x509.NewCertPool()
+	want.AppendCertsFromPEM(one)
+	if !pool.Equal(want) {
+		t.Error("the pool is not the file's root certificates alone")
+	}
+	// As crypto/x509 has it, a wrong variable is no error.
+	if _, err := certs.SystemPool(func(string) string { return "/nowhere/at/all" }); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSystemRootsLooksUpVariables(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "roots.pem")

@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // The remedies for a prepared CA that is of no use.
@@ -41,7 +42,7 @@ func Prepare(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	defer unlock()
-	if certPEM, _, err := s.readPrepared(cfg); err == nil && !s.hasCert(certPEM) {
+	if certPEM, _, err := s.readPrepared(cfg); err == nil && !holds(s.cert(), certPEM) {
 		return Load(cfg)
 	}
 	// In the order of write, and for its reason.
@@ -49,10 +50,10 @@ func Prepare(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	s.sweep()
-	if err := writeFile(s.nextKey(), keyPEM, 0o600); err != nil {
+	if err := safefile.Write(s.nextKey(), keyPEM, 0o600); err != nil {
 		return nil, fmt.Errorf("write %s: %w; %s", s.nextKey(), err, writable)
 	}
-	if err := writeFile(s.nextCert(), certPEM, 0o644); err != nil {
+	if err := safefile.Write(s.nextCert(), certPEM, 0o644); err != nil {
 		return nil, fmt.Errorf("write %s: %w; %s", s.nextCert(), err, writable)
 	}
 	return Load(cfg)
@@ -83,7 +84,7 @@ func (s store) prepared(current *x509.Certificate) (*x509.Certificate, error) {
 	if _, err := os.Stat(s.nextCert()); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	data, err := readFile(s.nextCert(), 0o022, "644")
+	data, err := readFile(s.nextCert(), safefile.OthersWrite)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // activated just now
 	}
@@ -107,14 +108,14 @@ func (s store) readPrepared(cfg Config) (certPEM, keyPEM []byte, err error) {
 	if _, err := os.Lstat(s.nextCert()); err != nil {
 		return nil, nil, unreadable(s.nextCert(), err)
 	}
-	if certPEM, err = readFile(s.nextCert(), 0o022, "644"); err != nil {
+	if certPEM, err = readFile(s.nextCert(), safefile.OthersWrite); err != nil {
 		return nil, nil, err
 	}
 	if _, err := os.Lstat(s.nextKey()); errors.Is(err, fs.ErrNotExist) {
 		// Not ErrNotExist: the certificate may be trusted somewhere.
 		return nil, nil, fmt.Errorf("read %s: no such file, though %s is there; %s", s.nextKey(), s.nextCert(), prepareAgain)
 	}
-	if keyPEM, err = readFile(s.nextKey(), 0o077, "600"); err != nil {
+	if keyPEM, err = readFile(s.nextKey(), safefile.BeyondOwner); err != nil {
 		return nil, nil, err
 	}
 	if err := checkPair(cfg, certPEM, keyPEM); err != nil {
@@ -145,12 +146,6 @@ func checkPair(cfg Config, certPEM, keyPEM []byte) error {
 		return err
 	}
 	return checkAuthority(cert, cfg.time(), domains)
-}
-
-// hasCert reports whether the certificate in place is certPEM.
-func (s store) hasCert(certPEM []byte) bool {
-	data, err := os.ReadFile(s.cert())
-	return err == nil && bytes.Equal(data, certPEM)
 }
 
 // discard removes the prepared CA. The caller holds the lock.

@@ -2,17 +2,17 @@ package certs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // The remedies that recur in errors.
@@ -39,7 +39,7 @@ func newStore(dir string) (store, error) {
 
 // lockStore returns the store in dir, which it makes, once nobody else writes
 // there.
-func lockStore(dir string) (s store, unlock func() error, err error) {
+func lockStore(dir string) (s store, unlock func(), err error) {
 	if s, err = newStore(dir); err != nil {
 		return s, nil, err
 	}
@@ -51,18 +51,18 @@ func (s store) cert() string { return filepath.Join(s.dir, "ca.pem") }
 func (s store) key() string  { return filepath.Join(s.dir, "ca-key.pem") }
 
 // lock makes the directory and waits for its lock.
-func (s store) lock() (unlock func() error, err error) {
+func (s store) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w; %s", err, writable)
 	}
-	if err := checkMode(s.dir, 0o022, "go-w"); err != nil {
+	if err := checkDir(s.dir); err != nil {
 		return nil, err
 	}
-	l := flock.New(filepath.Join(s.dir, "ca.lock"))
-	if err := l.Lock(); err != nil {
+	unlock, err = safefile.Lock(context.Background(), filepath.Join(s.dir, "ca.lock"))
+	if err != nil {
 		return nil, fmt.Errorf("%w; %s", err, writable)
 	}
-	return l.Unlock, nil
+	return unlock, nil
 }
 
 // read returns the two files of the CA, or an error that satisfies
@@ -71,10 +71,10 @@ func (s store) read() (certPEM, keyPEM []byte, err error) {
 	if _, err := os.Stat(s.cert()); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("read %s: %w; agentproxy serve makes a CA when it first starts", s.cert(), fs.ErrNotExist)
 	}
-	if err := checkMode(s.dir, 0o022, "go-w"); err != nil {
+	if err := checkDir(s.dir); err != nil {
 		return nil, nil, err
 	}
-	certPEM, err = readFile(s.cert(), 0o022, "644")
+	certPEM, err = readFile(s.cert(), safefile.OthersWrite)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -82,13 +82,13 @@ func (s store) read() (certPEM, keyPEM []byte, err error) {
 		// Not ErrNotExist: the certificate may be trusted somewhere.
 		return nil, nil, fmt.Errorf("read %s: no such file, though %s is there; restore it, or %s", s.key(), s.cert(), rotate)
 	}
-	keyPEM, err = readFile(s.key(), 0o077, "600")
+	keyPEM, err = readFile(s.key(), safefile.BeyondOwner)
 	if err != nil {
 		return nil, nil, err
 	}
 	// If the certificate is still the same, the key is the one that belongs
 	// to it; else the CA was rotated meanwhile.
-	if again, err := os.ReadFile(s.cert()); err != nil || !bytes.Equal(again, certPEM) {
+	if !holds(s.cert(), certPEM) {
 		return s.read()
 	}
 	return certPEM, keyPEM, nil
@@ -98,10 +98,10 @@ func (s store) read() (certPEM, keyPEM []byte, err error) {
 // lock.
 func (s store) write(certPEM, keyPEM []byte) error {
 	s.sweep()
-	if err := writeFile(s.key(), keyPEM, 0o600); err != nil {
+	if err := safefile.Write(s.key(), keyPEM, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w; %s", s.key(), err, writable)
 	}
-	if err := writeFile(s.cert(), certPEM, 0o644); err != nil {
+	if err := safefile.Write(s.cert(), certPEM, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w; %s", s.cert(), err, writable)
 	}
 	return nil
@@ -138,51 +138,40 @@ func (s store) retire(now time.Time) (string, error) {
 	}
 }
 
-// hasKey reports whether the key file is keyPEM.
-func (s store) hasKey(keyPEM []byte) bool {
-	data, err := os.ReadFile(s.key())
-	return err == nil && bytes.Equal(data, keyPEM)
+// holds reports whether the file at path is what pem is.
+func holds(path string, pem []byte) bool {
+	data, err := safefile.Read(path, maxFileSize)
+	return err == nil && bytes.Equal(data, pem)
 }
 
+// maxFileSize bounds a file of the CA, in bytes.
+const maxFileSize = 1 << 20
+
 // readFile reads a file that must have none of the permissions in tooWide.
-func readFile(path string, tooWide fs.FileMode, chmod string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read %s: not a regular file; move it away and %s", path, rotate)
-	}
-	if err := checkMode(path, tooWide, chmod); err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(path)
+func readFile(path string, tooWide fs.FileMode) ([]byte, error) {
+	data, err := safefile.ReadPrivate(path, maxFileSize, tooWide)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
 	return data, nil
 }
 
-// checkMode reports an error if the file or directory has any of the
-// permissions in tooWide. What the superuser has given to this group to read, as
-// secrets are mounted into containers, it may read. Windows keeps its permissions
-// elsewhere.
-func checkMode(path string, tooWide fs.FileMode, chmod string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return unreadable(path, err)
-	}
-	if isGiven(info) {
-		tooWide &^= 0o040
-	}
-	if perm := info.Mode().Perm(); perm&tooWide != 0 && runtime.GOOS != "windows" {
-		return fmt.Errorf("read %s: permissions %#o are too wide; run: chmod %s %s", path, perm, chmod, path)
+// checkDir reports an error if others may write to the directory.
+func checkDir(dir string) error {
+	if err := safefile.CheckPath(dir, safefile.OthersWrite); err != nil {
+		return unreadable(dir, err)
 	}
 	return nil
 }
 
-// unreadable wraps an error of package os, which names the path already.
+// unreadable says why a file cannot be read and what to do about it.
 func unreadable(path string, err error) error {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
-		err = pathError.Err
+	err = safefile.Cause(err)
+	remedy := "; this user must be able to read it"
+	if _, mode := errors.AsType[*safefile.ModeError](err); mode {
+		remedy = "" // the error has one
+	} else if errors.Is(err, safefile.ErrNotRegular) || errors.Is(err, safefile.ErrTooLarge) {
+		remedy = "; move it away and " + rotate
 	}
-	return fmt.Errorf("read %s: %w; this user must be able to read it", path, err)
+	return fmt.Errorf("read %s: %w%s", path, err, remedy)
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Certificates returns what a machine that trusts the CA in dir may hold of it:
@@ -33,7 +35,7 @@ func Certificates(dir string) (present, former []*x509.Certificate, err error) {
 		if !isPresent && !isFormer {
 			continue
 		}
-		data, err := os.ReadFile(path)
+		data, err := safefile.Read(path, maxFileSize)
 		if err != nil {
 			return nil, nil, unreadable(path, err)
 		}
@@ -65,10 +67,28 @@ func SystemTrusts(cert *x509.Certificate) bool {
 	return err == nil
 }
 
+// SystemPool returns a pool of the machine's root certificates, as [SystemRoots]
+// finds them, without CAs made by this package. It reads one file where
+// [x509.SystemCertPool] also reads each file of a directory. On macOS and
+// Windows, where roots are no files, and if SystemRoots fails, it returns the
+// pool of crypto/x509.
+func SystemPool(getenv func(string) string) (*x509.CertPool, error) {
+	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
+		return x509.SystemCertPool()
+	}
+	roots, _, err := SystemRoots(getenv)
+	if err != nil {
+		return x509.SystemCertPool()
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(roots.PEM())
+	return pool, nil
+}
+
 // filesHold reports whether the first of the files that is there holds cert.
 func filesHold(cert *x509.Certificate, files []string) bool {
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		data, err := safefile.Read(file, maxBundleSize)
 		if err != nil {
 			continue
 		}

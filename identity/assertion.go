@@ -3,10 +3,9 @@ package identity
 import (
 	"crypto/ed25519"
 	"encoding/base64"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 const assertionScheme = "AgentAssertion"
@@ -48,10 +47,10 @@ func (a Assertion) payload() []byte {
 // order, no spaces, nothing escaped that JSON does not require.
 func (a Assertion) Envelope() []byte {
 	b := make([]byte, 0, 96+len(a.AgentRuntimeID)+len(a.Signature)+len(a.TaskID)+len(a.Timestamp))
-	b = appendJSONString(append(b, `{"agent_runtime_id":`...), a.AgentRuntimeID)
-	b = appendJSONString(append(b, `,"signature":`...), a.Signature)
-	b = appendJSONString(append(b, `,"task_id":`...), a.TaskID)
-	b = appendJSONString(append(b, `,"timestamp":`...), a.Timestamp)
+	b = strictjson.AppendString(append(b, `{"agent_runtime_id":`...), a.AgentRuntimeID)
+	b = strictjson.AppendString(append(b, `,"signature":`...), a.Signature)
+	b = strictjson.AppendString(append(b, `,"task_id":`...), a.TaskID)
+	b = strictjson.AppendString(append(b, `,"timestamp":`...), a.Timestamp)
 	return append(b, '}')
 }
 
@@ -62,70 +61,4 @@ func (a Assertion) Header() string {
 	b := make([]byte, 0, len(assertionScheme)+1+base64.RawURLEncoding.EncodedLen(len(envelope)))
 	b = append(b, assertionScheme+" "...)
 	return string(base64.RawURLEncoding.AppendEncode(b, envelope))
-}
-
-// ParseAssertion reads the value of an Authorization header. It checks the
-// form, not the signature: that is [Assertion.Verify].
-func ParseAssertion(header string) (Assertion, error) {
-	scheme, token, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, assertionScheme) {
-		return Assertion{}, errors.New("authorization is not an AgentAssertion")
-	}
-	envelope, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || strings.ContainsAny(token, "\r\n") {
-		return Assertion{}, errors.New("agent assertion is not base64url without padding")
-	}
-	var d decoder
-	o := d.document("agent assertion", envelope)
-	a := Assertion{
-		AgentRuntimeID: o.required("agent_runtime_id"),
-		Signature:      o.required("signature"),
-		TaskID:         o.required("task_id"),
-		Timestamp:      o.required("timestamp"),
-	}
-	if d.err != nil {
-		return Assertion{}, d.err
-	}
-	// time.Parse takes fractions that the layout does not have.
-	if _, err := time.Parse(timestampLayout, a.Timestamp); err != nil || len(a.Timestamp) != len(timestampLayout) {
-		return Assertion{}, errors.New("agent assertion.timestamp: expected RFC 3339, UTC, whole seconds")
-	}
-	return a, nil
-}
-
-// Verify checks the signature and nothing else: not the timestamp's age, nor
-// that the task exists.
-func (a Assertion) Verify(public ed25519.PublicKey) error {
-	sig, err := decodeBase64(a.Signature)
-	if err != nil {
-		return fmt.Errorf("agent assertion.signature: %w", err)
-	}
-	if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, a.payload(), sig) {
-		return fmt.Errorf("agent assertion of %q for task %q: the signature does not match the key", a.AgentRuntimeID, a.TaskID)
-	}
-	return nil
-}
-
-// appendJSONString quotes s as serde_json and Python do. encoding/json escapes
-// U+2028 and U+2029 whatever its settings, and the envelope must be the same
-// bytes everywhere.
-func appendJSONString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c >= 0x20:
-			b = append(b, c)
-		default:
-			if j := strings.IndexByte("\b\t\n\f\r", c); j >= 0 {
-				b = append(b, '\\', "btnfr"[j])
-			} else {
-				b = append(b, `\u00`...)
-				b = append(b, hex[c>>4], hex[c&15])
-			}
-		}
-	}
-	return append(b, '"')
 }

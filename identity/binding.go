@@ -1,16 +1,7 @@
 package identity
 
 import (
-	"errors"
 	"fmt"
-)
-
-// Why a record or a token may not act for an account. Errors of [Record.Bind]
-// and [Auth.Bearer] wrap them and name both sides.
-var (
-	ErrOtherWorkspace = errors.New("belongs to another workspace")
-	ErrOtherUser      = errors.New("belongs to another user")
-	ErrBadKey         = errors.New("has an unusable private key")
 )
 
 // Bind checks that r may act for acct: it is of the same workspace, of the same
@@ -42,6 +33,6 @@ func (r *Record) Bind(acct Account) (*Identity, error) {
 	acct.FedRAMP = acct.FedRAMP || r.FedRAMP
 	return &Identity{
 		AgentRuntimeID: r.AgentRuntimeID, Key: key, Account: acct, TaskID: r.TaskID, RegisteredAt: r.RegisteredAt,
-		Protocol: r.protocol(), jwt: r.JWT != "",
+		Protocol: r.protocol(), FromJWT: r.JWT != "",
 	}, nil
 }

@@ -17,17 +17,6 @@ const (
 	BootstrapRegistration
 )
 
-// String returns "none", "biscuit" or "registration".
-func (k BootstrapKind) String() string {
-	switch k {
-	case BootstrapBiscuit:
-		return "biscuit"
-	case BootstrapRegistration:
-		return "registration"
-	}
-	return "none"
-}
-
 // IsBootstrapPath tells the kind of a request by its path, percent-encoded as it
 // was sent and without the query: …/authenticate_app_v2, …/v1/agent/register and
 // …/v1/agent/*/task/register. Doubled and trailing slashes do not count, since

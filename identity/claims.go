@@ -3,9 +3,10 @@ package identity
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 // Claims is what an id token says of whom it was issued to. Fields that it does
@@ -23,59 +24,51 @@ type Claims struct {
 // signature: the token comes from a file that only its owner can write, and
 // nothing is granted because of it.
 func ParseClaims(jwt string) (Claims, error) {
-	c, err := parseClaims(jwt)
-	if err != nil {
-		return Claims{}, fmt.Errorf("id token: %w; %s", err, remedyLogin)
-	}
-	return c, nil
-}
-
-func parseClaims(jwt string) (Claims, error) {
 	payload, err := jwtPayload(jwt)
 	if err != nil {
 		return Claims{}, err
 	}
-	var d decoder
-	o := d.document("claims", payload)
-	auth := o.object("https://api.openai.com/auth")
+	var d strictjson.Decoder
+	o := d.Document("claims", payload)
+	auth := o.Object("https://api.openai.com/auth")
 	c := Claims{
-		UserID:    auth.string("chatgpt_user_id"),
-		AccountID: auth.string("chatgpt_account_id"),
-		PlanType:  auth.string("chatgpt_plan_type"),
-		FedRAMP:   auth.bool("chatgpt_account_is_fedramp"),
-		Email:     o.string("email"),
-		Expiry:    o.seconds("exp"),
+		UserID:    auth.Text("chatgpt_user_id"),
+		AccountID: auth.Text("chatgpt_account_id"),
+		PlanType:  auth.Text("chatgpt_plan_type"),
+		FedRAMP:   auth.Bool("chatgpt_account_is_fedramp"),
+		Email:     o.Text("email"),
+		Expiry:    o.Seconds("exp"),
 	}
 	if c.UserID == "" {
-		c.UserID = auth.string("user_id")
+		c.UserID = auth.Text("user_id")
 	}
 	if c.Email == "" {
-		c.Email = o.object("https://api.openai.com/profile").string("email")
+		c.Email = o.Object("https://api.openai.com/profile").Text("email")
 	}
-	return c, d.err
+	return c, d.Err
 }
 
 // TokenExpiry returns when an access token expires, by its claim exp. It
 // returns false for a token that does not say.
 func TokenExpiry(jwt string) (time.Time, bool) {
-	_, expiry, ok := tokenTimes(jwt)
+	_, expiry, ok := TokenTimes(jwt)
 	return expiry, ok
 }
 
-// tokenTimes returns when an access token was issued, zero if it does not say,
+// TokenTimes returns when an access token was issued, zero if it does not say,
 // and when it expires.
-func tokenTimes(jwt string) (issued, expiry time.Time, ok bool) {
+func TokenTimes(jwt string) (issued, expiry time.Time, ok bool) {
 	payload, err := jwtPayload(jwt)
 	if err != nil {
 		return time.Time{}, time.Time{}, false
 	}
-	var d decoder
-	o := d.document("claims", payload)
-	expiry = o.seconds("exp")
-	if d.err != nil || expiry.IsZero() {
+	var d strictjson.Decoder
+	o := d.Document("claims", payload)
+	expiry = o.Seconds("exp")
+	if d.Err != nil || expiry.IsZero() {
 		return time.Time{}, time.Time{}, false
 	}
-	return o.seconds("iat"), expiry, true
+	return o.Seconds("iat"), expiry, true
 }
 
 // jwtPayload returns the claims of a JWT in compact form as JSON text.

@@ -3,7 +3,7 @@
 //
 // A [Key] signs an [Assertion], which authorises a request in the name of an
 // agent and a task. The agent's [Record] lies in Codex's auth.json, which
-// [Home] reads and [ParseAuth] parses; [Record.Bind] checks that it may act
+// [codex.Home] reads and [codex.ParseAuth] parses; [Record.Bind] checks that it may act
 // for an [Account] and yields the [Identity] that signs.
 //
 // Signatures are made for the moment that the caller names. No error of this
@@ -51,7 +51,8 @@ type Identity struct {
 	// assertion, and what goes beside it.
 	Protocol Protocol
 
-	jwt bool // its record came as a JWT
+	// FromJWT says that the record came as a JWT, which the backend has issued.
+	FromJWT bool
 }
 
 // Assert signs an assertion for t, made at the given moment. It refuses a task

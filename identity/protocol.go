@@ -25,9 +25,9 @@ func (p Protocol) other() Protocol {
 	return ProtocolBackend
 }
 
-// order returns the protocols to try under the choice p, the one that answered
+// Order returns the protocols to try under the choice p, the one that answered
 // last in front. answered is "" if that is not known.
-func (p Protocol) order(answered Protocol) []Protocol {
+func (p Protocol) Order(answered Protocol) []Protocol {
 	switch {
 	case p != ProtocolAuto:
 		return []Protocol{p}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 // Shape tells how a record was stored. Versions of Codex differ in which they
@@ -45,37 +47,48 @@ type Record struct {
 // it against the backend's key set first.
 func ParseRecord(raw []byte) (*Record, error) {
 	raw = bytes.TrimSpace(raw)
-	var d decoder
-	v := value{d: &d, path: "agent_identity", raw: raw}
+	const name = "agent_identity"
 	if bytes.HasPrefix(raw, []byte("eyJ")) { // a JWT without quotes
-		return recordFromJWT(v, string(raw))
+		record, err := recordFromJWT(string(raw))
+		if err != nil {
+			return nil, &strictjson.Error{Path: name, Reason: err.Error()}
+		}
+		return record, nil
 	}
-	return parseRecord(v.checked())
+	var d strictjson.Decoder
+	return RecordFrom(d.Value(name, raw), &d)
 }
 
-func parseRecord(v value) (*Record, error) {
-	if !v.absent() && v.raw[0] == '"' {
-		return recordFromJWT(v, v.string())
+// RecordFrom reads the record that v is, whose decoder is d. It is [ParseRecord] for
+// a value within a document.
+func RecordFrom(v strictjson.Value, d *strictjson.Decoder) (*Record, error) {
+	if v.IsString() {
+		record, err := recordFromJWT(v.Text())
+		if err != nil {
+			v.Fail(err.Error())
+			return nil, d.Err
+		}
+		return record, nil
 	}
-	o := v.object()
+	o := v.Object()
 	r := &Record{
-		WorkspaceID:    o.string("workspace_id"),
-		UserID:         o.string("chatgpt_user_id"),
-		AgentRuntimeID: o.required("agent_runtime_id"),
-		PrivateKey:     Secret(o.required("agent_private_key")),
-		RegisteredAt:   o.string("registered_at"),
-		TaskID:         o.string("background_task_id"),
-		Email:          o.string("email"),
-		PlanType:       o.string("plan_type"),
-		FedRAMP:        o.bool("chatgpt_account_is_fedramp"),
+		WorkspaceID:    o.Text("workspace_id"),
+		UserID:         o.Text("chatgpt_user_id"),
+		AgentRuntimeID: o.Required("agent_runtime_id"),
+		PrivateKey:     Secret(o.Required("agent_private_key")),
+		RegisteredAt:   o.Text("registered_at"),
+		TaskID:         o.Text("background_task_id"),
+		Email:          o.Text("email"),
+		PlanType:       o.Text("plan_type"),
+		FedRAMP:        o.Bool("chatgpt_account_is_fedramp"),
 		Shape:          ShapeA,
 	}
 	if r.TaskID == "" {
-		r.TaskID = o.string("task_id")
+		r.TaskID = o.Text("task_id")
 	}
-	if account := o.string("account_id"); account != "" {
+	if account := o.Text("account_id"); account != "" {
 		if r.WorkspaceID != "" && r.WorkspaceID != account {
-			o.get("account_id").fail("names another account than workspace_id")
+			o.Get("account_id").Fail("names another account than workspace_id")
 		}
 		r.Shape = ShapeC
 		if r.WorkspaceID == "" {
@@ -83,18 +96,23 @@ func parseRecord(v value) (*Record, error) {
 		}
 		r.WorkspaceID = account
 	}
-	switch r.Protocol = Protocol(o.string("protocol")); r.Protocol {
+	switch r.Protocol = Protocol(o.Text("protocol")); r.Protocol {
 	case "", ProtocolAccounts, ProtocolBackend:
 	default:
-		o.get("protocol").fail(fmt.Sprintf("%.40q is neither accounts nor backend", r.Protocol))
+		o.Get("protocol").Fail(fmt.Sprintf("%.40q is neither accounts nor backend", r.Protocol))
 	}
 	if r.WorkspaceID == "" {
-		o.get("workspace_id").fail("missing")
+		o.Get("workspace_id").Fail("missing")
 	}
-	if v.d.err != nil {
-		return nil, v.d.err
+	if d.Err != nil {
+		return nil, d.Err
 	}
 	return r, nil
+}
+
+// Account returns the account that the record is of.
+func (r *Record) Account() Account {
+	return Account{r.WorkspaceID, r.UserID, r.Email, r.PlanType, r.FedRAMP}
 }
 
 // protocol returns how the agent was registered. A record that does not say tells
@@ -110,32 +128,30 @@ func (r *Record) protocol() Protocol {
 	return ProtocolBackend
 }
 
-func recordFromJWT(v value, jwt string) (*Record, error) {
+func recordFromJWT(jwt string) (*Record, error) {
 	payload, err := jwtPayload(jwt)
 	if err != nil {
-		v.fail(err.Error())
-		return nil, v.d.err
+		return nil, err
 	}
-	var d decoder // offsets within the claims mean nothing outside
-	o := d.document("claims", payload)
+	var d strictjson.Decoder // offsets within the claims mean nothing outside
+	o := d.Document("claims", payload)
 	r := &Record{
-		WorkspaceID:    o.required("account_id"),
-		UserID:         o.string("chatgpt_user_id"),
-		AgentRuntimeID: o.required("agent_runtime_id"),
-		PrivateKey:     Secret(o.required("agent_private_key")),
-		Expiry:         o.seconds("exp"),
-		Email:          o.string("email"),
-		PlanType:       o.string("plan_type"),
-		FedRAMP:        o.bool("chatgpt_account_is_fedramp"),
+		WorkspaceID:    o.Required("account_id"),
+		UserID:         o.Text("chatgpt_user_id"),
+		AgentRuntimeID: o.Required("agent_runtime_id"),
+		PrivateKey:     Secret(o.Required("agent_private_key")),
+		Expiry:         o.Seconds("exp"),
+		Email:          o.Text("email"),
+		PlanType:       o.Text("plan_type"),
+		FedRAMP:        o.Bool("chatgpt_account_is_fedramp"),
 		Shape:          ShapeB,
 		JWT:            Secret(jwt),
 	}
-	if issued := o.seconds("iat"); !issued.IsZero() {
+	if issued := o.Seconds("iat"); !issued.IsZero() {
 		r.RegisteredAt = issued.Format(time.RFC3339)
 	}
-	if d.err != nil {
-		v.fail(d.err.Error())
-		return nil, v.d.err
+	if d.Err != nil {
+		return nil, d.Err
 	}
 	return r, nil
 }

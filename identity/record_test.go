@@ -8,15 +8,17 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/agentproxy/agentproxy/identity/internal/identitytest"
 )
 
 func TestParseRecord(t *testing.T) {
-	a := Record{WorkspaceID: "ws-1", UserID: "user-1", AgentRuntimeID: "agent-1", PrivateKey: testKey,
+	a := Record{WorkspaceID: "ws-1", UserID: "user-1", AgentRuntimeID: "agent-1", PrivateKey: identitytest.PrivateKey,
 		RegisteredAt: "2026-04-15T00:00:00Z", TaskID: "task-1", Shape: ShapeA}
 	c := a
 	c.Email, c.PlanType, c.FedRAMP, c.Shape = "ada@example.com", "pro", true, ShapeC
 	b := c
-	b.TaskID, b.Shape, b.JWT, b.Expiry = "", ShapeB, Secret(testJWT(jwtClaims)), time.Unix(1900000000, 0).UTC()
+	b.TaskID, b.Shape, b.JWT, b.Expiry = "", ShapeB, Secret(identitytest.JWT(identitytest.AgentClaims)), time.Unix(1900000000, 0).UTC()
 	quoted, err := json.Marshal(b.JWT.Reveal())
 	if err != nil {
 		t.Fatal(err)
@@ -28,12 +30,12 @@ func TestParseRecord(t *testing.T) {
 		name, raw string
 		want      Record
 	}{
-		{"A", shapeA, a},
+		{"A", identitytest.RecordA, a},
 		{"B", b.JWT.Reveal(), b},
 		{"B with space around", "\n" + b.JWT.Reveal() + "\n", b},
 		{"B as JSON", string(quoted), b},
-		{"C", shapeC, c},
-		{"C, background task first", strings.Replace(shapeC, `"task_id":"task-1"`, `"task_id":"t","background_task_id":"task-1"`, 1), c},
+		{"C", identitytest.RecordC, c},
+		{"C, background task first", strings.Replace(identitytest.RecordC, `"task_id":"task-1"`, `"task_id":"t","background_task_id":"task-1"`, 1), c},
 		{"N", `{"account_id":"w","agent_runtime_id":"r","agent_private_key":"k"}`, bare},
 		{"N of the first generation", `{"account_id":"w","agent_runtime_id":"r","agent_private_key":"k","protocol":"backend"}`, said},
 	} {
@@ -54,17 +56,17 @@ func TestParseRecord(t *testing.T) {
 		{"garbage", "agent_identity: not JSON"},
 		{`"x"`, "agent_identity: not a JWT"},
 		{"eyJ.e30", "agent_identity: not a JWT: expected three parts"},
-		{strings.Replace(shapeA, `"workspace_id":"ws-1",`, "", 1), "agent_identity.workspace_id: missing"},
-		{strings.Replace(shapeA, `{`, `{"protocol":"carrier pigeon",`, 1), `agent_identity.protocol: "carrier pigeon" is neither accounts nor backend`},
-		{strings.Replace(shapeA, testKey, "", 1), "agent_identity.agent_private_key: missing"},
-		{testJWT(strings.Replace(jwtClaims, "1900000000", `"x"`, 1)), "agent_identity: claims.exp: expected seconds"},
+		{strings.Replace(identitytest.RecordA, `"workspace_id":"ws-1",`, "", 1), "agent_identity.workspace_id: missing"},
+		{strings.Replace(identitytest.RecordA, `{`, `{"protocol":"carrier pigeon",`, 1), `agent_identity.protocol: "carrier pigeon" is neither accounts nor backend`},
+		{strings.Replace(identitytest.RecordA, identitytest.PrivateKey, "", 1), "agent_identity.agent_private_key: missing"},
+		{identitytest.JWT(strings.Replace(identitytest.AgentClaims, "1900000000", `"x"`, 1)), "agent_identity: claims.exp: expected seconds"},
 	} {
-		wantError(t, tt.text, func() error { _, err := ParseRecord([]byte(tt.raw)); return err })
+		identitytest.WantError(t, tt.text, func() error { _, err := ParseRecord([]byte(tt.raw)); return err })
 	}
 }
 
 func TestBind(t *testing.T) {
-	r, err := ParseRecord([]byte(shapeC))
+	r, err := ParseRecord([]byte(identitytest.RecordC))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +105,7 @@ func TestBind(t *testing.T) {
 		if id != nil || !errors.Is(err, tt.is) {
 			t.Errorf("%+v, %v", id, err)
 		}
-		wantError(t, tt.text, func() error { return err })
+		identitytest.WantError(t, tt.text, func() error { return err })
 		if err != nil && strings.Contains(err.Error(), "super-secret") {
 			t.Errorf("the error shows the key: %v", err)
 		}

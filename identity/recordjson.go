@@ -3,10 +3,7 @@ package identity
 import (
 	"encoding/json"
 	"fmt"
-	"runtime"
 )
-
-const isWindows = runtime.GOOS == "windows"
 
 // storedRecord is shape C, with the protocol for agentproxy alone.
 type storedRecord struct {
@@ -106,7 +103,7 @@ func ShapeOf(p Protocol) Shape {
 
 // encode returns r as it is stored: a JWT stays one, since only the JWT proves
 // where it is from.
-func (r *Record) encode() []byte {
+func (r *Record) Encode() []byte {
 	if r.JWT != "" {
 		raw, err := json.Marshal(r.JWT.Reveal())
 		if err != nil {

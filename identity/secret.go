@@ -47,21 +47,9 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // therefore print themselves: as they would anyway, secrets redacted.
 
 // Format implements [fmt.Formatter] without showing a secret.
-func (t Tokens) Format(f fmt.State, verb rune) {
-	type plain Tokens
-	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(t))
-}
-
-// Format implements [fmt.Formatter] without showing a secret.
 func (r Record) Format(f fmt.State, verb rune) {
 	type plain Record
 	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(r))
-}
-
-// Format implements [fmt.Formatter] without showing a secret.
-func (a Auth) Format(f fmt.State, verb rune) {
-	type plain Auth
-	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(a))
 }
 
 // Format implements [fmt.Formatter] without showing a secret.

@@ -23,7 +23,7 @@ func TestLayers(t *testing.T) {
 	t.Parallel()
 	const document = "../docs/architecture.md"
 	told := make(map[string][]string)
-	name := regexp.MustCompile("`([a-z/]+)`")
+	name := regexp.MustCompile("`([a-z0-9/]+)`")
 	for line := range strings.Lines(readFile(t, document)) {
 		cells := strings.Split(line, "|")
 		if len(cells) != 6 || !strings.HasPrefix(cells[1], " `") {
@@ -61,8 +61,8 @@ func importsOf(t *testing.T) map[string][]string {
 	imports := make(map[string][]string)
 	for _, path := range goFiles(t, "..") {
 		pkg := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), "../"))
-		if _, err := os.Stat(filepath.Join(filepath.Dir(path), "go.mod")); err == nil {
-			continue // it is a module of its own
+		if ofAnotherModule(path) {
+			continue
 		}
 		set := imports[pkg]
 		if set == nil {
@@ -84,4 +84,15 @@ func importsOf(t *testing.T) map[string][]string {
 		imports[pkg] = set
 	}
 	return imports
+}
+
+// ofAnotherModule reports whether a file below the root of this module belongs to a
+// module of its own.
+func ofAnotherModule(path string) bool {
+	for dir := filepath.Dir(path); dir != ".."; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return true
+		}
+	}
+	return false
 }

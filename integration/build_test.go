@@ -17,7 +17,7 @@ import (
 func copySources(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "agentproxy")
-	for _, name := range []string{"cmd", "authz", "certs", "identity", "proxy", "signer", filepath.Join("integration", "chatgpttest")} {
+	for _, name := range []string{"cmd", "authz", "certs", "identity", "internal", "proxy", "signer", filepath.Join("integration", "chatgpttest")} {
 		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join("..", name))); err != nil {
 			t.Fatal(err)
 		}

@@ -12,14 +12,15 @@ import (
 	"testing"
 )
 
-// documents are what users read: README.md, SECURITY.md and the files of docs.
+// documents are what users and contributors read: the files of docs, and those
+// beside README.md.
 func documents(t *testing.T) []string {
 	t.Helper()
 	docs, err := filepath.Glob("../docs/*.md")
 	if err != nil || len(docs) == 0 {
 		t.Fatal("no documents: ", err)
 	}
-	return append(docs, "../README.md", "../SECURITY.md")
+	return append(docs, "../README.md", "../SECURITY.md", "../CONTRIBUTING.md", "../CHANGELOG.md")
 }
 
 // testsIn returns the names of the tests and fuzz tests of the packages below

@@ -167,7 +167,7 @@ for i in $(seq 800); do [ -e /mnt/backend/agentproxy.yaml ] && break; sleep 0.05
 mkdir -m 700 .codex && cp /mnt/backend/codex-home/auth.json .codex/
 mkdir -p -m 700 /run/secrets && cp -r .codex /run/secrets/codex
 export PROXY_TOKEN=6f1ed002ab5595859014ebf0951522d9
-echo $PROXY_TOKEN >/run/secrets/proxy-token
+(umask 077 && echo $PROXY_TOKEN >/run/secrets/proxy-token)
 mount --bind /mnt/backend/backend-ca.pem /etc/ssl/certs/ca-certificates.crt
 mkdir -p "$GOCACHE" && mount --bind /mnt/gocache "$GOCACHE"
 mount -o remount,bind,ro /

@@ -51,8 +51,15 @@ var answering = regexp.MustCompile(`(?m)^agentproxy: answering gateways on (\S+)
 // needs. c's configuration must not have authz.
 func newGateway(t *testing.T, c fixtureConfig) *gateway {
 	t.Helper()
+	return newLabelledGateway(t, c, "X-Agentproxy-Label")
+}
+
+// newLabelledGateway is newGateway with the field in which the gateway tells a
+// session label.
+func newLabelledGateway(t *testing.T, c fixtureConfig, label string) *gateway {
+	t.Helper()
 	const token = "a-token-that-gateways-show"
-	c.yaml += "\nauthz: {listen: '127.0.0.1:0', token: " + token + ", label_header: X-Agentproxy-Label}"
+	c.yaml += "\nauthz: {listen: '127.0.0.1:0', token: " + token + ", label_header: " + label + "}"
 	f := newFixture(t, c)
 	p := f.start(t, baseEnv(t), agentproxy, "serve", "--config", f.config)
 	m := answering.FindStringSubmatch(p.log.String())

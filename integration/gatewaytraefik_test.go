@@ -4,6 +4,7 @@ package integration
 
 import (
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -117,8 +118,9 @@ func (route traefikRoute) check(t *testing.T, r pending) verdict {
 	return verdict{}
 }
 
-// ask plays ForwardAuth. The question has all headers of the request but those
-// that are for one hop, and Traefik's own in the place of those that tell of it.
+// ask plays ForwardAuth, as Traefik 3.7 has it: the question has all fields of the
+// request but the hop-by-hop ones, X-Real-Ip, and the X-Forwarded-* of the client,
+// in place of which come Traefik's own.
 func (m traefikMiddleware) ask(t *testing.T, r pending) verdict {
 	t.Helper()
 	if m.ForwardAuth.TrustForwardHeader {
@@ -129,7 +131,12 @@ func (m traefikMiddleware) ask(t *testing.T, r pending) verdict {
 		t.Fatal(err)
 	}
 	ask.Header = r.header.Clone()
-	for _, name := range []string{"Connection", "Keep-Alive", "Te", "Trailers", "Transfer-Encoding", "Upgrade"} {
+	for name := range ask.Header {
+		if strings.HasPrefix(name, "X-Forwarded-") {
+			ask.Header.Del(name)
+		}
+	}
+	for _, name := range []string{"Connection", "Keep-Alive", "Te", "Trailers", "Transfer-Encoding", "Upgrade", "X-Real-Ip"} {
 		ask.Header.Del(name)
 	}
 	for name, value := range map[string]string{
@@ -184,6 +191,20 @@ func TestTraefik(t *testing.T) {
 					t.Errorf("the backend got %v", r.Header)
 				}
 			}
+		}
+	})
+	t.Run("labels by address", func(t *testing.T) {
+		t.Parallel()
+		g := newLabelledGateway(t, fixtureConfig{yaml: "signer: {use: agent-assertion}"}, "X-Forwarded-For")
+		r := clientRequest("GET", "/backend-api/x")
+		r.header["X-Forwarded-For"] = []string{"192.0.2.1", "192.0.2.2, 192.0.2.3"}
+		r.header.Set("X-Real-Ip", "192.0.2.4")
+		if got := g.traefik(t).check(t, r); got.status != 0 {
+			t.Fatalf("%+v", got)
+		}
+		tasks := readFile(t, filepath.Join(g.fixture.stateDir, "tasks.json"))
+		if !strings.Contains(tasks, `"127.0.0.1"`) || strings.Contains(tasks, "192.0.2.") {
+			t.Errorf("the sessions are not those of the client's address: %s", tasks)
 		}
 	})
 	t.Run("refuses", func(t *testing.T) {

@@ -46,7 +46,7 @@ func testMain(m *testing.M) int {
 // takes note of what a test reads, and repeats one that passed when that changes.
 // It does so from the first test on, not in TestMain.
 var lookAtSources = sync.OnceValue(func() error {
-	for _, dir := range []string{"cmd", "authz", "proxy", "signer", "identity", "certs"} {
+	for _, dir := range []string{"cmd", "internal", "authz", "proxy", "signer", "identity", "certs"} {
 		err := filepath.WalkDir(filepath.Join("..", dir), func(_ string, _ fs.DirEntry, err error) error { return err })
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ func TestSource(t *testing.T) {
 	t.Parallel()
 	rules := []sourceRule{verifiesAlways, usesNoDefaults, usesTLS12, writesPrivately, leavesKeysInCerts}
 	files := 0
-	for _, dir := range []string{"cmd", "authz", "proxy", "signer", "identity", "certs"} {
+	for _, dir := range []string{"cmd", "internal", "authz", "proxy", "signer", "identity", "certs"} {
 		err := filepath.WalkDir(filepath.Join("..", dir), func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 				return err
@@ -150,7 +150,7 @@ func usesTLS12(_ string, node ast.Node) string {
 // certificates, manual pages, the configuration of the stand-in backend, and what is
 // found below /etc.
 var publicFiles = []string{
-	"certs/store.go", "certs/prepare.go", "cmd/agentproxy/clientenv.go", "cmd/agentproxy/man.go", "cmd/agentproxy/backend.go",
+	"certs/store.go", "certs/prepare.go", "cmd/agentproxy/internal/clientenv/clientenv.go", "cmd/agentproxy/man.go", "cmd/agentproxy/backend.go",
 	"cmd/agentproxy/internal/launch/system_linux.go",
 }
 

@@ -119,8 +119,7 @@ func signerCodes(d *ast.GenDecl) (codes []string) {
 // refusals adds what a function gives to those that make a refusal of a status, a
 // code and a message.
 func refusals(f *ast.FuncDecl, add func(code, status string)) (err error) {
-	makers := []string{"refuse", "Refusal"}
-	if slices.Contains(makers, f.Name.Name) {
+	if f.Name.Name == "Refusal" {
 		return nil // it passes on what it is given
 	}
 	ast.Inspect(f, func(node ast.Node) bool {
@@ -128,7 +127,7 @@ func refusals(f *ast.FuncDecl, add func(code, status string)) (err error) {
 		if !ok || len(call.Args) < 3 {
 			return true
 		}
-		if name, ok := call.Fun.(*ast.Ident); (!ok || !slices.Contains(makers, name.Name)) && selected(call.Fun, "proxy") != "Refusal" {
+		if selected(call.Fun, "refuse") != "New" && selected(call.Fun, "proxy") != "Refusal" {
 			return true
 		}
 		status, known := statusNamed(selected(call.Args[0], "http"))

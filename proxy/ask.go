@@ -7,16 +7,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
-// Ask is a request that a gateway is about to send by itself, and wants to have
+// Ask is a request that a gateway is about to send itself and wants to have
 // authorised.
 type Ask struct {
 	Label string // the client's session label, "" for none
-	Peer  string // the address of whoever asks
-	// Host is the server that the request will go to, over TLS: a host, or
-	// host:port. The gateway must have it from its configuration and never from
-	// the client.
+	Peer  string // the address of the gateway
+	// Host is the server that the request will go to, over TLS: a host, or host:port.
+	// The gateway must take it from its configuration and never from the client.
 	Host   string
 	Method string
 	// URI is the path and query, byte for byte as the server will see them.
@@ -26,17 +29,17 @@ type Ask struct {
 	Header http.Header
 }
 
-// Answer is what a gateway is to do with the request that it asked about.
+// Answer says what a gateway is to do with the request that it asked about.
 type Answer struct {
-	// Status is 200 if the request is authorised, else that of the refusal,
-	// which the client should be given in place of an answer.
+	// Status is 200 if the request is authorised, else that of the refusal, which the
+	// gateway should give to the client.
 	Status int
 	// Code and Message say in one word, and in a sentence with the remedy, why the
 	// request is refused. Code is "" if it is not.
 	Code, Message string
-	// Header has those of [CredentialHeaders] that the request must be sent
-	// with. The others it must be sent without, whatever the client has put
-	// there. It is the refusal's header where the request is refused.
+	// Header has those of [CredentialHeaders] that the request must be sent with. The
+	// others it must be sent without, whatever the client has put there. If the request
+	// is refused, Header is that of the refusal.
 	Header http.Header
 	// Body is the refusal's, in JSON.
 	Body []byte
@@ -45,40 +48,40 @@ type Answer struct {
 // Granted reports whether the request is authorised.
 func (a Answer) Granted() bool { return a.Code == "" }
 
-// Refusal returns the answer that refuses a request with a status, and a code
-// and a message for its sender.
+// Refusal returns the answer that refuses a request with a status, a code and a
+// message.
 func Refusal(status int, code, message string) Answer {
-	return refuse(status, code, "http_request_denied", "%s", message).answer()
+	return answerOf(refuse.New(status, code, "http_request_denied", "%s", message))
 }
 
-func (r *refusal) answer() Answer {
-	return Answer{Status: r.status, Code: r.code, Message: r.message, Header: r.header(), Body: r.body()}
+func answerOf(r *refuse.Refusal) Answer {
+	return Answer{Status: r.Status, Code: r.Code, Message: r.Message, Header: r.Header(), Body: r.Body()}
 }
 
-// CredentialHeaders returns the headers that only an [Answer] may decide.
+// CredentialHeaders returns the names of the fields that only an [Answer] may set.
 func CredentialHeaders() []string {
 	return []string{headerAuthorization, headerAccountID, headerFedRAMP, headerAssertion, headerBiscuit}
 }
 
-// Authorize decides on a request that somebody else will send, as it is decided
-// on those that the proxy sends itself.
+// Authorize decides on a request that a gateway will send, as on those that the
+// proxy sends itself.
 func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	path, _, _ := strings.Cut(ask.URI, "?")
-	p.running.add(1)
-	pol := p.hold()
+	p.life.running.Add(1)
 	x := &exchange{
-		policy: pol, kind: KindAsk, label: ask.Label, peer: ask.Peer, method: ask.Method, path: path,
-		started: time.Now(), auditor: pol.Audit, warnings: &pol.Log,
+		policy: p.policies.hold(),
+		facts:  facts{kind: KindAsk, label: ask.Label, peer: ask.Peer, method: ask.Method, path: path},
 	}
+	x.started = time.Now()
 	defer p.end(x)
-	if refused := x.authorize(ctx, ask); refused != nil {
+	if refused := grantAsk(ctx, x, ask); refused != nil {
 		if ctx.Err() != nil {
 			x.failure = "cancelled"
-			return refused.answer()
+			return answerOf(refused)
 		}
-		x.status = refused.status
+		x.status = refused.Status
 		x.refuseWith(refused)
-		return refused.answer()
+		return answerOf(refused)
 	}
 	x.status = http.StatusOK
 	header := make(http.Header)
@@ -91,10 +94,10 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	return Answer{Status: http.StatusOK, Header: header}
 }
 
-func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
-	if wrong := checkLabel(ask.Label); wrong != "" {
-		x.label = "" // it is not for logs
-		return refuse(http.StatusBadRequest, "bad_label", "http_request_denied", "the session label %s", wrong)
+func grantAsk(ctx context.Context, x *exchange, ask Ask) *refuse.Refusal {
+	if wrong := access.CheckLabel(ask.Label); wrong != "" {
+		x.label = "" // no log may have it
+		return refuse.New(http.StatusBadRequest, "bad_label", "http_request_denied", "the session label %s", wrong)
 	}
 	if refused := checkRequestLine(ask.Method, ask.URI); refused != nil {
 		return refused
@@ -109,12 +112,12 @@ func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
 	if _, _, err := net.SplitHostPort(authority); err != nil {
 		authority = net.JoinHostPort(authority, "443")
 	}
-	t, err := parseTarget(authority)
+	t, err := hosts.ParseTarget(authority)
 	if err != nil {
 		return refuseTarget(err)
 	}
 	x.target = t
-	if pattern, ok := x.policy.Intercept.find(t.host, t.port); ok {
+	if pattern, ok := x.policy.Intercept.Find(t.Host, t.Port); ok {
 		x.pattern = pattern.String()
 	}
 	if refused := checkSpelling(ask.Header); refused != nil {
@@ -125,10 +128,10 @@ func (x *exchange) authorize(ctx context.Context, ask Ask) *refusal {
 	return x.grant(ctx)
 }
 
-// gatewayUpgrade returns the protocol that a gateway may upgrade the connection
-// to, "" for none. It may have taken Connection out of its question, and Upgrade
-// with it, and upgrade all the same. No WebSocket is opened over HTTP/1.1 without a
-// key (RFC 6455, section 4.2.1).
+// gatewayUpgrade returns the protocol that a gateway may upgrade the connection to,
+// "" for none. It may have taken Connection out of its question, and Upgrade with it,
+// and upgrade all the same. No WebSocket is opened over HTTP/1.1 without a key (RFC
+// 6455, section 4.2.1).
 func gatewayUpgrade(h http.Header) string {
 	upgrade := strings.Join(h["Upgrade"], ", ")
 	if upgrade == "" && h["Sec-Websocket-Key"] != nil {
@@ -137,10 +140,10 @@ func gatewayUpgrade(h http.Header) string {
 	return upgrade
 }
 
-// checkSpelling refuses a request whose header has another spelling of one that
-// only an [Answer] may decide: the gateway replaces those that it is told by name,
-// and might pass this one on.
-func checkSpelling(h http.Header) *refusal {
+// checkSpelling refuses a request with another spelling of a field that only an
+// [Answer] may set: the gateway replaces the fields that it is told by name, and might
+// pass this one on.
+func checkSpelling(h http.Header) *refuse.Refusal {
 	for name := range h {
 		if isCredential(name) && !slices.Contains(CredentialHeaders(), http.CanonicalHeaderKey(name)) {
 			return refuseMalformed("the header %s means the same as one that carries a credential; leave it out", name)

@@ -13,6 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -20,7 +23,7 @@ import (
 // or it refuses.
 func askSigner(r signer.Request) (*signer.Authorization, error) {
 	if r.Path == "/bearer" {
-		auth := bearer()
+		auth := proxytest.Bearer()
 		auth.FedRAMP = true
 		return auth, nil
 	}
@@ -33,55 +36,55 @@ func askSigner(r signer.Request) (*signer.Authorization, error) {
 func TestAuthorize(t *testing.T) {
 	t.Parallel()
 	log := new(auditLog)
-	p := newProxy(t, "", log.use, func(c *Config) { c.Signer = signerFunc(askSigner) })
+	p := newProxy(t, "", log.use, func(c *Config) { c.Signer = proxytest.SignerFunc(askSigner) })
 	t.Cleanup(p.cutNow)
 
 	clients := http.Header{
 		"Authorization": {"Bearer the-clients"}, "Chatgpt-Account-Id": {"the-clients"}, "X-Openai-Fedramp": {"maybe"}, "Cookie": {"a=b"},
 	}
 	ask := Ask{Label: "build-42", Peer: "127.0.0.1:1", Host: "chatgpt.com", Method: "POST", URI: "/a%2Fb?secret=query", Header: clients}
-	assertion := http.Header{"Authorization": {"AgentAssertion " + accessToken}}
-	granted := Decision{Verdict: VerdictGrant, Client: "build-42", Peer: "127.0.0.1:1", Host: "chatgpt.com:443", Method: "POST", Path: "/a%2Fb", Scheme: signer.SchemeAssertion, Task: "task-1", Signer: "agent-assertion"}
+	assertion := http.Header{"Authorization": {"AgentAssertion " + proxytest.AccessToken}}
+	granted := audit.Decision{Verdict: audit.VerdictGrant, Client: "build-42", Peer: "127.0.0.1:1", Host: "chatgpt.com:443", Method: "POST", Path: "/a%2Fb", Scheme: signer.SchemeAssertion, Task: "task-1", Signer: "agent-assertion"}
 	for _, test := range []struct {
 		name   string
 		edit   func(*Ask)
 		want   http.Header // nil: refused
 		status int
-		log    func(*Decision)
+		log    func(*audit.Decision)
 	}{
-		{"assertion", func(*Ask) {}, assertion, 200, func(*Decision) {}},
-		{"with a port", func(a *Ask) { a.Host = "ChatGPT.com:443" }, assertion, 200, func(*Decision) {}},
-		{"below", func(a *Ask) { a.Host, a.URI = "ab.chatgpt.com", "/a" }, assertion, 200, func(d *Decision) { d.Host, d.Path = "ab.chatgpt.com:443", "/a" }},
-		{"no label", func(a *Ask) { a.Label = "" }, assertion, 200, func(d *Decision) { d.Client = "" }},
-		{"no header", func(a *Ask) { a.Header = nil }, assertion, 200, func(*Decision) {}},
+		{"assertion", func(*Ask) {}, assertion, 200, func(*audit.Decision) {}},
+		{"with a port", func(a *Ask) { a.Host = "ChatGPT.com:443" }, assertion, 200, func(*audit.Decision) {}},
+		{"below", func(a *Ask) { a.Host, a.URI = "ab.chatgpt.com", "/a" }, assertion, 200, func(d *audit.Decision) { d.Host, d.Path = "ab.chatgpt.com:443", "/a" }},
+		{"no label", func(a *Ask) { a.Label = "" }, assertion, 200, func(d *audit.Decision) { d.Client = "" }},
+		{"no header", func(a *Ask) { a.Header = nil }, assertion, 200, func(*audit.Decision) {}},
 		{"token", func(a *Ask) { a.URI = "/bearer" },
-			http.Header{"Authorization": {"Bearer " + accessToken}, "Chatgpt-Account-Id": {account}, "X-Openai-Fedramp": {"true"}}, 200,
-			func(d *Decision) { d.Path, d.Scheme, d.Task, d.Signer = "/bearer", signer.SchemeBearer, "", "" }},
+			http.Header{"Authorization": {"Bearer " + proxytest.AccessToken}, "Chatgpt-Account-Id": {proxytest.Account}, "X-Openai-Fedramp": {"true"}}, 200,
+			func(d *audit.Decision) { d.Path, d.Scheme, d.Task, d.Signer = "/bearer", signer.SchemeBearer, "", "" }},
 		{"as it came", func(a *Ask) { a.URI = "/none" },
 			http.Header{"Authorization": {"Bearer the-clients"}, "Chatgpt-Account-Id": {"the-clients"}, "X-Openai-Fedramp": {"maybe"}}, 200,
-			func(d *Decision) {
-				d.Verdict, d.Path, d.Scheme, d.Task, d.Signer = VerdictPass, "/none", signer.SchemeNone, "", "none"
+			func(d *audit.Decision) {
+				d.Verdict, d.Path, d.Scheme, d.Task, d.Signer = audit.VerdictPass, "/none", signer.SchemeNone, "", "none"
 			}},
 		{"a placeholder as it came", func(a *Ask) {
 			a.URI, a.Header = "/none", http.Header{"Authorization": {"Bearer " + placeholder(t)}}
-		}, http.Header{}, 200, func(d *Decision) {
-			d.Verdict, d.Path, d.Scheme, d.Task, d.Signer = VerdictPass, "/none", signer.SchemeNone, "", "none"
+		}, http.Header{}, 200, func(d *audit.Decision) {
+			d.Verdict, d.Path, d.Scheme, d.Task, d.Signer = audit.VerdictPass, "/none", signer.SchemeNone, "", "none"
 		}},
 
-		{"unsigned", func(a *Ask) { a.URI = "/unsigned" }, nil, 503, func(d *Decision) { d.Path, d.Refused = "/unsigned", "no_login" }},
-		{"another host", func(a *Ask) { a.Host = "example.org" }, nil, 403, func(d *Decision) { d.Host, d.Refused = "example.org:443", "host_refused" }},
-		{"another port", func(a *Ask) { a.Host = "chatgpt.com:8443" }, nil, 403, func(d *Decision) { d.Host, d.Refused = "chatgpt.com:8443", "host_refused" }},
-		{"a longer host", func(a *Ask) { a.Host = "chatgpt.com.example.org" }, nil, 403, func(d *Decision) { d.Host, d.Refused = "chatgpt.com.example.org:443", "host_refused" }},
-		{"no host", func(a *Ask) { a.Host = "" }, nil, 400, func(d *Decision) { d.Host, d.Refused = "", "bad_target" }},
-		{"an odd host", func(a *Ask) { a.Host = "chatgpt.com." }, nil, 400, func(d *Decision) { d.Host, d.Refused = "", "bad_target" }},
-		{"a host with a user", func(a *Ask) { a.Host = "chatgpt.com@example.org" }, nil, 400, func(d *Decision) { d.Host, d.Refused = "", "bad_target" }},
-		{"no path", func(a *Ask) { a.URI = "" }, nil, 400, func(d *Decision) { d.Host, d.Path, d.Refused = "", "", "malformed_request" }},
-		{"no rooted path", func(a *Ask) { a.URI = "https://chatgpt.com/" }, nil, 400, func(d *Decision) { d.Host, d.Path, d.Refused = "", "https://chatgpt.com/", "malformed_request" }},
-		{"an asterisk", func(a *Ask) { a.Method, a.URI = "OPTIONS", "*" }, nil, 400, func(d *Decision) { d.Host, d.Method, d.Path, d.Refused = "", "OPTIONS", "*", "malformed_request" }},
-		{"a space in the path", func(a *Ask) { a.URI = "/a b" }, nil, 400, func(d *Decision) { d.Host, d.Path, d.Refused = "", "/a b", "malformed_request" }},
-		{"no method", func(a *Ask) { a.Method = "" }, nil, 400, func(d *Decision) { d.Host, d.Method, d.Refused = "", "", "malformed_request" }},
-		{"CONNECT", func(a *Ask) { a.Method = "CONNECT" }, nil, 405, func(d *Decision) { d.Host, d.Method, d.Refused = "", "CONNECT", "method_not_allowed" }},
-		{"a label with a space", func(a *Ask) { a.Label = "a b" }, nil, 400, func(d *Decision) { d.Client, d.Host, d.Refused = "", "", "bad_label" }},
+		{"unsigned", func(a *Ask) { a.URI = "/unsigned" }, nil, 503, func(d *audit.Decision) { d.Path, d.Refused = "/unsigned", "no_login" }},
+		{"another host", func(a *Ask) { a.Host = "example.org" }, nil, 403, func(d *audit.Decision) { d.Host, d.Refused = "example.org:443", "host_refused" }},
+		{"another port", func(a *Ask) { a.Host = "chatgpt.com:8443" }, nil, 403, func(d *audit.Decision) { d.Host, d.Refused = "chatgpt.com:8443", "host_refused" }},
+		{"a longer host", func(a *Ask) { a.Host = "chatgpt.com.example.org" }, nil, 403, func(d *audit.Decision) { d.Host, d.Refused = "chatgpt.com.example.org:443", "host_refused" }},
+		{"no host", func(a *Ask) { a.Host = "" }, nil, 400, func(d *audit.Decision) { d.Host, d.Refused = "", "bad_target" }},
+		{"an odd host", func(a *Ask) { a.Host = "chatgpt.com." }, nil, 400, func(d *audit.Decision) { d.Host, d.Refused = "", "bad_target" }},
+		{"a host with a user", func(a *Ask) { a.Host = "chatgpt.com@example.org" }, nil, 400, func(d *audit.Decision) { d.Host, d.Refused = "", "bad_target" }},
+		{"no path", func(a *Ask) { a.URI = "" }, nil, 400, func(d *audit.Decision) { d.Host, d.Path, d.Refused = "", "", "malformed_request" }},
+		{"no rooted path", func(a *Ask) { a.URI = "https://chatgpt.com/" }, nil, 400, func(d *audit.Decision) { d.Host, d.Path, d.Refused = "", "https://chatgpt.com/", "malformed_request" }},
+		{"an asterisk", func(a *Ask) { a.Method, a.URI = "OPTIONS", "*" }, nil, 400, func(d *audit.Decision) { d.Host, d.Method, d.Path, d.Refused = "", "OPTIONS", "*", "malformed_request" }},
+		{"a space in the path", func(a *Ask) { a.URI = "/a b" }, nil, 400, func(d *audit.Decision) { d.Host, d.Path, d.Refused = "", "/a b", "malformed_request" }},
+		{"no method", func(a *Ask) { a.Method = "" }, nil, 400, func(d *audit.Decision) { d.Host, d.Method, d.Refused = "", "", "malformed_request" }},
+		{"CONNECT", func(a *Ask) { a.Method = "CONNECT" }, nil, 405, func(d *audit.Decision) { d.Host, d.Method, d.Refused = "", "CONNECT", "method_not_allowed" }},
+		{"a label with a space", func(a *Ask) { a.Label = "a b" }, nil, 400, func(d *audit.Decision) { d.Client, d.Host, d.Refused = "", "", "bad_label" }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ask, want := ask, granted
@@ -89,13 +92,13 @@ func TestAuthorize(t *testing.T) {
 			test.edit(&ask)
 			test.log(&want)
 			if test.want == nil {
-				want.Verdict, want.Scheme, want.Task, want.Signer = VerdictRefuse, "", "", ""
+				want.Verdict, want.Scheme, want.Task, want.Signer = audit.VerdictRefuse, "", "", ""
 			}
 			got := p.Authorize(t.Context(), ask)
 			if got.Status != test.status || got.Granted() != (test.want != nil) {
 				t.Errorf("status %d, code %q; want status %d", got.Status, got.Code, test.status)
 			}
-			if diff := cmp.Diff([]Decision{want}, log.take(), cmpopts.IgnoreFields(Decision{}, "Time")); diff != "" {
+			if diff := cmp.Diff([]audit.Decision{want}, log.take(), cmpopts.IgnoreFields(audit.Decision{}, "Time")); diff != "" {
 				t.Errorf("the audit log (-want +got):\n%s", diff)
 			}
 			if test.want != nil {
@@ -115,13 +118,13 @@ func TestAuthorize(t *testing.T) {
 					t.Errorf("a refusal has %s", name)
 				}
 			}
-			if text := string(got.Body) + strings.Join(slices.Collect(maps.Keys(got.Header)), ""); strings.Contains(text, accessToken) {
+			if text := string(got.Body) + strings.Join(slices.Collect(maps.Keys(got.Header)), ""); strings.Contains(text, proxytest.AccessToken) {
 				t.Errorf("a refusal has a credential: %s", text)
 			}
 		})
 	}
 	p.logged(t, `"kind":"authz"`, `"signed":"AgentAssertion"`, `"refused":"host_refused"`)
-	if log := p.log.String(); strings.Contains(log, accessToken) || strings.Contains(log, "the-clients") || strings.Contains(log, "query") {
+	if log := p.log.String(); strings.Contains(log, proxytest.AccessToken) || strings.Contains(log, "the-clients") || strings.Contains(log, "query") {
 		t.Errorf("the log has a credential or a query:\n%s", log)
 	}
 }
@@ -130,7 +133,7 @@ func TestAuthorize(t *testing.T) {
 // (RFC 6455, section 4.2.1) where a gateway leaves Upgrade out.
 func TestAuthorizeWebSocket(t *testing.T) {
 	t.Parallel()
-	p := newProxy(t, "", func(c *Config) { c.Signer, c.Scope = signerFunc(askSigner), scopeOf(t, codexEntry) })
+	p := newProxy(t, "", func(c *Config) { c.Signer, c.Scope = proxytest.SignerFunc(askSigner), scopeOf(t, codexEntry) })
 	t.Cleanup(p.cutNow)
 	for _, test := range []struct {
 		path   string
@@ -155,24 +158,24 @@ func TestAuthorizeWebSocket(t *testing.T) {
 func TestAuthorizeByProfile(t *testing.T) {
 	t.Parallel()
 	profile := func(name string) Profile {
-		pattern, err := ParseLabelPattern(name + "-*")
+		pattern, err := access.ParseLabelPattern(name + "-*")
 		if err != nil {
 			t.Fatal(err)
 		}
 		auth := &signer.Authorization{Value: identity.Secret("Bearer " + name), Scheme: signer.SchemeBearer, Signer: "token"}
-		return Profile{Name: name, Labels: LabelPatterns{pattern}, Signer: fixedSigner{auth: auth}}
+		return Profile{Name: name, Labels: access.LabelPatterns{pattern}, Signer: proxytest.FixedSigner{Auth: auth}}
 	}
 	red, blue, closed := profile("red"), profile("blue"), profile("closed")
 	blue.Hosts, closed.Refuse = patterns(t, "ab.chatgpt.com"), true
 	p := newProxy(t, "", func(c *Config) { c.Profiles = []Profile{red, blue, closed} })
 	t.Cleanup(p.cutNow)
 	for _, test := range []struct{ label, host, want, code string }{
-		{"red-1", host, "Bearer red", ""},
+		{"red-1", proxytest.Host, "Bearer red", ""},
 		{"blue-1", "ab.chatgpt.com", "Bearer blue", ""},
-		{"blue-1", host, "", "host_refused"},
-		{"closed-1", host, "", "label_refused"},
-		{"other", host, "Bearer " + accessToken, ""},
-		{"", host, "Bearer " + accessToken, ""},
+		{"blue-1", proxytest.Host, "", "host_refused"},
+		{"closed-1", proxytest.Host, "", "label_refused"},
+		{"other", proxytest.Host, "Bearer " + proxytest.AccessToken, ""},
+		{"", proxytest.Host, "Bearer " + proxytest.AccessToken, ""},
 	} {
 		got := p.Authorize(t.Context(), Ask{Label: test.label, Host: test.host, Method: "GET", URI: "/"})
 		if got.Code != test.code || got.Header.Get("Authorization") != test.want {
@@ -184,10 +187,10 @@ func TestAuthorizeByProfile(t *testing.T) {
 // TestAuthorizeUnrecorded gives no credential that cannot be recorded.
 func TestAuthorizeUnrecorded(t *testing.T) {
 	t.Parallel()
-	log := &auditLog{fail: func(d Decision) bool { return d.Verdict == VerdictGrant }}
+	log := &auditLog{fail: func(d audit.Decision) bool { return d.Verdict == audit.VerdictGrant }}
 	p := newProxy(t, "", log.use)
 	t.Cleanup(p.cutNow)
-	got := p.Authorize(t.Context(), Ask{Host: host, Method: "GET", URI: "/"})
+	got := p.Authorize(t.Context(), Ask{Host: proxytest.Host, Method: "GET", URI: "/"})
 	if got.Granted() || got.Code != "audit_failed" || got.Status != http.StatusServiceUnavailable || got.Header["Authorization"] != nil {
 		t.Errorf("%+v", got)
 	}
@@ -198,11 +201,11 @@ func TestAuthorizeUnrecorded(t *testing.T) {
 func TestAuthorizeForNobody(t *testing.T) {
 	t.Parallel()
 	log := new(auditLog)
-	p := newProxy(t, "", log.use, func(c *Config) { c.Signer = fixedSigner{err: context.Canceled} })
+	p := newProxy(t, "", log.use, func(c *Config) { c.Signer = proxytest.FixedSigner{Err: context.Canceled} })
 	t.Cleanup(p.cutNow)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := p.Authorize(ctx, Ask{Host: host, Method: "GET", URI: "/"}); got.Granted() {
+	if got := p.Authorize(ctx, Ask{Host: proxytest.Host, Method: "GET", URI: "/"}); got.Granted() {
 		t.Errorf("%+v", got)
 	}
 	if got := log.take(); len(got) > 0 {

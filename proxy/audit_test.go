@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,17 +17,19 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
 // auditLog remembers what it is told, or refuses it.
 type auditLog struct {
 	mu        sync.Mutex
-	decisions []Decision
-	fail      func(Decision) bool
+	decisions []audit.Decision
+	fail      func(audit.Decision) bool
 }
 
-func (l *auditLog) Audit(d Decision) error {
+func (l *auditLog) Audit(d audit.Decision) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil && l.fail(d) {
@@ -36,7 +39,7 @@ func (l *auditLog) Audit(d Decision) error {
 	return nil
 }
 
-func (l *auditLog) take() []Decision {
+func (l *auditLog) take() []audit.Decision {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	taken := l.decisions
@@ -50,12 +53,12 @@ func (l *auditLog) use(c *Config) { c.Audit = l }
 func bySigner(r signer.Request) (*signer.Authorization, error) {
 	switch r.Path {
 	case "/none":
-		return &signer.Authorization{Scheme: signer.SchemeNone, Keep: true, Signer: "none"}, nil
+		return &signer.Authorization{Scheme: signer.SchemeNone, PassThrough: true, Signer: "none"}, nil
 	case "/unsigned":
 		return nil, &signer.Error{Code: signer.NoLogin, Message: "nobody is logged in"}
 	}
 	return &signer.Authorization{
-		Value: identity.Secret("AgentAssertion " + accessToken), Scheme: signer.SchemeAssertion, TaskID: "task-1", Signer: "agent-assertion",
+		Value: identity.Secret("AgentAssertion " + proxytest.AccessToken), Scheme: signer.SchemeAssertion, TaskID: "task-1", Signer: "agent-assertion",
 	}, nil
 }
 
@@ -71,40 +74,40 @@ func TestAuditDecisions(t *testing.T) {
 		log.mu.Unlock()
 		_, _ = io.WriteString(w, "answer")
 	}
-	backend := newBackend(t, h1, served)
+	backend := proxytest.NewBackend(t, proxytest.H1, served)
 	p := startProxy(t, backend.Listener.Addr().String(), log.use, func(c *Config) {
-		c.Signer = signerFunc(bySigner)
+		c.Signer = proxytest.SignerFunc(bySigner)
 		c.OtherHosts = OtherHosts{Refuse: true, Only: patterns(t, "example.org:443")}
 		c.Upstream.ConnectTo["example.org:443"] = backend.Listener.Addr().String()
 	})
-	user := userPassword("build-42", "")
+	user := url.UserPassword("build-42", "")
 
 	for _, test := range []struct {
 		name, url string
-		want      Decision
+		want      audit.Decision
 		sent      bool
 	}{
-		{"sign", origin + "/a%2Fb?secret=query", Decision{Verdict: VerdictSign, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/a%2Fb", Scheme: signer.SchemeAssertion, Task: "task-1", Signer: "agent-assertion"}, true},
-		{"pass", origin + "/none", Decision{Verdict: VerdictPass, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/none", Scheme: signer.SchemeNone, Signer: "none"}, true},
-		{"unsigned", origin + "/unsigned", Decision{Verdict: VerdictRefuse, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/unsigned", Refused: "no_login"}, false},
-		{"tunnel", "https://example.org/x", Decision{Verdict: VerdictTunnel, Client: "build-42", Host: "example.org:443", Method: "CONNECT"}, true},
-		{"refused host", "https://example.net/x", Decision{Verdict: VerdictRefuse, Client: "build-42", Host: "example.net:443", Method: "CONNECT", Refused: "host_refused"}, false},
-		{"in clear", "http://chatgpt.com/x?y", Decision{Verdict: VerdictRefuse, Client: "build-42", Host: "chatgpt.com:80", Method: "GET", Path: "/x", Refused: "plain_http_refused"}, false},
+		{"sign", proxytest.Origin + "/a%2Fb?secret=query", audit.Decision{Verdict: audit.VerdictSign, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/a%2Fb", Scheme: signer.SchemeAssertion, Task: "task-1", Signer: "agent-assertion"}, true},
+		{"pass", proxytest.Origin + "/none", audit.Decision{Verdict: audit.VerdictPass, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/none", Scheme: signer.SchemeNone, Signer: "none"}, true},
+		{"unsigned", proxytest.Origin + "/unsigned", audit.Decision{Verdict: audit.VerdictRefuse, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/unsigned", Refused: "no_login"}, false},
+		{"tunnel", "https://example.org/x", audit.Decision{Verdict: audit.VerdictTunnel, Client: "build-42", Host: "example.org:443", Method: "CONNECT"}, true},
+		{"refused host", "https://example.net/x", audit.Decision{Verdict: audit.VerdictRefuse, Client: "build-42", Host: "example.net:443", Method: "CONNECT", Refused: "host_refused"}, false},
+		{"in clear", "http://chatgpt.com/x?y", audit.Decision{Verdict: audit.VerdictRefuse, Client: "build-42", Host: "chatgpt.com:80", Method: "GET", Path: "/x", Refused: "plain_http_refused"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := early.Load()
-			c := p.clientAs(t, h1, user)
+			c := p.clientAs(t, proxytest.H1, user)
 			if test.name == "tunnel" {
-				c.Transport.(*http.Transport).TLSClientConfig.RootCAs = pool(serverCA)
+				c.Transport.(*http.Transport).TLSClientConfig.RootCAs = proxytest.Pool(proxytest.ServerCA())
 			}
-			if res, err := c.Do(newRequest(t, http.MethodGet, test.url, nil)); err == nil {
+			if res, err := c.Do(proxytest.NewRequest(t, http.MethodGet, test.url, nil)); err == nil {
 				res.Body.Close()
 			}
 			got := log.take()
-			if diff := cmp.Diff([]Decision{test.want}, got, cmpopts.IgnoreFields(Decision{}, "Time", "Peer")); diff != "" {
+			if diff := cmp.Diff([]audit.Decision{test.want}, got, cmpopts.IgnoreFields(audit.Decision{}, "Time", "Peer")); diff != "" {
 				t.Fatalf("(-want +got):\n%s", diff)
 			}
-			if !strings.HasPrefix(got[0].Peer, "127.0.0.1:") || time.Since(got[0].Time) > patience {
+			if !strings.HasPrefix(got[0].Peer, "127.0.0.1:") || time.Since(got[0].Time) > proxytest.Patience {
 				t.Errorf("from %s at %s", got[0].Peer, got[0].Time)
 			}
 			if sent := early.Load() - before; sent != 0 && !test.sent || sent != 1 && test.sent {
@@ -119,11 +122,11 @@ func TestAuditPlain(t *testing.T) {
 	t.Parallel()
 	log := new(auditLog)
 	heads := make(chan []string, 1)
-	addr := newRawServer(t, plainRecorder(heads))
+	addr := proxytest.NewRawServer(t, proxytest.PlainRecorder(heads))
 	p := startProxy(t, "", log.use, func(c *Config) { c.Upstream.ConnectTo["example.org:80"] = addr })
-	get(t, p.client(t, h1), "http://example.org/path?query")
-	want := []Decision{{Verdict: VerdictPlain, Host: "example.org:80", Method: "GET", Path: "/path"}}
-	if diff := cmp.Diff(want, log.take(), cmpopts.IgnoreFields(Decision{}, "Time", "Peer")); diff != "" {
+	proxytest.Get(t, p.client(t, proxytest.H1), "http://example.org/path?query")
+	want := []audit.Decision{{Verdict: audit.VerdictPlain, Host: "example.org:80", Method: "GET", Path: "/path"}}
+	if diff := cmp.Diff(want, log.take(), cmpopts.IgnoreFields(audit.Decision{}, "Time", "Peer")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -132,7 +135,7 @@ func TestAuditPlain(t *testing.T) {
 type renewing struct{}
 
 func (renewing) Sign(context.Context, signer.Request) (*signer.Authorization, error) {
-	return bearer(), nil
+	return proxytest.Bearer(), nil
 }
 
 const renewedToken = "renewed-access-token"
@@ -154,20 +157,20 @@ func onlyRenewed(seen *atomic.Int32) http.HandlerFunc {
 func TestAuditResend(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		fail         func(Decision) bool
+		fail         func(audit.Decision) bool
 		status, seen int
 		verdicts     string
 	}{
 		"recorded":     {nil, http.StatusOK, 2, "[sign resend]"},
-		"not recorded": {func(d Decision) bool { return d.Verdict == VerdictResend }, http.StatusUnauthorized, 1, "[sign]"},
+		"not recorded": {func(d audit.Decision) bool { return d.Verdict == audit.VerdictResend }, http.StatusUnauthorized, 1, "[sign]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var seen atomic.Int32
 			log := &auditLog{fail: test.fail}
-			p := startProxy(t, newBackend(t, h1, onlyRenewed(&seen)).Listener.Addr().String(), log.use, func(c *Config) { c.Signer = renewing{} })
-			res := get(t, p.client(t, h2), origin+"/")
-			var verdicts []Verdict
+			p := startProxy(t, proxytest.NewBackend(t, proxytest.H1, onlyRenewed(&seen)).Listener.Addr().String(), log.use, func(c *Config) { c.Signer = renewing{} })
+			res := proxytest.Get(t, p.client(t, proxytest.H2), proxytest.Origin+"/")
+			var verdicts []audit.Verdict
 			for _, d := range log.take() {
 				verdicts = append(verdicts, d.Verdict)
 			}
@@ -182,26 +185,26 @@ func TestAuditResend(t *testing.T) {
 func TestAuditFailureRefuses(t *testing.T) {
 	t.Parallel()
 	var seen atomic.Int32
-	backend := newBackend(t, h1, func(http.ResponseWriter, *http.Request) { seen.Add(1) })
+	backend := proxytest.NewBackend(t, proxytest.H1, func(http.ResponseWriter, *http.Request) { seen.Add(1) })
 	addr := backend.Listener.Addr().String()
-	log := &auditLog{fail: func(Decision) bool { return true }}
+	log := &auditLog{fail: func(audit.Decision) bool { return true }}
 	p := startProxy(t, addr, log.use, func(c *Config) {
 		c.Upstream.ConnectTo["example.org:443"], c.Upstream.ConnectTo["example.org:80"] = addr, addr
 	})
 	const status, code, kind = http.StatusServiceUnavailable, "audit_failed", "proxy_internal_error"
-	for _, proto := range []string{h1, h2} {
-		message := wantRefusal(t, get(t, p.client(t, proto), origin+"/"), status, code, kind)
+	for _, proto := range []string{proxytest.H1, proxytest.H2} {
+		message := proxytest.WantRefusal(t, proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/"), status, code, kind)
 		if !strings.Contains(message, "no space left on device") {
 			t.Errorf("message %q", message)
 		}
 	}
-	wantRefusal(t, get(t, p.client(t, h1), "http://example.org/"), status, code, kind)
+	proxytest.WantRefusal(t, proxytest.Get(t, p.client(t, proxytest.H1), "http://example.org/"), status, code, kind)
 	c := p.dial(t)
-	c.send(t, "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n")
-	wantRefusal(t, c.response(t, http.MethodGet), status, code, kind)
+	c.Send(t, "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n")
+	proxytest.WantRefusal(t, c.Response(t, http.MethodGet), status, code, kind)
 	c = p.dial(t)
-	c.send(t, "CONNECT user@example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n")
-	if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusBadRequest {
+	c.Send(t, "CONNECT user@example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n")
+	if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusBadRequest {
 		t.Errorf("a refusal became %s", res.Status)
 	}
 	if n := seen.Load(); n != 0 {

@@ -6,13 +6,16 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // countingBackend notes every request that reaches it, and with what.
 func countingBackend(t testing.TB) (address string, reached *atomic.Int64) {
 	t.Helper()
 	reached = new(atomic.Int64)
-	backend := newBackend(t, h2, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+	backend := proxytest.NewBackend(t, proxytest.H2, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
 	return backend.Listener.Addr().String(), reached
 }
 
@@ -52,14 +55,14 @@ func TestForeignAuthorityHTTP1(t *testing.T) {
 		{"a letter that folds to s", "GET / HTTP/1.1\r\nHost: chatgpt-\u017ftaging.com", 400},
 	} {
 		c := p.intercepted(t)
-		c.send(t, "%s\r\n\r\n", test.head)
-		res := c.response(t, http.MethodGet)
+		c.Send(t, "%s\r\n\r\n", test.head)
+		res := c.Response(t, http.MethodGet)
 		if res.StatusCode != test.status {
 			t.Errorf("%s: %s, want %d", test.name, res.Status, test.status)
 			continue
 		}
 		if test.status == http.StatusMisdirectedRequest {
-			wantRefusal(t, res, test.status, "misdirected_request", "http_request_denied")
+			proxytest.WantRefusal(t, res, test.status, "misdirected_request", "http_request_denied")
 		}
 		c.Close()
 	}
@@ -88,13 +91,13 @@ func TestForeignAuthorityHTTP2(t *testing.T) {
 		{"another port", with(":authority", "chatgpt.com:8443"), "421"},
 		{"trailing dot", with(":authority", "chatgpt.com."), "421"},
 		{"user name", with(":authority", "chatgpt.com@evil.com"), "421 400 reset"},
-		{"foreign Host besides", with(":authority", host, "host", "evil.com"), "421"},
+		{"foreign Host besides", with(":authority", proxytest.Host, "host", "evil.com"), "421"},
 		{"foreign Host alone", with("host", "evil.com"), "421"},
-		{"two authorities", with(":authority", host, ":authority", "evil.com"), "400 reset"},
-		{"two Hosts besides", with(":authority", host, "host", host, "host", "evil.com"), "421 400 reset"},
+		{"two authorities", with(":authority", proxytest.Host, ":authority", "evil.com"), "400 reset"},
+		{"two Hosts besides", with(":authority", proxytest.Host, "host", proxytest.Host, "host", "evil.com"), "421 400 reset"},
 		{"no authority", plain, "421 400 reset"},
 		{"a letter that folds to s", with(":authority", "chatgpt-\u017ftaging.com"), "421 400 reset"},
-		{"absolute URL as path", []string{":method", "GET", ":scheme", "https", ":authority", host, ":path", "https://evil.com/"}, "421 400 reset"},
+		{"absolute URL as path", []string{":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", "https://evil.com/"}, "421 400 reset"},
 		{"CONNECT", []string{":method", "CONNECT", ":authority", "evil.com:443"}, "405"},
 		{"CONNECT to the same", []string{":method", "CONNECT", ":authority", "chatgpt.com:443"}, "405"},
 	} {
@@ -116,7 +119,7 @@ func TestFoldedAuthority(t *testing.T) {
 	t.Parallel()
 	const folded, staging = "chatgpt-\u017ftaging.com", "chatgpt-staging.com"
 	for _, authority := range []string{folded, folded + ":443"} {
-		if (target{staging, "443"}).names(authority, "443") {
+		if (hosts.Target{Host: staging, Port: "443"}).Names(authority, "443") {
 			t.Errorf("%q is taken for %s", authority, staging)
 		}
 	}
@@ -126,25 +129,25 @@ func TestFoldedAuthority(t *testing.T) {
 // certificate is still for the target, and no request is answered.
 func TestServerName(t *testing.T) {
 	t.Parallel()
-	eachProto(t, func(t *testing.T, proto string) {
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
 		address, reached := countingBackend(t)
 		p := startProxy(t, address)
-		tunnel := p.connect(t, host+":443")
+		tunnel := p.connect(t, proxytest.Host+":443")
 		config := &tls.Config{ServerName: "ab.chatgpt.com", InsecureSkipVerify: true}
-		if proto == h2 {
+		if proto == proxytest.H2 {
 			config.NextProtos = []string{"h2"}
 		}
-		c := secure(t, tunnel, config)
-		if err := c.Conn.(*tls.Conn).ConnectionState().PeerCertificates[0].VerifyHostname(host); err != nil {
+		c := proxytest.Secure(t, tunnel, config)
+		if err := c.Conn.(*tls.Conn).ConnectionState().PeerCertificates[0].VerifyHostname(proxytest.Host); err != nil {
 			t.Error(err)
 		}
 		status := "421"
-		if proto == h1 {
-			c.send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
-			wantRefusal(t, c.response(t, http.MethodGet), http.StatusMisdirectedRequest, "misdirected_request", "http_request_denied")
+		if proto == proxytest.H1 {
+			c.Send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
+			proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusMisdirectedRequest, "misdirected_request", "http_request_denied")
 		} else {
 			raw := newH2Conn(t, c)
-			raw.request(t, 1, ":method", "GET", ":scheme", "https", ":path", "/", ":authority", host)
+			raw.request(t, 1, ":method", "GET", ":scheme", "https", ":path", "/", ":authority", proxytest.Host)
 			status = raw.status(t, 1)
 		}
 		if status != "421" || reached.Load() != 0 {
@@ -167,8 +170,8 @@ func TestOwnAuthority(t *testing.T) {
 		"GET https://chatgpt.com:443/ HTTP/1.1\r\nHost: elsewhere", // RFC 9112, 3.2.2: Host is ignored
 	}
 	for _, head := range heads {
-		c.send(t, "%s\r\n\r\n", head)
-		if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusOK {
+		c.Send(t, "%s\r\n\r\n", head)
+		if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusOK {
 			t.Errorf("%q: %s", head, res.Status)
 		}
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
@@ -14,14 +15,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestBodies sends bodies of all sizes, encoded in a way that the proxy must
 // not look into, and gets them back.
 func TestBodies(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				t.Error(err)
@@ -40,10 +43,10 @@ func TestBodies(t *testing.T) {
 				if !known {
 					body, length = io.MultiReader(body), -1
 				}
-				r := newRequest(t, http.MethodPost, origin+"/", body)
+				r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", body)
 				r.Header.Set("Content-Encoding", "zstd")
-				res := do(t, c, r)
-				got := readAll(t, res.Body)
+				res := proxytest.Do(t, c, r)
+				got := proxytest.ReadAll(t, res.Body)
 				if sha256.Sum256([]byte(got)) != sha256.Sum256(sent) || res.Header.Get("Content-Encoding") != "zstd" {
 					t.Errorf("%d bytes came back as %d, %s", size, len(got), res.Header.Get("Content-Encoding"))
 				}
@@ -62,21 +65,21 @@ func TestCompressedAnswer(t *testing.T) {
 	z := gzip.NewWriter(&packed)
 	_, _ = io.WriteString(z, "plain text")
 	z.Close()
-	eachWay(t, func(t *testing.T, client, server string) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
 		asked := make(chan []string, 1)
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			asked <- r.Header["Accept-Encoding"]
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write(packed.Bytes())
 		})
 		c := startProxy(t, backend.Listener.Addr().String()).client(t, client)
 		for _, accept := range [][]string{nil, {"gzip"}, {"br, zstd"}} {
-			r := newRequest(t, http.MethodGet, origin+"/", nil)
+			r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)
 			if accept != nil {
 				r.Header["Accept-Encoding"] = accept
 			}
-			res := do(t, c, r)
-			if got := readAll(t, res.Body); got != packed.String() || res.Header.Get("Content-Encoding") != "gzip" {
+			res := proxytest.Do(t, c, r)
+			if got := proxytest.ReadAll(t, res.Body); got != packed.String() || res.Header.Get("Content-Encoding") != "gzip" {
 				t.Errorf("%q, %s", got, res.Header.Get("Content-Encoding"))
 			}
 			if got := <-asked; !slices.Equal(got, accept) {
@@ -89,8 +92,8 @@ func TestCompressedAnswer(t *testing.T) {
 // TestNoBody has the answers that have none.
 func TestNoBody(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/204":
 				w.WriteHeader(http.StatusNoContent)
@@ -114,8 +117,8 @@ func TestNoBody(t *testing.T) {
 			{http.MethodGet, "/", 200, 0},
 			{http.MethodDelete, "/204", 204, 0},
 		} {
-			res := do(t, c, newRequest(t, test.method, origin+test.path, nil))
-			if body := readAll(t, res.Body); res.StatusCode != test.status || body != "" {
+			res := proxytest.Do(t, c, proxytest.NewRequest(t, test.method, proxytest.Origin+test.path, nil))
+			if body := proxytest.ReadAll(t, res.Body); res.StatusCode != test.status || body != "" {
 				t.Errorf("%s %s: %s, %q", test.method, test.path, res.Status, body)
 			}
 			if test.length > 0 && res.ContentLength != test.length {
@@ -131,11 +134,11 @@ func TestNoBody(t *testing.T) {
 // TestContinue has a client wait for the server's 100 before it sends its body.
 func TestContinue(t *testing.T) {
 	t.Parallel()
-	for _, server := range []string{h1, h2} {
+	for _, server := range []string{proxytest.H1, proxytest.H2} {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()
 			ready := make(chan struct{})
-			backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+			backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 				<-ready
 				switch r.URL.Path {
 				case "/413":
@@ -148,21 +151,21 @@ func TestContinue(t *testing.T) {
 				_, _ = io.Copy(w, r.Body) // sends 100
 			})
 			p := newProxy(t, backend.Listener.Addr().String())
-			p.current().upstream.ExpectContinueTimeout = patience // no matter how slow the machine is
+			p.current().upstream.ExpectContinueTimeout = proxytest.Patience // no matter how slow the machine is
 			p.serve(t)
 			for path, status := range map[string]int{"/": 200, "/413": 413, "/417": 417} {
 				c := p.intercepted(t)
-				c.send(t, "POST %s HTTP/1.1\r\nHost: chatgpt.com\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", path)
+				c.Send(t, "POST %s HTTP/1.1\r\nHost: chatgpt.com\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", path)
 				ready <- struct{}{} // the request is there, and nobody has answered it
 				if path == "/" {
-					c.expect(t, "HTTP/1.1 100 Continue\r\n\r\n")
-					c.send(t, "body")
+					c.Expect(t, "HTTP/1.1 100 Continue\r\n\r\n")
+					c.Send(t, "body")
 				}
-				res := c.response(t, http.MethodPost)
+				res := c.Response(t, http.MethodPost)
 				if res.StatusCode != status {
 					t.Errorf("%s: %s, want %d", path, res.Status, status)
 				}
-				if body := readAll(t, res.Body); path == "/" && body != "body" {
+				if body := proxytest.ReadAll(t, res.Body); path == "/" && body != "body" {
 					t.Errorf("body %q", body)
 				}
 			}
@@ -174,9 +177,9 @@ func TestContinue(t *testing.T) {
 // says 100: the body goes out after a moment.
 func TestContinueUnasked(t *testing.T) {
 	t.Parallel()
-	address := newRawTLSServer(t, func(c *tls.Conn) {
-		r := newReader(c)
-		if _, err := requestHead(r); err != nil {
+	address := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		r := bufio.NewReader(c)
+		if _, err := proxytest.RequestHead(r); err != nil {
 			return
 		}
 		body := make([]byte, 4)
@@ -185,12 +188,12 @@ func TestContinueUnasked(t *testing.T) {
 		}
 	})
 	c := startProxy(t, address).intercepted(t)
-	c.send(t, "POST / HTTP/1.1\r\nHost: chatgpt.com\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
-	res := c.response(t, http.MethodPost)
+	c.Send(t, "POST / HTTP/1.1\r\nHost: chatgpt.com\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
+	res := c.Response(t, http.MethodPost)
 	if res.StatusCode == http.StatusContinue {
-		res = c.response(t, http.MethodPost)
+		res = c.Response(t, http.MethodPost)
 	}
-	if body := readAll(t, res.Body); res.StatusCode != 200 || body != "body" {
+	if body := proxytest.ReadAll(t, res.Body); res.StatusCode != 200 || body != "body" {
 		t.Errorf("%s, %q", res.Status, body)
 	}
 }
@@ -199,17 +202,17 @@ func TestContinueUnasked(t *testing.T) {
 func TestRequestTrailers(t *testing.T) {
 	t.Parallel()
 	trailers := make(chan http.Header, 1)
-	for _, server := range []string{h1, h2} {
+	for _, server := range []string{proxytest.H1, proxytest.H2} {
 		t.Run(server, func(t *testing.T) {
-			backend := newBackend(t, server, func(_ http.ResponseWriter, r *http.Request) {
+			backend := proxytest.NewBackend(t, server, func(_ http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				trailers <- r.Trailer
 			})
 			c := startProxy(t, backend.Listener.Addr().String()).intercepted(t)
-			c.send(t, "POST / HTTP/1.1\r\nHost: chatgpt.com\r\nTransfer-Encoding: chunked\r\n"+
+			c.Send(t, "POST / HTTP/1.1\r\nHost: chatgpt.com\r\nTransfer-Encoding: chunked\r\n"+
 				"Trailer: X-Sum, ChatGPT-Account-ID, X-OpenAI-Fedramp\r\n\r\n4\r\nbody\r\n0\r\n"+
 				"X-Sum: 1\r\nChatgpt-Account-Id: other\r\nX-OpenAI-Fedramp: true\r\nAuthorization: Bearer mine\r\nX-Unannounced: 1\r\n\r\n")
-			if res := c.response(t, http.MethodPost); res.StatusCode != http.StatusOK {
+			if res := c.Response(t, http.MethodPost); res.StatusCode != http.StatusOK {
 				t.Fatal(res.Status)
 			}
 			got := <-trailers
@@ -219,14 +222,14 @@ func TestRequestTrailers(t *testing.T) {
 		})
 	}
 	t.Run("h2 client", func(t *testing.T) {
-		backend := newBackend(t, h2, func(_ http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, proxytest.H2, func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			trailers <- r.Trailer
 		})
-		c := startProxy(t, backend.Listener.Addr().String()).client(t, h2)
-		r := newRequest(t, http.MethodPost, origin+"/", io.MultiReader(strings.NewReader("body")))
+		c := startProxy(t, backend.Listener.Addr().String()).client(t, proxytest.H2)
+		r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", io.MultiReader(strings.NewReader("body")))
 		r.Trailer = http.Header{"X-Sum": {"2"}}
-		do(t, c, r)
+		proxytest.Do(t, c, r)
 		if got := <-trailers; got.Get("X-Sum") != "2" || len(got) != 1 {
 			t.Errorf("trailers %v", got)
 		}
@@ -236,18 +239,18 @@ func TestRequestTrailers(t *testing.T) {
 // TestAnswerTrailers lets pass announced and unannounced ones.
 func TestAnswerTrailers(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, _ *http.Request) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Trailer", "X-Sum")
 			_, _ = io.WriteString(w, "body")
 			w.Header().Set("X-Sum", "1")
 			w.Header().Set(http.TrailerPrefix+"X-More", "2")
 		})
-		res := get(t, startProxy(t, backend.Listener.Addr().String()).client(t, client), origin+"/")
+		res := proxytest.Get(t, startProxy(t, backend.Listener.Addr().String()).client(t, client), proxytest.Origin+"/")
 		if _, announced := res.Trailer["X-Sum"]; !announced {
 			t.Error("X-Sum was not announced")
 		}
-		if body := readAll(t, res.Body); body != "body" || res.Trailer.Get("X-Sum") != "1" || res.Trailer.Get("X-More") != "2" {
+		if body := proxytest.ReadAll(t, res.Body); body != "body" || res.Trailer.Get("X-Sum") != "1" || res.Trailer.Get("X-More") != "2" {
 			t.Errorf("%q, %v", body, res.Trailer)
 		}
 	})
@@ -256,9 +259,9 @@ func TestAnswerTrailers(t *testing.T) {
 // TestEarlyHints has 103 arrive before the answer is made.
 func TestEarlyHints(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
 		hinted := make(chan struct{})
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Link", "</style.css>; rel=preload")
 			w.WriteHeader(http.StatusEarlyHints)
 			w.Header().Del("Link")
@@ -268,7 +271,7 @@ func TestEarlyHints(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, "body")
 		})
-		r := newRequest(t, http.MethodGet, origin+"/", nil)
+		r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)
 		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
 			Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 				if code != http.StatusEarlyHints || h.Get("Link") != "</style.css>; rel=preload" {
@@ -278,8 +281,8 @@ func TestEarlyHints(t *testing.T) {
 				return nil
 			},
 		}))
-		res := do(t, startProxy(t, backend.Listener.Addr().String()).client(t, client), r)
-		if body := readAll(t, res.Body); body != "body" || res.Header.Get("Link") != "" {
+		res := proxytest.Do(t, startProxy(t, backend.Listener.Addr().String()).client(t, client), r)
+		if body := proxytest.ReadAll(t, res.Body); body != "body" || res.Header.Get("Link") != "" {
 			t.Errorf("%q, %v", body, res.Header)
 		}
 	})
@@ -290,21 +293,21 @@ func TestEarlyHints(t *testing.T) {
 func TestAnswerHeaders(t *testing.T) {
 	t.Parallel()
 	cookies := []string{"b=2; Path=/", "a=1", "b=3"}
-	eachWay(t, func(t *testing.T, client, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, _ *http.Request) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header()["Set-Cookie"] = cookies
 			w.Header()["Content-Type"] = nil
 			w.Header().Set("Date", "yesterday")
 			w.Header().Set("Server", "theirs")
 			w.Header().Set("Keep-Alive", "timeout=5")
 			w.Header().Set("Proxy-Authenticate", "Basic")
-			if server == h1 {
+			if server == proxytest.H1 {
 				w.Header().Set("Upgrade", "h2")
 			}
 			_, _ = io.WriteString(w, "<html>")
 		})
-		res := get(t, startProxy(t, backend.Listener.Addr().String()).client(t, client), origin+"/")
-		if body := readAll(t, res.Body); body != "<html>" {
+		res := proxytest.Get(t, startProxy(t, backend.Listener.Addr().String()).client(t, client), proxytest.Origin+"/")
+		if body := proxytest.ReadAll(t, res.Body); body != "<html>" {
 			t.Errorf("body %q", body)
 		}
 		if got := res.Header["Set-Cookie"]; !slices.Equal(got, cookies) {

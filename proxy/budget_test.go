@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -31,7 +32,7 @@ func TestAllocationBudget(t *testing.T) {
 		c.Scope = scopeOf(t, signer.ScopeEntry{Word: signer.WordCodex})
 	}
 	t.Run("h1", func(t *testing.T) {
-		server := newRawTLSServer(t, func(c *tls.Conn) {
+		server := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
 			answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
 			r := bufio.NewReader(c)
 			for skipHead(r) == nil {
@@ -41,23 +42,23 @@ func TestAllocationBudget(t *testing.T) {
 			}
 		})
 		client := startProxy(t, server, quiet).intercepted(t, "http/1.1")
-		request := []byte("GET /backend-api/wham/tasks/list HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: test/1\r\nAccept: */*\r\n" +
+		request := []byte("GET /backend-api/wham/tasks/list HTTP/1.1\r\nHost: " + proxytest.Host + "\r\nUser-Agent: test/1\r\nAccept: */*\r\n" +
 			"Accept-Language: en\r\nSession-Id: 0123456789abcdef\r\nAuthorization: Bearer placeholder\r\n\r\n")
 		wantBudget(t, budgetH1, func() error {
 			if _, err := client.Conn.Write(request); err != nil {
 				return err
 			}
-			if err := skipHead(client.r); err != nil {
+			if err := skipHead(client.R); err != nil {
 				return err
 			}
-			_, err := client.r.Discard(2)
+			_, err := client.R.Discard(2)
 			return err
 		})
 	})
 	t.Run("h2", func(t *testing.T) {
-		backend := newBackend(t, h2, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
-		client := startProxy(t, backend.Listener.Addr().String(), quiet).client(t, h2)
-		request := newRequest(t, http.MethodGet, origin+"/backend-api/wham/tasks/list", nil)
+		backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
+		client := startProxy(t, backend.Listener.Addr().String(), quiet).client(t, proxytest.H2)
+		request := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/backend-api/wham/tasks/list", nil)
 		wantBudget(t, budgetH2, func() error {
 			res, err := client.Transport.RoundTrip(request)
 			if err != nil {

@@ -8,14 +8,17 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestLargeAnswers has what is read and written in many records at a time
 // arrive byte for byte.
 func TestLargeAnswers(t *testing.T) {
+	const record = 16 << 10 // the most that a TLS record holds
 	t.Parallel()
-	for _, proto := range []string{h1, h2} {
-		backend := newBackend(t, proto, func(w http.ResponseWriter, r *http.Request) {
+	for _, proto := range []string{proxytest.H1, proxytest.H2} {
+		backend := proxytest.NewBackend(t, proto, func(w http.ResponseWriter, r *http.Request) {
 			size, _ := strconv.ParseInt(r.URL.Query().Get("size"), 10, 64)
 			body := make([]byte, size)
 			_, _ = rand.NewChaCha8([32]byte{byte(size)}).Read(body)
@@ -36,8 +39,8 @@ func TestLargeAnswers(t *testing.T) {
 		})
 		client := startProxy(t, backend.Listener.Addr().String()).client(t, proto)
 		for _, path := range []string{"/length", "/chunked", "/flushed"} {
-			for _, size := range []int{1, tlsRecord - 1, tlsRecord, tlsRecord + 1, bufferSize, bulkSize, bulkSize + 1, 3_000_001} {
-				res, err := client.Get(fmt.Sprintf("%s%s?size=%d", origin, path, size))
+			for _, size := range []int{1, record - 1, record, record + 1, 32 << 10, 128 << 10, 128<<10 + 1, 3_000_001} {
+				res, err := client.Get(fmt.Sprintf("%s%s?size=%d", proxytest.Origin, path, size))
 				if err != nil {
 					t.Fatal(err)
 				}

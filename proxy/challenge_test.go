@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -14,20 +16,20 @@ func TestChallengeIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	outcomes := make(chan Outcome, 2)
 	p := startProxy(t, "", func(c *Config) {
-		c.ClientToken = "right"
+		c.Clients.Token = "right"
 		c.Observe = func(o Outcome) { outcomes <- o }
 	})
 	c := p.dial(t)
-	c.send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\n\r\n")
-	wantRefusal(t, c.response(t, http.MethodGet), http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied")
+	c.Send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+	proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied")
 	if o := <-outcomes; o.Refused != "" || o.Status != http.StatusProxyAuthRequired {
 		t.Errorf("the challenge is counted as %q, status %d", o.Refused, o.Status)
 	}
 	if log := p.log.String(); strings.Contains(log, `"level":"warn"`) {
 		t.Errorf("the challenge is warned of: %s", log)
 	}
-	c.send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", basicAuth("x", "wrong"))
-	c.response(t, http.MethodGet)
+	c.Send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", proxytest.BasicAuth("x", "wrong"))
+	c.Response(t, http.MethodGet)
 	if o := <-outcomes; o.Refused != "proxy_auth_required" {
 		t.Errorf("a wrong token is counted as %q", o.Refused)
 	}
@@ -37,17 +39,17 @@ func TestChallengeIsNoRefusal(t *testing.T) {
 // TestClientLabel: a client that has a label cannot give itself another.
 func TestClientLabel(t *testing.T) {
 	t.Parallel()
-	backend := newBackend(t, h1, func(http.ResponseWriter, *http.Request) {})
+	backend := proxytest.NewBackend(t, proxytest.H1, func(http.ResponseWriter, *http.Request) {})
 	labels := make(chan string, 4)
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.ClientToken, c.ClientLabel = "right", "run"
-		c.Signer = signerFunc(func(r signer.Request) (*signer.Authorization, error) {
+		c.Clients.Token, c.Clients.Label = "right", "run"
+		c.Signer = proxytest.SignerFunc(func(r signer.Request) (*signer.Authorization, error) {
 			labels <- r.Label
-			return bearer(), nil
+			return proxytest.Bearer(), nil
 		})
 	})
 	for _, user := range []string{"run", "another", ""} {
-		get(t, p.clientAs(t, h1, userPassword(user, "right")), origin+"/")
+		proxytest.Get(t, p.clientAs(t, proxytest.H1, url.UserPassword(user, "right")), proxytest.Origin+"/")
 		if got := <-labels; got != "run" {
 			t.Errorf("the user name %q has the label %q", user, got)
 		}

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // Over TLS 1.2 a client gets an AEAD cipher or none. Those in CBC mode, which
@@ -16,8 +18,8 @@ func TestNoCBC(t *testing.T) {
 		if suite.SupportedVersions[0] > tls.VersionTLS12 {
 			continue
 		}
-		client := tls.Client(p.connect(t, host+":443").Conn, &tls.Config{
-			RootCAs: pool(clientCA), ServerName: host, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID},
+		client := tls.Client(p.connect(t, proxytest.Host+":443").Conn, &tls.Config{
+			RootCAs: proxytest.Pool(proxytest.ClientCA()), ServerName: proxytest.Host, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID},
 		})
 		err := client.Handshake()
 		aead := strings.Contains(suite.Name, "_GCM_") || strings.Contains(suite.Name, "_POLY1305_")

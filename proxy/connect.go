@@ -9,50 +9,54 @@ import (
 	"net/http"
 
 	"github.com/elazarl/goproxy"
+
+	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
-// OtherHosts says what becomes of the hosts that are not intercepted: all of
-// them are tunnelled, or those that match Only, or none.
+// OtherHosts says which of the hosts that are not intercepted may be reached: all of
+// them, those that match Only, or none.
 type OtherHosts struct {
 	// Refuse refuses every host that Only does not match.
 	Refuse bool
 	// Only lists the hosts that may be tunnelled when Refuse is set.
-	Only HostPatterns
-	// Ports are the ports that may be reached. nil: [DefaultPorts]. A host in
+	Only hosts.Patterns
+	// Ports are the ports that may be reached. nil: [hosts.DefaultPorts]. A host in
 	// Only with a port of its own may be reached on that one besides.
-	Ports PortRanges
+	Ports hosts.PortRanges
 }
 
-func (o OtherHosts) check(t target) *refusal {
-	if o.Refuse && !o.Only.Match(t.host, t.port) {
-		return refuse(http.StatusForbidden, "host_refused", "http_request_denied",
-			"%s is not a host that this proxy forwards to; to allow it, list it in other_hosts", t.authority())
+func (o OtherHosts) check(t hosts.Target) *refuse.Refusal {
+	if o.Refuse && !o.Only.Match(t.Host, t.Port) {
+		return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
+			"%s is not a host that this proxy forwards to; to allow it, list it in other_hosts", t.Authority())
 	}
 	ports := o.Ports
 	if ports == nil {
-		ports = DefaultPorts()
+		ports = hosts.DefaultPorts()
 	}
-	if ports.contain(t.port) || o.Only.namePort(t.host, t.port) {
+	if ports.Contain(t.Port) || o.Only.NamePort(t.Host, t.Port) {
 		return nil
 	}
-	return refuse(http.StatusForbidden, "port_refused", "http_request_denied",
-		"port %s of %s is not one that this proxy forwards to; to allow it, list it in other_ports, or %s in other_hosts", t.port, t.host, t.authority())
+	return refuse.New(http.StatusForbidden, "port_refused", "http_request_denied",
+		"port %s of %s is not one that this proxy forwards to; to allow it, list it in other_ports, or %s in other_hosts", t.Port, t.Host, t.Authority())
 }
 
-// checkOther refuses a target that is not intercepted and may not be reached.
-func (x *exchange) checkOther(t target) *refusal {
-	if drawn := skeleton(t.host); drawn != "" && x.policy.interceptsHost(drawn) {
-		return refuse(http.StatusForbidden, "lookalike_host", "http_request_denied",
-			"%s is drawn like %s, but is another host; use the real name", t.host, drawn)
+// checkOther refuses a target that is not intercepted and that clients of profile p
+// may not reach.
+func (pol *policy) checkOther(p *profile, t hosts.Target) *refuse.Refusal {
+	if name := hosts.Skeleton(t.Host); name != "" && pol.Intercept.MatchHost(name) {
+		return refuse.New(http.StatusForbidden, "lookalike_host", "http_request_denied",
+			"%s looks like %s but is a different host; use the real name", t.Host, name)
 	}
-	return x.profile.OtherHosts.check(t)
+	return p.OtherHosts.check(t)
 }
 
-// newConnects returns what dispatches CONNECT: goproxy with one handler, which
-// decides in every case, for where none does goproxy opens a tunnel to
-// anywhere. Tunnels and interception are taken over by hijacking. goproxy's own
-// tunnels run in goroutines that nobody can wait for, and its own interception
-// goes by the Host of the inner request.
+// newConnects returns the server of CONNECT: goproxy with one handler, which decides
+// in every case, because goproxy tunnels what no handler decides on. Tunnels and
+// interception hijack the connection: goproxy's own tunnels run in goroutines that
+// nobody can wait for, and its own interception trusts the Host of the inner request.
 func newConnects(connect goproxy.FuncHttpsHandler, errorLog *log.Logger) *goproxy.ProxyHttpServer {
 	connects := goproxy.NewProxyHttpServer()
 	connects.Logger = errorLog
@@ -68,40 +72,41 @@ func newConnects(connect goproxy.FuncHttpsHandler, errorLog *log.Logger) *goprox
 
 func errNotHere(address string) error { return fmt.Errorf("%s: %w", address, errors.ErrUnsupported) }
 
-// connect decides what becomes of a CONNECT.
-func (p *Proxy) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
+// connect decides whether a CONNECT is intercepted, tunnelled or refused.
+func (f *front) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
 	x := exchangeOf(ctx.Req.Context())
-	// The request line alone counts: net/http also fills in a Host header.
-	t, err := parseTarget(ctx.Req.RequestURI)
+	// The request line alone counts: net/http also fills in a Host field.
+	t, err := hosts.ParseTarget(ctx.Req.RequestURI)
 	if err != nil {
-		return p.reject(ctx, x, refuseTarget(err))
+		return reject(ctx, x, refuseTarget(err))
 	}
 	x.target = t
-	if pattern, ok := x.policy.Intercept.find(t.host, t.port); ok {
+	if pattern, ok := x.policy.Intercept.Find(t.Host, t.Port); ok {
 		x.pattern = pattern.String()
 		if refused := x.profile.checkHost(t); refused != nil {
-			return p.reject(ctx, x, refused)
+			return reject(ctx, x, refused)
 		}
-		return hijack(func(client net.Conn) { p.intercept(client, x) }), t.authority()
+		return hijack(func(client net.Conn) { f.interceptor.intercept(client, x) }), t.Authority()
 	}
-	if x.policy.interceptsHost(t.host) {
-		return p.reject(ctx, x, refuseNotIntercepted(t))
+	if x.policy.Intercept.MatchHost(t.Host) {
+		return reject(ctx, x, refuseNotIntercepted(t))
 	}
-	if refused := x.checkOther(t); refused != nil {
-		return p.reject(ctx, x, refused)
+	if refused := x.policy.checkOther(x.profile, t); refused != nil {
+		return reject(ctx, x, refused)
 	}
-	if refused := x.decide(VerdictTunnel, nil); refused != nil {
-		return p.reject(ctx, x, refused)
+	if refused := x.decide(audit.VerdictTunnel, nil); refused != nil {
+		return reject(ctx, x, refused)
 	}
-	// Not the request's context: that ends with what the client sends, and a
-	// client may have sent all that it has to say together with its CONNECT.
-	return hijack(func(client net.Conn) { p.tunnel(p.ctx, client, x) }), t.authority()
+	f.live.add(x)
+	// Not the request's context: that ends with what the client sends, and a client may
+	// send all that it has to say together with its CONNECT.
+	return hijack(func(client net.Conn) { tunnel(f.life.ctx, client, x) }), t.Authority()
 }
 
-func (p *Proxy) reject(ctx *goproxy.ProxyCtx, x *exchange, refused *refusal) (*goproxy.ConnectAction, string) {
+func reject(ctx *goproxy.ProxyCtx, x *exchange, refused *refuse.Refusal) (*goproxy.ConnectAction, string) {
 	x.refuseWith(refused)
-	x.status = refused.status
-	ctx.Resp = refused.response(ctx.Req)
+	x.status = refused.Status
+	ctx.Resp = refused.Response(ctx.Req)
 	return goproxy.RejectConnect, ctx.Req.RequestURI
 }
 

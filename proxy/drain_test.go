@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // drained is a proxy with one exchange of each kind running.
@@ -18,13 +20,13 @@ type drained struct {
 	streams map[string]*http.Response // by protocol
 	next    map[string]chan struct{}  // has the server go on
 	socket  *websocket.Conn
-	tunnel  *rawConn
+	tunnel  *proxytest.RawConn
 }
 
 func startExchanges(t *testing.T) *drained {
 	t.Helper()
-	d := &drained{streams: map[string]*http.Response{}, next: map[string]chan struct{}{h1: make(chan struct{}), h2: make(chan struct{})}}
-	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+	d := &drained{streams: map[string]*http.Response{}, next: map[string]chan struct{}{proxytest.H1: make(chan struct{}), proxytest.H2: make(chan struct{})}}
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "" {
 			echoWebSocket(t, w, r)
 			return
@@ -37,23 +39,23 @@ func startExchanges(t *testing.T) *drained {
 		case <-r.Context().Done():
 		}
 	})
-	echo := newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	echo := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	d.p = startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Upstream.ConnectTo["tunnel.example:7"] = echo })
-	for _, proto := range []string{h1, h2} {
-		r := newRequest(t, http.MethodGet, origin+"/", nil)
+	for _, proto := range []string{proxytest.H1, proxytest.H2} {
+		r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)
 		r.Header.Set("Client", proto)
-		d.streams[proto] = do(t, d.p.client(t, proto), r)
+		d.streams[proto] = proxytest.Do(t, d.p.client(t, proto), r)
 	}
-	c := d.p.client(t, h1)
+	c := d.p.client(t, proxytest.H1)
 	c.Timeout = 0
 	var err error
-	if d.socket, _, err = websocket.Dial(t.Context(), "wss://"+host+"/", &websocket.DialOptions{HTTPClient: c}); err != nil {
+	if d.socket, _, err = websocket.Dial(t.Context(), "wss://"+proxytest.Host+"/", &websocket.DialOptions{HTTPClient: c}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.socket.CloseNow() })
 	d.tunnel = d.p.connect(t, "tunnel.example:7")
-	d.tunnel.send(t, "x")
-	d.tunnel.expect(t, "x")
+	d.tunnel.Send(t, "x")
+	d.tunnel.Expect(t, "x")
 	return d
 }
 
@@ -62,7 +64,7 @@ func (d *drained) shutdown(t *testing.T, ctx context.Context) <-chan error {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- d.p.Shutdown(ctx) }()
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		c, err := net.Dial("tcp", d.p.addr)
 		if err == nil {
 			c.Close()
@@ -75,14 +77,14 @@ func (d *drained) shutdown(t *testing.T, ctx context.Context) <-chan error {
 
 // TestDrain stops a proxy with exchanges running, which all complete.
 func TestDrain(t *testing.T) {
-	check := noneLeft(t)
+	check := proxytest.NoneLeft(t)
 	t.Run("exchanges", func(t *testing.T) {
 		d := startExchanges(t)
 		done := d.shutdown(t, t.Context())
 
 		for proto, res := range d.streams {
 			close(d.next[proto])
-			if got := readAll(t, res.Body); got != "data: last\n\n" {
+			if got := proxytest.ReadAll(t, res.Body); got != "data: last\n\n" {
 				t.Errorf("%s: %q", proto, got)
 			}
 		}
@@ -95,15 +97,15 @@ func TestDrain(t *testing.T) {
 		if err := d.socket.Close(websocket.StatusNormalClosure, ""); err != nil {
 			t.Error(err)
 		}
-		d.tunnel.send(t, "still there")
-		d.tunnel.expect(t, "still there")
+		d.tunnel.Send(t, "still there")
+		d.tunnel.Expect(t, "still there")
 		select {
 		case err := <-done:
 			t.Errorf("Shutdown did not wait for the tunnel: %v", err)
 		default:
 		}
 		closeWriteOf(t, d.tunnel.Conn)
-		d.tunnel.expectEOF(t)
+		d.tunnel.ExpectEOF(t)
 
 		if err := <-done; err != nil {
 			t.Errorf("Shutdown: %v", err)
@@ -120,7 +122,7 @@ func TestDrain(t *testing.T) {
 
 // TestDrainCut stops a proxy whose exchanges do not end by themselves.
 func TestDrainCut(t *testing.T) {
-	check := noneLeft(t)
+	check := proxytest.NoneLeft(t)
 	t.Run("exchanges", func(t *testing.T) {
 		d := startExchanges(t)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -137,7 +139,7 @@ func TestDrainCut(t *testing.T) {
 		if _, _, err := d.socket.Read(t.Context()); err == nil {
 			t.Error("the WebSocket is still there")
 		}
-		if _, err := d.tunnel.r.ReadByte(); err == nil {
+		if _, err := d.tunnel.R.ReadByte(); err == nil {
 			t.Error("the tunnel is still there")
 		}
 		if n := strings.Count(d.p.log.String(), errCut.Error()); n != 4 {

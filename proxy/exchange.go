@@ -10,67 +10,86 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// exchange is one request and its answer, or one tunnel: what the access log
-// says of it, and what the parts of the data path tell each other.
+// exchange is one request and its response, or one tunnel. It is the
+// [http.ResponseWriter] of the response, and counts what the client is sent.
 type exchange struct {
-	http.ResponseWriter // counts what is sent to the client
-	watched
-
-	policy  *policy
-	profile *profile // of the label
-	target  target
-	label   string
-	// admitted is why the client was let in, known at the proxy's own port.
-	admitted *admission
-	peer     string // the client's address
-	asked    asked
-	// credential is the kind that the scope has decided on.
-	credential signer.Kind
-	outOfScope *OutOfScope // nil: it is in scope
-	auth       *signer.Authorization
-	former     *signer.Authorization // what was refused with 401 before auth
-	// upgraded is the connection to the server of an upgraded exchange.
-	upgraded net.Conn
-	stall    *stall
-	auditor  Auditor // nil: nobody is told
-	warnings *zerolog.Logger
-
-	started  time.Time
-	method   string
-	path     string
-	http10   bool   // the client speaks HTTP/1.0
-	kind     string // one of the kinds in front.go
-	status   int
-	sent     atomic.Int64 // to the client
-	received atomic.Int64 // from the client
-	// bodyLeft says that something of the client's HTTP/1 request may not have
-	// been read.
-	bodyLeft atomic.Bool
-	refused  *refusal
-	retried  bool   // it was sent again after a 401
-	failure  string // why an exchange that had begun was cut
+	http.ResponseWriter
+	facts
+	signing
+	traffic
+	policy *policy // in force when the exchange began
+	links          // in the list of running exchanges
 }
+
+// facts is what is known of a request. Nothing of it changes once the request is
+// sent on.
+type facts struct {
+	kind      string // one of the kinds in front.go
+	peer      string // the client's address
+	label     string // the session label
+	admission *access.Admission
+	method    string
+	path      string // byte for byte as it was sent, without the query
+	target    hosts.Target
+	pattern   string // of Config.Intercept that the target matched, "" for others
+	asked     asked
+	http10    bool // the client speaks HTTP/1.0
+}
+
+// signing is how a request is authorised.
+type signing struct {
+	profile    *profile // of the label
+	credential signer.Kind
+	outOfScope *OutOfScope           // nil: it is in scope
+	auth       *signer.Authorization // nil: nothing has authorised it
+	former     *signer.Authorization // what the server refused with 401 before auth
+}
+
+// traffic is what has become of an exchange so far.
+type traffic struct {
+	started   time.Time
+	firstByte time.Duration // from the beginning to the response's header
+	status    int
+	sent      atomic.Int64 // to the client
+	received  atomic.Int64 // from the client
+	bodyLeft  atomic.Bool  // something of the client's HTTP/1 request may be unread
+	webSocket atomic.Bool  // the server has switched protocols
+	upgraded  net.Conn     // to the server, of an upgraded exchange
+	stall     *stall
+	refused   *refuse.Refusal
+	failure   string // why an exchange that had begun was cut
+}
+
+// answered notes that the response's header is on its way.
+func (t *traffic) answered(status int) { t.status, t.firstByte = status, time.Since(t.started) }
 
 type exchangeKey struct{}
 
+// exchangeOf returns the exchange that a request belongs to, ctx being the context
+// of the request.
 func exchangeOf(ctx context.Context) *exchange {
 	x, _ := ctx.Value(exchangeKey{}).(*exchange)
 	return x
 }
 
-// refuse answers with r and notes it for the log.
-func (x *exchange) refuse(r *refusal) {
+// refuse answers with r and notes it for the logs.
+func (x *exchange) refuse(r *refuse.Refusal) {
 	x.refuseWith(r)
-	r.serve(x)
+	r.Serve(x)
 }
 
 // WriteHeader implements [http.ResponseWriter].
 func (x *exchange) WriteHeader(status int) {
 	if status == http.StatusContinue {
-		return // net/http says it when the body is first read
+		return // net/http sends it when the body is first read
 	}
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		x.answered(status)
@@ -85,13 +104,13 @@ func (x *exchange) WriteHeader(status int) {
 	}
 	if status < 200 {
 		if x.http10 {
-			return // which has no informational answers (RFC 9110, 15.2)
+			return // HTTP/1.0 has no 1xx responses (RFC 9110, section 15.2)
 		}
-		// Nobody else sees the headers before the answer's.
-		removeHopByHop(x.Header())
+		// These fields are sent now, and no other code sees them.
+		message.RemoveHopByHop(x.Header())
 		x.redact(x.Header())
-		// Over HTTP/2, net/http may read the header when this has returned, if the
-		// client is gone. With a length, which is for no such answer, it takes a copy.
+		// Over HTTP/2, net/http may read the header after this has returned, if the
+		// client is gone. It takes a copy of one with a length, which no 1xx response has.
 		x.Header()["Content-Length"] = nil
 	}
 	x.ResponseWriter.WriteHeader(status)
@@ -109,60 +128,38 @@ func (x *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// FlushError is what [http.ResponseController.Flush] calls.
+// FlushError implements the method that [http.ResponseController.Flush] calls.
 func (x *exchange) FlushError() error {
 	x.stall.begin()
 	defer x.stall.end()
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap implements the method that [http.ResponseController] calls.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// Hijack implements [http.Hijacker] and loses nothing: net/http returns what its
-// server had already read in a separate reader, which those who hijack a
-// connection tend to drop, goproxy and httputil.ReverseProxy among them. A
-// client that sends its ClientHello together with its CONNECT would wait for
-// ever.
+// Hijack implements [http.Hijacker]. net/http returns what its server has read too
+// far in a separate reader, which goproxy and httputil.ReverseProxy drop. Here the
+// connection returns it, so that a client may send its ClientHello together with
+// its CONNECT.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	conn = withReplay(conn, rw.Reader)
-	if x.kind != KindTunnel { // whose bytes are counted by whoever copies them
-		conn = countingConn{conn, x}
+	conn = netconn.Unread(conn, rw.Reader)
+	if x.kind != KindTunnel { // whose bytes are counted while they are copied
+		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }
 
-// countingConn counts the bytes of an upgraded exchange.
-type countingConn struct {
-	net.Conn
-	x *exchange
-}
-
-func (c countingConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.x.received.Add(int64(n))
-	return n, err
-}
-
-func (c countingConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.x.sent.Add(int64(n))
-	return n, err
-}
-
-// CloseWrite implements [halfCloser].
-func (c countingConn) CloseWrite() error { return closeWrite(c.Conn) }
-
-// log writes the exchange's line in the access log. No line ever holds a
-// header, a query or a body.
+// log writes the exchange's line in the access log. No line has a header field, a
+// query or a body in it.
 func (x *exchange) log(l *zerolog.Logger) {
 	event := l.Info()
 	switch {
-	case x.refused != nil && x.refused.challenge:
+	case x.refused != nil && x.refused.Challenge:
 		event = l.Debug()
 	case x.refused != nil, x.outOfScope != nil:
 		event = l.Warn()
@@ -180,8 +177,8 @@ func (x *exchange) log(l *zerolog.Logger) {
 	if x.profile != nil && x.profile.Name != "" {
 		event.Str("profile", x.profile.Name)
 	}
-	if x.target != (target{}) {
-		event.Str("host", x.target.authority())
+	if x.target != (hosts.Target{}) {
+		event.Str("host", x.target.Authority())
 	}
 	event.Str("method", x.method)
 	if x.path != "" {
@@ -190,7 +187,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 	if x.auth != nil {
 		event.Str("signed", string(x.auth.Scheme))
 	}
-	if x.retried {
+	if x.former != nil {
 		event.Bool("retried", true)
 	}
 	if x.outOfScope != nil {
@@ -201,7 +198,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 		Int64("sent", x.sent.Load()).
 		Dur("duration", time.Since(x.started))
 	if x.refused != nil {
-		event.Str("refused", x.refused.code).Str("reason", x.refused.message)
+		event.Str("refused", x.refused.Code).Str("reason", x.refused.Message)
 	}
 	if x.failure != "" {
 		event.Str("failure", x.failure)

@@ -5,9 +5,12 @@ import (
 	"net/http"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
+	"github.com/elazarl/goproxy"
 
-	"github.com/agentproxy/agentproxy/signer"
+	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // The kinds of exchange. They are words of the access log, and do not change.
@@ -19,153 +22,100 @@ const (
 	KindAsk     = "authz"   // a request that a gateway asks about and sends itself
 )
 
-// More kinds, for those who watch.
+// More kinds, for metrics.
 const (
-	KindWebSocket  = "websocket"  // a request that was upgraded, while it is under way
+	KindWebSocket  = "websocket"  // a request that was upgraded, while it runs
 	KindConnection = "connection" // refused before it could ask for anything
 )
 
-// serveFront answers whatever is sent to the proxy's own port.
-func (p *Proxy) serveFront(w http.ResponseWriter, r *http.Request) {
+// front answers what is sent to the proxy's own port.
+type front struct {
+	*Proxy
+	connects *goproxy.ProxyHttpServer
+}
+
+// ServeHTTP implements [http.Handler].
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind := KindPlain
 	if r.Method == http.MethodConnect {
 		kind = KindTunnel
 	}
-	x := p.begin(w, r, kind)
-	defer p.end(x)
+	x := f.begin(w, r, kind)
+	defer f.end(x)
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-
-	if refused := refuseOriginForm(r); refused != nil {
+	if refused := f.admit(x, r); refused != nil {
 		x.refuse(refused)
 		return
 	}
-	if refused := x.policy.Limits.checkFields(r.Header); refused != nil {
+	if kind == KindTunnel {
+		f.connects.ServeHTTP(x, r)
+		return
+	}
+	if refused := f.checkPlain(x, r); refused != nil {
 		x.refuse(refused)
 		return
 	}
-	admitted, refused := x.policy.clients.admit(r)
-	if refused != nil {
-		x.refuse(refused)
-		return
-	}
-	x.admitted, x.label = admitted, admitted.label
-	if refused := x.choose(); refused != nil {
-		x.refuse(refused)
-		return
-	}
-	if refused := p.admitLabel(r.Context(), x); refused != nil {
-		x.refuse(refused)
-		return
-	}
-	if r.Method == http.MethodConnect {
-		p.connects.ServeHTTP(x, r)
-		return
-	}
-	p.servePlain(x, r)
+	f.forward(x, r)
 }
 
-// servePlain forwards a request for an http:// URL. goproxy could do that too,
-// but buffers what is not an event stream, hides a truncated answer and adds a
-// User-Agent; what forwards intercepted requests does none of it.
-func (p *Proxy) servePlain(x *exchange, r *http.Request) {
+// admit decides whether the client that sent r may use the proxy.
+func (f *front) admit(x *exchange, r *http.Request) (refused *refuse.Refusal) {
+	if refused = checkProxyForm(r); refused != nil {
+		return refused
+	}
+	if refused = x.policy.Limits.checkFields(r.Header); refused != nil {
+		return refused
+	}
+	if x.admission, refused = x.policy.clients.Admit(r); refused != nil {
+		return refused
+	}
+	x.label = x.admission.Label
+	if x.profile, refused = x.policy.profileOf(x.label); refused != nil {
+		return refused
+	}
+	return f.places.admitLabel(r.Context(), x)
+}
+
+// checkPlain decides whether a request for an http:// URL is sent on. goproxy could
+// send it, but buffers what is not an event stream, hides a truncated response and
+// adds a User-Agent.
+func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 	t, refused := plainTarget(r)
 	if refused != nil {
-		x.refuse(refused)
-		return
+		return refused
 	}
-	x.target, x.path = t, rawPath(r)
-	p.live.add(x)
+	x.target, x.path = t, message.RawPath(r)
+	f.live.add(x)
 	if refused := checkPlainMethod(r.Method); refused != nil {
-		x.refuse(refused)
-		return
+		return refused
 	}
-	if x.policy.interceptsHost(t.host) {
-		x.refuse(refuse(http.StatusForbidden, "plain_http_refused", "http_request_denied",
-			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.host))
-		return
+	if x.policy.Intercept.MatchHost(t.Host) {
+		return refuse.New(http.StatusForbidden, "plain_http_refused", "http_request_denied",
+			"http://%s would send the request in clear text; use https://, which the proxy intercepts and signs", t.Host)
 	}
-	if refused := x.checkOther(t); refused != nil {
-		x.refuse(refused)
-		return
+	if refused := x.policy.checkOther(x.profile, t); refused != nil {
+		return refused
 	}
-	if refused := x.decide(VerdictPlain, nil); refused != nil {
-		x.refuse(refused)
-		return
-	}
-	p.forward(x, r)
+	return x.decide(audit.VerdictPlain, nil)
 }
 
-// interceptsHost reports whether requests to host are signed on any port.
-func (pol *policy) interceptsHost(host string) bool {
-	for _, pattern := range pol.Intercept {
-		pattern.port = ""
-		if pattern.Match(host, "") {
-			return true
-		}
-	}
-	return false
-}
-
-func plainTarget(r *http.Request) (target, *refusal) {
+func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
 	switch {
 	case r.URL.Scheme == "https":
-		return target{}, refuse(http.StatusBadRequest, "https_without_connect", "http_request_error",
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "https_without_connect", "http_request_error",
 			"https:// goes through the proxy by CONNECT, so that it is encrypted on the way")
 	case r.URL.Scheme != "http":
-		return target{}, refuse(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", r.URL.Scheme)
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", r.URL.Scheme)
 	case r.URL.User != nil:
-		return target{}, refuse(http.StatusBadRequest, "bad_target", "http_request_error", "a URL with a user name is not forwarded")
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_target", "http_request_error", "a URL with a user name is not forwarded")
 	}
 	authority := r.URL.Host
 	if r.URL.Port() == "" && !strings.HasSuffix(authority, ":") {
 		authority += ":80"
 	}
-	t, err := parseTarget(authority)
+	t, err := hosts.ParseTarget(authority)
 	if err != nil {
-		return target{}, refuseTarget(err)
+		return hosts.Target{}, refuseTarget(err)
 	}
 	return t, nil
-}
-
-func refuseTarget(err error) *refusal {
-	return refuse(http.StatusBadRequest, "bad_target", "http_request_error", "%s", err)
-}
-
-// forward sends the exchange's request on.
-func (p *Proxy) forward(x *exchange, r *http.Request) {
-	if !isUpgrade(r) {
-		p.relay(x, r)
-		return
-	}
-	// A copy, for net/http goes by the type of its own request's body when it
-	// ends the exchange.
-	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &outgoingBody{body: r.Body, x: x}
-	}
-	p.upgrader.ServeHTTP(x, r)
-}
-
-// isUpgrade reports whether r asks to speak another protocol on its connection
-// (RFC 9110, 7.8).
-func isUpgrade(r *http.Request) bool {
-	return r.Header["Upgrade"] != nil && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
-}
-
-// rawPath is the path of a request byte for byte as it was sent.
-func rawPath(r *http.Request) string {
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	if r.URL.IsAbs() {
-		_, path, _ = strings.Cut(path, "://")
-		i := strings.IndexByte(path, '/')
-		if i < 0 {
-			return "/"
-		}
-		path = path[i:]
-	}
-	return path
-}
-
-func signRequest(x *exchange) signer.Request {
-	return signer.Request{Host: x.target.host, Method: x.method, Path: x.path, Kind: x.credential, Label: x.label}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -70,13 +71,13 @@ func FuzzTunnelBytes(f *testing.F) {
 
 // fuzzDialer opens intercepted tunnels, with TLS sessions that are resumed.
 func (p *strictProxy) fuzzDialer() func() (net.Conn, error) {
-	config := &tls.Config{RootCAs: pool(clientCA), ServerName: host, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	config := &tls.Config{RootCAs: proxytest.Pool(proxytest.ClientCA()), ServerName: proxytest.Host, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	return func() (net.Conn, error) {
 		raw, err := net.Dial("tcp", p.addr)
 		if err != nil {
 			return nil, err
 		}
-		_ = raw.SetDeadline(time.Now().Add(patience))
+		_ = raw.SetDeadline(time.Now().Add(proxytest.Patience))
 		if _, err := io.WriteString(raw, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			return nil, errors.Join(err, raw.Close())
 		}
@@ -91,7 +92,7 @@ func (p *strictProxy) fuzzDialer() func() (net.Conn, error) {
 // or nothing more comes.
 func exchangeBytes(c net.Conn, raw []byte) (answers string) {
 	defer c.Close()
-	_ = c.SetWriteDeadline(time.Now().Add(patience))
+	_ = c.SetWriteDeadline(time.Now().Add(proxytest.Patience))
 	if _, err := c.Write(raw); err != nil {
 		return ""
 	}
@@ -126,7 +127,7 @@ func compareRequests(t *testing.T, raw []byte, arrived []*strictRequest) {
 // simple reports whether a request has nothing in it that lets the proxy refuse
 // it or send it in another form.
 func (q *strictRequest) simple() bool {
-	return strings.HasPrefix(q.target, "/") && q.values("host")[0] == host && signer.KnownMethod(q.method) &&
+	return strings.HasPrefix(q.target, "/") && q.values("host")[0] == proxytest.Host && signer.KnownMethod(q.method) &&
 		q.values("origin") == nil && q.values("sec-fetch-site") == nil && identity.IsBootstrapPath(q.target) == identity.BootstrapNone &&
 		printable(strings.Join(q.values("upgrade"), ""))
 }

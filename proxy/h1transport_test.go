@@ -6,25 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
-	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestUpstreamProtocol has a server that speaks both: it is spoken to as the
 // client speaks.
 func TestUpstreamProtocol(t *testing.T) {
 	t.Parallel()
-	eachProto(t, func(t *testing.T, proto string) {
-		backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) })
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) })
 		backend.TLS.GetConfigForClient = nil
-		want := map[string]string{h1: "HTTP/1.1", h2: "HTTP/2.0"}[proto]
+		want := map[string]string{proxytest.H1: "HTTP/1.1", proxytest.H2: "HTTP/2.0"}[proto]
 		c := startProxy(t, backend.Listener.Addr().String()).client(t, proto)
-		if got := readAll(t, get(t, c, origin+"/").Body); got != want {
+		if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body); got != want {
 			t.Errorf("the server was spoken to over %s, want %s", got, want)
 		}
 	})
@@ -36,19 +35,19 @@ func TestManyStreams(t *testing.T) {
 	t.Parallel()
 	const more = 10
 	release := make(chan struct{})
-	protos := make(chan string, maxH1PerHost+more)
-	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+	protos := make(chan string, h1client.MaxPerHost+more)
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		protos <- r.Proto
 		<-release
 	})
 	backend.TLS.GetConfigForClient = nil
 	p := startProxy(t, backend.Listener.Addr().String())
-	c := p.client(t, h1)
+	c := p.client(t, proxytest.H1)
 	count := make(map[string]int)
-	for i := range maxH1PerHost + more {
-		get(t, c, origin+"/")
-		if count[<-protos]++; i == maxH1PerHost-1 && count["HTTP/1.1"] != maxH1PerHost {
+	for i := range h1client.MaxPerHost + more {
+		proxytest.Get(t, c, proxytest.Origin+"/")
+		if count[<-protos]++; i == h1client.MaxPerHost-1 && count["HTTP/1.1"] != h1client.MaxPerHost {
 			t.Errorf("at first %v", count)
 		}
 	}
@@ -57,8 +56,8 @@ func TestManyStreams(t *testing.T) {
 	}
 	close(release)
 	// When they have ended there is room again.
-	eventually(t, func() error {
-		readAll(t, get(t, c, origin+"/").Body)
+	proxytest.Eventually(t, func() error {
+		proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body)
 		if proto := <-protos; proto != "HTTP/1.1" {
 			return errors.New(proto)
 		}
@@ -70,7 +69,7 @@ func TestManyStreams(t *testing.T) {
 // whether it does.
 func TestRefusedHTTP1(t *testing.T) {
 	t.Parallel()
-	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(w, r.Body)
 		_, _ = io.WriteString(w, " over "+r.Proto)
 	})
@@ -80,10 +79,10 @@ func TestRefusedHTTP1(t *testing.T) {
 		handshakes = append(handshakes, strings.Join(hello.SupportedProtos, " "))
 		return refuse(hello)
 	}
-	c := startProxy(t, backend.Listener.Addr().String()).client(t, h1)
+	c := startProxy(t, backend.Listener.Addr().String()).client(t, proxytest.H1)
 	for range 3 {
-		res := do(t, c, newRequest(t, http.MethodPost, origin+"/", strings.NewReader("body")))
-		if got := readAll(t, res.Body); got != "body over HTTP/2.0" {
+		res := proxytest.Do(t, c, proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", strings.NewReader("body")))
+		if got := proxytest.ReadAll(t, res.Body); got != "body over HTTP/2.0" {
 			t.Errorf("%s: %q", res.Status, got)
 		}
 	}
@@ -97,12 +96,12 @@ func TestRefusedHTTP1(t *testing.T) {
 func keptConnections(t *testing.T, after func(c *tls.Conn, r *bufio.Reader)) string {
 	numbers := make(chan int, 1)
 	numbers <- 1
-	return newRawTLSServer(t, func(c *tls.Conn) {
+	return proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
 		n := <-numbers
 		numbers <- n + 1
-		r := newReader(c)
+		r := bufio.NewReader(c)
 		for {
-			head, err := requestHead(r)
+			head, err := proxytest.RequestHead(r)
 			if err != nil {
 				return
 			}
@@ -120,10 +119,10 @@ func TestUnaskedAnswer(t *testing.T) {
 	t.Parallel()
 	const unasked = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nX"
 	sent := make(chan struct{})
-	address := newRawTLSServer(t, func(c *tls.Conn) {
-		r := newReader(c)
+	address := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		r := bufio.NewReader(c)
 		for {
-			head, err := requestHead(r)
+			head, err := proxytest.RequestHead(r)
 			if err != nil {
 				return
 			}
@@ -138,9 +137,9 @@ func TestUnaskedAnswer(t *testing.T) {
 			}
 		}
 	})
-	c := startProxy(t, address).client(t, h1)
+	c := startProxy(t, address).client(t, proxytest.H1)
 	for _, path := range []string{"/together", "/", "/apart", "/"} {
-		if got := readAll(t, get(t, c, origin+path).Body); got != "ok" {
+		if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+path).Body); got != "ok" {
 			t.Errorf("%s: %q", path, got)
 		}
 		if path == "/apart" {
@@ -158,10 +157,10 @@ func TestClosedWhileKept(t *testing.T) {
 		c.Close()
 		closed <- struct{}{}
 	})
-	c := startProxy(t, address).client(t, h1)
+	c := startProxy(t, address).client(t, proxytest.H1)
 	for _, want := range []string{"1", "2", "3"} {
-		res := do(t, c, newRequest(t, http.MethodPost, origin+"/kept", strings.NewReader("")))
-		if got := readAll(t, res.Body); got != want {
+		res := proxytest.Do(t, c, proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/kept", strings.NewReader("")))
+		if got := proxytest.ReadAll(t, res.Body); got != want {
 			t.Errorf("%s: %q, want an answer from connection %s", res.Status, got, want)
 		}
 		<-closed
@@ -176,17 +175,17 @@ func TestClosedAtOnce(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			address := keptConnections(t, func(c *tls.Conn, r *bufio.Reader) {
-				_, _ = requestHead(r)
+				_, _ = proxytest.RequestHead(r)
 				c.Close()
 			})
-			c := startProxy(t, address).client(t, h1)
-			if got := readAll(t, get(t, c, origin+"/kept").Body); got != "1" {
+			c := startProxy(t, address).client(t, proxytest.H1)
+			if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/kept").Body); got != "1" {
 				t.Fatal(got)
 			}
-			res := do(t, c, newRequest(t, method, origin+"/", nil))
+			res := proxytest.Do(t, c, proxytest.NewRequest(t, method, proxytest.Origin+"/", nil))
 			if want == "" {
-				wantRefusal(t, res, http.StatusBadGateway, "upstream_closed", "connection_terminated")
-			} else if got := readAll(t, res.Body); got != want {
+				proxytest.WantRefusal(t, res, http.StatusBadGateway, "upstream_closed", "connection_terminated")
+			} else if got := proxytest.ReadAll(t, res.Body); got != want {
 				t.Errorf("%s: %q", res.Status, got)
 			}
 		})
@@ -199,8 +198,8 @@ func TestLongAnswerHeader(t *testing.T) {
 	for name, begin := range map[string]string{"final": "HTTP/1.1 200 OK\r\n", "informational": "HTTP/1.1 103 Early Hints\r\n"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address := newRawTLSServer(t, func(c *tls.Conn) {
-				if _, err := requestHead(newReader(c)); err != nil {
+			address := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+				if _, err := proxytest.RequestHead(bufio.NewReader(c)); err != nil {
 					return
 				}
 				line := "X-Long: " + strings.Repeat("x", 10_000) + "\r\n"
@@ -208,8 +207,8 @@ func TestLongAnswerHeader(t *testing.T) {
 					_, err = io.WriteString(c, line)
 				}
 			})
-			res := get(t, startProxy(t, address).client(t, h1), origin+"/")
-			wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+			res := proxytest.Get(t, startProxy(t, address).client(t, proxytest.H1), proxytest.Origin+"/")
+			proxytest.WantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
 		})
 	}
 }
@@ -218,82 +217,18 @@ func TestLongAnswerHeader(t *testing.T) {
 // without having read the body, so that sending the rest fails.
 func TestAnswerAfterRefusedBody(t *testing.T) {
 	t.Parallel()
-	address := newRawTLSServer(t, func(c *tls.Conn) {
-		if _, err := requestHead(newReader(c)); err == nil {
+	address := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		if _, err := proxytest.RequestHead(bufio.NewReader(c)); err == nil {
 			_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 8\r\n\r\ntoo much")
 			_ = c.CloseWrite()
 			_, _ = io.CopyN(io.Discard, c, 1<<20)
 		}
 	})
 	client := startProxy(t, address).intercepted(t)
-	client.send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", host, 64<<20)
-	go func() { _, _ = io.CopyN(client.Conn, zeroReader{}, 64<<20) }()
-	res := client.response(t, http.MethodPost)
+	client.Send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", proxytest.Host, 64<<20)
+	go func() { _, _ = io.CopyN(client.Conn, proxytest.ZeroReader{}, 64<<20) }()
+	res := client.Response(t, http.MethodPost)
 	if got, err := io.ReadAll(res.Body); res.StatusCode != http.StatusRequestEntityTooLarge || string(got) != "too much" {
 		t.Errorf("%s, %q, %v", res.Status, got, err)
 	}
-}
-
-type zeroReader struct{}
-
-func (zeroReader) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}
-
-// TestPoolBounds keeps no more connections than it may, and none for too long.
-func TestPoolBounds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		pool, closed := newH1Pool(), new(atomic.Int64)
-		put := func(host string, n int) {
-			for range n {
-				if !pool.reserve(host) {
-					t.Fatalf("%s has no room", host)
-				}
-				if c := newH1Conn(pool, host, closeCounter{closed: closed}, nil); !pool.put(c) {
-					c.close()
-				}
-			}
-		}
-		wantClosed := func(want int64) {
-			t.Helper()
-			synctest.Wait()
-			if got := closed.Load(); got != want {
-				t.Errorf("%d connections were closed, want %d", got, want)
-			}
-		}
-		for i := range maxIdleUpstream / maxH1PerHost {
-			put(fmt.Sprint(i), maxH1PerHost)
-		}
-		if pool.reserve("0") {
-			t.Error("a host has more connections than it may")
-		}
-		put("one more", 1)
-		wantClosed(1)
-		time.Sleep(idleUpstreamTimeout + time.Second)
-		wantClosed(1 + maxIdleUpstream)
-
-		put("a", 3)
-		time.Sleep(idleUpstreamTimeout / 2)
-		put("a", 2)
-		time.Sleep(idleUpstreamTimeout/2 + time.Second)
-		wantClosed(1 + maxIdleUpstream + 3)
-		pool.closeIdle()
-		wantClosed(1 + maxIdleUpstream + 5)
-		if pool.n+len(pool.idle)+len(pool.open) != 0 || pool.sweep != nil {
-			t.Errorf("%d connections are kept for %d hosts, %d hosts have some, with a timer: %t", pool.n, len(pool.idle), len(pool.open), pool.sweep != nil)
-		}
-	})
-}
-
-// closeCounter is a connection that does nothing but count how often one is
-// closed.
-type closeCounter struct {
-	net.Conn
-	closed *atomic.Int64
-}
-
-func (c closeCounter) Close() error {
-	c.closed.Add(1)
-	return nil
 }

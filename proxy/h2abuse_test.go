@@ -12,10 +12,12 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // ask is the header of a request that is as it should be.
-var ask = []string{":method", "GET", ":scheme", "https", ":authority", host, ":path", "/"}
+var ask = []string{":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", "/"}
 
 func with(fields ...string) []string { return append(ask[:len(ask):len(ask)], fields...) }
 
@@ -47,18 +49,18 @@ func TestSmugglingHTTP2(t *testing.T) {
 		{"proxy-connection", with("proxy-connection", "close"), "400 reset"},
 		{"upgrade", with("upgrade", "h2c"), "400 reset"},
 		{"te", with("te", "gzip"), "400 reset"},
-		{"space in the path", []string{":method", "GET", ":scheme", "https", ":authority", host, ":path", "/ HTTP/1.1\r\nX-A: b"}, "400 reset"},
-		{"one space in the path", []string{":method", "GET", ":scheme", "https", ":authority", host, ":path", "/a b"}, "400"},
-		{"CR LF in the path", []string{":method", "GET", ":scheme", "https", ":authority", host, ":path", "/\r\nX-A: b"}, "400 reset"},
-		{"no slash in the path", []string{":method", "GET", ":scheme", "https", ":authority", host, ":path", "a"}, "400 reset"},
-		{"empty path", []string{":method", "GET", ":scheme", "https", ":authority", host, ":path", ""}, "reset"},
-		{"CR LF in the method", []string{":method", "GET / HTTP/1.1\r\nX-A: b\r\n\r\nGET", ":scheme", "https", ":authority", host, ":path", "/"}, "400 reset"},
-		{"space in the method", []string{":method", "GET /x", ":scheme", "https", ":authority", host, ":path", "/"}, "400 reset"},
-		{"empty method", []string{":method", "", ":scheme", "https", ":authority", host, ":path", "/"}, "reset"},
-		{"CR LF in the authority", []string{":method", "GET", ":scheme", "https", ":authority", host + "\r\nX-A: b", ":path", "/"}, "421 400 reset"},
-		{"CR LF in the scheme", []string{":method", "GET", ":scheme", "https\r\nX-A: b", ":authority", host, ":path", "/"}, "400 reset"},
+		{"space in the path", []string{":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", "/ HTTP/1.1\r\nX-A: b"}, "400 reset"},
+		{"one space in the path", []string{":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", "/a b"}, "400"},
+		{"CR LF in the path", []string{":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", "/\r\nX-A: b"}, "400 reset"},
+		{"no slash in the path", []string{":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", "a"}, "400 reset"},
+		{"empty path", []string{":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", ""}, "reset"},
+		{"CR LF in the method", []string{":method", "GET / HTTP/1.1\r\nX-A: b\r\n\r\nGET", ":scheme", "https", ":authority", proxytest.Host, ":path", "/"}, "400 reset"},
+		{"space in the method", []string{":method", "GET /x", ":scheme", "https", ":authority", proxytest.Host, ":path", "/"}, "400 reset"},
+		{"empty method", []string{":method", "", ":scheme", "https", ":authority", proxytest.Host, ":path", "/"}, "reset"},
+		{"CR LF in the authority", []string{":method", "GET", ":scheme", "https", ":authority", proxytest.Host + "\r\nX-A: b", ":path", "/"}, "421 400 reset"},
+		{"CR LF in the scheme", []string{":method", "GET", ":scheme", "https\r\nX-A: b", ":authority", proxytest.Host, ":path", "/"}, "400 reset"},
 		{"unknown pseudo-header", with(":x", "b"), "reset"},
-		{"pseudo-header after a header", []string{":method", "GET", ":scheme", "https", ":authority", host, "x-a", "b", ":path", "/"}, "reset"},
+		{"pseudo-header after a header", []string{":method", "GET", ":scheme", "https", ":authority", proxytest.Host, "x-a", "b", ":path", "/"}, "reset"},
 		{"two paths", with(":path", "/x"), "reset"},
 		{"two methods", with(":method", "POST"), "reset"},
 		{"a status", with(":status", "200"), "reset"},
@@ -86,7 +88,7 @@ func TestSmugglingHTTP2(t *testing.T) {
 			}
 		})
 	}
-	if res := get(t, p.client(t, h2), origin+"/"); res.StatusCode != http.StatusNoContent {
+	if res := proxytest.Get(t, p.client(t, proxytest.H2), proxytest.Origin+"/"); res.StatusCode != http.StatusNoContent {
 		t.Error(res.Status)
 	}
 }
@@ -103,7 +105,7 @@ func TestLengthHTTP2(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := p.h2(t)
-			c.open(t, 1, ":method", "POST", ":scheme", "https", ":authority", host, ":path", "/", "content-length", test.length)
+			c.open(t, 1, ":method", "POST", ":scheme", "https", ":authority", proxytest.Host, ":path", "/", "content-length", test.length)
 			if err := c.framer.WriteData(1, true, []byte(test.body)); err != nil {
 				t.Fatal(err)
 			}
@@ -161,8 +163,8 @@ func (c *h2Conn) flood(n int, write func(i int) error) bool {
 // up, or does so little that it does no harm; in either case another client is
 // served meanwhile, and afterwards nothing is left of it.
 func TestFloods(t *testing.T) {
-	check := noneLeft(t)
-	for _, server := range []string{h1, h2} {
+	check := proxytest.NoneLeft(t)
+	for _, server := range []string{proxytest.H1, proxytest.H2} {
 		t.Run(server, func(t *testing.T) { floods(t, server) })
 	}
 	check()
@@ -170,7 +172,7 @@ func TestFloods(t *testing.T) {
 
 func floods(t *testing.T, server string) {
 	var running, most atomic.Int64
-	backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 		n := running.Add(1)
 		defer running.Add(-1)
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
@@ -180,10 +182,10 @@ func floods(t *testing.T, server string) {
 		}
 	})
 	p := startProxy(t, backend.Listener.Addr().String())
-	other := p.client(t, h2)
+	other := p.client(t, proxytest.H2)
 	served := func(t *testing.T) {
 		t.Helper()
-		if res := get(t, other, origin+"/"); res.StatusCode != http.StatusOK {
+		if res := proxytest.Get(t, other, proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 			t.Error(res.Status)
 		}
 	}
@@ -248,8 +250,8 @@ func floods(t *testing.T, server string) {
 	if n := most.Load(); n > maxStreams+10 {
 		t.Errorf("%d requests ran at the same time for one client", n)
 	}
-	eventually(t, func() error {
-		if n := p.places.held(); n > 1 { // the other client's
+	proxytest.Eventually(t, func() error {
+		if n := p.places.all.InUse(); n > 1 { // the other client's
 			return fmt.Errorf("%d connections are still counted", n)
 		}
 		return nil

@@ -1,20 +1,18 @@
 package proxy
 
 import (
-	"bufio"
 	"bytes"
-	"io"
 	"testing"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
-)
 
-func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+)
 
 // h2Conn is an HTTP/2 client that sends whatever header it is told to.
 type h2Conn struct {
-	*rawConn
+	*proxytest.RawConn
 	framer *http2.Framer
 	header bytes.Buffer
 	enc    *hpack.Encoder
@@ -25,13 +23,13 @@ func (p *testProxy) h2(t testing.TB) *h2Conn {
 	return newH2Conn(t, p.intercepted(t, "h2"))
 }
 
-func newH2Conn(t testing.TB, raw *rawConn) *h2Conn {
+func newH2Conn(t testing.TB, raw *proxytest.RawConn) *h2Conn {
 	t.Helper()
-	c := &h2Conn{rawConn: raw}
-	c.framer = http2.NewFramer(c.Conn, c.r)
+	c := &h2Conn{RawConn: raw}
+	c.framer = http2.NewFramer(c.Conn, c.R)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.enc = hpack.NewEncoder(&c.header)
-	c.send(t, "%s", http2.ClientPreface)
+	c.Send(t, "%s", http2.ClientPreface)
 	if err := c.framer.WriteSettings(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -24,6 +25,8 @@ import (
 	"github.com/summerwind/h2spec/http2"
 	"github.com/summerwind/h2spec/spec"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // h2specTimeout is how long a server is waited for that does not do what a case
@@ -76,7 +79,7 @@ func h2specRun(t *testing.T, address, known string) map[string]error {
 			}}
 			err := c.run()
 			if err != nil && !strings.Contains(known, "`"+name+"`") {
-				c.config.Timeout = patience
+				c.config.Timeout = proxytest.Patience
 				err = c.run()
 			}
 			if err != nil && !errors.Is(err, spec.ErrSkipped) {
@@ -115,7 +118,7 @@ func TestH2spec(t *testing.T) {
 		_, _ = io.WriteString(w, strings.Repeat("h", 1000))
 	}))
 	backend.EnableHTTP2 = true
-	backend.Config.ErrorLog = newErrorLog(io.Discard)
+	backend.Config.ErrorLog = log.New(io.Discard, "", 0)
 	backend.StartTLS()
 	t.Cleanup(backend.Close)
 
@@ -149,7 +152,7 @@ func interceptedAddress(t *testing.T, backend *httptest.Server) string {
 	var p *testProxy
 	ready := make(chan struct{})
 	var address string
-	address = newRawServer(t, func(client net.Conn) {
+	address = proxytest.NewRawServer(t, func(client net.Conn) {
 		<-ready
 		server, err := net.Dial("tcp", p.addr)
 		if err != nil {

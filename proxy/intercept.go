@@ -3,86 +3,37 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"log"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
-// interceptedConn is a client's connection after CONNECT to an intercepted
-// host, before TLS.
-type interceptedConn struct {
-	net.Conn
-	target   target
-	pattern  string // of Config.Intercept that the target matched
-	admitted admitted
-	tls      *tls.ConnectionState // nil before the handshake
+// interceptor speaks TLS and HTTP with clients in the name of the host that their
+// CONNECT named. [h1server] serves most of HTTP/1.1, and net/http all the rest.
+type interceptor struct {
+	*Proxy
+	h1     *h1server.Server
+	others *netconn.Queue // which server serves
+	server *http.Server
 }
 
-// CloseWrite implements [halfCloser].
-func (c *interceptedConn) CloseWrite() error { return closeWrite(c.Conn) }
-
-// interceptListener hands intercepted connections to an http.Server.
-type interceptListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	close sync.Once
-}
-
-func newInterceptListener() *interceptListener {
-	return &interceptListener{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-// Accept implements [net.Listener].
-func (l *interceptListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// deliver hands c over, or reports that the listener is closed.
-func (l *interceptListener) deliver(c net.Conn) bool {
-	select {
-	case l.conns <- c:
-		return true
-	case <-l.done:
-		return false
-	}
-}
-
-// Close implements [net.Listener].
-func (l *interceptListener) Close() error {
-	l.close.Do(func() { close(l.done) })
-	return nil
-}
-
-// Addr implements [net.Listener].
-func (l *interceptListener) Addr() net.Addr { return interceptAddr{} }
-
-type interceptAddr struct{}
-
-func (interceptAddr) Network() string { return "connect" }
-func (interceptAddr) String() string  { return "intercepted" }
-
-// newInterceptServer returns the server of intercepted connections, in the name
-// of the host that CONNECT named, that h1Server leaves to it. They are past their
-// handshake.
-func (p *Proxy) newInterceptServer() *http.Server {
-	server := p.newServer(http.HandlerFunc(p.serveIntercepted))
-	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		if lingering, ok := c.(*lingeringConn); ok { // which net/http does not know to be TLS
-			c = lingering.conn
-		}
-		return context.WithValue(ctx, interceptedKey{}, c.(*tls.Conn).NetConn())
-	}
-	server.ConnState = noteHijack
-	server.TLSConfig = &tls.Config{
+func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
+	i := &interceptor{Proxy: p, others: netconn.NewQueue()}
+	i.server = p.newServer(i, errorLog)
+	i.server.ConnContext = interceptedContext
+	i.server.ConnState = h1server.NoteHijack
+	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		// Those of TLS 1.2 that go with the leaf's key, without crypto/tls's CBC ones.
+		// Those of TLS 1.2 that fit the leaf's key, without crypto/tls's CBC ones.
 		CipherSuites: []uint16{
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
 			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -90,45 +41,55 @@ func (p *Proxy) newInterceptServer() *http.Server {
 		},
 		NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			// Never the server name of the hello: the client chose it.
-			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.host)
+			// Never for the server name of the hello, which the client chose.
+			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.Host)
 		},
 	}
-	return server
+	limits := p.current().Limits
+	i.server.TLSConfig = config
+	i.h1 = h1server.New(h1server.Config{
+		Handler: i, TLS: config, HandOver: i.handOver, ConnContext: interceptedContext, BaseContext: p.life.ctx, ErrorLog: errorLog,
+		HandshakeTimeout: limits.HandshakeTimeout, IdleTimeout: limits.IdleTimeout,
+		Linger: h1server.Linger{Pause: 500 * time.Millisecond, Total: 5 * time.Second},
+	})
+	p.life.serving.Go(func() { _ = i.server.Serve(i.others) })
+	return i
 }
 
-type interceptedKey struct{}
+// intercept answers the CONNECT of x and serves what follows on client. It returns
+// before that ends.
+func (i *interceptor) intercept(client net.Conn, x *exchange) {
+	x.kind, x.status = KindConnect, http.StatusOK
+	_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
+	if _, err := client.Write([]byte(connectEstablished)); err != nil {
+		x.failure = "the client is gone"
+		client.Close()
+		return
+	}
+	_ = client.SetWriteDeadline(time.Time{})
+	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admission}}
+	i.life.serving.Go(func() { i.h1.Serve(conn) })
+}
 
-// serveIntercepted answers one request inside an intercepted tunnel.
-func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
+// handOver gives net/http a connection that h1 does not serve.
+func (i *interceptor) handOver(conn net.Conn) {
+	if !i.others.Push(conn) {
+		_ = conn.Close()
+	}
+}
+
+// ServeHTTP implements [http.Handler]. It answers one request inside an intercepted
+// tunnel.
+func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
-	x := p.begin(w, r, KindRequest)
-	x.target, x.pattern, x.label = conn.target, conn.pattern, conn.admitted.label
-	x.path = rawPath(r)
-	defer p.end(x)
-	p.live.add(x)
-	if r.TLS == nil { // over HTTP/1.1, see h1Server
+	x := i.begin(w, r, KindRequest)
+	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, message.RawPath(r)
+	defer i.end(x)
+	i.live.add(x)
+	if r.TLS == nil { // net/http does not see TLS below a connection that h1 has read from
 		r.TLS = conn.tls
 	}
-
-	if refused := x.checkTunnel(conn); refused != nil {
-		refused.closes = true
-		x.refuse(refused)
-		return
-	}
-	if refused := x.policy.Limits.checkFields(r.Header); refused != nil {
-		x.refuse(refused)
-		return
-	}
-	if refused := checkWellFormed(r); refused != nil {
-		x.refuse(refused)
-		return
-	}
-	if refused := checkMethod(r.Method); refused != nil {
-		x.refuse(refused)
-		return
-	}
-	if refused := checkAuthority(x.target, r); refused != nil {
+	if refused := checkInner(x, conn, r); refused != nil {
 		x.refuse(refused)
 		return
 	}
@@ -144,29 +105,58 @@ func (p *Proxy) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 		x.refuse(refused)
 		return
 	}
-	p.forward(x, r)
+	i.forward(x, r)
 }
 
-// checkTunnel refuses a request inside a tunnel that would not be opened any
-// more: a configuration that forbids something does so at once.
-func (x *exchange) checkTunnel(conn *interceptedConn) *refusal {
-	if refused := conn.admitted.check(x.policy.clients); refused != nil {
+// checkInner refuses a request inside a tunnel that is not to be signed whatever it
+// asks for. First of all it refuses the requests of a tunnel that would not be opened
+// any more: a configuration that forbids something does so at once.
+func checkInner(x *exchange, conn *interceptedConn, r *http.Request) (refused *refuse.Refusal) {
+	if refused = conn.admitted.Check(x.policy.clients); refused == nil {
+		refused = x.checkSigned()
+	}
+	if refused != nil {
+		refused.Closes = true
 		return refused
 	}
-	return x.checkSigned()
+	if refused = x.policy.Limits.checkFields(r.Header); refused != nil {
+		return refused
+	}
+	if refused = checkWellFormed(r); refused != nil {
+		return refused
+	}
+	if refused = checkMethod(r.Method); refused != nil {
+		return refused
+	}
+	return checkAuthority(x.target, r)
 }
 
-// intercept serves an intercepted connection. It returns when the connection
-// is in the hands of the server.
-func (p *Proxy) intercept(client net.Conn, x *exchange) {
-	x.kind, x.status = KindConnect, http.StatusOK
-	_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
-	if _, err := client.Write([]byte(connectEstablished)); err != nil {
-		x.failure = "the client is gone"
-		client.Close()
-		return
-	}
-	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: admitted{admission: x.admitted}}
-	p.serving.Go(func() { p.h1.serve(conn) })
+// interceptedConn is a client's connection after CONNECT to an intercepted host,
+// below TLS.
+type interceptedConn struct {
+	net.Conn
+	target   hosts.Target
+	pattern  string // of Config.Intercept that the target matched
+	admitted access.KeptAdmission
+	tls      *tls.ConnectionState // nil before the handshake
+}
+
+// NetConn returns the connection beneath.
+func (c *interceptedConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite closes the sending side.
+func (c *interceptedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
+
+type interceptedKey struct{}
+
+// interceptedContext returns the context of the requests on c, which speaks TLS over
+// an intercepted connection.
+func interceptedContext(ctx context.Context, c net.Conn) context.Context {
+	secured := c.(interface {
+		NetConn() net.Conn
+		ConnectionState() tls.ConnectionState
+	})
+	conn, state := secured.NetConn().(*interceptedConn), secured.ConnectionState()
+	conn.tls = &state
+	return context.WithValue(ctx, interceptedKey{}, conn)
 }

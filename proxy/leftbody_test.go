@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestBodyLeft has an HTTP/1 client be told that its connection ends with an
@@ -21,18 +23,18 @@ func TestBodyLeft(t *testing.T) {
 	const body = " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
 	for _, url := range []string{"ftp://plain.example/", "http://localhost:1/"} {
 		c := p.dial(t)
-		c.send(t, "POST %s%s", url, body)
-		res := c.response(t, http.MethodPost)
+		c.Send(t, "POST %s%s", url, body)
+		res := c.Response(t, http.MethodPost)
 		if !res.Close || res.StatusCode == http.StatusTeapot {
 			t.Errorf("%s: %s, close %v", url, res.Status, res.Close)
 		}
-		readAll(t, res.Body)
-		c.expectEOF(t)
+		proxytest.ReadAll(t, res.Body)
+		c.ExpectEOF(t)
 	}
 	c := p.dial(t)
 	for range 2 { // on one connection, for the body was read
-		c.send(t, "POST http://plain.example/read%s", body)
-		if res := c.response(t, http.MethodPost); res.Close || res.StatusCode != http.StatusTeapot {
+		c.Send(t, "POST http://plain.example/read%s", body)
+		if res := c.Response(t, http.MethodPost); res.Close || res.StatusCode != http.StatusTeapot {
 			t.Errorf("%s, close %v", res.Status, res.Close)
 		}
 	}

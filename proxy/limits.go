@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // Limits bound what clients may hold of the proxy. None of them ends an exchange
@@ -94,7 +96,7 @@ func (l Limits) orDefaults() Limits {
 
 // checkFields refuses a request with more fields than anybody needs. net/http
 // bounds their bytes, but an empty field costs it far more than its bytes.
-func (l Limits) checkFields(h http.Header) *refusal {
+func (l Limits) checkFields(h http.Header) *refuse.Refusal {
 	n := 0
 	for _, values := range h {
 		n += len(values)
@@ -102,6 +104,6 @@ func (l Limits) checkFields(h http.Header) *refusal {
 	if n <= l.HeaderFields {
 		return nil
 	}
-	return refuse(http.StatusRequestHeaderFieldsTooLarge, "too_many_headers", "http_request_error",
+	return refuse.New(http.StatusRequestHeaderFieldsTooLarge, "too_many_headers", "http_request_error",
 		"the request has %d header fields, but limits.header_fields is %d; send fewer, or raise it", n, l.HeaderFields)
 }

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 func TestLimitsValidate(t *testing.T) {
@@ -47,29 +50,25 @@ func echoing(t *testing.T, limits Limits) *testProxy {
 	address, _ := countingBackend(t)
 	return startProxy(t, address, func(c *Config) {
 		c.Limits = limits
-		c.Upstream.ConnectTo["tunnel.example:7"] = newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+		c.Upstream.ConnectTo["tunnel.example:7"] = proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	})
 }
 
 // connectAs sends a CONNECT of the client with a label.
-func (p *testProxy) connectAs(t testing.TB, label, authority string) (*rawConn, *http.Response) {
+func (p *testProxy) connectAs(t testing.TB, label, authority string) (*proxytest.RawConn, *http.Response) {
 	t.Helper()
 	c := p.dial(t)
-	c.send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", authority, basicAuth(label, ""))
-	return c, c.response(t, http.MethodConnect)
+	c.Send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", authority, proxytest.BasicAuth(label, ""))
+	return c, c.Response(t, http.MethodConnect)
 }
 
-// noneHeld waits until no connection is counted any more, and checks that
-// nothing is remembered of those that were.
+// noneHeld waits until no connection is counted any more.
 func (p *testProxy) noneHeld(t testing.TB) {
 	t.Helper()
-	eventually(t, func() error {
-		for name, s := range map[string]*slots{"places": p.places, "labels": p.labels, "turned away": p.turnedAway} {
-			s.mu.Lock()
-			n := len(s.taken)
-			s.mu.Unlock()
-			if n > 0 {
-				return fmt.Errorf("%s: %d are still held", name, s.held())
+	proxytest.Eventually(t, func() error {
+		for name, s := range map[string]*track.Limiter{"places": p.places.all, "labels": p.places.labels, "turned away": p.places.turnedAway} {
+			if n := s.InUse(); n > 0 {
+				return fmt.Errorf("%s: %d are still held", name, n)
 			}
 		}
 		return nil
@@ -81,9 +80,9 @@ func (p *testProxy) noneHeld(t testing.TB) {
 func TestConnectionLimit(t *testing.T) {
 	t.Parallel()
 	p := echoing(t, Limits{Connections: 3})
-	held := []*rawConn{p.connect(t, "tunnel.example:7"), p.connect(t, host+":443"), p.dial(t)}
-	eventually(t, func() error {
-		if n := p.places.held(); n != 3 {
+	held := []*proxytest.RawConn{p.connect(t, "tunnel.example:7"), p.connect(t, proxytest.Host+":443"), p.dial(t)}
+	proxytest.Eventually(t, func() error {
+		if n := p.places.all.InUse(); n != 3 {
 			return fmt.Errorf("%d places are taken", n)
 		}
 		return nil
@@ -97,18 +96,18 @@ func TestConnectionLimit(t *testing.T) {
 	// Whoever is still sending when the answer comes is not cut off by a reset,
 	// which could cost the answer.
 	c := p.dial(t)
-	c.send(t, "POST http://a.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n")
-	wantRefusal(t, c.response(t, http.MethodPost), http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
+	c.Send(t, "POST http://a.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n")
+	proxytest.WantRefusal(t, c.Response(t, http.MethodPost), http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
 	for range 10 {
-		c.send(t, "%s", strings.Repeat("b", 3000))
+		c.Send(t, "%s", strings.Repeat("b", 3000))
 	}
-	c.expectEOF(t)
+	c.ExpectEOF(t)
 	c.Close()
 
-	held[0].send(t, "still here")
-	held[0].expect(t, "still here")
+	held[0].Send(t, "still here")
+	held[0].Expect(t, "still here")
 	held[2].Close()
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		c, res := p.connectAs(t, "x", "tunnel.example:7")
 		defer c.Close()
 		if res.StatusCode != http.StatusOK {
@@ -132,15 +131,15 @@ func TestTurnedAwayLimit(t *testing.T) {
 	for range 3 * maxTurnedAway {
 		waiting := p.dial(t)
 		go func() {
-			if _, err := waiting.r.ReadByte(); err == nil {
+			if _, err := waiting.R.ReadByte(); err == nil {
 				t.Error("a client that said nothing was answered")
 			}
 			ended.Add(1)
 		}()
 	}
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		waited := 0
-		for _, stack := range goroutines() {
+		for _, stack := range proxytest.Goroutines() {
 			if strings.Contains(stack, ".(*Proxy).turnAway.") {
 				waited++
 			}
@@ -153,39 +152,39 @@ func TestTurnedAwayLimit(t *testing.T) {
 		}
 		return nil
 	})
-	c.send(t, "x")
-	c.expect(t, "x")
+	c.Send(t, "x")
+	c.Expect(t, "x")
 }
 
 // TestLabelLimit has one label take all that it may have, by CONNECTs after
 // which no TLS comes, tunnels and plain requests. Other labels are served.
 func TestLabelLimit(t *testing.T) {
 	t.Parallel()
-	quiet := newRawServer(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	for name, take := range map[string]func(t *testing.T, p *testProxy) *rawConn{
-		"CONNECT without TLS": func(t *testing.T, p *testProxy) *rawConn {
-			c, res := p.connectAs(t, "greedy", host+":443")
+	quiet := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	for name, take := range map[string]func(t *testing.T, p *testProxy) *proxytest.RawConn{
+		"CONNECT without TLS": func(t *testing.T, p *testProxy) *proxytest.RawConn {
+			c, res := p.connectAs(t, "greedy", proxytest.Host+":443")
 			if res.StatusCode != http.StatusOK {
 				t.Fatal(res.Status)
 			}
 			return c
 		},
-		"tunnels": func(t *testing.T, p *testProxy) *rawConn {
+		"tunnels": func(t *testing.T, p *testProxy) *proxytest.RawConn {
 			c, res := p.connectAs(t, "greedy", "tunnel.example:7")
 			if res.StatusCode != http.StatusOK {
 				t.Fatal(res.Status)
 			}
 			return c
 		},
-		"idle connections": func(t *testing.T, p *testProxy) *rawConn {
+		"idle connections": func(t *testing.T, p *testProxy) *proxytest.RawConn {
 			c := p.dial(t)
-			c.send(t, "GET http://chatgpt.com/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", basicAuth("greedy", ""))
-			readAll(t, c.response(t, http.MethodGet).Body)
+			c.Send(t, "GET http://chatgpt.com/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", proxytest.BasicAuth("greedy", ""))
+			proxytest.ReadAll(t, c.Response(t, http.MethodGet).Body)
 			return c
 		},
-		"plain requests": func(t *testing.T, p *testProxy) *rawConn {
+		"plain requests": func(t *testing.T, p *testProxy) *proxytest.RawConn {
 			c := p.dial(t)
-			c.send(t, "GET http://plain.example/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", basicAuth("greedy", ""))
+			c.Send(t, "GET http://plain.example/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", proxytest.BasicAuth("greedy", ""))
 			return c
 		},
 	} {
@@ -198,28 +197,28 @@ func TestLabelLimit(t *testing.T) {
 				c.Upstream.ConnectTo["plain.example:80"] = quiet
 				c.Upstream.ConnectTo["tunnel.example:7"] = quiet
 			})
-			var taken []*rawConn
+			var taken []*proxytest.RawConn
 			for range most {
 				taken = append(taken, take(t, p))
 			}
-			eventually(t, func() error {
-				if n := p.labels.held(); n != most {
+			proxytest.Eventually(t, func() error {
+				if n := p.places.labels.InUse(); n != most {
 					return fmt.Errorf("%d are counted", n)
 				}
 				return nil
 			})
-			for _, authority := range []string{host + ":443", "tunnel.example:7"} {
+			for _, authority := range []string{proxytest.Host + ":443", "tunnel.example:7"} {
 				c, res := p.connectAs(t, "greedy", authority)
-				message := wantRefusal(t, res, http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
+				message := proxytest.WantRefusal(t, res, http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
 				if !strings.Contains(message, "limits.connections_per_label") {
 					t.Errorf("message %q", message)
 				}
-				c.expectEOF(t) // or it would take a place from all
+				c.ExpectEOF(t) // or it would take a place from all
 			}
-			res := get(t, p.clientAs(t, h1, userPassword("greedy", "")), "http://plain.example/")
-			wantRefusal(t, res, http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
-			for _, user := range []*url.Userinfo{userPassword("modest", ""), nil} {
-				if res := get(t, p.clientAs(t, h2, user), origin+"/"); res.StatusCode != http.StatusOK {
+			res := proxytest.Get(t, p.clientAs(t, proxytest.H1, url.UserPassword("greedy", "")), "http://plain.example/")
+			proxytest.WantRefusal(t, res, http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
+			for _, user := range []*url.Userinfo{url.UserPassword("modest", ""), nil} {
+				if res := proxytest.Get(t, p.clientAs(t, proxytest.H2, user), proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 					t.Errorf("%s is answered %s", user, res.Status)
 				}
 			}
@@ -229,7 +228,7 @@ func TestLabelLimit(t *testing.T) {
 			for _, c := range taken {
 				c.Close()
 			}
-			eventually(t, func() error {
+			proxytest.Eventually(t, func() error {
 				c, res := p.connectAs(t, "greedy", "tunnel.example:7")
 				defer c.Close()
 				if res.StatusCode != http.StatusOK {
@@ -247,17 +246,17 @@ func TestConnectFlood(t *testing.T) {
 	t.Parallel()
 	const most, flood = 20, 500
 	p := echoing(t, Limits{Connections: 2 * most, ConnectionsPerLabel: most})
-	other := p.clientAs(t, h2, userPassword("other", ""))
-	var stood []*rawConn
+	other := p.clientAs(t, proxytest.H2, url.UserPassword("other", ""))
+	var stood []*proxytest.RawConn
 	for i := range flood {
-		c, res := p.connectAs(t, "greedy", host+":443")
+		c, res := p.connectAs(t, "greedy", proxytest.Host+":443")
 		if res.StatusCode == http.StatusOK {
 			stood = append(stood, c)
 		} else {
 			c.Close()
 		}
 		if i%10 == 0 {
-			if res := get(t, other, origin+"/"); res.StatusCode != http.StatusOK {
+			if res := proxytest.Get(t, other, proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 				t.Fatal(res.Status)
 			}
 		}
@@ -274,9 +273,9 @@ func TestConnectFlood(t *testing.T) {
 
 // TestPlacesAreGivenBack has connections end in all the ways there are.
 func TestPlacesAreGivenBack(t *testing.T) {
-	check := noneLeft(t)
+	check := proxytest.NoneLeft(t)
 	t.Run("connections", func(t *testing.T) {
-		backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case r.Header.Get("Upgrade") != "":
 				echoWebSocket(t, w, r)
@@ -290,48 +289,48 @@ func TestPlacesAreGivenBack(t *testing.T) {
 		}
 		refusing.Close()
 		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-			c.Upstream.ConnectTo["tunnel.example:7"] = newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+			c.Upstream.ConnectTo["tunnel.example:7"] = proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 			c.Upstream.ConnectTo["refusing.example:7"] = refusing.Addr().String()
-			c.Upstream.ConnectTo["plain.example:80"] = newRawServer(t, plainRecorder(make(chan []string, 10)))
+			c.Upstream.ConnectTo["plain.example:80"] = proxytest.NewRawServer(t, proxytest.PlainRecorder(make(chan []string, 10)))
 		})
 		for range 3 {
 			p.dial(t).Close()
-			p.connect(t, host+":443").Close()
-			reset := p.connect(t, host+":443")
+			p.connect(t, proxytest.Host+":443").Close()
+			reset := p.connect(t, proxytest.Host+":443")
 			_ = reset.Conn.(*net.TCPConn).SetLinger(0)
 			reset.Close()
-			bad := p.connect(t, host+":443")
-			bad.send(t, "no TLS at all\r\n\r\n")
-			_, _ = io.Copy(io.Discard, bad.r)
+			bad := p.connect(t, proxytest.Host+":443")
+			bad.Send(t, "no TLS at all\r\n\r\n")
+			_, _ = io.Copy(io.Discard, bad.R)
 			tunnel := p.connect(t, "tunnel.example:7")
-			tunnel.send(t, "x")
-			tunnel.expect(t, "x")
+			tunnel.Send(t, "x")
+			tunnel.Expect(t, "x")
 			tunnel.Close()
 			for _, authority := range []string{"refusing.example:7", "bad:host:7", "127.0.0.1:1", "chatgpt.com:80"} {
 				c := p.dial(t)
-				c.send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", authority)
-				_, _ = io.Copy(io.Discard, c.r)
+				c.Send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", authority)
+				_, _ = io.Copy(io.Discard, c.R)
 			}
-			for _, proto := range []string{h1, h2} {
+			for _, proto := range []string{proxytest.H1, proxytest.H2} {
 				c := p.client(t, proto)
 				for _, path := range []string{"/", "/abort"} {
-					res := get(t, c, origin+path)
-					readAll(t, res.Body)
+					res := proxytest.Get(t, c, proxytest.Origin+path)
+					proxytest.ReadAll(t, res.Body)
 					res.Body.Close()
 				}
 				c.CloseIdleConnections()
 			}
-			c := p.client(t, h1)
-			get(t, c, "http://plain.example/").Body.Close()
+			c := p.client(t, proxytest.H1)
+			proxytest.Get(t, c, "http://plain.example/").Body.Close()
 			c.Timeout = 0
-			socket, _, err := websocket.Dial(t.Context(), "wss://"+host+"/", &websocket.DialOptions{HTTPClient: c})
+			socket, _, err := websocket.Dial(t.Context(), "wss://"+proxytest.Host+"/", &websocket.DialOptions{HTTPClient: c})
 			if err != nil {
 				t.Fatal(err)
 			}
 			socket.CloseNow()
 			c.CloseIdleConnections()
 			half := p.intercepted(t)
-			half.send(t, "GET / HTTP/1.1\r\n")
+			half.Send(t, "GET / HTTP/1.1\r\n")
 			_ = half.Conn.(*tls.Conn).NetConn().Close()
 		}
 		p.noneHeld(t)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -17,8 +20,8 @@ import (
 // reads anything. It gets what the proxy or the server has answered meanwhile.
 func TestEarlyAnswerArrives(t *testing.T) {
 	t.Parallel()
-	server := newRawTLSServer(t, func(c *tls.Conn) {
-		if _, err := requestHead(newReader(c)); err != nil {
+	server := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		if _, err := proxytest.RequestHead(bufio.NewReader(c)); err != nil {
 			return
 		}
 		_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge")
@@ -30,7 +33,9 @@ func TestEarlyAnswerArrives(t *testing.T) {
 		edit   func(*Config)
 	}{
 		{"server's", http.StatusRequestEntityTooLarge, func(*Config) {}},
-		{"proxy's", http.StatusServiceUnavailable, func(c *Config) { c.Signer = fixedSigner{err: signer.Errorf(signer.NoLogin, "nobody is logged in")} }},
+		{"proxy's", http.StatusServiceUnavailable, func(c *Config) {
+			c.Signer = proxytest.FixedSigner{Err: signer.Errorf(signer.NoLogin, "nobody is logged in")}
+		}},
 	} {
 		for _, size := range []int{10_000, 1_000_000, 50_000_000} {
 			for name, framing := range map[string]string{
@@ -40,15 +45,15 @@ func TestEarlyAnswerArrives(t *testing.T) {
 				t.Run(fmt.Sprint(test.name, " ", size, " ", name), func(t *testing.T) {
 					t.Parallel()
 					p := newProxy(t, server, test.edit)
-					p.h1.linger = lingerLimits{pause: patience, most: patience}
+					p.interceptor.h1.Linger = h1server.Linger{Pause: proxytest.Patience, Total: proxytest.Patience}
 					p.serve(t)
 					c := p.intercepted(t, "http/1.1")
-					c.send(t, "POST / HTTP/1.1\r\nHost: %s\r\n%s", host, framing)
+					c.Send(t, "POST / HTTP/1.1\r\nHost: %s\r\n%s", proxytest.Host, framing)
 					if _, err := io.CopyN(c, zeros{}, int64(size)); err != nil {
 						t.Fatal(err)
 					}
-					res := c.response(t, http.MethodPost)
-					if body := readAll(t, res.Body); res.StatusCode != test.status || body == "" {
+					res := c.Response(t, http.MethodPost)
+					if body := proxytest.ReadAll(t, res.Body); res.StatusCode != test.status || body == "" {
 						t.Errorf("%s, %q", res.Status, body)
 					}
 				})
@@ -70,20 +75,22 @@ func (zeros) Read(p []byte) (int, error) {
 func TestLingerEnds(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		limits lingerLimits
+		limits h1server.Linger
 		goesOn bool
 	}{
-		"pause":    {lingerLimits{pause: time.Millisecond, most: time.Hour}, false},
-		"for ever": {lingerLimits{pause: time.Hour, most: 100 * time.Millisecond}, true},
+		"pause":    {h1server.Linger{Pause: time.Millisecond, Total: time.Hour}, false},
+		"for ever": {h1server.Linger{Pause: time.Hour, Total: 100 * time.Millisecond}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newProxy(t, "", func(c *Config) { c.Signer = fixedSigner{err: signer.Errorf(signer.NoLogin, "nobody is logged in")} })
-			p.h1.linger = test.limits
+			p := newProxy(t, "", func(c *Config) {
+				c.Signer = proxytest.FixedSigner{Err: signer.Errorf(signer.NoLogin, "nobody is logged in")}
+			})
+			p.interceptor.h1.Linger = test.limits
 			p.serve(t)
 			c := p.intercepted(t, "http/1.1")
-			c.send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000000\r\n\r\n%s", host, strings.Repeat("x", 100))
-			if res := c.response(t, http.MethodPost); res.StatusCode != http.StatusServiceUnavailable {
+			c.Send(t, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000000\r\n\r\n%s", proxytest.Host, strings.Repeat("x", 100))
+			if res := c.Response(t, http.MethodPost); res.StatusCode != http.StatusServiceUnavailable {
 				t.Fatal(res.Status)
 			}
 			if test.goesOn {
@@ -96,9 +103,9 @@ func TestLingerEnds(t *testing.T) {
 					}
 				}()
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), proxytest.Patience)
 			defer cancel()
-			if err := p.h1.conns.wait(ctx); err != nil {
+			if err := p.interceptor.h1.Shutdown(ctx); err != nil {
 				t.Errorf("the connection is not closed: %v", err)
 			}
 		})

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // The size of TestEverythingAtOnce.
@@ -28,7 +30,7 @@ const (
 // TestEverythingAtOnce has many event streams, WebSockets and tunnels go
 // through one proxy at the same time, and nothing of them remains.
 func TestEverythingAtOnce(t *testing.T) {
-	check := noneLeft(t)
+	check := proxytest.NoneLeft(t)
 	t.Run("exchanges", everythingAtOnce)
 	check()
 }
@@ -38,7 +40,7 @@ func everythingAtOnce(t *testing.T) {
 	for i := range confirmed {
 		confirmed[i] = make(chan struct{})
 	}
-	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "" {
 			echoWebSocket(t, w, r)
 			return
@@ -51,24 +53,24 @@ func everythingAtOnce(t *testing.T) {
 		sendEvents(w, r, confirmed[i])
 	})
 
-	echo := newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	echo := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Upstream.ConnectTo["tunnel.example:7"] = echo })
-	clients := map[string]*http.Client{h1: p.client(t, h1), h2: p.client(t, h2)}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	clients := map[string]*http.Client{proxytest.H1: p.client(t, proxytest.H1), proxytest.H2: p.client(t, proxytest.H2)}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*proxytest.Patience)
 	defer cancel()
 	streaming, stop := context.WithCancel(ctx) // until the last event has come
 
 	var streamers, talkers sync.WaitGroup
 	for i := range streams {
 		streamers.Go(func() {
-			if err := readEvents(ctx, clients[[]string{h1, h2}[i%2]], i, confirmed[i]); err != nil {
+			if err := readEvents(ctx, clients[[]string{proxytest.H1, proxytest.H2}[i%2]], i, confirmed[i]); err != nil {
 				t.Errorf("stream %d: %v", i, err)
 			}
 		})
 	}
 	for i := range websockets {
 		talkers.Go(func() {
-			if err := talkWebSocket(ctx, streaming, clients[h1]); err != nil {
+			if err := talkWebSocket(ctx, streaming, clients[proxytest.H1]); err != nil {
 				t.Errorf("WebSocket %d: %v", i, err)
 			}
 		})
@@ -114,7 +116,7 @@ func sendEvents(w http.ResponseWriter, r *http.Request, confirmed <-chan struct{
 
 // readEvents reads stream i and checks that its events come one by one.
 func readEvents(ctx context.Context, c *http.Client, i int, confirmed chan<- struct{}) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/?%d", origin, i), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/?%d", proxytest.Origin, i), nil)
 	if err != nil {
 		return err
 	}
@@ -153,7 +155,7 @@ func readEvents(ctx context.Context, c *http.Client, i int, confirmed chan<- str
 func talkWebSocket(ctx, streaming context.Context, c *http.Client) error {
 	plain := *c
 	plain.Timeout = 0 // websocket.Dial wants none
-	conn, _, err := websocket.Dial(ctx, "wss://"+host+"/", &websocket.DialOptions{
+	conn, _, err := websocket.Dial(ctx, "wss://"+proxytest.Host+"/", &websocket.DialOptions{
 		HTTPClient: &plain, CompressionMode: websocket.CompressionContextTakeover,
 	})
 	if err != nil {
@@ -175,12 +177,12 @@ func talkWebSocket(ctx, streaming context.Context, c *http.Client) error {
 
 // talkTunnel has a tunnel carry data until streaming ends, and at least once.
 func talkTunnel(streaming context.Context, proxy string) error {
-	conn, err := net.DialTimeout("tcp", proxy, patience)
+	conn, err := net.DialTimeout("tcp", proxy, proxytest.Patience)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	_ = conn.SetDeadline(time.Now().Add(2 * proxytest.Patience))
 	fmt.Fprint(conn, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: tunnel.example:7\r\n\r\n")
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, &http.Request{Method: http.MethodConnect})
@@ -224,10 +226,10 @@ func pause(streaming context.Context) {
 // TestAbortedStreams has clients leave in the middle of their streams: the
 // requests to the server are cancelled, and nothing remains.
 func TestAbortedStreams(t *testing.T) {
-	for _, client := range []string{h1, h2} {
-		for _, server := range []string{h1, h2} {
+	for _, client := range []string{proxytest.H1, proxytest.H2} {
+		for _, server := range []string{proxytest.H1, proxytest.H2} {
 			t.Run(client+" to "+server, func(t *testing.T) {
-				check := noneLeft(t)
+				check := proxytest.NoneLeft(t)
 				t.Run("streams", func(t *testing.T) { abortStreams(t, client, server) })
 				check()
 			})
@@ -238,7 +240,7 @@ func TestAbortedStreams(t *testing.T) {
 func abortStreams(t *testing.T, client, server string) {
 	const aborted = 60
 	cancelled := make(chan struct{}, aborted)
-	backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
@@ -251,7 +253,7 @@ func abortStreams(t *testing.T, client, server string) {
 		wg.Go(func() {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, origin+"/", nil)
+			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, proxytest.Origin+"/", nil)
 			res, err := c.Do(r)
 			if err != nil {
 				t.Error(err)
@@ -266,7 +268,7 @@ func abortStreams(t *testing.T, client, server string) {
 	for range aborted {
 		select {
 		case <-cancelled:
-		case <-time.After(patience):
+		case <-time.After(proxytest.Patience):
 			t.Fatal("the server still has requests that nobody waits for")
 		}
 	}
@@ -276,9 +278,9 @@ func abortStreams(t *testing.T, client, server string) {
 // TestAbortBeforeAnswer has a client leave before the server answered.
 func TestAbortBeforeAnswer(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
 		began, cancelled := make(chan struct{}), make(chan struct{})
-		backend := newBackend(t, server, func(_ http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, server, func(_ http.ResponseWriter, r *http.Request) {
 			close(began)
 			<-r.Context().Done()
 			close(cancelled)
@@ -289,12 +291,12 @@ func TestAbortBeforeAnswer(t *testing.T) {
 			<-began
 			cancel()
 		}()
-		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, origin+"/", nil)
+		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, proxytest.Origin+"/", nil)
 		if res, err := p.client(t, client).Do(r); err == nil {
 			res.Body.Close()
 			t.Error("answered")
 		}
-		wait(t, "the server's request is cancelled", cancelled)
+		proxytest.Wait(t, "the server's request is cancelled", cancelled)
 		p.logged(t, `"failure":"cancelled"`)
 	})
 }

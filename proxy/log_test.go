@@ -8,12 +8,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -38,33 +40,33 @@ func TestAccessLog(t *testing.T) {
 	t.Parallel()
 	const proxyToken, clientToken, querySecret, bodySecret, cookie, answerSecret = "proxy-token-secret", "clients-own-secret",
 		"query-secret", "body-secret", "cookie-secret", "answer-secret"
-	backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Set-Cookie", answerSecret)
 		_, _ = io.WriteString(w, answerSecret)
 	})
-	echo := newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	echo := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.ClientToken = proxyToken
+		c.Clients.Token = proxyToken
 		c.Upstream.ConnectTo["tunnel.example:7"] = echo
 		c.OtherHosts = OtherHosts{Refuse: true, Only: patterns(t, "tunnel.example:7")}
-		c.Signer = signerFunc(func(r signer.Request) (*signer.Authorization, error) {
+		c.Signer = proxytest.SignerFunc(func(r signer.Request) (*signer.Authorization, error) {
 			switch r.Path {
 			case "/unsigned":
 				return nil, signer.Errorf(signer.NoTask, "no task yet")
 			case "/panic":
 				panic("the signer is broken")
 			}
-			return bearer(), nil
+			return proxytest.Bearer(), nil
 		})
 	})
-	c := p.clientAs(t, h1, userPassword("build-42", proxyToken))
-	r := newRequest(t, http.MethodPost, origin+"/a%2Fb?q="+querySecret, bytes.NewReader([]byte(bodySecret)))
+	c := p.clientAs(t, proxytest.H1, url.UserPassword("build-42", proxyToken))
+	r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/a%2Fb?q="+querySecret, bytes.NewReader([]byte(bodySecret)))
 	r.Header.Set("Authorization", "Bearer "+clientToken)
 	r.Header.Set("Cookie", cookie)
-	readAll(t, do(t, c, r).Body)
-	get(t, c, origin+"/unsigned?q="+querySecret)
-	if res, err := c.Get(origin + "/panic?q=" + querySecret); err == nil {
+	proxytest.ReadAll(t, proxytest.Do(t, c, r).Body)
+	proxytest.Get(t, c, proxytest.Origin+"/unsigned?q="+querySecret)
+	if res, err := c.Get(proxytest.Origin + "/panic?q=" + querySecret); err == nil {
 		res.Body.Close()
 		t.Error("answered")
 	}
@@ -72,25 +74,25 @@ func TestAccessLog(t *testing.T) {
 		res.Body.Close()
 		t.Error("answered")
 	}
-	get(t, c, "http://chatgpt.com/plain?q="+querySecret)
-	readAll(t, get(t, p.clientAs(t, h1, userPassword("x", "wrong-password-secret")), "http://plain.example/").Body)
+	proxytest.Get(t, c, "http://chatgpt.com/plain?q="+querySecret)
+	proxytest.ReadAll(t, proxytest.Get(t, p.clientAs(t, proxytest.H1, url.UserPassword("x", "wrong-password-secret")), "http://plain.example/").Body)
 
 	tunnel := p.dial(t)
-	tunnel.send(t, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", basicAuth("build-42", proxyToken))
-	if res := tunnel.response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
+	tunnel.Send(t, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", proxytest.BasicAuth("build-42", proxyToken))
+	if res := tunnel.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
 		t.Fatal(res.Status)
 	}
-	tunnel.send(t, bodySecret)
-	tunnel.expect(t, bodySecret)
+	tunnel.Send(t, bodySecret)
+	tunnel.Expect(t, bodySecret)
 	closeWriteOf(t, tunnel.Conn)
-	tunnel.expectEOF(t)
+	tunnel.ExpectEOF(t)
 	p.logged(t, `"kind":"tunnel","client":"build-42","host":"tunnel.example:7"`)
 	p.cutNow()
 
 	log := p.log.String()
 	for _, secret := range []string{
-		accessToken, proxyToken, clientToken, querySecret, bodySecret, cookie, answerSecret, "wrong-password-secret",
-		basicAuth("build-42", proxyToken), "Bearer ", "?q",
+		proxytest.AccessToken, proxyToken, clientToken, querySecret, bodySecret, cookie, answerSecret, "wrong-password-secret",
+		proxytest.BasicAuth("build-42", proxyToken), "Bearer ", "?q",
 	} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log has %q", secret)

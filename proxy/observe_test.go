@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -13,7 +14,7 @@ import (
 type dating struct{ refusedAt chan time.Time }
 
 func (dating) Sign(context.Context, signer.Request) (*signer.Authorization, error) {
-	return bearer(), nil
+	return proxytest.Bearer(), nil
 }
 
 func (d dating) Renew(_ context.Context, r signer.Request, _ *signer.Authorization) (*signer.Authorization, error) {
@@ -26,7 +27,7 @@ func (d dating) Renew(_ context.Context, r signer.Request, _ *signer.Authorizati
 func TestTimeOfOthers(t *testing.T) {
 	t.Parallel()
 	tomorrow := time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second)
-	backend := newBackend(t, h1, func(w http.ResponseWriter, _ *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", tomorrow.Format(http.TimeFormat))
 		w.WriteHeader(http.StatusUnauthorized)
 	})
@@ -36,12 +37,12 @@ func TestTimeOfOthers(t *testing.T) {
 		c.Signer = d
 		c.ObserveDate = func(date string) { observed <- date }
 	})
-	c := p.client(t, h1)
+	c := p.client(t, proxytest.H1)
 	for _, test := range []struct {
 		origin  string
 		backend bool
-	}{{"https://chatgpt-staging.com", false}, {origin, true}} {
-		get(t, c, test.origin+"/")
+	}{{"https://chatgpt-staging.com", false}, {proxytest.Origin, true}} {
+		proxytest.Get(t, c, test.origin+"/")
 		if at := <-d.refusedAt; at.Equal(tomorrow) != test.backend {
 			t.Errorf("%s: the refusal is of %v", test.origin, at)
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"fmt"
@@ -15,16 +16,18 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // newOddServer starts a server that answers requests for /odd with answer, and
 // others with "ok".
 func newOddServer(t *testing.T, answer string) string {
 	t.Helper()
-	return newRawTLSServer(t, func(c *tls.Conn) {
-		r := newReader(c)
+	return proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		r := bufio.NewReader(c)
 		for {
-			head, err := requestHead(r)
+			head, err := proxytest.RequestHead(r)
 			if err != nil {
 				return
 			}
@@ -70,16 +73,16 @@ func TestOddAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startProxy(t, newOddServer(t, test.answer))
-			for _, proto := range []string{h1, h2} {
+			for _, proto := range []string{proxytest.H1, proxytest.H2} {
 				c := p.client(t, proto)
 				for range 2 {
-					res := do(t, c, newRequest(t, test.method, origin+"/odd", nil))
+					res := proxytest.Do(t, c, proxytest.NewRequest(t, test.method, proxytest.Origin+"/odd", nil))
 					if res.StatusCode == http.StatusBadGateway && test.status == http.StatusBadGateway {
-						wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
-					} else if got := readAll(t, res.Body); res.StatusCode != test.status || got != test.body {
+						proxytest.WantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+					} else if got := proxytest.ReadAll(t, res.Body); res.StatusCode != test.status || got != test.body {
 						t.Errorf("%s: %s, %q", proto, res.Status, got)
 					}
-					if got := readAll(t, get(t, c, origin+"/").Body); got != "ok" {
+					if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body); got != "ok" {
 						t.Errorf("%s: the next answer is %q", proto, got)
 					}
 				}
@@ -98,16 +101,16 @@ func TestOddHints(t *testing.T) {
 	address := newOddServer(t, "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\nConnection: X-Hop\r\nX-Hop: x\r\nKeep-Alive: x\r\n\r\n"+
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	p := startProxy(t, address)
-	eachProto(t, func(t *testing.T, proto string) {
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
 		var hints textproto.MIMEHeader
-		r := newRequest(t, http.MethodGet, origin+"/odd", nil)
+		r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/odd", nil)
 		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
 			Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
 				hints = h
 				return nil
 			},
 		}))
-		if got := readAll(t, do(t, p.client(t, proto), r).Body); got != "ok" {
+		if got := proxytest.ReadAll(t, proxytest.Do(t, p.client(t, proto), r).Body); got != "ok" {
 			t.Errorf("%q", got)
 		}
 		if len(hints) != 1 || hints.Get("Link") != "<x>" {
@@ -117,8 +120,8 @@ func TestOddHints(t *testing.T) {
 	t.Run("HTTP/1.0", func(t *testing.T) {
 		t.Parallel() // which has none (RFC 9110, 15.2)
 		c := p.intercepted(t)
-		c.send(t, "GET /odd HTTP/1.0\r\nHost: %s\r\n\r\n", host)
-		if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusOK {
+		c.Send(t, "GET /odd HTTP/1.0\r\nHost: %s\r\n\r\n", proxytest.Host)
+		if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusOK {
 			t.Errorf("%s", res.Status)
 		}
 	})
@@ -133,9 +136,9 @@ func TestOddTrailers(t *testing.T) {
 			t.Parallel()
 			p := startProxy(t, newOddServer(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n"+
 				"2\r\nok\r\n0\r\nX-Good: yes\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nWww-Authenticate: x\r\n\r\n"))
-			for _, proto := range []string{h1, h2} {
-				res := get(t, p.client(t, proto), origin+"/odd")
-				if got := readAll(t, res.Body); got != "ok" || len(res.Trailer) != 1 || res.Trailer.Get("X-Good") != "yes" {
+			for _, proto := range []string{proxytest.H1, proxytest.H2} {
+				res := proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/odd")
+				if got := proxytest.ReadAll(t, res.Body); got != "ok" || len(res.Trailer) != 1 || res.Trailer.Get("X-Good") != "yes" {
 					t.Errorf("%s: %q with trailers %v", proto, got, res.Trailer)
 				}
 			}
@@ -147,10 +150,10 @@ func TestOddTrailers(t *testing.T) {
 // header, names and values by turns, and "ok".
 func newOddH2Server(t *testing.T, fields []string) string {
 	t.Helper()
-	config := serverTLS()
+	config := proxytest.ServerTLS()
 	config.NextProtos = []string{"h2"}
-	refuseHTTP1(config)
-	return newRawServer(t, func(c net.Conn) {
+	proxytest.RefuseHTTP1(config)
+	return proxytest.NewRawServer(t, func(c net.Conn) {
 		secured := tls.Server(c, config)
 		if _, err := io.CopyN(io.Discard, secured, int64(len(http2.ClientPreface))); err != nil {
 			return // it offered HTTP/1.1 alone
@@ -196,9 +199,9 @@ func TestOddAnswersHTTP2(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startProxy(t, newOddH2Server(t, fields))
-			for _, proto := range []string{h1, h2} {
-				res := get(t, p.client(t, proto), origin+"/")
-				wantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+			for _, proto := range []string{proxytest.H1, proxytest.H2} {
+				res := proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/")
+				proxytest.WantRefusal(t, res, http.StatusBadGateway, "upstream_failed", "destination_unavailable")
 			}
 		})
 	}
@@ -215,10 +218,10 @@ func TestHintsForNobody(t *testing.T) {
 	}
 	p := startProxy(t, newOddServer(t, strings.Repeat(hint+"\r\n", 20)+"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
 	c := p.h2(t)
-	go func() { _, _ = io.Copy(io.Discard, c.r) }()
+	go func() { _, _ = io.Copy(io.Discard, c.R) }()
 	for i := range 300 {
 		stream := uint32(2*i + 1)
-		c.request(t, stream, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/odd")
+		c.request(t, stream, ":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", "/odd")
 		time.Sleep(time.Duration(i%50) * 20 * time.Microsecond)
 		if err := c.framer.WriteRSTStream(stream, http2.ErrCodeCancel); err != nil {
 			t.Fatal(err)

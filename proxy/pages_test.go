@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestPages sends what a web page can have a browser send to the proxy's port:
@@ -18,7 +20,7 @@ func TestPages(t *testing.T) {
 	)
 	inner := "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n"
 	for _, token := range []string{"", "token"} {
-		p := startProxy(t, address, func(c *Config) { c.ClientToken = token })
+		p := startProxy(t, address, func(c *Config) { c.Clients.Token = token })
 		for _, test := range []struct{ name, head, body, want string }{
 			{"GET", "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n", "", human},
 			{"GET of localhost", "GET /a?b HTTP/1.1\r\nHost: localhost:8080\r\n", "", human},
@@ -34,9 +36,9 @@ func TestPages(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				c := p.dial(t)
 				// The token too, for a browser may have been told it.
-				c.send(t, "%sProxy-Authorization: Basic %s\r\nContent-Length: %d\r\n\r\n%s", test.head, basicAuth("x", "token"), len(test.body), test.body)
-				res := c.response(t, http.MethodGet)
-				if body := readAll(t, res.Body); res.StatusCode != http.StatusBadRequest || body != test.want {
+				c.Send(t, "%sProxy-Authorization: Basic %s\r\nContent-Length: %d\r\n\r\n%s", test.head, proxytest.BasicAuth("x", "token"), len(test.body), test.body)
+				res := c.Response(t, http.MethodGet)
+				if body := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusBadRequest || body != test.want {
 					t.Errorf("%s: %s", res.Status, body)
 				}
 				for name := range res.Header {
@@ -44,7 +46,7 @@ func TestPages(t *testing.T) {
 						t.Errorf("%s: %q", name, res.Header[name])
 					}
 				}
-				c.expectEOF(t)
+				c.ExpectEOF(t)
 			})
 		}
 	}

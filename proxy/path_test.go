@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // newRecorder starts an HTTP/1.1 server that answers every request with no
@@ -13,7 +15,7 @@ import (
 func newRecorder(t testing.TB) (address string, heads <-chan []string) {
 	t.Helper()
 	ch := make(chan []string, 16)
-	return newRawTLSServer(t, func(c *tls.Conn) { plainRecorder(ch)(c) }), ch
+	return proxytest.NewRawTLSServer(t, func(c *tls.Conn) { proxytest.PlainRecorder(ch)(c) }), ch
 }
 
 // TestTargetBytes sends request targets that url.URL would write in another way
@@ -41,20 +43,20 @@ func TestTargetBytes(t *testing.T) {
 		{`/?"<>^|{}` + "\xff", `/?"<>^|{}` + "\xff"},
 		{"/?a=" + strings.Repeat("x", 8<<10), "/?a=" + strings.Repeat("x", 8<<10)},
 		{"/?" + strings.Repeat("p&", 10001), "/?" + strings.Repeat("p&", 10001)},
-		{origin + "/absolute?q", "/absolute?q"},
-		{origin + ":443", "/"},
-		{origin + "?q", "/?q"},
+		{proxytest.Origin + "/absolute?q", "/absolute?q"},
+		{proxytest.Origin + ":443", "/"},
+		{proxytest.Origin + "?q", "/?q"},
 	} {
-		c.send(t, "GET %s HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", test.target)
-		if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusNoContent {
+		c.Send(t, "GET %s HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", test.target)
+		if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusNoContent {
 			t.Fatalf("%q: %s", test.target, res.Status)
 		}
 		if head := <-heads; head[0] != "GET "+test.want+" HTTP/1.1" {
 			t.Errorf("%q arrived as %q", test.target, head[0])
 		}
 	}
-	c.send(t, "OPTIONS * HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
-	if res := c.response(t, http.MethodOptions); res.StatusCode != http.StatusNoContent {
+	c.Send(t, "OPTIONS * HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
+	if res := c.Response(t, http.MethodOptions); res.StatusCode != http.StatusNoContent {
 		t.Fatalf("OPTIONS *: %s", res.Status)
 	}
 	if head := <-heads; head[0] != "OPTIONS * HTTP/1.1" {
@@ -69,11 +71,11 @@ func TestTargetBytesBetweenVersions(t *testing.T) {
 		"/a%2Fb//c?", "//connectors", `/"<>^|{}`, "/caf\xc3\xa9/\xff\xfe", "/?a=%zz&b=%&c;d", "/a/../b",
 		`//a"b`,
 	}
-	for _, proto := range []string{h1, h2} {
+	for _, proto := range []string{proxytest.H1, proxytest.H2} {
 		t.Run(proto, func(t *testing.T) {
 			t.Parallel()
 			uris := make(chan string, 1)
-			backend := newBackend(t, proto, func(_ http.ResponseWriter, r *http.Request) { uris <- r.RequestURI })
+			backend := proxytest.NewBackend(t, proto, func(_ http.ResponseWriter, r *http.Request) { uris <- r.RequestURI })
 			p := startProxy(t, backend.Listener.Addr().String())
 			c := p.h2(t)
 			for i, target := range targets {
@@ -81,7 +83,7 @@ func TestTargetBytesBetweenVersions(t *testing.T) {
 				if strings.HasPrefix(target, `//a"`) {
 					want = "//a%22b" // the one that net/http cannot be made to send
 				}
-				c.request(t, uint32(2*i+1), ":method", "GET", ":scheme", "https", ":authority", host, ":path", target)
+				c.request(t, uint32(2*i+1), ":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", target)
 				if status := c.status(t, uint32(2*i+1)); status != "200" {
 					t.Fatalf("%q: %s", target, status)
 				}
@@ -138,11 +140,11 @@ func TestNothingElseChanges(t *testing.T) {
 			t.Parallel()
 			address, heads := newRecorder(t)
 			c := startProxy(t, address).intercepted(t)
-			c.send(t, "%s\r\n\r\n", strings.Join(test.send, "\r\n"))
-			if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusNoContent {
+			c.Send(t, "%s\r\n\r\n", strings.Join(test.send, "\r\n"))
+			if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusNoContent {
 				t.Fatal(res.Status)
 			}
-			want := append(test.want, "Authorization: Bearer "+accessToken, "Chatgpt-Account-Id: "+account)
+			want := append(test.want, "Authorization: Bearer "+proxytest.AccessToken, "Chatgpt-Account-Id: "+proxytest.Account)
 			got := <-heads
 			// Headers of one name keep their order; the others may change it.
 			byName := func(a, b string) int {
@@ -162,15 +164,15 @@ func TestNothingElseChanges(t *testing.T) {
 // TestLargeHeaders passes large ones both ways; there is an end to it.
 func TestLargeHeaders(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
 		large := strings.Repeat("h", 200<<10)
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Large", r.Header.Get("X-Large"))
 		})
 		p := startProxy(t, backend.Listener.Addr().String())
-		r := newRequest(t, http.MethodGet, origin+"/", nil)
+		r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)
 		r.Header.Set("X-Large", large)
-		if res := do(t, p.client(t, client), r); res.Header.Get("X-Large") != large {
+		if res := proxytest.Do(t, p.client(t, client), r); res.Header.Get("X-Large") != large {
 			t.Errorf("%s, %d bytes", res.Status, len(res.Header.Get("X-Large")))
 		}
 		r.Header.Set("X-Large", large+large)
@@ -180,7 +182,7 @@ func TestLargeHeaders(t *testing.T) {
 			if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 				t.Errorf("twice as large: %s", res.Status)
 			}
-		} else if client == h1 {
+		} else if client == proxytest.H1 {
 			t.Error(err) // an HTTP/2 client may know the limit
 		}
 	})

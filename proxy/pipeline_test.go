@@ -6,13 +6,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestPipelined sends many requests of all kinds in one piece: each is answered
 // by itself and in its turn, however different the ways are that they take.
 func TestPipelined(t *testing.T) {
 	t.Parallel()
-	backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
@@ -20,21 +22,21 @@ func TestPipelined(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.URL.Path, body)
 	})
 	p := startProxy(t, backend.Listener.Addr().String())
-	plain := func(n int) string { return fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: %s\r\n\r\n", n, host) }
+	plain := func(n int) string { return fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: %s\r\n\r\n", n, proxytest.Host) }
 	long := func(n int) string {
-		return fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: %s\r\nX-Long: %s\r\n\r\n", n, host, strings.Repeat("x", 20_000))
+		return fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: %s\r\nX-Long: %s\r\n\r\n", n, proxytest.Host, strings.Repeat("x", 20_000))
 	}
 	body := func(n int) string {
-		return fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: %s\r\nContent-Length: 4\r\n\r\nb%03d", n, host, n)
+		return fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: %s\r\nContent-Length: 4\r\n\r\nb%03d", n, proxytest.Host, n)
 	}
 	large := func(n int) string {
-		return fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: %s\r\nContent-Length: 100004\r\n\r\nb%03d%s", n, host, n, strings.Repeat("x", 100_000))
+		return fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: %s\r\nContent-Length: 100004\r\n\r\nb%03d%s", n, proxytest.Host, n, strings.Repeat("x", 100_000))
 	}
 	chunked := func(n int) string {
-		return fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\nb%03d\r\n0\r\n\r\n", n, host, n)
+		return fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\nb%03d\r\n0\r\n\r\n", n, proxytest.Host, n)
 	}
 	expecting := func(n int) string {
-		return fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nb%03d", n, host, n)
+		return fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nb%03d", n, proxytest.Host, n)
 	}
 	kinds := []func(int) string{plain, body, large, plain, long, plain, chunked, body, expecting, plain}
 	for first := range kinds {
@@ -55,11 +57,11 @@ func TestPipelined(t *testing.T) {
 				if method == http.MethodPost {
 					want += fmt.Sprintf("b%03d", i)
 				}
-				res := c.response(t, method)
+				res := c.Response(t, method)
 				for res.StatusCode == http.StatusContinue {
-					res = c.response(t, method)
+					res = c.Response(t, method)
 				}
-				if got := readAll(t, res.Body); res.StatusCode != http.StatusOK || strings.TrimRight(got, "x") != want {
+				if got := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusOK || strings.TrimRight(got, "x") != want {
 					t.Fatalf("answer %d: %s, %.40q, want %q", i, res.Status, got, want)
 				}
 			}

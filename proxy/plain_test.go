@@ -2,19 +2,22 @@ package proxy
 
 import (
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // startPlain starts a proxy for an http:// server at plain.example.
 func startPlain(t testing.TB, handler http.HandlerFunc) *testProxy {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
-	s.Config.ErrorLog = newErrorLog(io.Discard)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.Start()
 	t.Cleanup(func() {
 		s.CloseClientConnections()
@@ -27,13 +30,13 @@ func startPlain(t testing.TB, handler http.HandlerFunc) *testProxy {
 func TestPlain(t *testing.T) {
 	t.Parallel()
 	heads := make(chan []string, 1)
-	address := newRawServer(t, plainRecorder(heads))
+	address := proxytest.NewRawServer(t, proxytest.PlainRecorder(heads))
 	p := startProxy(t, "", func(c *Config) { c.Upstream.ConnectTo["plain.example:80"] = address })
 	c := p.dial(t)
 	for range 2 { // on one connection
-		c.send(t, "GET http://plain.example/a%%2Fb//c\"?q=%%zz HTTP/1.1\r\nHost: ignored\r\n"+
+		c.Send(t, "GET http://plain.example/a%%2Fb//c\"?q=%%zz HTTP/1.1\r\nHost: ignored\r\n"+
 			"Proxy-Authorization: Basic eDp5\r\nProxy-Connection: keep-alive\r\nAuthorization: Bearer mine\r\nX-Forwarded-For: 10.1.2.3\r\n\r\n")
-		if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusNoContent {
+		if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusNoContent {
 			t.Fatal(res.Status)
 		}
 		got := <-heads
@@ -64,14 +67,14 @@ func TestPlainStream(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
-	res := get(t, p.client(t, h1), "http://plain.example/")
+	res := proxytest.Get(t, p.client(t, proxytest.H1), "http://plain.example/")
 	for range chunks {
 		confirmed <- struct{}{}
 		if _, err := io.ReadFull(res.Body, make([]byte, 3)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if rest := readAll(t, res.Body); rest != "" {
+	if rest := proxytest.ReadAll(t, res.Body); rest != "" {
 		t.Errorf("%q at the end", rest)
 	}
 }
@@ -82,7 +85,7 @@ func TestPlainTruncated(t *testing.T) {
 	for _, length := range []bool{true, false} {
 		t.Run(strconv.FormatBool(length), func(t *testing.T) {
 			t.Parallel()
-			wantTruncated(t, get(t, startPlain(t, breakOff(length)).client(t, h1), "http://plain.example/"))
+			wantTruncated(t, proxytest.Get(t, startPlain(t, breakOff(length)).client(t, proxytest.H1), "http://plain.example/"))
 		})
 	}
 }

@@ -2,27 +2,36 @@ package proxy
 
 import (
 	"cmp"
-	"time"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
-// policy is a [Config] made ready for use. Nothing of it changes: an exchange
-// takes the one in force when it begins and keeps it to its end, whatever is
-// configured meanwhile.
+// policy is a [Config] made ready for use. It never changes: an exchange keeps to
+// its end the one that was in force when it began.
 type policy struct {
 	Config
-	*refs
-	clients  *clients
-	upstream *upstream
+	refs     *track.Refs
+	clients  *access.Clients
+	upstream *upstream.Client
 	profiles []*profile
-	common   *profile // of clients that no other is for
+	common   *profile // of the labels that no other is for
 }
 
-// newPolicy makes config ready. If it reaches servers as former does, the
-// connections to them are shared; former may be nil, else it must be held.
-func newPolicy(config Config, own *ownListeners, former *policy) *policy {
+// newPolicy returns the policy of config. It shares the connections to servers with
+// former if that reaches servers in the same way. former may be nil, else it must be
+// held.
+func newPolicy(config Config, own *upstream.OwnListeners, former *policy) *policy {
 	config.Limits = config.Limits.orDefaults()
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
-	pol := &policy{Config: config, refs: newRefs(), clients: newClients(config)}
+	pol := &policy{Config: config, refs: track.NewRefs(), clients: access.New(config.Clients, config.Log)}
 	for _, p := range config.Profiles {
 		pol.profiles = append(pol.profiles, newProfile(p, config.Scope))
 	}
@@ -31,68 +40,111 @@ func newPolicy(config Config, own *ownListeners, former *policy) *policy {
 	}, config.Scope)
 	if former != nil && former.Upstream.Equal(config.Upstream) {
 		pol.upstream = former.upstream
-		pol.upstream.hold()
+		pol.upstream.Hold()
 	} else {
-		pol.upstream = newUpstream(config.Upstream, own)
+		pol.upstream = upstream.New(config.Upstream, own)
 	}
 	return pol
 }
 
-// release lets go of the policy. With the last, its connections to servers are
-// closed, unless another policy shares them.
+// release drops a reference to the policy. With the last, its connections to servers
+// are closed, unless another policy shares them.
 func (pol *policy) release() {
-	if pol.refs.release() && pol.upstream.release() {
-		pol.upstream.CloseIdleConnections()
-		// A connection of HTTP/2 is idle a moment after its last answer has ended.
-		time.AfterFunc(time.Second, pol.upstream.CloseIdleConnections)
+	if pol.refs.Release() {
+		pol.upstream.Release()
 	}
 }
 
-// upstream is the ways to servers: those of tunnels, and those of requests with
-// their connections, which policies share.
-type upstream struct {
-	*refs
-	*dialer
-	*transports
+// profileOf returns the first profile for a label, or the common one. It refuses
+// labels whose profile does.
+func (pol *policy) profileOf(label string) (*profile, *refuse.Refusal) {
+	for _, p := range pol.profiles {
+		if !p.Labels.Match(label) {
+			continue
+		}
+		if !p.Refuse {
+			return p, nil
+		}
+		return p, refuse.New(http.StatusForbidden, "label_refused", "http_request_denied",
+			"clients of the label %q are not served, as profile %s says; use the label of another", label, p.Name)
+	}
+	return pol.common, nil
 }
 
-func newUpstream(config UpstreamConfig, own *ownListeners) *upstream {
-	d := newDialer(config, own)
-	return &upstream{newRefs(), d, newTransports(d)}
+// policies holds the policy in force.
+type policies struct {
+	current   atomic.Pointer[policy]
+	replacing sync.Mutex
+	own       upstream.OwnListeners
 }
-
-// current returns the policy in force, for those who look something up in it.
-func (p *Proxy) current() *policy { return p.policy.Load() }
 
 // hold returns the policy in force, which must be released.
-func (p *Proxy) hold() *policy {
+func (ps *policies) hold() *policy {
 	for {
-		// One that is gone was replaced a moment ago.
-		if pol := p.policy.Load(); pol.refs.hold() {
+		// One without references was replaced a moment ago.
+		if pol := ps.current.Load(); pol.refs.Hold() {
 			return pol
 		}
 	}
 }
 
-// Reconfigure has exchanges that begin from now on go by config. Those that run
-// keep what they began with. The channel is closed when the last of them has
-// ended: then nothing of the former configuration is in use any more.
-//
-// A tunnel to an intercepted host lives on, but the requests inside are
-// exchanges of their own: each goes by the configuration in force when it
-// comes, and is refused if the client would not be admitted by it.
-//
-// Limits that net/http enforces (HeaderBytes, HandshakeTimeout, and IdleTimeout
-// between requests) stay as [New] was told.
-func (p *Proxy) Reconfigure(config Config) (released <-chan struct{}) {
-	p.reconfiguring.Lock()
-	defer p.reconfiguring.Unlock()
-	former := p.policy.Load()
-	p.policy.Store(newPolicy(config, &p.own, former))
-	// What is idle would be so for ever.
-	if p.policy.Load().upstream != former.upstream {
+// replace puts the policy of config in force. The channel is closed when the former
+// one is no longer in use.
+func (ps *policies) replace(config Config) (released <-chan struct{}) {
+	ps.replacing.Lock()
+	defer ps.replacing.Unlock()
+	former := ps.current.Load()
+	pol := newPolicy(config, &ps.own, former)
+	ps.current.Store(pol)
+	// Nobody would use its idle connections any more.
+	if pol.upstream != former.upstream {
 		former.upstream.CloseIdleConnections()
 	}
 	former.release()
-	return former.gone
+	return former.refs.Gone()
+}
+
+// Profile replaces what [Config] has for all clients for those with certain session
+// labels.
+type Profile struct {
+	// Name is for logs and errors.
+	Name string
+	// Labels are the session labels that it is for.
+	Labels access.LabelPatterns
+	// Refuse serves such clients nothing. The fields below are not used then.
+	Refuse bool
+	// Signer authorises their requests.
+	Signer signer.Signer
+	// Scope says which of their requests are signed. nil: that of [Config].
+	Scope *signer.Scope
+	// Hosts are those of [Config].Intercept that they may reach. nil: all.
+	Hosts hosts.Patterns
+	// OtherHosts says which hosts that are not intercepted they may reach.
+	OtherHosts OtherHosts
+	// ConnectionsPerLabel bounds the connections of each label.
+	ConnectionsPerLabel int
+}
+
+// profile is a [Profile] made ready for use.
+type profile struct {
+	Profile
+	scope    *signer.Scope
+	ownScope bool           // it is not that of all
+	renewer  signer.Renewer // nil: what was refused is not sent again
+}
+
+func newProfile(p Profile, common *signer.Scope) *profile {
+	n := &profile{Profile: p, scope: cmp.Or(p.Scope, common), ownScope: p.Scope != nil}
+	n.renewer, _ = p.Signer.(signer.Renewer)
+	return n
+}
+
+// checkHost refuses a target that is signed for, but not for clients of this
+// profile.
+func (p *profile) checkHost(t hosts.Target) *refuse.Refusal {
+	if p.Hosts == nil || p.Hosts.Match(t.Host, t.Port) {
+		return nil
+	}
+	return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
+		"%s is not a host for clients of this label; to allow it, list it in the hosts of profile %s", t.Authority(), p.Name)
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -24,8 +26,8 @@ func (p *testProxy) reconfigure(edit func(*Config)) (released <-chan struct{}) {
 	return p.Reconfigure(config)
 }
 
-func bearerOf(token string) fixedSigner {
-	return fixedSigner{auth: &signer.Authorization{Value: identity.Secret("Bearer " + token), Scheme: signer.SchemeBearer}}
+func bearerOf(token string) proxytest.FixedSigner {
+	return proxytest.FixedSigner{Auth: &signer.Authorization{Value: identity.Secret("Bearer " + token), Scheme: signer.SchemeBearer}}
 }
 
 func isOpen(c <-chan struct{}) bool {
@@ -42,11 +44,11 @@ func isOpen(c <-chan struct{}) bool {
 // the server.
 func TestReconfigure(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
 		more, done := make(chan struct{}), make(chan struct{})
 		var peers atomic.Pointer[[]string]
 		peers.Store(new([]string))
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			seen := append(slices.Clone(*peers.Load()), r.RemoteAddr)
 			peers.Store(&seen)
 			_, _ = io.WriteString(w, r.Header.Get("Authorization")+"\n")
@@ -59,12 +61,12 @@ func TestReconfigure(t *testing.T) {
 		})
 		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = bearerOf("first") })
 		c := p.client(t, client)
-		stream := bufio.NewReader(get(t, c, origin+"/stream").Body)
+		stream := bufio.NewReader(proxytest.Get(t, c, proxytest.Origin+"/stream").Body)
 		expectLine(t, stream, "Bearer first\n")
 
 		released := p.reconfigure(func(c *Config) { c.Signer = bearerOf("second") })
 		for range 3 {
-			if got := readAll(t, get(t, c, origin+"/").Body); got != "Bearer second\n" {
+			if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body); got != "Bearer second\n" {
 				t.Errorf("the server saw %q", got)
 			}
 		}
@@ -74,7 +76,7 @@ func TestReconfigure(t *testing.T) {
 		close(more)
 		<-done
 		expectLine(t, stream, "the end\n")
-		wait(t, "the former configuration is out of use", released)
+		proxytest.Wait(t, "the former configuration is out of use", released)
 		slices.Sort(*peers.Load())
 		if n := len(slices.Compact(*peers.Load())); n > 2 { // over HTTP/1.1 the stream has one
 			t.Errorf("the proxy came to the server on %d connections", n)
@@ -93,13 +95,13 @@ func expectLine(t *testing.T, r *bufio.Reader, want string) {
 // was idle.
 func TestReconfigureUpstream(t *testing.T) {
 	t.Parallel()
-	eachProto(t, func(t *testing.T, proto string) {
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
 		answer := func(text string) http.HandlerFunc {
 			return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 		}
-		second := newBackend(t, proto, answer("second"))
+		second := proxytest.NewBackend(t, proto, answer("second"))
 		first := httptest.NewUnstartedServer(answer("first"))
-		first.TLS, first.EnableHTTP2 = serverTLS(), proto == h2
+		first.TLS, first.EnableHTTP2 = proxytest.ServerTLS(), proto == proxytest.H2
 		gone := make(chan struct{})
 		first.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 			if state == http.StateClosed {
@@ -110,17 +112,17 @@ func TestReconfigureUpstream(t *testing.T) {
 		defer first.Close()
 		p := startProxy(t, first.Listener.Addr().String())
 		c := p.client(t, proto)
-		if got := readAll(t, get(t, c, origin+"/").Body); got != "first" {
+		if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body); got != "first" {
 			t.Fatal(got)
 		}
 		released := p.reconfigure(func(c *Config) {
-			c.Upstream.ConnectTo = map[string]string{host + ":443": second.Listener.Addr().String()}
+			c.Upstream.ConnectTo = map[string]string{proxytest.Host + ":443": second.Listener.Addr().String()}
 		})
-		if got := readAll(t, get(t, c, origin+"/").Body); got != "second" {
+		if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body); got != "second" {
 			t.Errorf("the answer is from the %s", got)
 		}
-		wait(t, "the former configuration is out of use", released)
-		wait(t, "the idle connection is closed", gone)
+		proxytest.Wait(t, "the former configuration is out of use", released)
+		proxytest.Wait(t, "the idle connection is closed", gone)
 	})
 }
 
@@ -129,10 +131,10 @@ func TestReconfigureUpstream(t *testing.T) {
 func TestReconfigureRefuses(t *testing.T) {
 	t.Parallel()
 	tokens := func(lines ...string) func(*Config) {
-		return func(c *Config) { c.ClientToken, c.ClientTokens = "", openTokens(t, lines...) }
+		return func(c *Config) { c.Clients.Token, c.Clients.Tokens = "", openTokens(t, lines...) }
 	}
 	token := func(s string) func(*Config) {
-		return func(c *Config) { c.ClientToken, c.ClientTokens = s, nil }
+		return func(c *Config) { c.Clients.Token, c.Clients.Tokens = s, nil }
 	}
 	hashed := "build:" + bcryptOf(t, "sesame")
 	for _, test := range []struct {
@@ -153,32 +155,32 @@ func TestReconfigureRefuses(t *testing.T) {
 		{"same hash", tokens(hashed), tokens("night:x", hashed), ""},
 		{"hash removed", tokens(hashed), tokens("night:x"), "no_longer_admitted"},
 		{"same hash for another", tokens(hashed), tokens("night" + hashed[len("build"):]), "no_longer_admitted"},
-		{"another user's process", token(""), func(c *Config) { c.ClientUsers = Users{uint32(os.Getuid()) + 1} }, "no_longer_admitted"},
+		{"another user's process", token(""), func(c *Config) { c.Clients.Users = access.Users{uint32(os.Getuid()) + 1} }, "no_longer_admitted"},
 		{"host", token(""), func(c *Config) { c.Intercept = patterns(t, "other.example") }, "host_refused"},
-		{"port", token(""), func(c *Config) { c.Intercept = patterns(t, host+":444") }, "host_refused"},
+		{"port", token(""), func(c *Config) { c.Intercept = patterns(t, proxytest.Host+":444") }, "host_refused"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			eachProto(t, func(t *testing.T, proto string) {
+			proxytest.EachProto(t, func(t *testing.T, proto string) {
 				address, reached := countingBackend(t)
 				p := startProxy(t, address, test.before)
 				c := p.clientAs(t, proto, url.UserPassword("build", "sesame"))
-				if body := readAll(t, get(t, c, origin+"/").Body); body != "" { // read, the connection is free again
+				if body := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body); body != "" { // read, the connection is free again
 					t.Fatal(body)
 				}
 				p.reconfigure(test.after)
-				res := get(t, c, origin+"/")
+				res := proxytest.Get(t, c, proxytest.Origin+"/")
 				if test.code == "" {
 					if res.StatusCode != http.StatusOK || reached.Load() != 2 {
 						t.Errorf("%s, and %d requests reached the server", res.Status, reached.Load())
 					}
 					return
 				}
-				wantRefusal(t, res, http.StatusForbidden, test.code, "http_request_denied")
+				proxytest.WantRefusal(t, res, http.StatusForbidden, test.code, "http_request_denied")
 				if n := reached.Load(); n != 1 {
 					t.Errorf("%d requests reached the server", n)
 				}
-				if again, err := c.Do(newRequest(t, http.MethodGet, origin+"/", nil)); err == nil && again.StatusCode == http.StatusForbidden {
+				if again, err := c.Do(proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)); err == nil && again.StatusCode == http.StatusForbidden {
 					t.Error("the tunnel was not closed")
 				}
 			})
@@ -196,7 +198,7 @@ func TestReconfigureLimits(t *testing.T) {
 	refused := func(label string) {
 		t.Helper()
 		_, res := p.connectAs(t, label, "tunnel.example:7")
-		wantRefusal(t, res, http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
+		proxytest.WantRefusal(t, res, http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
 	}
 	refused("a")
 	p.reconfigure(func(c *Config) { c.Limits.ConnectionsPerLabel = 3 })
@@ -230,8 +232,8 @@ func TestReconfigureWhileServing(t *testing.T) {
 		}
 	}()
 	for range 10 {
-		for _, proto := range []string{h1, h2} {
-			if res := get(t, p.client(t, proto), origin+"/"); res.StatusCode != http.StatusOK {
+		for _, proto := range []string{proxytest.H1, proxytest.H2} {
+			if res := proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 				t.Error(res.Status)
 			}
 		}

@@ -3,43 +3,18 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
-func TestLabelPattern(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		pattern, label string
-		want           bool
-	}{
-		{"build", "build", true}, {"build", "build-1", false}, {"build", "Build", false}, {"build", "", false},
-		{"*", "", true}, {"*", "anything", true}, {"*", "*", true},
-		{"build-*", "build-", true}, {"build-*", "build-1", true}, {"build-*", "build", false}, {"build-*", "rebuild-1", false},
-		{"*-ci", "a-ci", true}, {"*-ci", "-ci", true}, {"*-ci", "a-ci-b", false},
-		{"a*a", "a", false}, {"a*a", "aa", true}, {"a*a", "aba", true},
-		{"a*b*c", "abc", true}, {"a*b*c", "aXbYc", true}, {"a*b*c", "acb", false}, {"a*b*b", "ab", false}, {"a*b*b", "abb", true},
-		{"**", "x", true}, {"a/*", "a/b/c", true}, {"a.b", "axb", false},
-	} {
-		p, err := ParseLabelPattern(test.pattern)
-		if err != nil || p.String() != test.pattern {
-			t.Fatalf("%q: %q, %v", test.pattern, p, err)
-		}
-		if got := p.Match(test.label); got != test.want {
-			t.Errorf("%q matches %q: %v", test.pattern, test.label, got)
-		}
-	}
-	for _, pattern := range []string{"", "a b", "ü*", strings.Repeat("a", maxLabel+1)} {
-		if _, err := ParseLabelPattern(pattern); err == nil {
-			t.Errorf("%q is taken", pattern)
-		}
-	}
-}
-
-func labels(t testing.TB, list ...string) (ps LabelPatterns) {
+func labels(t testing.TB, list ...string) (ps access.LabelPatterns) {
 	t.Helper()
 	for _, s := range list {
-		p, err := ParseLabelPattern(s)
+		p, err := access.ParseLabelPattern(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,8 +27,8 @@ func labels(t testing.TB, list ...string) (ps LabelPatterns) {
 // others what is configured for all.
 func TestProfiles(t *testing.T) {
 	t.Parallel()
-	eachProto(t, func(t *testing.T, proto string) {
-		backend := newBackend(t, proto, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		backend := proxytest.NewBackend(t, proto, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, r.Header.Get("Authorization"))
 		})
 		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
@@ -61,19 +36,19 @@ func TestProfiles(t *testing.T) {
 			c.OtherHosts.Refuse = true
 			c.Upstream.ConnectTo["tunnel.example:7"] = backend.Listener.Addr().String()
 			c.Profiles = []Profile{
-				{Name: "builds", Labels: labels(t, "build-*"), Signer: bearerOf("builds"), Hosts: patterns(t, host), ConnectionsPerLabel: 3,
+				{Name: "builds", Labels: labels(t, "build-*"), Signer: bearerOf("builds"), Hosts: patterns(t, proxytest.Host), ConnectionsPerLabel: 3,
 					OtherHosts: OtherHosts{Refuse: true, Only: patterns(t, "tunnel.example:7")}},
 				{Name: "never", Labels: labels(t, "build-1"), Signer: bearerOf("never"), ConnectionsPerLabel: 9},
 				{Name: "strangers", Labels: labels(t, "stranger", "foreign-*"), Refuse: true},
 			}
 		})
 		for label, want := range map[string]string{"build-1": "builds", "build-": "builds", "other": "common"} {
-			c := p.clientAs(t, proto, userPassword(label, ""))
-			if got := readAll(t, get(t, c, origin+"/").Body); got != "Bearer "+want {
+			c := p.clientAs(t, proto, url.UserPassword(label, ""))
+			if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body); got != "Bearer "+want {
 				t.Errorf("%s: the server saw %q", label, got)
 			}
 		}
-		if got := readAll(t, get(t, p.client(t, proto), origin+"/").Body); got != "Bearer common" {
+		if got := proxytest.ReadAll(t, proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/").Body); got != "Bearer common" {
 			t.Errorf("without a label the server saw %q", got)
 		}
 		p.logged(t, `"client":"build-1","profile":"builds"`)
@@ -81,26 +56,26 @@ func TestProfiles(t *testing.T) {
 		for _, test := range []struct {
 			label, authority, code string // "": it is served
 		}{
-			{"build-2", host + ":443", ""},
-			{"build-2", "sub." + host + ":443", "host_refused"},
-			{"other", "sub." + host + ":443", ""},
+			{"build-2", proxytest.Host + ":443", ""},
+			{"build-2", "sub." + proxytest.Host + ":443", "host_refused"},
+			{"other", "sub." + proxytest.Host + ":443", ""},
 			{"build-3", "tunnel.example:7", ""},
 			{"other", "tunnel.example:7", "host_refused"},
-			{"stranger", host + ":443", "label_refused"},
+			{"stranger", proxytest.Host + ":443", "label_refused"},
 			{"foreign-1", "tunnel.example:7", "label_refused"},
 		} {
 			_, res := p.connectAs(t, test.label, test.authority)
 			if test.code != "" {
-				wantRefusal(t, res, http.StatusForbidden, test.code, "http_request_denied")
+				proxytest.WantRefusal(t, res, http.StatusForbidden, test.code, "http_request_denied")
 			} else if res.StatusCode != http.StatusOK {
 				t.Errorf("%s to %s: %s", test.label, test.authority, res.Status)
 			}
 		}
 		for range 3 {
-			p.connectAs(t, "build-4", host+":443")
+			p.connectAs(t, "build-4", proxytest.Host+":443")
 		}
-		_, res := p.connectAs(t, "build-4", host+":443")
-		wantRefusal(t, res, http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
+		_, res := p.connectAs(t, "build-4", proxytest.Host+":443")
+		proxytest.WantRefusal(t, res, http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
 	})
 }
 
@@ -108,8 +83,8 @@ func TestProfiles(t *testing.T) {
 // tunnel that is open.
 func TestReconfigureProfiles(t *testing.T) {
 	t.Parallel()
-	eachProto(t, func(t *testing.T, proto string) {
-		backend := newBackend(t, proto, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		backend := proxytest.NewBackend(t, proto, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, r.Header.Get("Authorization"))
 		})
 		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = bearerOf("common") })
@@ -119,22 +94,22 @@ func TestReconfigureProfiles(t *testing.T) {
 			want    string // what the server sees, or the code of the refusal
 		}{
 			{"signer", Profile{Signer: bearerOf("builds")}, "Bearer builds"},
-			{"hosts", Profile{Signer: bearerOf("builds"), Hosts: patterns(t, "sub."+host)}, "host_refused"},
+			{"hosts", Profile{Signer: bearerOf("builds"), Hosts: patterns(t, "sub."+proxytest.Host)}, "host_refused"},
 			{"refuse", Profile{Refuse: true}, "label_refused"},
 		} {
-			c := p.clientAs(t, proto, userPassword("build-1", ""))
-			if got := readAll(t, get(t, c, origin+"/").Body); got != "Bearer common" {
+			c := p.clientAs(t, proto, url.UserPassword("build-1", ""))
+			if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body); got != "Bearer common" {
 				t.Fatalf("the server saw %q", got)
 			}
 			test.profile.Labels, test.profile.ConnectionsPerLabel = labels(t, "build-*"), 10
 			p.reconfigure(func(c *Config) { c.Profiles = []Profile{test.profile} })
-			res := get(t, c, origin+"/")
+			res := proxytest.Get(t, c, proxytest.Origin+"/")
 			if strings.HasPrefix(test.want, "Bearer ") {
-				if got := readAll(t, res.Body); got != test.want {
+				if got := proxytest.ReadAll(t, res.Body); got != test.want {
 					t.Errorf("%s: the server saw %q", test.name, got)
 				}
 			} else {
-				wantRefusal(t, res, http.StatusForbidden, test.want, "http_request_denied")
+				proxytest.WantRefusal(t, res, http.StatusForbidden, test.want, "http_request_denied")
 			}
 			p.reconfigure(func(c *Config) { c.Profiles = nil })
 		}

@@ -1,42 +1,47 @@
-// Package proxy is a forward HTTP proxy that puts credentials on requests to
-// chosen hosts.
+// Package proxy is a forward HTTP proxy that puts credentials on requests to chosen
+// hosts.
 //
-// A CONNECT to an intercepted host is answered with TLS of our own, and every
-// request inside it is sent on with the Authorization that a [signer.Signer]
-// gives for it. The client never holds that credential. Everything else is
-// tunnelled without being looked at, or refused.
+// It answers a CONNECT to an intercepted host with TLS of its own, and sends every
+// request inside on with the Authorization that a [signer.Signer] gives for it. The
+// client never holds that credential. Everything else is tunnelled without being
+// looked at, or refused.
 //
-// The path of a request through the package:
+// A request passes through these files and packages:
 //
-//	front      who may enter, and what kind of request it is      front.go
-//	connect    what becomes of a CONNECT                          connect.go
-//	tunnel     bytes both ways                                    tunnel.go
-//	intercept  TLS and HTTP towards the client                    intercept.go, h1server.go
-//	authority  the request is for where the tunnel leads          authority.go
-//	scope      whether the request may carry a credential         scope.go, method.go, crosssite.go
-//	grant      what is put on the request, or why nothing is      grant.go
-//	relay      the outgoing request and the answer's way back     relay.go, forward.go
-//	transport  connections to servers                             transport.go, h1transport.go, dialer.go
+//	accept     a place for the connection                          accept.go
+//	front      who may enter, and what kind of request it is       front.go; access
+//	connect    whether a CONNECT is intercepted                    connect.go; hosts
+//	tunnel     bytes both ways                                     tunnel.go
+//	intercept  TLS and HTTP with the client                        intercept.go; internal/h1server
+//	checks     the request is one request, and for this tunnel     checks.go, limits.go
+//	sign       whether it may carry a credential, and which        sign.go, scope.go; audit
+//	relay      the outgoing request, and the response's way back   relay.go, upgrade.go; internal/message
+//	resend     once more with another credential, after a 401      resend.go
+//	upstream   connections to servers                              upstream; internal/h1client
 //
-// What all of them go by is a policy (policy.go), which [Proxy.Reconfigure]
-// replaces while exchanges run.
+// All of them go by a policy (policy.go), which [Proxy.Reconfigure] replaces while
+// exchanges run. An exchange (exchange.go) is one request on that way. Whatever is
+// refused on it is refused with an internal/refuse.Refusal.
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"log"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/elazarl/goproxy"
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -45,227 +50,229 @@ type Leaves interface {
 	Leaf(host string) (*tls.Certificate, error)
 }
 
-// Config says what a [Proxy] does. Signer, Scope, Leaves and Intercept are needed.
+// Config says what a [Proxy] does. Signer, Scope, Leaves and Intercept are required.
 type Config struct {
 	// Intercept lists the hosts whose requests are decrypted, and signed if they are
 	// in scope.
-	Intercept HostPatterns
-	// OtherHosts says what becomes of all other hosts.
+	Intercept hosts.Patterns
+	// OtherHosts says which other hosts may be reached.
 	OtherHosts OtherHosts
 	// Signer authorises the requests to intercepted hosts.
 	Signer signer.Signer
-	// Scope says which of them are signed. The others are refused.
+	// Scope says which of them are signed. The proxy refuses the others.
 	Scope *signer.Scope
-	// Profiles differ from this for clients with certain session labels. The
-	// first that matches holds.
+	// Profiles replace some of this for clients with certain session labels. The first
+	// that matches is used.
 	Profiles []Profile
 	// Leaves issues a certificate for every intercepted host.
 	Leaves Leaves
-	// ClientToken is the password that clients must show. "" asks for none,
-	// which is for listeners that nobody else can reach.
-	ClientToken string
-	// ClientTokens, if not nil, has the tokens that clients must show in place of
-	// ClientToken.
-	ClientTokens *TokenFile
-	// ClientLabel is the session label of all clients, whatever user name they
-	// show. "" leaves it to them, or to ClientTokens.
-	ClientLabel string
-	// ClientUsers are the users whose processes are served where no token is
-	// asked for. nil serves all. It needs Linux: elsewhere none is served unless
-	// it is nil.
-	ClientUsers Users
+	// Clients says who may use the proxy.
+	Clients access.Config
 	// Upstream says how servers are reached.
-	Upstream UpstreamConfig
-	// Limits bound what clients may hold of the proxy.
+	Upstream upstream.Config
+	// Limits bound what one client, and all clients together, may use.
 	Limits Limits
-	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that
-	// a request whose credential was refused can be sent again. 0:
-	// [DefaultRetryBodyLimit]; negative: only requests without a body are.
+	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that a
+	// request whose credential was refused can be sent again. 0 is
+	// [DefaultRetryBodyLimit]; if it is negative, only requests without a body are sent
+	// again.
 	RetryBodyLimit int64
-	// ObserveDate, if set, is told the Date header of every answer from an
-	// intercepted host.
+	// ObserveDate, if set, is called with the Date field of every response from the
+	// backend.
 	ObserveDate func(date string)
-	// Audit, if set, is told of every decision before it is carried out.
-	Audit Auditor
-	// Observe, if set, is told how every exchange ended. It is called on the way
-	// of every request, so it must be quick.
+	// Audit, if set, records every decision before it is carried out.
+	Audit audit.Auditor
+	// Observe, if set, is called with the outcome of every exchange. It must be quick.
 	Observe func(Outcome)
 	// Log gets a line for every exchange.
 	Log zerolog.Logger
 }
 
-// refusalTimeout is for a client to take the proxy's own short answer.
-const refusalTimeout = 5 * time.Second
+const (
+	// refusalTimeout bounds the time in which a client takes a short answer of ours.
+	refusalTimeout = 5 * time.Second
+	// maxStreams bounds the requests that run on one HTTP/2 connection.
+	maxStreams = 250
+)
 
-// maxStreams bounds the requests that run on one HTTP/2 connection.
-const maxStreams = 250
-
-// Proxy is a forward proxy. It implements no http.Handler: it is served with
-// [Proxy.Serve], for it owns connections and not only requests.
+// Proxy is a forward proxy. It is no [http.Handler]: it owns connections and not
+// only requests, so it is served with [Proxy.Serve].
 type Proxy struct {
-	policy        atomic.Pointer[policy]
-	reconfiguring sync.Mutex // held while policy is replaced
+	policies policies
+	places   places
+	life     lifetime
+	live     *live // the exchanges whose target is known
+	sleep    sleepWatch
+	forwarder
 
-	upgrader *httputil.ReverseProxy
-	buffers  *bufferPool
+	front       *http.Server // serves what clients connect to
+	interceptor *interceptor
+}
 
-	front             *http.Server // what clients connect to
-	connects          *goproxy.ProxyHttpServer
-	intercepted       *interceptListener
-	interceptedServer *http.Server
-	h1                *h1Server // what of intercepted connections it takes
-
-	places     *slots // of connections, all under one name
-	labels     *slots // of connections, by session label
-	turnedAway *slots // of connections that are told there is no place
-
-	own ownListeners
-
+// lifetime is what a Proxy waits for when it is stopped.
+type lifetime struct {
 	// ctx ends when running exchanges are to be cut.
 	ctx context.Context
 	cut context.CancelCauseFunc
 
 	mu       sync.Mutex
 	draining bool
-	born     time.Time
-	wake     wakeWatch
-	serving  sync.WaitGroup // Serve calls and the intercepted server
-	running  *gauge         // exchanges and tunnels
-	live     *live          // those of them whose target is known
+	serving  sync.WaitGroup  // Serve calls and intercepted connections
+	running  *track.InFlight // exchanges and tunnels
 }
 
-// New returns a proxy for config, which must have a Signer and Leaves. It
-// serves intercepted connections from now on; [Proxy.Shutdown] must be called
-// to release it.
+// New returns a proxy for config. It serves intercepted connections from now on;
+// [Proxy.Shutdown] must be called to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{intercepted: newInterceptListener(), running: newGauge(), live: newLive(), born: time.Now()}
-	p.ctx, p.cut = context.WithCancelCause(context.Background())
-	p.places, p.labels, p.turnedAway = newSlots(), newSlots(), newSlots()
-	p.policy.Store(newPolicy(config, &p.own, nil))
-	// net/http reports here what clients do wrong, with their addresses and
-	// words in it. That is for debugging.
+	p := &Proxy{places: newPlaces(), live: newLive(), sleep: sleepWatch{born: time.Now()}}
+	p.life.running = track.NewInFlight()
+	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
+	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
+	// net/http reports here what clients do wrong, and quotes them.
 	errorLog := log.New(debugWriter{p}, "", 0)
-	p.buffers = new(bufferPool)
-	p.upgrader = newUpgrader(recovering{}, p.buffers, errorLog)
-	p.connects = newConnects(p.connect, errorLog)
-	p.front = p.newServer(http.HandlerFunc(p.serveFront))
+	p.forwarder = newForwarder(errorLog)
+	f := &front{Proxy: p}
+	f.connects = newConnects(f.connect, errorLog)
+	p.front = p.newServer(f, errorLog)
 	p.front.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return withClientConn(Users(nil).ConnContext(ctx, c), c)
+		return withClientConn(access.Users(nil).ConnContext(ctx, c), c)
 	}
-	p.interceptedServer = p.newInterceptServer()
-	p.front.ErrorLog, p.interceptedServer.ErrorLog = errorLog, errorLog
-
-	p.h1 = newH1Server(p, errorLog)
-
-	p.serving.Go(func() { _ = p.interceptedServer.Serve(p.intercepted) })
+	p.interceptor = newInterceptor(p, errorLog)
 	return p
 }
 
-func (p *Proxy) newServer(handler http.Handler) *http.Server {
+func (p *Proxy) newServer(handler http.Handler, errorLog *log.Logger) *http.Server {
 	limits := p.current().Limits
 	return &http.Server{
 		Handler:           handler,
+		ErrorLog:          errorLog,
 		ReadHeaderTimeout: limits.HandshakeTimeout,
 		IdleTimeout:       limits.IdleTimeout,
-		// net/http would answer OPTIONS * itself.
+		// Otherwise net/http would answer OPTIONS * itself.
 		DisableGeneralOptionsHandler: true,
 		MaxHeaderBytes:               limits.HeaderBytes,
-		BaseContext:                  func(net.Listener) context.Context { return p.ctx },
+		BaseContext:                  func(net.Listener) context.Context { return p.life.ctx },
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams,
-			// A client that is gone without a word is found out.
+			// These find out a client that is gone without closing the connection.
 			SendPingTimeout: 60 * time.Second,
 			PingTimeout:     15 * time.Second,
 		},
 	}
 }
 
-// Serve serves clients that connect to l until [Proxy.Shutdown] is called,
-// when it returns nil. It may be called for several listeners.
+// current returns the policy in force. It may be replaced meanwhile, so that an
+// exchange holds one instead.
+func (p *Proxy) current() *policy { return p.policies.current.Load() }
+
+// Reconfigure puts config in force for the exchanges that begin from now on. Those
+// that run keep what they began with. The channel is closed when the last of them
+// has ended: then nothing of the former configuration is in use any more.
+//
+// A tunnel to an intercepted host lives on. The requests inside are exchanges of
+// their own: each goes by the configuration in force when it comes, and is refused if
+// the client would not be admitted by it.
+//
+// Limits that net/http enforces (HeaderBytes, HandshakeTimeout, and IdleTimeout
+// between requests) stay those of [New].
+func (p *Proxy) Reconfigure(config Config) (released <-chan struct{}) {
+	return p.policies.replace(config)
+}
+
+// Serve serves the clients that connect to l. It returns nil when [Proxy.Shutdown]
+// is called. It may be called for several listeners.
 func (p *Proxy) Serve(l net.Listener) error {
-	p.mu.Lock()
-	if p.draining {
-		p.mu.Unlock()
+	p.life.mu.Lock()
+	if p.life.draining {
+		p.life.mu.Unlock()
 		_ = l.Close()
 		return nil
 	}
-	p.serving.Add(1)
-	p.mu.Unlock()
-	defer p.serving.Done()
-	defer p.own.add(l.Addr())()
+	p.life.serving.Add(1)
+	p.life.mu.Unlock()
+	defer p.life.serving.Done()
+	defer p.policies.own.Add(l.Addr())()
 	if err := p.front.Serve(clientListener{l, p}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
-// NeverDial has the proxy refuse to connect to an address that the program
-// listens on besides those that it serves on: that of an admin port.
-func (p *Proxy) NeverDial(addr net.Addr) { p.own.add(addr) }
+// NeverDial makes the proxy refuse to connect to an address that the program listens
+// on besides those that it serves on, such as that of an admin port.
+func (p *Proxy) NeverDial(addr net.Addr) { p.policies.own.Add(addr) }
 
 // errCut is the cause of exchanges that outlived the drain.
 var errCut = errors.New("cut because the proxy is being stopped")
 
-// Shutdown stops the proxy: no new connection is accepted, and it waits for the
-// running exchanges, streams, WebSockets and tunnels among them. Those that
-// have not ended when ctx does are cut, and ctx's error is returned. Nothing of
-// the proxy is left running when Shutdown returns.
+// Shutdown stops the proxy: it accepts no new connection and waits for the running
+// exchanges, among them streams, WebSockets and tunnels. Those that have not ended
+// when ctx does are cut, and ctx's error is returned. Nothing of the proxy is left
+// running when Shutdown returns.
 func (p *Proxy) Shutdown(ctx context.Context) error {
-	p.mu.Lock()
-	p.draining = true
-	p.mu.Unlock()
+	p.life.mu.Lock()
+	p.life.draining = true
+	p.life.mu.Unlock()
 
-	// In the order in which requests pass: what the one lets through the next
+	// In the order in which requests pass: what one server lets through, the next
 	// still serves.
 	err := p.front.Shutdown(ctx)
 	if err == nil {
-		err = p.h1.shutdown(ctx)
+		err = p.interceptor.h1.Shutdown(ctx)
 	}
 	if err == nil {
-		err = p.interceptedServer.Shutdown(ctx)
+		err = p.interceptor.server.Shutdown(ctx)
 	}
 	if err == nil {
-		err = p.running.wait(ctx)
+		err = p.life.running.Wait(ctx)
 	}
-	p.cut(errCut)
+	p.life.cut(errCut)
 	_ = p.front.Close()
-	_ = p.interceptedServer.Close()
-	_ = p.intercepted.Close()
-	_ = p.running.wait(context.Background())
-	p.serving.Wait()
+	_ = p.interceptor.server.Close()
+	_ = p.interceptor.others.Close()
+	_ = p.life.running.Wait(context.Background())
+	p.life.serving.Wait()
 	p.current().upstream.CloseIdleConnections()
 	return err
 }
 
-// begin notes the beginning of an exchange. Every exchange must be ended.
+// Traffic returns what the proxy carries now.
+func (p *Proxy) Traffic() Traffic { return p.live.traffic() }
+
+// Running returns the running exchanges, the latest first, at most most of them.
+func (p *Proxy) Running(most int) []Running { return p.live.running(most) }
+
+// begin returns a new exchange, which must be ended with end.
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exchange {
-	p.running.add(1)
-	// Over HTTP/1 an answer would wait for the request's body to end, which is
-	// for ever where the client waits for the answer.
+	p.life.running.Add(1)
+	// Otherwise a response over HTTP/1 would wait for the end of the request's body,
+	// which its client may send only after it has read the response.
 	_ = http.NewResponseController(w).EnableFullDuplex()
-	pol := p.hold()
+	pol := p.policies.hold()
 	now := time.Now()
-	if p.wake.woke(now.Round(0), now.Sub(p.born)) {
+	if p.sleep.woke(now.Round(0), now.Sub(p.sleep.born)) {
 		pol.upstream.CloseIdleConnections()
 	}
 	x := &exchange{
-		ResponseWriter: w, policy: pol, kind: kind, method: r.Method, http10: !r.ProtoAtLeast(1, 1), started: now,
-		stall: streamStall(w, r, pol.Limits.IdleTimeout),
-		peer:  r.RemoteAddr, auditor: pol.Audit, warnings: &pol.Log,
+		ResponseWriter: w,
+		policy:         pol,
+		facts:          facts{kind: kind, method: r.Method, http10: !r.ProtoAtLeast(1, 1), peer: r.RemoteAddr},
 	}
+	x.started, x.stall = now, streamStall(w, r, pol.Limits.IdleTimeout)
 	x.bodyLeft.Store(r.ProtoMajor == 1 && r.ContentLength != 0)
 	return x
 }
 
-// end is deferred by whoever has begun x. A panic passes through it to
-// net/http, which closes the connection or the stream.
+// end ends an exchange. It must be deferred by the caller of begin. It panics again
+// with what the exchange panicked with: net/http closes the connection or the stream
+// then.
 func (p *Proxy) end(x *exchange) {
 	v := recover()
 	upgraded := x.status == http.StatusSwitchingProtocols // ends without a panic
 	switch {
 	case x.failure != "":
-	case p.ctx.Err() != nil && (v != nil || upgraded):
-		x.failure = context.Cause(p.ctx).Error()
+	case p.life.ctx.Err() != nil && (v != nil || upgraded):
+		x.failure = context.Cause(p.life.ctx).Error()
 	case v == nil:
 	case v == http.ErrAbortHandler:
 		x.failure = "cut"
@@ -275,26 +282,20 @@ func (p *Proxy) end(x *exchange) {
 	x.log(&x.policy.Log)
 	p.live.end(x)
 	if x.policy.Observe != nil {
-		x.policy.Observe(x.outcome())
+		x.policy.Observe(outcomeOf(x))
 	}
 	x.policy.release()
-	p.running.add(-1)
+	p.life.running.Add(-1)
 	if v != nil {
 		panic(v)
 	}
 }
 
-// debugWriter writes net/http's own log.
+// debugWriter writes the log of net/http into the debug log.
 type debugWriter struct{ p *Proxy }
 
+// Write implements [io.Writer].
 func (w debugWriter) Write(line []byte) (int, error) {
-	w.p.current().Log.Debug().Str("from", "net/http").Msg(string(trimNewline(line)))
+	w.p.current().Log.Debug().Str("from", "net/http").Msg(string(bytes.TrimSuffix(line, []byte{'\n'})))
 	return len(line), nil
-}
-
-func trimNewline(line []byte) []byte {
-	if n := len(line); n > 0 && line[n-1] == '\n' {
-		return line[:n-1]
-	}
-	return line
 }

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -9,19 +11,22 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // TestConnectionsAreKept has requests follow each other on one connection of
 // the client and one to the server.
 func TestConnectionsAreKept(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
 		remotes := make(chan string, 1)
-		backend := newBackend(t, server, func(_ http.ResponseWriter, r *http.Request) { remotes <- r.RemoteAddr })
+		backend := proxytest.NewBackend(t, server, func(_ http.ResponseWriter, r *http.Request) { remotes <- r.RemoteAddr })
 		c := startProxy(t, backend.Listener.Addr().String()).client(t, client)
 		var first string
 		for i := range 5 {
-			r := newRequest(t, http.MethodPost, origin+"/", http.NoBody)
+			r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", http.NoBody)
 			r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
 				GotConn: func(info httptrace.GotConnInfo) {
 					if info.Reused != (i > 0) {
@@ -29,7 +34,7 @@ func TestConnectionsAreKept(t *testing.T) {
 					}
 				},
 			}))
-			readAll(t, do(t, c, r).Body)
+			proxytest.ReadAll(t, proxytest.Do(t, c, r).Body)
 			if remote := <-remotes; i == 0 {
 				first = remote
 			} else if remote != first {
@@ -44,18 +49,18 @@ func TestConnectionsAreKept(t *testing.T) {
 func TestServerClosesIdle(t *testing.T) {
 	t.Parallel()
 	closed := make(chan struct{}, 1)
-	address := newRawTLSServer(t, func(c *tls.Conn) {
-		if _, err := requestHead(newReader(c)); err != nil {
+	address := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		if _, err := proxytest.RequestHead(bufio.NewReader(c)); err != nil {
 			return
 		}
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		c.Close()
 		closed <- struct{}{}
 	})
-	eachProto(t, func(t *testing.T, proto string) {
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
 		c := startProxy(t, address).client(t, proto)
 		for range 10 {
-			if res := get(t, c, origin+"/"); res.StatusCode != http.StatusOK {
+			if res := proxytest.Get(t, c, proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 				t.Fatal(res.Status)
 			}
 			<-closed
@@ -68,7 +73,7 @@ func TestServerClosesIdle(t *testing.T) {
 func TestServerGoesAway(t *testing.T) {
 	t.Parallel()
 	release, remotes := make(chan struct{}), make(chan string, 1)
-	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/long":
 			_ = http.NewResponseController(w).Flush()
@@ -80,10 +85,10 @@ func TestServerGoesAway(t *testing.T) {
 		}
 		remotes <- r.RemoteAddr
 	})
-	c := startProxy(t, backend.Listener.Addr().String()).client(t, h2)
-	long := get(t, c, origin+"/long")
+	c := startProxy(t, backend.Listener.Addr().String()).client(t, proxytest.H2)
+	long := proxytest.Get(t, c, proxytest.Origin+"/long")
 	ask := func(path string) string {
-		if res := do(t, c, newRequest(t, http.MethodPost, origin+path, strings.NewReader("body"))); res.StatusCode != http.StatusOK {
+		if res := proxytest.Do(t, c, proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+path, strings.NewReader("body"))); res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}
 		return <-remotes
@@ -92,14 +97,14 @@ func TestServerGoesAway(t *testing.T) {
 	if remote := ask("/last"); remote != old {
 		t.Fatal("the connection was not kept")
 	}
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		if ask("/") == old {
 			return errors.New("the old connection is still used")
 		}
 		return nil
 	})
 	close(release)
-	if got := readAll(t, long.Body); got != "complete" {
+	if got := proxytest.ReadAll(t, long.Body); got != "complete" {
 		t.Errorf("the running request got %q", got)
 	}
 }
@@ -107,23 +112,33 @@ func TestServerGoesAway(t *testing.T) {
 // TestPanickingSigner ends its exchange, and nothing else.
 func TestPanickingSigner(t *testing.T) {
 	t.Parallel()
-	eachProto(t, func(t *testing.T, proto string) {
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
 		address, _ := countingBackend(t)
 		var broken atomic.Bool
 		broken.Store(true)
 		p := startProxy(t, address, func(c *Config) { c.Signer = &panicking{&broken} })
 		c := p.client(t, proto)
-		if res, err := c.Get(origin + "/"); err == nil {
+		if res, err := c.Get(proxytest.Origin + "/"); err == nil {
 			res.Body.Close()
 			t.Errorf("answered %s", res.Status)
 		}
 		p.logged(t, `"failure":"internal error"`)
 		broken.Store(false)
-		if res := get(t, c, origin+"/"); res.StatusCode != http.StatusOK {
+		if res := proxytest.Get(t, c, proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 			t.Error(res.Status)
 		}
 		if err := p.Shutdown(t.Context()); err != nil { // which waits for every exchange to have ended
 			t.Error(err)
 		}
 	})
+}
+
+// panicking is a signer with a mistake in it.
+type panicking struct{ broken *atomic.Bool }
+
+func (s *panicking) Sign(context.Context, signer.Request) (*signer.Authorization, error) {
+	if s.broken.Load() {
+		panic("the signer is broken")
+	}
+	return proxytest.Bearer(), nil
 }

@@ -9,18 +9,17 @@ import (
 )
 
 const (
-	// redactedValue stands in the place of what held a credential of ours.
+	// redactedValue replaces a value in which a credential of ours was found.
 	redactedValue = "[redacted by agentproxy]"
 
-	// minRedacted is the length, in bytes, from which on a credential is looked
-	// for within other text. A shorter one would be found by chance.
+	// minRedacted is the least length, in bytes, of a credential that is looked for
+	// within other text. A shorter one would be found by chance.
 	minRedacted = 16
 )
 
-// redact removes from the header of an answer what carries a credential back
-// that was put on the exchange's request: a server that echoes what it was sent
-// would hand it to the client. Bodies are not looked at, for streams must stay
-// streams.
+// redact removes from the header of a response every value that carries a
+// credential which was put on the request: a server that echoes the request would
+// hand it to the client. It does not look at bodies, which must stay streams.
 func (x *exchange) redact(h http.Header) {
 	x.redactOf(h, x.auth)
 	x.redactOf(h, x.former)
@@ -40,7 +39,7 @@ func (x *exchange) redactOf(h http.Header, auth *signer.Authorization) {
 			values[i] = redactedValue
 			x.warnEcho(name)
 		}
-		// Header names lose their case on the way, and a token may have none.
+		// Field names lose their case on the way, and a token may have none.
 		if len(name) >= len(token) && len(token) >= minRedacted && strings.Contains(strings.ToLower(name), strings.ToLower(token)) {
 			delete(h, name)
 			x.warnEcho(redactedValue)
@@ -48,7 +47,7 @@ func (x *exchange) redactOf(h http.Header, auth *signer.Authorization) {
 	}
 }
 
-// redactText is redact for a text that quotes what a server has sent.
+// redactText returns s, which quotes a server, without our credentials.
 func (x *exchange) redactText(s string) string {
 	for _, auth := range [...]*signer.Authorization{x.auth, x.former} {
 		if auth == nil || auth.Value == "" {
@@ -62,7 +61,7 @@ func (x *exchange) redactText(s string) string {
 	return s
 }
 
-// redactError is redactText for an error that a server has caused.
+// redactError returns err, which may quote a server, without our credentials.
 func (x *exchange) redactError(err error) error {
 	text := err.Error()
 	if redacted := x.redactText(text); redacted != text {
@@ -71,11 +70,21 @@ func (x *exchange) redactError(err error) error {
 	return err
 }
 
-// carries reports whether s holds a credential, as the value of Authorization or
-// without its scheme.
+// warnEcho logs that a server has sent a credential back, in the header field of
+// that name or, if it is empty, elsewhere.
+func (x *exchange) warnEcho(field string) {
+	event := x.policy.Log.Warn().Str("host", x.target.Authority())
+	if field != "" {
+		event.Str("header", field)
+	}
+	event.Msg("the server sent the credential of the request back; it was removed from the answer")
+}
+
+// carries reports whether s holds a credential: the value of an Authorization
+// field, or its token, which is the value without the scheme.
 func carries(s, value, token string) bool {
 	if len(s) < len(token) {
-		return false // so it is with nearly every header
+		return false // as nearly every field is
 	}
 	if len(token) < minRedacted {
 		return s == value || s == token
@@ -83,20 +92,10 @@ func carries(s, value, token string) bool {
 	return strings.Contains(s, token)
 }
 
-// credentialOf returns the value of an Authorization header without its scheme.
+// credentialOf returns the value of an Authorization field without its scheme.
 func credentialOf(value string) string {
 	if _, credential, ok := strings.Cut(value, " "); ok && credential != "" {
 		return credential
 	}
 	return value
-}
-
-// warnEcho tells that a server has sent a credential back, in the header of that
-// name or, if that is empty, elsewhere.
-func (x *exchange) warnEcho(header string) {
-	event := x.warnings.Warn().Str("host", x.target.authority())
-	if header != "" {
-		event.Str("header", header)
-	}
-	event.Msg("the server sent the credential of the request back; it was removed from the answer")
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -21,44 +23,44 @@ import (
 // it to the client, but in the body, which is not looked at.
 func TestEchoedCredential(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			value := r.Header.Get("Authorization")
 			h := w.Header()
-			h.Set("Link", "</"+accessToken+">; rel=preload")
+			h.Set("Link", "</"+proxytest.AccessToken+">; rel=preload")
 			w.WriteHeader(http.StatusEarlyHints)
 			h.Del("Link")
 			h["X-Echo"] = []string{"harmless", value}
-			h.Set("Set-Cookie", "a="+accessToken+"; Path=/")
-			h.Set("X-"+accessToken, "a name")
-			h.Set("Trailer", "X-Trailer, X-Kept, X-"+accessToken)
+			h.Set("Set-Cookie", "a="+proxytest.AccessToken+"; Path=/")
+			h.Set("X-"+proxytest.AccessToken, "a name")
+			h.Set("Trailer", "X-Trailer, X-Kept, X-"+proxytest.AccessToken)
 			w.WriteHeader(http.StatusOK)
 			_, _ = io.WriteString(w, value)
-			h.Set("X-Trailer", accessToken)
+			h.Set("X-Trailer", proxytest.AccessToken)
 			h.Set("X-Kept", "kept")
 			h.Set(http.TrailerPrefix+"X-Unannounced", value)
 		})
 		p := startProxy(t, backend.Listener.Addr().String())
 		var mu sync.Mutex
 		var seen strings.Builder
-		r := newRequest(t, http.MethodGet, origin+"/", nil)
+		r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)
 		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 			mu.Lock()
 			defer mu.Unlock()
 			fmt.Fprintln(&seen, code, h)
 			return nil
 		}}))
-		res := do(t, p.client(t, client), r)
+		res := proxytest.Do(t, p.client(t, client), r)
 		announced := fmt.Sprint(res.Trailer)
-		body := readAll(t, res.Body)
+		body := proxytest.ReadAll(t, res.Body)
 		mu.Lock()
 		fmt.Fprintln(&seen, res.Header, announced, res.Trailer)
 		all := seen.String()
 		mu.Unlock()
-		if strings.Contains(strings.ToLower(all), accessToken) {
+		if strings.Contains(strings.ToLower(all), proxytest.AccessToken) {
 			t.Errorf("the client got %s", all)
 		}
-		if body != "Bearer "+accessToken {
+		if body != "Bearer "+proxytest.AccessToken {
 			t.Errorf("the body was changed to %q", body)
 		}
 		for _, want := range []string{
@@ -70,7 +72,7 @@ func TestEchoedCredential(t *testing.T) {
 			}
 		}
 		p.logged(t, `"header":"X-Echo"`, `"header":"Set-Cookie"`, `"header":"X-Trailer"`, `"header":"Link"`, `"host":"chatgpt.com:443"`)
-		if strings.Contains(strings.ToLower(p.log.String()), accessToken) {
+		if strings.Contains(strings.ToLower(p.log.String()), proxytest.AccessToken) {
 			t.Errorf("the log shows it: %s", p.log)
 		}
 	})
@@ -80,15 +82,15 @@ func TestEchoedCredential(t *testing.T) {
 // public.
 func TestEchoedFormerCredential(t *testing.T) {
 	t.Parallel()
-	backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Former", accessToken)
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Former", proxytest.AccessToken)
 		w.Header().Set("X-Echo", renewedToken)
 		if r.Header.Get("Authorization") != "Bearer "+renewedToken {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	})
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = renewing{} })
-	res := get(t, p.client(t, h1), origin+"/")
+	res := proxytest.Get(t, p.client(t, proxytest.H1), proxytest.Origin+"/")
 	if former, echo := res.Header.Get("X-Former"), res.Header.Get("X-Echo"); res.StatusCode != http.StatusOK || former != redactedValue || echo != redactedValue {
 		t.Errorf("%s, X-Former: %s, X-Echo: %s", res.Status, former, echo)
 	}
@@ -99,30 +101,30 @@ func TestEchoedFormerCredential(t *testing.T) {
 func TestEchoedInBrokenAnswer(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
-		"no status line":    "Bearer " + accessToken + "\r\n\r\n",
-		"no colon":          "HTTP/1.1 200 OK\r\nBearer " + accessToken + "\r\n\r\n",
-		"bad status":        "HTTP/1.1 " + accessToken + " OK\r\n\r\n",
-		"bad length":        "HTTP/1.1 200 OK\r\nContent-Length: " + accessToken + "\r\n\r\n",
-		"odd coding":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + accessToken + "\r\n\r\n",
-		"unasked upgrade":   "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: " + accessToken + "\r\n\r\n",
-		"name with a space": "HTTP/1.1 200 OK\r\nBearer " + accessToken + ": x\r\n\r\n",
-		"trailer":           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nBearer " + accessToken + "\r\n\r\n",
-		"unasked answer":    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nBearer " + accessToken + "\r\n\r\n",
+		"no status line":    "Bearer " + proxytest.AccessToken + "\r\n\r\n",
+		"no colon":          "HTTP/1.1 200 OK\r\nBearer " + proxytest.AccessToken + "\r\n\r\n",
+		"bad status":        "HTTP/1.1 " + proxytest.AccessToken + " OK\r\n\r\n",
+		"bad length":        "HTTP/1.1 200 OK\r\nContent-Length: " + proxytest.AccessToken + "\r\n\r\n",
+		"odd coding":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + proxytest.AccessToken + "\r\n\r\n",
+		"unasked upgrade":   "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: " + proxytest.AccessToken + "\r\n\r\n",
+		"name with a space": "HTTP/1.1 200 OK\r\nBearer " + proxytest.AccessToken + ": x\r\n\r\n",
+		"trailer":           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nBearer " + proxytest.AccessToken + "\r\n\r\n",
+		"unasked answer":    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nBearer " + proxytest.AccessToken + "\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			addr := newRawTLSServer(t, func(c *tls.Conn) {
-				if _, err := requestHead(newReader(c)); err == nil {
+			addr := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+				if _, err := proxytest.RequestHead(bufio.NewReader(c)); err == nil {
 					_, _ = io.WriteString(c, answer)
 				}
 			})
 			p := startProxy(t, addr)
 			c := p.intercepted(t, "http/1.1")
-			c.send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: close\r\n\r\n")
+			c.Send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: close\r\n\r\n")
 			got, _ := io.ReadAll(c) // it may be cut
 			p.logged(t, `"kind":"request"`)
 			for where, text := range map[string]string{"the client": string(got), "the log": p.log.String()} {
-				if strings.Contains(strings.ToLower(text), accessToken) {
+				if strings.Contains(strings.ToLower(text), proxytest.AccessToken) {
 					t.Errorf("%s was told %s", where, text)
 				}
 			}
@@ -132,34 +134,34 @@ func TestEchoedInBrokenAnswer(t *testing.T) {
 
 func TestEchoedByUpgrade(t *testing.T) {
 	t.Parallel()
-	addr := newRawTLSServer(t, func(c *tls.Conn) {
-		if _, err := requestHead(newReader(c)); err == nil {
-			_, _ = io.WriteString(c, "HTTP/1.1 101 "+accessToken+"\r\nConnection: Upgrade\r\nUpgrade: test\r\nX-Echo: Bearer "+accessToken+"\r\n\r\n"+accessToken)
+	addr := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		if _, err := proxytest.RequestHead(bufio.NewReader(c)); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 101 "+proxytest.AccessToken+"\r\nConnection: Upgrade\r\nUpgrade: test\r\nX-Echo: Bearer "+proxytest.AccessToken+"\r\n\r\n"+proxytest.AccessToken)
 		}
 	})
 	p := startProxy(t, addr)
 	c := p.intercepted(t, "http/1.1")
-	c.send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
-	head, err := requestHead(c.r)
+	c.Send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
+	head, err := proxytest.RequestHead(c.R)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all := strings.Join(head, "\n"); strings.Contains(all, accessToken) || !strings.Contains(all, "X-Echo: "+redactedValue) || !strings.HasPrefix(all, "HTTP/1.1 101 ") {
+	if all := strings.Join(head, "\n"); strings.Contains(all, proxytest.AccessToken) || !strings.Contains(all, "X-Echo: "+redactedValue) || !strings.HasPrefix(all, "HTTP/1.1 101 ") {
 		t.Errorf("the client got %s", all)
 	}
-	c.expect(t, accessToken) // as in a body
+	c.Expect(t, proxytest.AccessToken) // as in a body
 }
 
 // TestOwnCredentialIsNotRedacted: what the client sent itself may come back.
 func TestOwnCredentialIsNotRedacted(t *testing.T) {
 	t.Parallel()
-	backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Echo", r.Header.Get("Authorization")) })
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Echo", r.Header.Get("Authorization")) })
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.Signer = fixedSigner{auth: &signer.Authorization{Scheme: signer.SchemeNone, Keep: true}}
+		c.Signer = proxytest.FixedSigner{Auth: &signer.Authorization{Scheme: signer.SchemeNone, PassThrough: true}}
 	})
-	r := newRequest(t, http.MethodGet, origin+"/", nil)
+	r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)
 	r.Header.Set("Authorization", "Bearer the-client's-own-credential")
-	if got := do(t, p.client(t, h1), r).Header.Get("X-Echo"); got != r.Header.Get("Authorization") {
+	if got := proxytest.Do(t, p.client(t, proxytest.H1), r).Header.Get("X-Echo"); got != r.Header.Get("Authorization") {
 		t.Errorf("X-Echo: %s", got)
 	}
 }
@@ -168,7 +170,7 @@ func TestOwnCredentialIsNotRedacted(t *testing.T) {
 func TestShortCredential(t *testing.T) {
 	t.Parallel()
 	log := zerolog.Nop()
-	x := &exchange{warnings: &log, auth: &signer.Authorization{Value: "Bearer ab"}}
+	x := &exchange{policy: &policy{Config: Config{Log: log}}, signing: signing{auth: &signer.Authorization{Value: "Bearer ab"}}}
 	h := http.Header{"A": {"ab"}, "B": {"Bearer ab"}, "C": {"crab"}, "Ab": {""}}
 	x.redact(h)
 	if got := fmt.Sprint(h); got != "map[A:["+redactedValue+"] Ab:[] B:["+redactedValue+"] C:[crab]]" {
@@ -186,7 +188,7 @@ func BenchmarkRedact(b *testing.B) {
 	for _, size := range []int{20, 1500} {
 		b.Run(fmt.Sprintf("token of %d", size), func(b *testing.B) {
 			token := identity.Secret(strings.Repeat("t", size))
-			x := &exchange{warnings: &log, auth: &signer.Authorization{Value: "Bearer " + token}}
+			x := &exchange{policy: &policy{Config: Config{Log: log}}, signing: signing{auth: &signer.Authorization{Value: "Bearer " + token}}}
 			b.ReportAllocs()
 			for b.Loop() {
 				x.redact(h)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -9,10 +10,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -21,11 +27,11 @@ import (
 func TestProxyAuthentication(t *testing.T) {
 	t.Parallel()
 	address, reached := countingBackend(t)
-	p := startProxy(t, address, func(c *Config) { c.ClientToken = "right" })
+	p := startProxy(t, address, func(c *Config) { c.Clients.Token = "right" })
 	basic := func(s string) string {
 		return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(s)) + "\r\n"
 	}
-	for _, authority := range []string{host + ":443", "example.org:443"} {
+	for _, authority := range []string{proxytest.Host + ":443", "example.org:443"} {
 		c := p.dial(t)
 		for _, test := range []struct{ header, code string }{
 			{"", "proxy_auth_required"},
@@ -38,25 +44,25 @@ func TestProxyAuthentication(t *testing.T) {
 			{"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("user:right")) + "\r\n", "proxy_auth_required"},
 			{basic("user:wrong") + basic("user:right"), "proxy_auth_required"},
 			{basic("white space:right"), "bad_label"},
-			{basic(strings.Repeat("l", maxLabel+1) + ":right"), "bad_label"},
+			{basic(strings.Repeat("l", access.MaxLabel+1) + ":right"), "bad_label"},
 		} {
-			c.send(t, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n%s\r\n", authority, test.header)
-			res := c.response(t, http.MethodGet)
-			wantRefusal(t, res, http.StatusProxyAuthRequired, test.code, "http_request_denied")
+			c.Send(t, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n%s\r\n", authority, test.header)
+			res := c.Response(t, http.MethodGet)
+			proxytest.WantRefusal(t, res, http.StatusProxyAuthRequired, test.code, "http_request_denied")
 			if res.Header.Get("Proxy-Authenticate") == "" {
 				t.Error("no Proxy-Authenticate")
 			}
 		}
-		if authority != host+":443" {
+		if authority != proxytest.Host+":443" {
 			continue
 		}
-		c.send(t, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n%s\r\n", authority, basic("user:right"))
-		if res := c.response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
+		c.Send(t, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n%s\r\n", authority, basic("user:right"))
+		if res := c.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}
-		secured := secure(t, c, &tls.Config{RootCAs: pool(clientCA), ServerName: host})
-		secured.send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
-		if res := secured.response(t, http.MethodGet); res.StatusCode != http.StatusOK {
+		secured := proxytest.Secure(t, c, &tls.Config{RootCAs: proxytest.Pool(proxytest.ClientCA()), ServerName: proxytest.Host})
+		secured.Send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
+		if res := secured.Response(t, http.MethodGet); res.StatusCode != http.StatusOK {
 			t.Error(res.Status)
 		}
 	}
@@ -72,9 +78,9 @@ func TestRefusedRequests(t *testing.T) {
 	var signed atomic.Int64
 	p := startProxy(t, address, func(c *Config) {
 		c.OtherHosts = OtherHosts{Refuse: true, Only: patterns(t, "example.org:8000", "*.allowed.example")}
-		c.Signer = signerFunc(func(signer.Request) (*signer.Authorization, error) {
+		c.Signer = proxytest.SignerFunc(func(signer.Request) (*signer.Authorization, error) {
 			signed.Add(1)
-			return bearer(), nil
+			return proxytest.Bearer(), nil
 		})
 	})
 	for _, test := range []struct {
@@ -128,8 +134,8 @@ func TestRefusedRequests(t *testing.T) {
 	} {
 		t.Run(test.line, func(t *testing.T) {
 			c := p.dial(t)
-			c.send(t, "%s HTTP/1.1\r\nHost: example.org\r\n\r\n", test.line)
-			res := c.response(t, http.MethodGet)
+			c.Send(t, "%s HTTP/1.1\r\nHost: example.org\r\n\r\n", test.line)
+			res := c.Response(t, http.MethodGet)
 			if test.code == "" { // net/http itself does not read it, or reads it otherwise
 				if res.StatusCode != test.status {
 					t.Errorf("%s, want %d", res.Status, test.status)
@@ -140,7 +146,7 @@ func TestRefusedRequests(t *testing.T) {
 			if test.status == http.StatusBadRequest {
 				proxyError = "http_request_error"
 			}
-			wantRefusal(t, res, test.status, test.code, proxyError)
+			proxytest.WantRefusal(t, res, test.status, test.code, proxyError)
 		})
 	}
 	if reached.Load()+signed.Load() != 0 {
@@ -167,13 +173,13 @@ func TestUnsigned(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			eachProto(t, func(t *testing.T, proto string) {
+			proxytest.EachProto(t, func(t *testing.T, proto string) {
 				address, reached := countingBackend(t)
-				p := startProxy(t, address, func(c *Config) { c.Signer = fixedSigner{err: test.err} })
-				r := newRequest(t, http.MethodPost, origin+"/", io.MultiReader(strings.NewReader("body")))
+				p := startProxy(t, address, func(c *Config) { c.Signer = proxytest.FixedSigner{Err: test.err} })
+				r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", io.MultiReader(strings.NewReader("body")))
 				r.Header.Set("Authorization", "Bearer the-client's-own")
-				res := do(t, p.client(t, proto), r)
-				message := wantRefusal(t, res, http.StatusServiceUnavailable, test.code, "proxy_configuration_error")
+				res := proxytest.Do(t, p.client(t, proto), r)
+				message := proxytest.WantRefusal(t, res, http.StatusServiceUnavailable, test.code, "proxy_configuration_error")
 				if !strings.Contains(message, test.err.Error()) {
 					t.Errorf("message %q", message)
 				}
@@ -189,7 +195,7 @@ func TestUnsigned(t *testing.T) {
 // answer, for intercepted requests and, where they can happen, tunnels.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
-	stranger := newBackendWith(t, clientCA)
+	stranger := newBackendWith(t, proxytest.ClientCA())
 	for _, test := range []struct {
 		name, to         string
 		code, proxyError string
@@ -199,28 +205,30 @@ func TestUnreachable(t *testing.T) {
 		{"no such host", "nowhere.invalid:443", "dns_not_found", "dns_error", true},
 		{"name server fails", "broken.invalid:443", "dns_failed", "dns_error", true},
 		{"certificate of a stranger", stranger, "upstream_certificate", "tls_certificate_error", false},
-		{"no TLS", newRawServer(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); _, _ = io.Copy(io.Discard, c) }), "upstream_tls", "tls_protocol_error", false},
-		{"closed before TLS", newRawServer(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }), "upstream_closed", "connection_terminated", false},
-		{"closed before the answer", newRawTLSServer(t, func(c *tls.Conn) { _, _ = requestHead(newReader(c)) }), "upstream_closed", "connection_terminated", false},
-		{"no HTTP", newRawTLSServer(t, func(c *tls.Conn) {
-			_, _ = requestHead(newReader(c))
+		{"no TLS", proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); _, _ = io.Copy(io.Discard, c) }), "upstream_tls", "tls_protocol_error", false},
+		{"closed before TLS", proxytest.NewRawServer(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }), "upstream_closed", "connection_terminated", false},
+		{"closed before the answer", proxytest.NewRawTLSServer(t, func(c *tls.Conn) { _, _ = proxytest.RequestHead(bufio.NewReader(c)) }), "upstream_closed", "connection_terminated", false},
+		{"no HTTP", proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+			_, _ = proxytest.RequestHead(bufio.NewReader(c))
 			_, _ = io.WriteString(c, "nonsense\r\n\r\n")
 		}), "upstream_failed", "destination_unavailable", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			p := newProxy(t, test.to, func(c *Config) { c.Upstream.ConnectTo["example.org:443"] = test.to })
-			p.current().upstream.trusted.Resolver = fakeResolver()
+			p := newProxy(t, test.to, func(c *Config) {
+				c.Upstream.ConnectTo["example.org:443"] = test.to
+				c.Upstream.Dial = dialUnresolved
+			})
 			p.serve(t)
-			eachProto(t, func(t *testing.T, proto string) {
-				res := get(t, p.client(t, proto), origin+"/")
-				wantRefusal(t, res, http.StatusBadGateway, test.code, test.proxyError)
+			proxytest.EachProto(t, func(t *testing.T, proto string) {
+				res := proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/")
+				proxytest.WantRefusal(t, res, http.StatusBadGateway, test.code, test.proxyError)
 			})
 			if test.tunnel {
 				c := p.dial(t)
-				c.send(t, "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\nsent together")
-				res := c.response(t, http.MethodGet)
-				wantRefusal(t, res, http.StatusBadGateway, test.code, test.proxyError)
+				c.Send(t, "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\nsent together")
+				res := c.Response(t, http.MethodGet)
+				proxytest.WantRefusal(t, res, http.StatusBadGateway, test.code, test.proxyError)
 			}
 		})
 	}
@@ -236,13 +244,14 @@ func TestRefuseUpstream(t *testing.T) {
 	}{
 		{&net.OpError{Op: "dial", Err: &timeoutError{}}, 502, "upstream_timeout"},
 		{fmt.Errorf("proxy: %w", &net.DNSError{Err: "no such host", IsNotFound: true}), 502, "dns_not_found"},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, 502, "upstream_timeout"},
 		{x509.UnknownAuthorityError{}, 502, "upstream_certificate"},
 		{tls.AlertError(40), 502, "upstream_tls"},
 		{io.ErrUnexpectedEOF, 502, "upstream_closed"},
-		{&privateAddressError{}, 403, "private_address"},
+		{&upstream.PrivateAddressError{}, 403, "private_address"},
 	} {
-		if got := refuseUpstream("h:1", fmt.Errorf("wrapped: %w", test.err)); got.status != test.status || got.code != test.code {
-			t.Errorf("%v: %d %s, want %d %s", test.err, got.status, got.code, test.status, test.code)
+		if got := refuseUpstream("h:1", fmt.Errorf("wrapped: %w", test.err)); got.Status != test.status || got.Code != test.code {
+			t.Errorf("%v: %d %s, want %d %s", test.err, got.Status, got.Code, test.status, test.code)
 		}
 	}
 }
@@ -257,11 +266,13 @@ func (timeoutError) Temporary() bool { return true }
 // sender waits for the answer.
 func TestUnsignedUpload(t *testing.T) {
 	t.Parallel()
-	eachProto(t, func(t *testing.T, proto string) {
-		p := startProxy(t, "", func(c *Config) { c.Signer = fixedSigner{err: signer.Errorf(signer.NoLogin, "nobody is logged in")} })
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		p := startProxy(t, "", func(c *Config) {
+			c.Signer = proxytest.FixedSigner{Err: signer.Errorf(signer.NoLogin, "nobody is logged in")}
+		})
 		body, w := io.Pipe()
 		defer w.Close()
-		res := do(t, p.client(t, proto), newRequest(t, http.MethodPost, origin+"/", body))
-		wantRefusal(t, res, http.StatusServiceUnavailable, "no_login", "proxy_configuration_error")
+		res := proxytest.Do(t, p.client(t, proto), proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", body))
+		proxytest.WantRefusal(t, res, http.StatusServiceUnavailable, "no_login", "proxy_configuration_error")
 	})
 }

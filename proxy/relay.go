@@ -2,47 +2,80 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptrace"
+	"net/http/httputil"
 	"net/textproto"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 )
 
-// headerDelay is how long the header of an answer waits for the body's first
-// bytes, so that both go out in one piece.
+// headerDelay is how long the header of a response waits for the first bytes of the
+// body, so that both are sent in one piece.
 const headerDelay = time.Millisecond
 
-// relay sends the exchange's request on and the answer back. It does what
-// httputil.ReverseProxy does, which has the upgrades, but copies no more of a
-// message than it changes, and does not flush what net/http is about to.
-func (p *Proxy) relay(x *exchange, r *http.Request) {
-	in := &informer{x: x}
+// forwarder sends the requests of exchanges on, and their responses back.
+type forwarder struct {
+	upgrader *httputil.ReverseProxy
+	buffers  *message.Buffers
+}
+
+func newForwarder(errorLog *log.Logger) forwarder {
+	buffers := new(message.Buffers)
+	return forwarder{newUpgrader(buffers, errorLog), buffers}
+}
+
+// forward sends the exchange's request on.
+func (f *forwarder) forward(x *exchange, r *http.Request) {
+	if !isUpgrade(r) {
+		f.relay(x, r)
+		return
+	}
+	// A copy, because net/http looks at the type of its own request's body when it
+	// ends the exchange.
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &outgoingBody{body: r.Body, x: x}
+	}
+	f.upgrader.ServeHTTP(x, r)
+}
+
+// relay sends the exchange's request on, and the response back. It does what
+// [httputil.ReverseProxy] does, which sends upgrades, but copies no more of a message
+// than it changes, and does not flush what net/http is about to flush.
+func (f *forwarder) relay(x *exchange, r *http.Request) {
+	in := &interim{x: x}
 	out := outgoing(x, r, in)
 	if out.Body != nil {
-		// Reading from it after the handler has returned is not allowed, and a
-		// transport may.
+		// A transport may read from it after the handler has returned, which net/http
+		// does not allow.
 		defer out.Body.Close()
 	}
 	defer in.stop()
-	res, err := recovering{}.RoundTrip(out)
+	res, err := resender{}.RoundTrip(out)
 	in.stop()
 	if err != nil {
 		forwardFailed(x, out, err)
 		return
 	}
-	empty, atHand := res.Body == http.NoBody, bodyAtHand(res)
-	if err := prepareAnswer(res); err != nil {
+	empty, buffered := res.Body == http.NoBody, h1client.BodyBuffered(res)
+	if err := prepareResponse(res); err != nil {
 		res.Body.Close()
 		forwardFailed(x, out, err)
 		return
 	}
-	removeHopByHop(res.Header)
+	message.RemoveHopByHop(res.Header)
 	h := x.Header()
 	for name, values := range res.Header {
 		h[name] = values
@@ -57,14 +90,14 @@ func (p *Proxy) relay(x *exchange, r *http.Request) {
 	}
 	x.WriteHeader(res.StatusCode)
 	if !empty {
-		if err := p.copyAnswer(x, res, atHand); err != nil {
+		if err := f.copyBody(x, res, buffered); err != nil {
 			res.Body.Close()
 			panic(http.ErrAbortHandler) // a part must not pass for the whole
 		}
 	}
 	res.Body.Close()
 	if len(res.Trailer) > 0 {
-		_ = x.FlushError() // or net/http makes a body of known length of it, which has none
+		_ = x.FlushError() // or net/http makes a body of known length of it, which has no trailers
 	}
 	prefix := ""
 	if len(res.Trailer) != announced {
@@ -77,12 +110,12 @@ func (p *Proxy) relay(x *exchange, r *http.Request) {
 	}
 }
 
-// outgoing is the request that is sent on.
-func outgoing(x *exchange, r *http.Request, in *informer) *http.Request {
+// outgoing returns the request that is sent on.
+func outgoing(x *exchange, r *http.Request, in *interim) *http.Request {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
-	out := r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: in.inform}))
+	out := r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: in.send}))
 	out.URL = outgoingURL(r, x)
-	out.Header = outgoingHeader(r.Header)
+	out.Header = message.EndToEnd(r.Header)
 	out.Close = false
 	switch {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
@@ -90,64 +123,36 @@ func outgoing(x *exchange, r *http.Request, in *informer) *http.Request {
 	default:
 		out.Body = &outgoingBody{body: r.Body, x: x}
 	}
-	forwardTrailers(out, r)
+	message.ForwardTrailers(out, r, isCredential)
 	if x.auth != nil {
 		authorize(out.Header, x.auth)
 	}
 	return out
 }
 
-// outgoingHeader is h without what is for this connection alone (RFC 9110,
-// 7.6.1). The values are shared with h.
-func outgoingHeader(h http.Header) http.Header {
-	out := make(http.Header, len(h)+2)
-	for name, values := range h {
-		if !isHopByHop(name) {
-			out[name] = values
-		}
+// outgoingURL returns the URL of the outgoing request: the target's authority, and
+// the path and query byte for byte as they came. url.URL writes some characters in
+// another way than it reads them; an opaque URL is never rewritten.
+func outgoingURL(in *http.Request, x *exchange) *url.URL {
+	out := &url.URL{
+		Scheme:     "https",
+		Host:       x.target.Authority(),
+		Path:       in.URL.Path,
+		RawPath:    in.URL.RawPath,
+		RawQuery:   in.URL.RawQuery,
+		ForceQuery: in.URL.ForceQuery,
 	}
-	removeNamed(out, h["Connection"])
-	if te := h["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
-		out["Te"] = []string{"trailers"} // the answer's are passed on
+	if x.kind == KindPlain {
+		out.Scheme = "http"
 	}
-	if out["User-Agent"] == nil {
-		out["User-Agent"] = []string{""} // or net/http sets its own
+	if out.EscapedPath() != x.path && !strings.HasPrefix(x.path, "//") {
+		out.Opaque = x.path
 	}
 	return out
 }
 
-// removeHopByHop removes from h what is for one connection alone.
-func removeHopByHop(h http.Header) {
-	removeNamed(h, h["Connection"])
-	for name := range h {
-		if isHopByHop(name) {
-			delete(h, name)
-		}
-	}
-}
-
-// removeNamed removes the headers that a Connection header names.
-func removeNamed(h http.Header, connection []string) {
-	for _, value := range connection {
-		for name := range strings.SplitSeq(value, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
-}
-
-func isHopByHop(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	}
-	return false
-}
-
-// outgoingBody is the body of the client's request. It counts the bytes, and is
-// not closed by a transport: that would wait for all of it.
+// outgoingBody is the body of the client's request. It counts the bytes. Close does
+// not close the body itself, which would wait for all of it.
 type outgoingBody struct {
 	body   io.Reader
 	x      *exchange
@@ -173,15 +178,16 @@ func (b *outgoingBody) Close() error {
 	return nil
 }
 
-// informer passes informational answers (1xx) on until the final one is there.
-// A transport may still be at it when it has given up the request.
-type informer struct {
+// interim passes 1xx responses on until the final one is there. A transport may
+// still have some when it has given up the request.
+type interim struct {
 	x       *exchange
 	mu      sync.Mutex
 	stopped bool
 }
 
-func (in *informer) inform(status int, header textproto.MIMEHeader) error {
+// send implements [httptrace.ClientTrace.Got1xxResponse].
+func (in *interim) send(status int, header textproto.MIMEHeader) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.stopped {
@@ -196,24 +202,76 @@ func (in *informer) inform(status int, header textproto.MIMEHeader) error {
 	return nil
 }
 
-func (in *informer) stop() {
+// stop stops it. No response is being passed on when it returns.
+func (in *interim) stop() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.stopped = true
 }
 
-// copyAnswer copies the body of an answer to the client. Every write is flushed
-// as it comes, whatever its type: agents stream over server-sent events, NDJSON
-// and plain chunks. The last one of a body of known length is flushed when the
-// server has ended the answer, as a rule a moment later.
-func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
-	w := &answerWriter{x: x}
+// prepareResponse prepares the server's response for its way to the client. It
+// returns an error for responses that no client may get.
+func prepareResponse(res *http.Response) error {
+	if err := message.CheckResponse(res); err != nil {
+		return err
+	}
+	x := exchangeOf(res.Request.Context())
+	x.redact(res.Header)
+	x.redact(res.Trailer) // the names, which are announced
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return prepareUpgrade(res)
+	}
+	if len(res.Trailer) > 0 && res.Request.ProtoMajor == 1 {
+		// Only HTTP/2 has bodies with both a length and trailers.
+		res.Header.Del("Content-Length")
+	}
+	res.Body = &responseBody{ReadCloser: res.Body, x: x, res: res}
+	return nil
+}
+
+// responseBody is the body of a response. Closing it after its end does nothing:
+// nothing is left to be released, and over HTTP/2 it would wait for the end of the
+// request's body, whose sender may be waiting for the end of the response.
+type responseBody struct {
+	io.ReadCloser
+	x     *exchange
+	res   *http.Response
+	ended bool
+}
+
+// Read implements [io.Reader].
+func (b *responseBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == io.EOF:
+		b.ended = true
+		b.x.redact(b.res.Trailer) // the values, which have come now
+	case err != nil:
+		err = b.x.redactError(err) // ReverseProxy logs it
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (b *responseBody) Close() error {
+	if b.ended {
+		return nil
+	}
+	return b.ReadCloser.Close()
+}
+
+// copyBody copies the body of a response to the client. It flushes every write,
+// whatever its type: agents stream over server-sent events, NDJSON and plain chunks.
+// It flushes the last one of a body of known length when the server has ended the
+// response, which is usually a moment later. buffered says that reading will not wait.
+func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) error {
+	w := &bodyWriter{x: x}
 	defer w.stop()
-	if !atHand {
+	if !buffered {
 		w.timer = time.AfterFunc(headerDelay, w.flushLate)
 	}
-	buffer := p.buffers.Get()
-	defer func() { p.buffers.Put(buffer) }()
+	buffer := f.buffers.Get()
+	defer func() { f.buffers.Put(buffer) }()
 	var written int64
 	for {
 		n, err := res.Body.Read(buffer)
@@ -231,27 +289,21 @@ func (p *Proxy) copyAnswer(x *exchange, res *http.Response, atHand bool) error {
 			return err
 		}
 		if n == len(buffer) {
-			buffer = p.buffers.larger(buffer)
+			buffer = f.buffers.Larger(buffer)
 		}
 	}
 }
 
-// bodyAtHand reports whether reading the body of an answer will not wait.
-func bodyAtHand(res *http.Response) bool {
-	b, ok := res.Body.(*h1Body)
-	return ok && res.ContentLength > 0 && b.conn.reader.Buffered() > 0
-}
-
-// answerWriter writes the body of an answer. It sends the header ahead if the
-// body is late, and the last of the body if the answer's end is.
-type answerWriter struct {
+// bodyWriter writes the body of a response. It sends the header first if the body is
+// late, and the last of the body if the end of the response is late.
+type bodyWriter struct {
 	x     *exchange
 	mu    sync.Mutex
-	timer *time.Timer // flushes what is late; nil: nothing needs to
-	begun bool        // what may be late is on its way, or will be with what comes
+	timer *time.Timer // flushes what is late; nil: nothing is
+	begun bool        // what may be late is sent, or will be with what comes
 }
 
-func (w *answerWriter) flushLate() {
+func (w *bodyWriter) flushLate() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.begun {
@@ -260,8 +312,8 @@ func (w *answerWriter) flushLate() {
 	}
 }
 
-// write writes b, and has it flushed at once or a little later.
-func (w *answerWriter) write(b []byte, flush, flushLate bool) error {
+// write writes b, and flushes it at once or a little later.
+func (w *bodyWriter) write(b []byte, flush, flushLate bool) error {
 	w.stop()
 	if _, err := w.x.Write(b); err != nil {
 		return err
@@ -278,8 +330,8 @@ func (w *answerWriter) write(b []byte, flush, flushLate bool) error {
 	return nil
 }
 
-// stop returns when nobody else writes.
-func (w *answerWriter) stop() {
+// stop stops the timer. No other goroutine writes when it returns.
+func (w *bodyWriter) stop() {
 	if w.timer == nil {
 		return
 	}
@@ -287,4 +339,21 @@ func (w *answerWriter) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.begun, w.timer = true, nil
+}
+
+// forwardFailed answers a request whose server could not be reached or did not
+// answer.
+func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r.Context())
+	if r.Context().Err() != nil {
+		// The client is gone, or the proxy is being stopped.
+		x.failure = "cancelled"
+		if cause := context.Cause(r.Context()); !errors.Is(cause, context.Canceled) {
+			x.failure = cause.Error()
+		}
+		panic(http.ErrAbortHandler)
+	}
+	refused := refuseUpstream(x.target.Authority(), err)
+	refused.Message = x.redactText(refused.Message) // it may quote the server
+	x.refuse(refused)
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // refusing says how a server of HTTP/2 does not process a request.
@@ -29,10 +30,10 @@ type refusing struct {
 func newRefusingServer(t testing.TB, r refusing) (address string, requests *atomic.Int64) {
 	t.Helper()
 	requests = new(atomic.Int64)
-	config := serverTLS()
+	config := proxytest.ServerTLS()
 	config.NextProtos = []string{"h2"}
-	refuseHTTP1(config)
-	return newRawServer(t, func(c net.Conn) {
+	proxytest.RefuseHTTP1(config)
+	return proxytest.NewRawServer(t, func(c net.Conn) {
 		secured := tls.Server(c, config)
 		if secured.Handshake() != nil {
 			return
@@ -125,7 +126,7 @@ func TestRefusedUnprocessed(t *testing.T) {
 			for _, method := range []string{http.MethodGet, http.MethodPost} {
 				t.Run(method, func(t *testing.T) {
 					t.Parallel()
-					eachProto(t, func(t *testing.T, client string) {
+					proxytest.EachProto(t, func(t *testing.T, client string) {
 						address, requests := newRefusingServer(t, r)
 						p := startProxy(t, address)
 						body, want := io.Reader(nil), ""
@@ -133,8 +134,8 @@ func TestRefusedUnprocessed(t *testing.T) {
 							want = strings.Repeat("all of it ", 1000)
 							body = io.MultiReader(strings.NewReader(want[:10]), strings.NewReader(want[10:]))
 						}
-						res := do(t, p.client(t, client), newRequest(t, method, origin+"/", body))
-						if got := readAll(t, res.Body); res.StatusCode != http.StatusOK || got != want {
+						res := proxytest.Do(t, p.client(t, client), proxytest.NewRequest(t, method, proxytest.Origin+"/", body))
+						if got := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusOK || got != want {
 							t.Errorf("%s, %d bytes: %.200s", res.Status, len(got), got)
 						}
 						if n := requests.Load(); n != int64(r.first)+1 {
@@ -158,7 +159,7 @@ func TestRefusedProcessed(t *testing.T) {
 			t.Parallel()
 			address, requests := newRefusingServer(t, r)
 			p := startProxy(t, address)
-			res := do(t, p.client(t, h2), newRequest(t, http.MethodPost, origin+"/", strings.NewReader("body")))
+			res := proxytest.Do(t, p.client(t, proxytest.H2), proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", strings.NewReader("body")))
 			if res.StatusCode != http.StatusBadGateway || requests.Load() != 1 {
 				t.Errorf("%s after %d requests", res.Status, requests.Load())
 			}
@@ -183,48 +184,11 @@ func TestServerBusy(t *testing.T) {
 			t.Parallel()
 			address, requests := newRefusingServer(t, test.refusing)
 			p := startProxy(t, address, func(c *Config) { c.RetryBodyLimit = test.limit })
-			res := do(t, p.client(t, h2), newRequest(t, http.MethodPost, origin+"/", strings.NewReader("body")))
-			wantRefusal(t, res, http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable")
+			res := proxytest.Do(t, p.client(t, proxytest.H2), proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", strings.NewReader("body")))
+			proxytest.WantRefusal(t, res, http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable")
 			if res.Header.Get("Retry-After") == "" || requests.Load() != 1 {
 				t.Errorf("Retry-After %q, %d requests", res.Header.Get("Retry-After"), requests.Load())
 			}
 		})
-	}
-}
-
-// TestHeldBodies gives the body from its beginning each time, however much of it was
-// read before, and no more than the limit.
-func TestHeldBodies(t *testing.T) {
-	t.Parallel()
-	const all = "0123456789"
-	for _, reads := range [][]int{{0, 10}, {3, 10}, {10, 10}, {5, 2, 10}, {5, 0, 8, 1, 10}} {
-		r := newRequest(t, http.MethodPost, origin, io.MultiReader(strings.NewReader(all)))
-		held := holdBody(r, int64(len(all)))
-		body := r.Body
-		for i, n := range reads {
-			if i > 0 {
-				var err error
-				if body, err = r.GetBody(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			got := make([]byte, n)
-			if _, err := io.ReadFull(body, got); err != nil || string(got) != all[:n] {
-				t.Errorf("%v: read %d is %q, %v", reads, i, got, err)
-			}
-		}
-		if rest, err := io.ReadAll(body); err != nil || len(rest) > 0 {
-			t.Errorf("%v: %q is left, %v", reads, rest, err)
-		}
-		held.forget()
-		if _, err := r.GetBody(); !errors.Is(err, errNotHeld) {
-			t.Errorf("%v: %v after it was forgotten", reads, err)
-		}
-	}
-	r := newRequest(t, http.MethodPost, origin, io.MultiReader(strings.NewReader(all)))
-	holdBody(r, 9)
-	_, _ = io.ReadAll(r.Body)
-	if _, err := r.GetBody(); !errors.Is(err, errNotHeld) {
-		t.Errorf("%v for what is too long", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,7 +17,7 @@ import (
 // newBackendWith starts a server whose certificates are a's.
 func newBackendWith(t testing.TB, a *certs.Authority) string {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
-	s.Config.ErrorLog = newErrorLog(io.Discard)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.TLS = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return a.Leaf(hello.ServerName)
 	}}
@@ -25,13 +26,16 @@ func newBackendWith(t testing.TB, a *certs.Authority) string {
 	return s.Listener.Addr().String()
 }
 
-// fakeResolver knows no name at all, and cannot be asked for broken.invalid.
-func fakeResolver() *net.Resolver {
-	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+// dialUnresolved dials where no name is known at all, and broken.invalid cannot be
+// asked for.
+func dialUnresolved(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
+	unresolved := *by
+	unresolved.Resolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
 		go answerNoSuchName(server)
 		return client, nil
 	}}
+	return unresolved.DialContext(ctx, "tcp", address)
 }
 
 // answerNoSuchName answers one query as over TCP, where a length goes first.

@@ -6,14 +6,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// asked is what the header of a request to an intercepted host says that decides
-// whether it is signed.
+// asked holds what the header of a request to an intercepted host says that
+// decides whether it is signed.
 type asked struct {
 	upgrade     string   // the protocol to upgrade to, "" for none
-	originalURL string   // what a biscuit is wanted for
+	originalURL string   // the URL that a biscuit is asked for
 	origins     []string // of the web pages that had it sent
 	fetchSite   []string // how these are related to the host
 }
@@ -26,27 +27,26 @@ func askedBy(h http.Header) asked {
 	return a
 }
 
-// checkScope refuses the exchange's request if it is out of its profile's scope,
-// and notes else of which kind its credential is to be.
-func (x *exchange) checkScope(ctx context.Context) *refusal {
-	scope := x.profile.scope
+// checkScope decides by the profile's scope of which kind the credential of a
+// request is to be. It refuses a request that is out of scope, unless the scope only
+// warns of it: then outOfScope alone is set.
+func (p *profile) checkScope(ctx context.Context, f *facts) (kind signer.Kind, outOfScope *OutOfScope, refused *refuse.Refusal) {
 	q := signer.Query{
-		Host: x.target.host, Port: x.target.port, Method: x.method, Path: x.path,
-		Upgrade: x.asked.upgrade, OriginalURL: x.asked.originalURL,
+		Host: f.target.Host, Port: f.target.Port, Method: f.method, Path: f.path,
+		Upgrade: f.asked.upgrade, OriginalURL: f.asked.originalURL,
 	}
-	d := scope.Decide(ctx, q)
-	x.credential = d.Kind
+	d := p.scope.Decide(ctx, q)
 	if d.Reason == signer.InScope {
-		return nil
+		return d.Kind, nil, nil
 	}
-	x.outOfScope = &OutOfScope{Reason: d.Reason, Host: x.target.authority(), Method: x.method, Path: d.Path, Upgrade: q.Upgrade, Sent: d.Allowed()}
-	if entry, ok := scope.Widening(q, d); ok {
-		x.outOfScope.Allow = entry.String()
+	o := &OutOfScope{Reason: d.Reason, Host: f.target.Authority(), Method: f.method, Path: d.Path, Upgrade: q.Upgrade, Sent: d.Allowed()}
+	if entry, ok := p.scope.Widening(q, d); ok {
+		o.Allow = entry.String()
 	}
 	if d.Allowed() {
-		return nil
+		return d.Kind, o, nil
 	}
-	return x.refuseOutOfScope(q, d)
+	return d.Kind, o, p.refuseOutOfScope(o, q, d)
 }
 
 // OutOfScope is a request that was out of scope. Method and Path are the client's
@@ -60,49 +60,48 @@ type OutOfScope struct {
 	Upgrade string
 	// Allow is the entry of scope.allow that would allow it, "" if none would.
 	Allow string
-	// Sent says that it was sent on all the same, for the scope only warns.
+	// Sent reports that it was sent on all the same, because the scope only warns.
 	Sent bool
 }
 
-// maxPathShown bounds, in bytes, the path that a refusal tells.
+// maxPathShown bounds, in bytes, the path that a refusal quotes.
 const maxPathShown = 1024
 
-func (x *exchange) refuseOutOfScope(q signer.Query, d signer.Decision) *refusal {
+func (p *profile) refuseOutOfScope(o *OutOfScope, q signer.Query, d signer.Decision) *refuse.Refusal {
 	where := "scope.allow"
-	if x.profile.ownScope {
-		where += " of profile " + x.profile.Name
+	if p.ownScope {
+		where += " of profile " + p.Name
 	}
-	remedy := "to allow it, add to " + where + ": " + x.outOfScope.Allow
+	remedy := "to allow it, add to " + where + ": " + o.Allow
 	switch {
-	case x.outOfScope.Allow != "" && d.Reason == signer.ReasonBootstrap:
+	case o.Allow != "" && d.Reason == signer.ReasonBootstrap:
 		remedy = "it makes an agent, which the proxy does itself; if clients are to make their own, add to " + where + ": all"
-	case x.outOfScope.Allow != "":
+	case o.Allow != "":
 	case d.Reason == signer.ReasonSpelling || d.Path == q.Path && !strings.HasPrefix(d.Path, "/"):
 		remedy = "servers take this path for different ones; write it in its plain form"
 	default:
 		remedy = "nothing in " + where + " can allow it; write the path in its plain form, or use another method or host"
 	}
-	host := strings.TrimSuffix(x.target.authority(), ":443")
 	path := d.Path
 	if len(path) > maxPathShown {
 		path = path[:maxPathShown] + "…"
 		remedy = "to allow it, add an entry for its path to " + where
 	}
-	r := refuse(http.StatusForbidden, "out_of_scope", "http_request_denied",
-		"%s https://%s%s was not sent, because it is not in scope (%s); %s", q.Method, host, quotePath(path), d.Reason, remedy)
-	r.request = &refusedRequest{Host: x.target.authority(), Method: q.Method, Path: path, Reason: string(d.Reason)}
-	if x.outOfScope.Allow != "" && len(d.Path) <= maxPathShown {
-		r.request.Allow = x.allowYAML(q, d)
+	r := refuse.New(http.StatusForbidden, "out_of_scope", "http_request_denied",
+		"%s https://%s%s was not sent, because it is not in scope (%s); %s", q.Method, strings.TrimSuffix(o.Host, ":443"), quotePath(path), d.Reason, remedy)
+	r.Request = &refuse.Request{Host: o.Host, Method: q.Method, Path: path, Reason: string(d.Reason)}
+	if o.Allow != "" && len(d.Path) <= maxPathShown {
+		r.Request.Allow = p.allowYAML(q, d)
 	}
 	return r
 }
 
 // allowYAML returns the lines of a configuration that allow a request.
-func (x *exchange) allowYAML(q signer.Query, d signer.Decision) string {
-	entry, _ := x.profile.scope.Widening(q, d)
-	lines := x.profile.scope.AllowYAML(entry)
-	if x.profile.ownScope {
-		lines = "# in profile " + x.profile.Name + "\n" + lines
+func (p *profile) allowYAML(q signer.Query, d signer.Decision) string {
+	entry, _ := p.scope.Widening(q, d)
+	lines := p.scope.AllowYAML(entry)
+	if p.ownScope {
+		lines = "# in profile " + p.Name + "\n" + lines
 	}
 	return lines
 }

@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -17,7 +20,7 @@ var codexEntry = signer.ScopeEntry{Word: signer.WordCodex}
 
 // byKind is a signer that tells the kind that it was asked for.
 func byKind(r signer.Request) (*signer.Authorization, error) {
-	return &signer.Authorization{Value: identity.Secret("Bearer for-" + r.Kind.String()), Scheme: signer.SchemeBearer, AccountID: account}, nil
+	return &signer.Authorization{Value: identity.Secret("Bearer for-" + r.Kind.String()), Scheme: signer.SchemeBearer, AccountID: proxytest.Account}, nil
 }
 
 // TestScope sends on what is in scope with a credential of the kind that it is to
@@ -30,8 +33,8 @@ func TestScope(t *testing.T) {
 		authorization,
 		accountID string // that arrive, "refused" for none
 	}{
-		{"POST", "/backend-api/codex/responses", "Bearer for-inference", account},
-		{"GET", "/backend-api/codex/models", "Bearer for-account", account},
+		{"POST", "/backend-api/codex/responses", "Bearer for-inference", proxytest.Account},
+		{"GET", "/backend-api/codex/models", "Bearer for-account", proxytest.Account},
 		{"POST", "/backend-api/wham/remote/control/server/pair", mine, "the-client's"},
 		{"GET", "/backend-api/plugins/export/curated", "", ""},
 		{"GET", "/backend-api/conversations", "refused", ""},
@@ -41,19 +44,19 @@ func TestScope(t *testing.T) {
 	} {
 		t.Run(test.method+" "+test.path, func(t *testing.T) {
 			t.Parallel()
-			eachProto(t, func(t *testing.T, proto string) {
+			proxytest.EachProto(t, func(t *testing.T, proto string) {
 				arrived := make(chan http.Header, 1)
-				backend := newBackend(t, h2, func(_ http.ResponseWriter, r *http.Request) { arrived <- r.Header })
+				backend := proxytest.NewBackend(t, proxytest.H2, func(_ http.ResponseWriter, r *http.Request) { arrived <- r.Header })
 				p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-					c.Scope, c.Signer = scopeOf(t, codexEntry), signerFunc(byKind)
+					c.Scope, c.Signer = scopeOf(t, codexEntry), proxytest.SignerFunc(byKind)
 				})
-				r := newRequest(t, test.method, origin, nil)
-				r.URL.Opaque = "//" + host + test.path
+				r := proxytest.NewRequest(t, test.method, proxytest.Origin, nil)
+				r.URL.Opaque = "//" + proxytest.Host + test.path
 				r.Header.Set("Authorization", mine)
 				r.Header.Set("ChatGPT-Account-ID", "the-client's")
-				res := do(t, p.client(t, proto), r)
+				res := proxytest.Do(t, p.client(t, proto), r)
 				if test.authorization == "refused" {
-					wantRefusal(t, res, http.StatusForbidden, "out_of_scope", "http_request_denied")
+					proxytest.WantRefusal(t, res, http.StatusForbidden, "out_of_scope", "http_request_denied")
 					if len(arrived) > 0 {
 						t.Error("it arrived")
 					}
@@ -73,14 +76,14 @@ func TestScope(t *testing.T) {
 func TestScopeKeepsPlaceholders(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan http.Header, 1)
-	backend := newBackend(t, h2, func(_ http.ResponseWriter, r *http.Request) { arrived <- r.Header })
+	backend := proxytest.NewBackend(t, proxytest.H2, func(_ http.ResponseWriter, r *http.Request) { arrived <- r.Header })
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Scope = scopeOf(t, codexEntry) })
 	for method, path := range map[string]string{
 		"POST": "/backend-api/wham/remote/control/server/pair", "GET": "/backend-api/plugins/export/curated",
 	} {
-		r := newRequest(t, method, origin+path, nil)
+		r := proxytest.NewRequest(t, method, proxytest.Origin+path, nil)
 		r.Header.Set("Authorization", "Bearer "+placeholder(t))
-		if res := do(t, p.client(t, h2), r); res.StatusCode != http.StatusOK {
+		if res := proxytest.Do(t, p.client(t, proxytest.H2), r); res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}
 		if h := <-arrived; h["Authorization"] != nil {
@@ -97,13 +100,13 @@ func TestOutOfScope(t *testing.T) {
 	log, watcher := new(auditLog), new(outcomes)
 	p := startProxy(t, address, log.use, func(c *Config) {
 		c.Scope, c.Observe = scopeOf(t, codexEntry), watcher.add
-		c.Signer = signerFunc(func(signer.Request) (*signer.Authorization, error) {
+		c.Signer = proxytest.SignerFunc(func(signer.Request) (*signer.Authorization, error) {
 			t.Error("a signer was asked")
-			return bearer(), nil
+			return proxytest.Bearer(), nil
 		})
 	})
-	res := do(t, p.client(t, h2), newRequest(t, "POST", origin+"/backend-api//conversation%73?secret=1", strings.NewReader("{}")))
-	body := readAll(t, res.Body)
+	res := proxytest.Do(t, p.client(t, proxytest.H2), proxytest.NewRequest(t, "POST", proxytest.Origin+"/backend-api//conversation%73?secret=1", strings.NewReader("{}")))
+	body := proxytest.ReadAll(t, res.Body)
 	var refused struct{ Error map[string]string }
 	if err := json.Unmarshal([]byte(body), &refused); err != nil || res.StatusCode != http.StatusForbidden {
 		t.Fatalf("%s: %s", res.Status, body)
@@ -121,11 +124,11 @@ func TestOutOfScope(t *testing.T) {
 	if strings.Contains(body, "secret") {
 		t.Errorf("the refusal has the query: %s", body)
 	}
-	if d := log.take(); len(d) != 1 || d[0].Verdict != VerdictRefuse || d[0].Refused != "out_of_scope" || d[0].OutOfScope != signer.ReasonPath {
+	if d := log.take(); len(d) != 1 || d[0].Verdict != audit.VerdictRefuse || d[0].Refused != "out_of_scope" || d[0].OutOfScope != signer.ReasonPath {
 		t.Errorf("the audit log: %+v", d)
 	}
 	p.logged(t, `"out_of_scope":"path"`, `"refused":"out_of_scope"`)
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		return watcher.wantMiss(OutOfScope{signer.ReasonPath, "chatgpt.com:443", "POST", "/backend-api/conversations", "", entry, false})
 	})
 	if reached.Load() > 0 {
@@ -138,16 +141,16 @@ func TestOutOfScopeOfProfile(t *testing.T) {
 	t.Parallel()
 	address, _ := countingBackend(t)
 	p := startProxy(t, address, func(c *Config) {
-		c.ClientToken = "token"
-		c.Profiles = []Profile{{Name: "tight", Labels: labels(t, "narrow"), ConnectionsPerLabel: 10, Signer: fixedSigner{auth: bearer()}, Scope: scopeOf(t, codexEntry)}}
+		c.Clients.Token = "token"
+		c.Profiles = []Profile{{Name: "tight", Labels: labels(t, "narrow"), ConnectionsPerLabel: 10, Signer: proxytest.FixedSigner{Auth: proxytest.Bearer()}, Scope: scopeOf(t, codexEntry)}}
 	})
-	narrow := p.clientAs(t, h2, userPassword("narrow", "token"))
-	res := get(t, narrow, origin+"/backend-api/me")
-	message := wantRefusal(t, res, http.StatusForbidden, "out_of_scope", "http_request_denied")
+	narrow := p.clientAs(t, proxytest.H2, url.UserPassword("narrow", "token"))
+	res := proxytest.Get(t, narrow, proxytest.Origin+"/backend-api/me")
+	message := proxytest.WantRefusal(t, res, http.StatusForbidden, "out_of_scope", "http_request_denied")
 	if !strings.Contains(message, "add to scope.allow of profile tight: {host: chatgpt.com, methods: [GET], path: /backend-api/me}") {
 		t.Error(message)
 	}
-	if res := get(t, p.clientAs(t, h2, userPassword("wide", "token")), origin+"/backend-api/me"); res.StatusCode != http.StatusOK {
+	if res := proxytest.Get(t, p.clientAs(t, proxytest.H2, url.UserPassword("wide", "token")), proxytest.Origin+"/backend-api/me"); res.StatusCode != http.StatusOK {
 		t.Errorf("another label: %s", res.Status)
 	}
 }
@@ -159,26 +162,26 @@ func TestScopeThatWarns(t *testing.T) {
 	log, watcher := new(auditLog), new(outcomes)
 	p := startProxy(t, address, log.use, func(c *Config) {
 		c.Observe = watcher.add
-		scope, _, err := signer.NewScope(signer.ScopeConfig{BaseURL: origin + "/backend-api", Allow: []signer.ScopeEntry{codexEntry}, Warn: true})
+		scope, _, err := signer.NewScope(signer.ScopeConfig{BaseURL: proxytest.Origin + "/backend-api", Allow: []signer.ScopeEntry{codexEntry}, Warn: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.Scope = scope
 	})
-	client := p.client(t, h2)
-	if res := get(t, client, origin+"/backend-api/me"); res.StatusCode != http.StatusOK {
+	client := p.client(t, proxytest.H2)
+	if res := proxytest.Get(t, client, proxytest.Origin+"/backend-api/me"); res.StatusCode != http.StatusOK {
 		t.Fatal(res.Status)
 	}
-	if d := log.take(); len(d) != 1 || d[0].Verdict != VerdictSign || d[0].OutOfScope != signer.ReasonPath {
+	if d := log.take(); len(d) != 1 || d[0].Verdict != audit.VerdictSign || d[0].OutOfScope != signer.ReasonPath {
 		t.Errorf("the audit log: %+v", d)
 	}
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		return watcher.wantMiss(OutOfScope{signer.ReasonPath, "chatgpt.com:443", "GET", "/backend-api/me", "", "{host: chatgpt.com, methods: [GET], path: /backend-api/me}", true})
 	})
 	p.logged(t, `"out_of_scope":"path"`)
 	// What has no place in the scope of anybody but who asks for all by name.
-	for _, url := range []string{"https://ab.chatgpt.com/backend-api/me", origin + "/backend-api/authenticate_app_v2"} {
-		wantRefusal(t, get(t, client, url), http.StatusForbidden, "out_of_scope", "http_request_denied")
+	for _, url := range []string{"https://ab.chatgpt.com/backend-api/me", proxytest.Origin + "/backend-api/authenticate_app_v2"} {
+		proxytest.WantRefusal(t, proxytest.Get(t, client, url), http.StatusForbidden, "out_of_scope", "http_request_denied")
 	}
 	if n := reached.Load(); n != 1 {
 		t.Errorf("%d requests were sent", n)
@@ -190,7 +193,7 @@ func TestNoScope(t *testing.T) {
 	t.Parallel()
 	address, reached := countingBackend(t)
 	p := startProxy(t, address, func(c *Config) { c.Scope = nil })
-	wantRefusal(t, get(t, p.client(t, h1), origin+"/backend-api/codex/models"), http.StatusForbidden, "out_of_scope", "http_request_denied")
+	proxytest.WantRefusal(t, proxytest.Get(t, p.client(t, proxytest.H1), proxytest.Origin+"/backend-api/codex/models"), http.StatusForbidden, "out_of_scope", "http_request_denied")
 	if reached.Load() > 0 {
 		t.Error("it was sent")
 	}
@@ -205,16 +208,16 @@ func TestMethods(t *testing.T) {
 	for _, method := range []string{"TRACE", "TRACK", "CONNECT", "PROPFIND", "PURGE", "QUERY", "get", "Post", "PRI", "BREW", "M-SEARCH"} {
 		target := "/"
 		if method == "CONNECT" {
-			target = host + ":443"
+			target = proxytest.Host + ":443"
 		}
 		c := p.intercepted(t, "http/1.1")
-		c.send(t, "%s %s HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", method, target)
-		res := c.response(t, http.MethodGet)
+		c.Send(t, "%s %s HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", method, target)
+		res := c.Response(t, http.MethodGet)
 		if got := res.Header.Get("Allow"); got != "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" {
 			t.Errorf("%s: Allow: %s", method, got)
 		}
-		wantRefusal(t, res, http.StatusMethodNotAllowed, "method_not_allowed", "http_request_denied")
-		if answer := p.Authorize(t.Context(), Ask{Host: host, Method: method, URI: "/"}); answer.Status != http.StatusMethodNotAllowed {
+		proxytest.WantRefusal(t, res, http.StatusMethodNotAllowed, "method_not_allowed", "http_request_denied")
+		if answer := p.Authorize(t.Context(), Ask{Host: proxytest.Host, Method: method, URI: "/"}); answer.Status != http.StatusMethodNotAllowed {
 			t.Errorf("%s for a gateway: %+v", method, answer)
 		}
 	}
@@ -222,12 +225,12 @@ func TestMethods(t *testing.T) {
 		t.Errorf("%d requests were sent", n)
 	}
 	// What is for another host is sent on as it came, but for those two.
-	plain := newRawServer(t, plainRecorder(make(chan []string, 4)))
+	plain := proxytest.NewRawServer(t, proxytest.PlainRecorder(make(chan []string, 4)))
 	open := startProxy(t, "", func(c *Config) { c.Upstream.ConnectTo["plain.example:80"] = plain })
 	for method, want := range map[string]int{"PROPFIND": 204, "TRACE": 405, "TRACK": 405} {
 		c := open.dial(t)
-		c.send(t, "%s http://plain.example/ HTTP/1.1\r\nHost: plain.example\r\n\r\n", method)
-		if res := c.response(t, http.MethodGet); res.StatusCode != want {
+		c.Send(t, "%s http://plain.example/ HTTP/1.1\r\nHost: plain.example\r\n\r\n", method)
+		if res := c.Response(t, http.MethodGet); res.StatusCode != want {
 			t.Errorf("%s in the clear: %s, want %d", method, res.Status, want)
 		}
 	}
@@ -245,7 +248,7 @@ func TestWebPages(t *testing.T) {
 		signed bool
 	}{
 		{"no page", http.Header{}, true},
-		{"its own", http.Header{"Origin": {origin}, "Sec-Fetch-Site": {"same-origin"}}, true},
+		{"its own", http.Header{"Origin": {proxytest.Origin}, "Sec-Fetch-Site": {"same-origin"}}, true},
 		{"its own, in capitals", http.Header{"Origin": {"https://ChatGPT.com"}}, true},
 		{"typed", http.Header{"Sec-Fetch-Site": {"none"}}, true},
 		{"another site's", http.Header{"Origin": {"https://evil.example"}}, false},
@@ -256,17 +259,17 @@ func TestWebPages(t *testing.T) {
 		{"another port", http.Header{"Origin": {"https://chatgpt.com:8443"}}, false},
 		{"no origin at all", http.Header{"Origin": {"null"}}, false},
 		{"an empty origin", http.Header{"Origin": {""}}, false},
-		{"two", http.Header{"Origin": {origin, "https://evil.example"}}, false},
+		{"two", http.Header{"Origin": {proxytest.Origin, "https://evil.example"}}, false},
 		{"a longer name", http.Header{"Origin": {"https://chatgpt.com.evil.example"}}, false},
-		{"contradictory", http.Header{"Origin": {origin}, "Sec-Fetch-Site": {"cross-site"}}, false},
+		{"contradictory", http.Header{"Origin": {proxytest.Origin}, "Sec-Fetch-Site": {"cross-site"}}, false},
 		{"unknown", http.Header{"Sec-Fetch-Site": {"other"}}, false},
 	} {
-		r := newRequest(t, http.MethodPost, origin+"/backend-api/codex/responses", nil)
+		r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/backend-api/codex/responses", nil)
 		for name, values := range test.header {
 			r.Header[name] = values
 		}
-		res := do(t, p.client(t, h1), r)
-		answer := p.Authorize(t.Context(), Ask{Host: host, Method: "POST", URI: "/backend-api/codex/responses", Header: test.header})
+		res := proxytest.Do(t, p.client(t, proxytest.H1), r)
+		answer := p.Authorize(t.Context(), Ask{Host: proxytest.Host, Method: "POST", URI: "/backend-api/codex/responses", Header: test.header})
 		if test.signed {
 			want++
 			if res.StatusCode != http.StatusOK || !answer.Granted() {
@@ -274,14 +277,14 @@ func TestWebPages(t *testing.T) {
 			}
 			continue
 		}
-		wantRefusal(t, res, http.StatusForbidden, "cross_site", "http_request_denied")
+		proxytest.WantRefusal(t, res, http.StatusForbidden, "cross_site", "http_request_denied")
 		if answer.Code != "cross_site" {
 			t.Errorf("%s for a gateway: %+v", test.name, answer)
 		}
 	}
 	c := p.intercepted(t, "http/1.1")
-	c.send(t, "GET /backend-api/codex/responses HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nOrigin: https://evil.example\r\n\r\n")
-	wantRefusal(t, c.response(t, http.MethodGet), http.StatusForbidden, "cross_site", "http_request_denied")
+	c.Send(t, "GET /backend-api/codex/responses HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nOrigin: https://evil.example\r\n\r\n")
+	proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusForbidden, "cross_site", "http_request_denied")
 	if n := reached.Load(); n != want {
 		t.Errorf("%d requests were sent, want %d", n, want)
 	}
@@ -304,14 +307,14 @@ func TestScopeOfUpgrades(t *testing.T) {
 		{"GET", "/backend-api/wham/remote/control/client", "websocket", false},
 	} {
 		c := p.intercepted(t, "http/1.1")
-		c.send(t, "%s %s HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", test.method, test.path, test.upgrade)
-		res := c.response(t, http.MethodGet)
+		c.Send(t, "%s %s HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", test.method, test.path, test.upgrade)
+		res := c.Response(t, http.MethodGet)
 		if !test.sent {
-			wantRefusal(t, res, http.StatusForbidden, "out_of_scope", "http_request_denied")
+			proxytest.WantRefusal(t, res, http.StatusForbidden, "out_of_scope", "http_request_denied")
 		} else if head := <-heads; res.StatusCode != http.StatusNoContent || !slices.Contains(head, "Upgrade: "+test.upgrade) {
 			t.Errorf("%s %s: %s, %q", test.method, test.path, res.Status, head)
 		}
-		answer := p.Authorize(t.Context(), Ask{Host: host, Method: test.method, URI: test.path, Header: http.Header{"Upgrade": {test.upgrade}}})
+		answer := p.Authorize(t.Context(), Ask{Host: proxytest.Host, Method: test.method, URI: test.path, Header: http.Header{"Upgrade": {test.upgrade}}})
 		if answer.Granted() != test.sent {
 			t.Errorf("%s %s %s for a gateway: %+v", test.method, test.path, test.upgrade, answer)
 		}
@@ -327,7 +330,7 @@ func TestGatewaySpellings(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t, "")
 	t.Cleanup(p.cutNow)
-	ask := Ask{Host: host, Method: "GET", URI: "/backend-api/codex/models"}
+	ask := Ask{Host: proxytest.Host, Method: "GET", URI: "/backend-api/codex/models"}
 	for name, granted := range map[string]bool{
 		"Chatgpt-Account-Id": true, "X-Openai-Agent-Assertion": true, "Chatgpt_account_id": false, "X_openai_fedramp": false,
 		"X-Openai_agent-Assertion": false, "X_openai_authorization": false, "Chatgpt_account_name": true,
@@ -349,15 +352,15 @@ func TestRuleThatRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startProxy(t, address, func(c *Config) {
-		c.Signer = signer.Rules{Rules: []signer.Rule{rule}, Default: fixedSigner{auth: bearer()}}
+		c.Signer = signer.Rules{Rules: []signer.Rule{rule}, Default: proxytest.FixedSigner{Auth: proxytest.Bearer()}}
 	})
-	client := p.client(t, h1)
+	client := p.client(t, proxytest.H1)
 	for path, code := range map[string]string{"/backend-api/x": "rule_refused", "/a/../backend-api/x": "ambiguous_path"} {
-		r := newRequest(t, http.MethodDelete, origin, nil)
-		r.URL.Opaque = "//" + host + path
-		wantRefusal(t, do(t, client, r), http.StatusForbidden, code, "http_request_denied")
+		r := proxytest.NewRequest(t, http.MethodDelete, proxytest.Origin, nil)
+		r.URL.Opaque = "//" + proxytest.Host + path
+		proxytest.WantRefusal(t, proxytest.Do(t, client, r), http.StatusForbidden, code, "http_request_denied")
 	}
-	if res := get(t, client, origin+"/backend-api/x"); res.StatusCode != http.StatusOK || reached.Load() != 1 {
+	if res := proxytest.Get(t, client, proxytest.Origin+"/backend-api/x"); res.StatusCode != http.StatusOK || reached.Load() != 1 {
 		t.Errorf("%s, %d sent", res.Status, reached.Load())
 	}
 }

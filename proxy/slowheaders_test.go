@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestSlowHandshakes has clients that begin something and never finish it. Their
@@ -16,7 +18,7 @@ import (
 func TestSlowHandshakes(t *testing.T) {
 	t.Parallel()
 	next := make(chan struct{})
-	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		select {
 		case <-next:
@@ -28,30 +30,30 @@ func TestSlowHandshakes(t *testing.T) {
 		c.Limits = Limits{HandshakeTimeout: 10 * time.Second} // enough for a busy machine
 	})
 	quiet := map[string]*http.Response{}
-	for _, proto := range []string{h1, h2} {
-		quiet[proto] = get(t, p.client(t, proto), origin+"/")
+	for _, proto := range []string{proxytest.H1, proxytest.H2} {
+		quiet[proto] = proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/")
 	}
-	begun := map[string]*rawConn{"nothing": p.dial(t), "CONNECT and no TLS": p.connect(t, host+":443")}
+	begun := map[string]*proxytest.RawConn{"nothing": p.dial(t), "CONNECT and no TLS": p.connect(t, proxytest.Host+":443")}
 	for name, sent := range map[string]string{
 		"half a CONNECT":      "CONNECT chatgpt.com:443 HTTP/1.1\r\nHo",
 		"half a plain header": "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nX-A:",
 	} {
 		begun[name] = p.dial(t)
-		begun[name].send(t, "%s", sent)
+		begun[name].Send(t, "%s", sent)
 	}
-	begun["half a ClientHello"] = p.connect(t, host+":443")
-	begun["half a ClientHello"].send(t, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+	begun["half a ClientHello"] = p.connect(t, proxytest.Host+":443")
+	begun["half a ClientHello"].Send(t, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
 	begun["TLS and no request"] = p.intercepted(t)
 	begun["half a header"] = p.intercepted(t)
-	begun["half a header"].send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nX-")
+	begun["half a header"].Send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nX-")
 	for name, c := range begun {
-		if _, err := io.Copy(io.Discard, c.r); errors.Is(err, errTimeout(err)) {
+		if _, err := io.Copy(io.Discard, c.R); errors.Is(err, errTimeout(err)) {
 			t.Errorf("%s: the connection does not end", name)
 		}
 	}
 	close(next)
 	for proto, res := range quiet {
-		if body := readAll(t, res.Body); body != "at last" {
+		if body := proxytest.ReadAll(t, res.Body); body != "at last" {
 			t.Errorf("%s: %q", proto, body)
 		}
 	}
@@ -98,7 +100,7 @@ func TestHeaderLimits(t *testing.T) {
 				defer close(sent)
 				_, _ = io.WriteString(c.Conn, head+header+"\r\n")
 			}()
-			if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 				t.Errorf("%s, %s: %s", name, where, res.Status)
 			}
 			c.Close()

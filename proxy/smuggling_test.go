@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // hidden is a request inside of another's body. A server that reads the body's
@@ -110,8 +112,8 @@ func TestSmuggling(t *testing.T) {
 	for _, test := range smuggling {
 		t.Run(test.name, func(t *testing.T) {
 			c := p.intercepted(t)
-			c.send(t, "%s", test.request)
-			res := c.response(t, http.MethodPost)
+			c.Send(t, "%s", test.request)
+			res := c.Response(t, http.MethodPost)
 			if res.StatusCode != test.status {
 				t.Errorf("%s, want %d", res.Status, test.status)
 			}
@@ -120,7 +122,7 @@ func TestSmuggling(t *testing.T) {
 			if res.StatusCode != http.StatusNoContent {
 				want = 0
 				// The connection cannot be trusted any more.
-				c.expectEOF(t)
+				c.ExpectEOF(t)
 			}
 			c.Close()
 			requests, err := p.settled()
@@ -133,7 +135,7 @@ func TestSmuggling(t *testing.T) {
 		})
 	}
 	// Nothing that was done to these connections has harmed another.
-	if res := get(t, p.client(t, h2), origin+"/"); res.StatusCode != http.StatusNoContent {
+	if res := proxytest.Get(t, p.client(t, proxytest.H2), proxytest.Origin+"/"); res.StatusCode != http.StatusNoContent {
 		t.Error(res.Status)
 	}
 }
@@ -161,11 +163,11 @@ func TestSmugglingInBody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := p.intercepted(t)
-			c.send(t, post+"Trailer: X-A\r\nTransfer-Encoding: chunked\r\n\r\n")
+			c.Send(t, post+"Trailer: X-A\r\nTransfer-Encoding: chunked\r\n\r\n")
 			// The proxy may hang up before it has all.
 			_, _ = io.WriteString(c.Conn, chunks+hidden)
 			_ = c.Conn.(*tls.Conn).CloseWrite()
-			_, _ = io.Copy(io.Discard, c.r)
+			_, _ = io.Copy(io.Discard, c.R)
 			c.Close()
 			requests, err := p.settled()
 			if err != nil {

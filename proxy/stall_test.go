@@ -1,18 +1,17 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // endless writes to w until that fails, and counts what it took.
@@ -31,14 +30,14 @@ func endless(w io.Writer, written *atomic.Int64) {
 // are cut, while a stream that has nothing to send for as long is not.
 func TestUnreadAnswer(t *testing.T) {
 	t.Parallel()
-	eachProto(t, func(t *testing.T, server string) {
+	proxytest.EachProto(t, func(t *testing.T, server string) {
 		cut := map[string]chan struct{}{"window": nil, "h1": nil, "upgrade": nil, "connection": nil}
 		for name := range cut {
 			cut[name] = make(chan struct{})
 		}
 		next := make(chan struct{})
 		var written atomic.Int64
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			switch ended := cut[strings.TrimPrefix(r.URL.Path, "/")]; {
 			case r.Header.Get("Upgrade") != "":
 				conn, rw, err := http.NewResponseController(w).Hijack()
@@ -68,21 +67,21 @@ func TestUnreadAnswer(t *testing.T) {
 			c.Limits = Limits{IdleTimeout: 3 * time.Second}
 		})
 		quiet := map[string]*http.Response{}
-		for _, proto := range []string{h1, h2} {
-			quiet[proto] = get(t, p.client(t, proto), origin+"/")
+		for _, proto := range []string{proxytest.H1, proxytest.H2} {
+			quiet[proto] = proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/")
 		}
 		for name, header := range map[string]string{"h1": "", "upgrade": "Connection: Upgrade\r\nUpgrade: websocket\r\n"} {
-			p.intercepted(t).send(t, "GET /%s HTTP/1.1\r\nHost: chatgpt.com\r\n%s\r\n", name, header)
+			p.intercepted(t).Send(t, "GET /%s HTTP/1.1\r\nHost: chatgpt.com\r\n%s\r\n", name, header)
 		}
 		unread := p.h2(t)
 		_ = unread.framer.WriteWindowUpdate(0, 1<<30)
 		_ = unread.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
-		unread.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/connection")
+		unread.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", "/connection")
 		// One client of HTTP/2 reads what comes, but opens no window for the
 		// stream; that is all it loses.
 		c := p.h2(t)
 		_ = c.framer.WriteWindowUpdate(0, 1<<20)
-		c.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", host, ":path", "/window")
+		c.request(t, 1, ":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", "/window")
 		c.request(t, 3, ask...)
 		for {
 			frame, err := c.framer.ReadFrame()
@@ -94,12 +93,12 @@ func TestUnreadAnswer(t *testing.T) {
 			}
 		}
 		for name, ended := range cut {
-			wait(t, name+" is cut", ended)
+			proxytest.Wait(t, name+" is cut", ended)
 		}
 
 		close(next)
 		for proto, res := range quiet {
-			if body := readAll(t, res.Body); body != "at last" {
+			if body := proxytest.ReadAll(t, res.Body); body != "at last" {
 				t.Errorf("%s: %q", proto, body)
 			}
 		}
@@ -124,7 +123,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	t.Parallel()
 	const streams, most = 20, 3 << 20
 	var written [streams]atomic.Int64
-	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		var i int
 		if _, err := fmt.Sscanf(r.URL.Path, "/%d", &i); err == nil {
 			endless(w, &written[i])
@@ -133,9 +132,9 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	p := startProxy(t, backend.Listener.Addr().String())
 	c := p.h2(t)
 	for i := range streams {
-		c.request(t, uint32(2*i+1), ":method", "GET", ":scheme", "https", ":authority", host, ":path", fmt.Sprint("/", i))
+		c.request(t, uint32(2*i+1), ":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", fmt.Sprint("/", i))
 	}
-	eventually(t, func() error {
+	proxytest.Eventually(t, func() error {
 		for i := range written {
 			if n := written[i].Load(); n < 1<<20 {
 				return fmt.Errorf("stream %d: %d bytes", i, n)
@@ -143,9 +142,9 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		}
 		return nil
 	})
-	other := p.client(t, h2)
+	other := p.client(t, proxytest.H2)
 	for range 50 {
-		if res := get(t, other, origin+"/"); res.StatusCode != http.StatusOK {
+		if res := proxytest.Get(t, other, proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}
 	}
@@ -154,95 +153,4 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 			t.Errorf("stream %d: the proxy took %d bytes that nobody read", i, n)
 		}
 	}
-}
-
-// slowConn is a connection that takes one byte at a time, and not before the
-// deadline has passed, except that it takes none of some.
-type slowConn struct {
-	net.Conn
-	takes     []int
-	took      strings.Builder
-	deadlines []time.Time
-}
-
-func (c *slowConn) SetWriteDeadline(t time.Time) error {
-	c.deadlines = append(c.deadlines, t)
-	return nil
-}
-
-func (c *slowConn) Write(p []byte) (int, error) {
-	if len(c.takes) == 0 {
-		return c.took.Write(p)
-	}
-	n := c.takes[0]
-	c.takes = c.takes[1:]
-	c.took.Write(p[:n])
-	return n, os.ErrDeadlineExceeded
-}
-
-// TestSlowReaderIsNotCut has a client that takes a byte now and then.
-func TestSlowReaderIsNotCut(t *testing.T) {
-	t.Parallel()
-	slow := &slowConn{takes: []int{1, 1, 1}}
-	c := &clientConn{Conn: slow, stall: time.Hour, giveBack: func() {}}
-	if n, err := c.Write([]byte("abcdef")); n != 6 || err != nil || slow.took.String() != "abcdef" {
-		t.Errorf("%d, %v; took %q", n, err, slow.took.String())
-	}
-	slow.takes = []int{2, 0}
-	if n, err := c.Write([]byte("abcdef")); n != 2 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("%d, %v", n, err)
-	}
-	// The deadline of whoever owns the connection holds whatever is taken.
-	past := time.Unix(1, 0)
-	_ = c.SetWriteDeadline(past)
-	slow.takes, slow.deadlines = []int{1, 1}, nil
-	if n, err := c.Write([]byte("abcdef")); n != 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("%d, %v", n, err)
-	}
-	if !slow.deadlines[0].Equal(past) {
-		t.Errorf("the deadline became %v", slow.deadlines[0])
-	}
-	_ = c.SetWriteDeadline(time.Time{})
-	_, _ = c.Write([]byte("x"))
-	_, _ = c.ReadFrom(strings.NewReader("x"))
-	if last := slow.deadlines[len(slow.deadlines)-1]; !last.IsZero() {
-		t.Errorf("a tunnel has the deadline %v", last)
-	}
-}
-
-// TestStallDeadline: the deadline is renewed before it has lost much of the
-// stall's time, and the owner's own one is kept to.
-func TestStallDeadline(t *testing.T) {
-	t.Parallel()
-	counting := &deadlineCounter{}
-	c := &clientConn{stall: 16 * time.Minute, Conn: counting}
-	begin := time.Now()
-	for _, step := range []struct {
-		after time.Duration
-		set   int
-	}{{0, 1}, {time.Second, 1}, {time.Minute - time.Second, 1}, {time.Minute, 2}, {time.Minute + time.Second, 2}} {
-		c.renewDeadline(begin.Add(step.after))
-		if counting.set != step.set {
-			t.Errorf("after %s the deadline was set %d times, want %d", step.after, counting.set, step.set)
-		}
-	}
-	for _, owners := range []time.Duration{time.Minute, time.Hour} {
-		_ = c.SetWriteDeadline(begin.Add(owners))
-		c.renewDeadline(begin)
-		if got, want := counting.last.Sub(begin), min(owners, c.stall); got != want {
-			t.Errorf("with the owner's at %s, writing fails after %s, want %s", owners, got, want)
-		}
-	}
-}
-
-type deadlineCounter struct {
-	net.Conn
-	set  int
-	last time.Time
-}
-
-func (c *deadlineCounter) SetWriteDeadline(t time.Time) error {
-	c.set++
-	c.last = t
-	return nil
 }

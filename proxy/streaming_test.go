@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 const chunks = 5
@@ -27,9 +29,9 @@ func TestStream(t *testing.T) {
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			eachWay(t, func(t *testing.T, client, server string) {
+			proxytest.EachWay(t, func(t *testing.T, client, server string) {
 				confirmed := make(chan struct{})
-				backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+				backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 					if kind.contentType != "" {
 						w.Header().Set("Content-Type", kind.contentType)
 					} else {
@@ -51,7 +53,7 @@ func TestStream(t *testing.T) {
 					}
 				})
 				p := startProxy(t, backend.Listener.Addr().String())
-				res := get(t, p.client(t, client), origin+"/")
+				res := proxytest.Get(t, p.client(t, client), proxytest.Origin+"/")
 				if got := res.Header.Get("Content-Type"); got != kind.contentType {
 					t.Errorf("Content-Type: %q, want %q", got, kind.contentType)
 				}
@@ -65,7 +67,7 @@ func TestStream(t *testing.T) {
 						t.Fatalf("chunk %d: %q, %v", i, got, err)
 					}
 				}
-				if rest := readAll(t, res.Body); rest != "" {
+				if rest := proxytest.ReadAll(t, res.Body); rest != "" {
 					t.Errorf("%q at the end", rest)
 				}
 			})
@@ -77,9 +79,9 @@ func TestStream(t *testing.T) {
 // one before it.
 func TestUpload(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
 		arrived := make(chan string)
-		backend := newBackend(t, server, func(_ http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, server, func(_ http.ResponseWriter, r *http.Request) {
 			lines := bufio.NewScanner(r.Body)
 			for lines.Scan() {
 				arrived <- lines.Text()
@@ -97,7 +99,7 @@ func TestUpload(t *testing.T) {
 				}
 			}
 		}()
-		if res := do(t, p.client(t, client), newRequest(t, http.MethodPost, origin+"/", body)); res.StatusCode != http.StatusOK {
+		if res := proxytest.Do(t, p.client(t, client), proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", body)); res.StatusCode != http.StatusOK {
 			t.Error(res.Status)
 		}
 	})
@@ -107,8 +109,8 @@ func TestUpload(t *testing.T) {
 // within one request.
 func TestBothWays(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			rc := http.NewResponseController(w)
 			_ = rc.EnableFullDuplex()
 			_ = rc.Flush()
@@ -120,7 +122,7 @@ func TestBothWays(t *testing.T) {
 		})
 		p := startProxy(t, backend.Listener.Addr().String())
 		body, w := io.Pipe()
-		res := do(t, p.client(t, client), newRequest(t, http.MethodPost, origin+"/", body))
+		res := proxytest.Do(t, p.client(t, client), proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", body))
 		answers := bufio.NewReader(res.Body)
 		for i := range chunks {
 			_, _ = io.WriteString(w, strconv.Itoa(i)+"\n")
@@ -129,7 +131,7 @@ func TestBothWays(t *testing.T) {
 			}
 		}
 		w.Close()
-		if rest := readAll(t, answers); rest != "" {
+		if rest := proxytest.ReadAll(t, answers); rest != "" {
 			t.Errorf("%q at the end", rest)
 		}
 	})
@@ -139,8 +141,8 @@ func TestBothWays(t *testing.T) {
 // sent all of its body. A client that waits for this answer must get it.
 func TestEarlyAnswer(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			_, _ = io.ReadFull(r.Body, make([]byte, 5))
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -150,8 +152,8 @@ func TestEarlyAnswer(t *testing.T) {
 		body, w := io.Pipe()
 		defer w.Close()
 		go func() { _, _ = io.WriteString(w, "begin") }()
-		res := do(t, p.client(t, client), newRequest(t, http.MethodPost, origin+"/", body))
-		if got := readAll(t, res.Body); res.StatusCode != http.StatusRequestEntityTooLarge || got != "too much" {
+		res := proxytest.Do(t, p.client(t, client), proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", body))
+		if got := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusRequestEntityTooLarge || got != "too much" {
 			t.Errorf("%s, %q", res.Status, got)
 		}
 	})

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -33,7 +35,7 @@ func (s *numberedSigner) Sign(context.Context, signer.Request) (*signer.Authoriz
 	defer s.mu.Unlock()
 	s.issued++
 	return &signer.Authorization{
-		Value: identity.Secret(numberedToken + strconv.Itoa(s.issued)), Scheme: signer.SchemeBearer, AccountID: account,
+		Value: identity.Secret(numberedToken + strconv.Itoa(s.issued)), Scheme: signer.SchemeBearer, AccountID: proxytest.Account,
 	}, nil
 }
 
@@ -46,14 +48,14 @@ type strictServer struct {
 	requests []*strictRequest
 	wrong    []error
 	seen     map[string]bool // the credentials that came
-	conns    *gauge          // connections of the proxy, those being made among them
+	conns    *track.InFlight // connections of the proxy, those being made among them
 }
 
 func newStrictServer(t testing.TB) *strictServer {
-	s := &strictServer{seen: make(map[string]bool), conns: newGauge()}
-	config := serverTLS()
-	s.address = newRawServer(t, func(raw net.Conn) {
-		defer s.conns.add(-1)
+	s := &strictServer{seen: make(map[string]bool), conns: track.NewInFlight()}
+	config := proxytest.ServerTLS()
+	s.address = proxytest.NewRawServer(t, func(raw net.Conn) {
+		defer s.conns.Add(-1)
 		c := tls.Server(raw, config)
 		defer c.Close()
 		r := bufio.NewReader(c)
@@ -91,7 +93,7 @@ func (s *strictServer) check(q *strictRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, q)
-	if h := q.values("host"); !strings.EqualFold(strings.TrimSuffix(h[0], ":443"), host) {
+	if h := q.values("host"); !strings.EqualFold(strings.TrimSuffix(h[0], ":443"), proxytest.Host) {
 		return malformed("the request is for %q", h[0])
 	}
 	auth := q.values("authorization")
@@ -99,7 +101,7 @@ func (s *strictServer) check(q *strictRequest) error {
 		return malformed("Authorization %q", auth)
 	}
 	s.seen[auth[0]] = true
-	if ids := q.values("chatgpt-account-id"); !slices.Equal(ids, []string{account}) {
+	if ids := q.values("chatgpt-account-id"); !slices.Equal(ids, []string{proxytest.Account}) {
 		return malformed("ChatGPT-Account-ID %q", ids)
 	}
 	for _, name := range []string{"x-openai-fedramp", "proxy-authorization", "proxy-connection", "keep-alive"} {
@@ -134,45 +136,39 @@ type strictProxy struct {
 
 func newStrictProxy(t testing.TB) *strictProxy {
 	s := newStrictServer(t)
-	p := &strictProxy{newProxy(t, s.address), s, new(numberedSigner)}
-	config := p.current().Config
-	config.Signer = p.signer
-	p.Reconfigure(config)
-	up := p.current().upstream
-	for _, hook := range []*func(context.Context, string, string) (net.Conn, error){
-		&up.Transport.DialTLSContext, &up.upgrades.DialTLSContext, &up.h1.dial,
-	} {
-		dial := *hook
-		*hook = func(ctx context.Context, network, address string) (net.Conn, error) {
-			s.conns.add(1)
+	signer := new(numberedSigner)
+	p := &strictProxy{newProxy(t, s.address, func(c *Config) {
+		c.Signer = signer
+		c.Upstream.Dial = func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
+			s.conns.Add(1)
 			// A dial that is given up may yet have made a connection.
-			c, err := dial(context.WithoutCancel(ctx), network, address)
+			c, err := by.DialContext(context.WithoutCancel(ctx), "tcp", address)
 			if err != nil {
-				s.conns.add(-1)
+				s.conns.Add(-1)
 			}
 			return c, err // for the server to take off when it has ended
 		}
-	}
+	}), s, signer}
 	p.serve(t)
 	return p
 }
 
 // settled returns what the server got, once nothing is under way any more.
 func (p *strictProxy) settled() ([]*strictRequest, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
 	defer cancel()
 	// Clients have hung up, but the proxy may not have read all that they sent.
-	for p.places.held() > 0 && ctx.Err() == nil {
+	for p.places.all.InUse() > 0 && ctx.Err() == nil {
 		time.Sleep(100 * time.Microsecond)
 	}
-	if err := p.running.wait(ctx); err != nil {
+	if err := p.life.running.Wait(ctx); err != nil {
 		return nil, fmt.Errorf("an exchange does not end: %w", err)
 	}
 	for {
 		// A connection becomes idle a moment after its last answer.
 		p.current().upstream.CloseIdleConnections()
 		moment, cancel := context.WithTimeout(ctx, time.Millisecond)
-		err := p.server.conns.wait(moment)
+		err := p.server.conns.Wait(moment)
 		cancel()
 		if err == nil {
 			return p.server.take()

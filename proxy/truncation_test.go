@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestTruncatedAnswer has the server break off in the middle of its answer. The
@@ -14,11 +16,11 @@ func TestTruncatedAnswer(t *testing.T) {
 	for _, length := range []bool{true, false} {
 		t.Run("known length "+strconv.FormatBool(length), func(t *testing.T) {
 			t.Parallel()
-			eachWay(t, func(t *testing.T, client, server string) {
-				backend := newBackend(t, server, breakOff(length))
+			proxytest.EachWay(t, func(t *testing.T, client, server string) {
+				backend := proxytest.NewBackend(t, server, breakOff(length))
 				c := startProxy(t, backend.Listener.Addr().String()).client(t, client)
-				wantTruncated(t, get(t, c, origin+"/"))
-				if got := readAll(t, get(t, c, origin+"/whole").Body); got != "whole" {
+				wantTruncated(t, proxytest.Get(t, c, proxytest.Origin+"/"))
+				if got := proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/whole").Body); got != "whole" {
 					t.Errorf("after it: %q", got)
 				}
 			})
@@ -54,9 +56,9 @@ func wantTruncated(t *testing.T, res *http.Response) {
 // The server must notice.
 func TestTruncatedRequest(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, client, server string) {
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
 		arrived, ended := make(chan struct{}), make(chan error, 1)
-		backend := newBackend(t, server, func(_ http.ResponseWriter, r *http.Request) {
+		backend := proxytest.NewBackend(t, server, func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadFull(r.Body, make([]byte, len("a part")))
 			close(arrived)
 			_, err := io.Copy(io.Discard, r.Body)
@@ -68,7 +70,7 @@ func TestTruncatedRequest(t *testing.T) {
 			<-arrived
 			w.CloseWithError(io.ErrUnexpectedEOF)
 		}()
-		r := newRequest(t, http.MethodPost, origin+"/", body)
+		r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", body)
 		if res, err := startProxy(t, backend.Listener.Addr().String()).client(t, client).Do(r); err == nil {
 			res.Body.Close()
 			t.Errorf("answered %s", res.Status)

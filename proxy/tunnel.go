@@ -6,22 +6,23 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 const connectEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"
 
-// tunnel connects client to the exchange's target and carries bytes both ways
-// until both have said all, one of them fails, or ctx ends. It returns when
-// nothing of it is left running.
-func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
+// tunnel connects client to the exchange's target and copies bytes both ways until
+// both sides have ended, one of them fails, or ctx ends. Nothing of it is left running
+// when it returns.
+func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	defer client.Close()
-	p.live.add(x)
-	server, err := x.policy.upstream.dialTunnel(ctx, x.target)
+	server, err := x.policy.upstream.DialTunnel(ctx, x.target)
 	if err != nil {
-		x.refuseWith(refuseUpstream(x.target.authority(), err))
-		x.status = x.refused.status
+		x.refuseWith(refuseUpstream(x.target.Authority(), err))
+		x.status = x.refused.Status
 		_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
-		_ = x.refused.response(nil).Write(client)
+		_ = x.refused.Response(nil).Write(client)
 		return
 	}
 	defer server.Close()
@@ -55,7 +56,7 @@ func (p *Proxy) tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	}
 }
 
-// pipe copies from src to dst to the end and hands the end on. Neither side is
+// pipe copies from src to dst and half closes dst at the end. Neither side is
 // wrapped, so that between two sockets the kernel does the copying (splice(2)).
 func pipe(dst, src net.Conn) (int64, error) {
 	n, err := io.Copy(dst, src)
@@ -65,5 +66,5 @@ func pipe(dst, src net.Conn) (int64, error) {
 		src.Close()
 		return n, err
 	}
-	return n, closeWrite(dst)
+	return n, netconn.CloseWrite(dst)
 }

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // tunnelTo starts a proxy through which tunnel.example:7 is at address.
@@ -29,27 +31,27 @@ func TestTunnelHalfClose(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", 64<<10)
 	t.Run("client first", func(t *testing.T) {
 		t.Parallel()
-		c := tunnelTo(t, newRawServer(t, func(c net.Conn) {
+		c := tunnelTo(t, proxytest.NewRawServer(t, func(c net.Conn) {
 			said, _ := io.ReadAll(c)
 			_, _ = c.Write(said)
 		})).connect(t, "tunnel.example:7")
-		c.send(t, "%s", large)
+		c.Send(t, "%s", large)
 		closeWriteOf(t, c.Conn)
-		c.expect(t, large)
-		c.expectEOF(t)
+		c.Expect(t, large)
+		c.ExpectEOF(t)
 	})
 	t.Run("server first", func(t *testing.T) {
 		t.Parallel()
 		heard := make(chan string, 1)
-		c := tunnelTo(t, newRawServer(t, func(c net.Conn) {
+		c := tunnelTo(t, proxytest.NewRawServer(t, func(c net.Conn) {
 			_, _ = io.WriteString(c, large)
 			_ = c.(*net.TCPConn).CloseWrite()
 			said, _ := io.ReadAll(c)
 			heard <- string(said)
 		})).connect(t, "tunnel.example:7")
-		c.expect(t, large)
-		c.expectEOF(t)
-		c.send(t, "%s", large)
+		c.Expect(t, large)
+		c.ExpectEOF(t)
+		c.Send(t, "%s", large)
 		closeWriteOf(t, c.Conn)
 		if got := <-heard; got != large {
 			t.Errorf("the server heard %d bytes", len(got))
@@ -57,16 +59,16 @@ func TestTunnelHalfClose(t *testing.T) {
 	})
 	t.Run("all at once", func(t *testing.T) {
 		t.Parallel()
-		p := tunnelTo(t, newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) }))
+		p := tunnelTo(t, proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) }))
 		for range 20 { // whether the end is seen before the tunnel stands is chance
 			c := p.dial(t)
-			c.send(t, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: x\r\n\r\nsent together")
+			c.Send(t, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: x\r\n\r\nsent together")
 			closeWriteOf(t, c.Conn)
-			if res := c.response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
+			if res := c.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
 				t.Fatal(res.Status)
 			}
-			c.expect(t, "sent together")
-			c.expectEOF(t)
+			c.Expect(t, "sent together")
+			c.ExpectEOF(t)
 		}
 	})
 }
@@ -74,13 +76,13 @@ func TestTunnelHalfClose(t *testing.T) {
 // TestServerSpeaksFirst is what SSH and SMTP do.
 func TestServerSpeaksFirst(t *testing.T) {
 	t.Parallel()
-	c := tunnelTo(t, newRawServer(t, func(c net.Conn) {
+	c := tunnelTo(t, proxytest.NewRawServer(t, func(c net.Conn) {
 		_, _ = io.WriteString(c, "SSH-2.0-server\r\n")
 		_, _ = io.Copy(c, c)
 	})).connect(t, "tunnel.example:7")
-	c.expect(t, "SSH-2.0-server\r\n")
-	c.send(t, "SSH-2.0-client\r\n")
-	c.expect(t, "SSH-2.0-client\r\n")
+	c.Expect(t, "SSH-2.0-server\r\n")
+	c.Send(t, "SSH-2.0-client\r\n")
+	c.Expect(t, "SSH-2.0-client\r\n")
 }
 
 // TestSentTogether has clients that send the first bytes of what is to go
@@ -89,29 +91,29 @@ func TestSentTogether(t *testing.T) {
 	t.Parallel()
 	t.Run("tunnel", func(t *testing.T) {
 		t.Parallel()
-		p := tunnelTo(t, newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) }))
+		p := tunnelTo(t, proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) }))
 		for _, size := range []int{1, 1000, 3000, 4095, 4096, 100_000} { // around net/http's buffer
 			first := strings.Repeat("f", size)
 			c := p.dial(t)
-			c.send(t, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: x\r\n\r\n%s", first)
-			if res := c.response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
+			c.Send(t, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: x\r\n\r\n%s", first)
+			if res := c.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
 				t.Fatal(res.Status)
 			}
-			c.expect(t, first)
-			c.send(t, "more")
-			c.expect(t, "more")
+			c.Expect(t, first)
+			c.Send(t, "more")
+			c.Expect(t, "more")
 			closeWriteOf(t, c.Conn)
-			c.expectEOF(t)
+			c.ExpectEOF(t)
 		}
 	})
 	t.Run("intercepted", func(t *testing.T) {
 		t.Parallel()
 		address, _ := countingBackend(t)
 		c := startProxy(t, address).dial(t)
-		together := &togetherConn{rawConn: c, first: "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\n\r\n"}
-		secured := secure(t, newRawConn(t, together), &tls.Config{RootCAs: pool(clientCA), ServerName: host})
-		secured.send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
-		if res := secured.response(t, http.MethodGet); res.StatusCode != http.StatusOK {
+		together := &togetherConn{RawConn: c, first: "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\n\r\n"}
+		secured := proxytest.Secure(t, proxytest.NewRawConn(t, together), &tls.Config{RootCAs: proxytest.Pool(proxytest.ClientCA()), ServerName: proxytest.Host})
+		secured.Send(t, "GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n")
+		if res := secured.Response(t, http.MethodGet); res.StatusCode != http.StatusOK {
 			t.Error(res.Status)
 		}
 	})
@@ -120,7 +122,7 @@ func TestSentTogether(t *testing.T) {
 // togetherConn sends first in front of the first bytes that are written, in the
 // same write, and reads the answer to it before anything else.
 type togetherConn struct {
-	*rawConn
+	*proxytest.RawConn
 	first   string
 	skipped bool
 }
@@ -134,25 +136,25 @@ func (c *togetherConn) Write(p []byte) (int, error) {
 
 func (c *togetherConn) Read(p []byte) (int, error) {
 	for !c.skipped {
-		line, err := c.r.ReadString('\n')
+		line, err := c.R.ReadString('\n')
 		if err != nil {
 			return 0, err
 		}
 		c.skipped = line == "\r\n"
 	}
-	return c.r.Read(p)
+	return c.R.Read(p)
 }
 
 // TestTunnelCutByServer has the server's side of a tunnel break.
 func TestTunnelCutByServer(t *testing.T) {
 	t.Parallel()
-	p := tunnelTo(t, newRawServer(t, func(c net.Conn) {
+	p := tunnelTo(t, proxytest.NewRawServer(t, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1))
 		_ = c.(*net.TCPConn).SetLinger(0) // a reset
 	}))
 	c := p.connect(t, "tunnel.example:7")
-	c.send(t, "go")
-	if n, err := c.r.Read(make([]byte, 1)); err == nil {
+	c.Send(t, "go")
+	if n, err := c.R.Read(make([]byte, 1)); err == nil {
 		t.Errorf("read %d bytes", n)
 	}
 	p.logged(t, `"failure":"cut"`)
@@ -162,7 +164,7 @@ func TestTunnelCutByServer(t *testing.T) {
 // of dialling.
 func TestPrivateAddresses(t *testing.T) {
 	t.Parallel()
-	echo := newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	echo := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	_, port, _ := net.SplitHostPort(echo)
 	refusing := startProxy(t, "")
 	for _, authority := range []string{
@@ -170,21 +172,21 @@ func TestPrivateAddresses(t *testing.T) {
 		"10.0.0.1:1", "169.254.169.254:80", "[fd00:ec2::254]:80", "[64:ff9b::7f00:1]:80", "[2002:7f00:1::]:80",
 	} {
 		c := refusing.dial(t)
-		c.send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", authority)
-		res := c.response(t, http.MethodGet)
-		if message := wantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited"); !strings.Contains(message, "upstream.allow_private") {
+		c.Send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", authority)
+		res := c.Response(t, http.MethodGet)
+		if message := proxytest.WantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited"); !strings.Contains(message, "upstream.allow_private") {
 			t.Errorf("%s: %s", authority, message)
 		}
 	}
-	res := get(t, refusing.client(t, h1), "http://localhost:"+port+"/")
-	wantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited")
+	res := proxytest.Get(t, refusing.client(t, proxytest.H1), "http://localhost:"+port+"/")
+	proxytest.WantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited")
 
 	allowing := startProxy(t, "", func(c *Config) {
 		c.Upstream.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
 	for _, authority := range []string{"127.0.0.1:" + port, "[::ffff:127.0.0.1]:" + port, "localhost:" + port} {
 		c := allowing.connect(t, authority)
-		c.send(t, "x")
-		c.expect(t, "x")
+		c.Send(t, "x")
+		c.Expect(t, "x")
 	}
 }

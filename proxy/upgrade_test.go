@@ -10,26 +10,28 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // TestWebSocket carries messages of all sizes, compressed, over a server that
 // would rather speak HTTP/2.
 func TestWebSocket(t *testing.T) {
 	t.Parallel()
-	for _, server := range []string{h1, h2} {
+	for _, server := range []string{proxytest.H1, proxytest.H2} {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()
 			auth := make(chan string, 1)
-			backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+			backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 				auth <- r.Header.Get("Authorization")
 				echoWebSocket(t, w, r)
 			})
 			p := startProxy(t, backend.Listener.Addr().String())
-			c := p.client(t, h1)
+			c := p.client(t, proxytest.H1)
 			c.Timeout = 0
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
 			defer cancel()
-			conn, res, err := websocket.Dial(ctx, "wss://"+host+"/", &websocket.DialOptions{
+			conn, res, err := websocket.Dial(ctx, "wss://"+proxytest.Host+"/", &websocket.DialOptions{
 				HTTPClient: c, CompressionMode: websocket.CompressionContextTakeover,
 			})
 			if err != nil {
@@ -39,7 +41,7 @@ func TestWebSocket(t *testing.T) {
 			if got := res.Header.Get("Sec-Websocket-Extensions"); !strings.Contains(got, "permessage-deflate") {
 				t.Errorf("extensions %q", got)
 			}
-			if got := <-auth; got != "Bearer "+accessToken {
+			if got := <-auth; got != "Bearer "+proxytest.AccessToken {
 				t.Errorf("Authorization %q", got)
 			}
 			conn.SetReadLimit(-1)
@@ -101,30 +103,30 @@ const upgradeRequest = "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgra
 func TestUpgradeHalfClose(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("0123456789abcdef", 16<<10)
-	for _, server := range []string{h1, h2} {
+	for _, server := range []string{proxytest.H1, proxytest.H2} {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()
 			t.Run("client first", func(t *testing.T) {
 				t.Parallel()
-				backend := newBackend(t, server, switchTo(t, "tcp", func(c *bufio.ReadWriter, _ func()) {
+				backend := proxytest.NewBackend(t, server, switchTo(t, "tcp", func(c *bufio.ReadWriter, _ func()) {
 					said, _ := io.ReadAll(c)
 					_, _ = c.Write(said)
 					_ = c.Flush()
 				}))
 				c := startProxy(t, backend.Listener.Addr().String()).intercepted(t)
-				c.send(t, upgradeRequest+"first %s", "tcp", large)
-				if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Upgrade") != "tcp" {
+				c.Send(t, upgradeRequest+"first %s", "tcp", large)
+				if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Upgrade") != "tcp" {
 					t.Fatal(res.Status)
 				}
-				c.send(t, " last")
+				c.Send(t, " last")
 				closeWriteOf(t, c.Conn)
-				c.expect(t, "first "+large+" last")
-				c.expectEOF(t)
+				c.Expect(t, "first "+large+" last")
+				c.ExpectEOF(t)
 			})
 			t.Run("server first", func(t *testing.T) {
 				t.Parallel()
 				heard := make(chan string, 1)
-				backend := newBackend(t, server, switchTo(t, "tcp", func(c *bufio.ReadWriter, closeWrite func()) {
+				backend := proxytest.NewBackend(t, server, switchTo(t, "tcp", func(c *bufio.ReadWriter, closeWrite func()) {
 					_, _ = io.WriteString(c, large)
 					_ = c.Flush()
 					closeWrite()
@@ -132,13 +134,13 @@ func TestUpgradeHalfClose(t *testing.T) {
 					heard <- string(said)
 				}))
 				c := startProxy(t, backend.Listener.Addr().String()).intercepted(t)
-				c.send(t, upgradeRequest, "tcp")
-				if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+				c.Send(t, upgradeRequest, "tcp")
+				if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
 					t.Fatal(res.Status)
 				}
-				c.expect(t, large)
-				c.expectEOF(t)
-				c.send(t, "%s", large)
+				c.Expect(t, large)
+				c.ExpectEOF(t)
+				c.Send(t, "%s", large)
 				closeWriteOf(t, c.Conn)
 				if got := <-heard; got != large {
 					t.Errorf("the server heard %d bytes", len(got))
@@ -151,7 +153,7 @@ func TestUpgradeHalfClose(t *testing.T) {
 // TestUpgradeRefused passes on what a server answers in place of 101.
 func TestUpgradeRefused(t *testing.T) {
 	t.Parallel()
-	backend := newBackend(t, h2, func(w http.ResponseWriter, r *http.Request) {
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "websocket" {
 			t.Errorf("Upgrade: %q", r.Header.Get("Upgrade"))
 		}
@@ -160,9 +162,9 @@ func TestUpgradeRefused(t *testing.T) {
 	})
 	c := startProxy(t, backend.Listener.Addr().String()).intercepted(t)
 	for range 2 { // on one connection
-		c.send(t, upgradeRequest, "websocket")
-		res := c.response(t, http.MethodGet)
-		if body := readAll(t, res.Body); res.StatusCode != http.StatusUpgradeRequired || body != "speak HTTP" {
+		c.Send(t, upgradeRequest, "websocket")
+		res := c.Response(t, http.MethodGet)
+		if body := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusUpgradeRequired || body != "speak HTTP" {
 			t.Errorf("%s, %q", res.Status, body)
 		}
 	}
@@ -172,7 +174,7 @@ func TestUpgradeRefused(t *testing.T) {
 func TestWrongUpgrade(t *testing.T) {
 	t.Parallel()
 	closed := make(chan struct{}, 2)
-	backend := newBackend(t, h1, switchTo(t, "other", func(c *bufio.ReadWriter, _ func()) {
+	backend := proxytest.NewBackend(t, proxytest.H1, switchTo(t, "other", func(c *bufio.ReadWriter, _ func()) {
 		_, _ = io.ReadAll(c)
 		closed <- struct{}{}
 	}))
@@ -181,9 +183,9 @@ func TestWrongUpgrade(t *testing.T) {
 		strings.ReplaceAll(upgradeRequest, "%s", "websocket"),
 		"GET / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n",
 	} {
-		c.send(t, "%s", request)
-		wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadGateway, "upstream_failed", "destination_unavailable")
-		wait(t, "the server's connection is closed", closed)
+		c.Send(t, "%s", request)
+		proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusBadGateway, "upstream_failed", "destination_unavailable")
+		proxytest.Wait(t, "the server's connection is closed", closed)
 	}
 }
 
@@ -191,18 +193,18 @@ func TestWrongUpgrade(t *testing.T) {
 func TestUpgradeClientGone(t *testing.T) {
 	t.Parallel()
 	closed := make(chan struct{}, 1)
-	backend := newBackend(t, h1, switchTo(t, "websocket", func(c *bufio.ReadWriter, _ func()) {
+	backend := proxytest.NewBackend(t, proxytest.H1, switchTo(t, "websocket", func(c *bufio.ReadWriter, _ func()) {
 		_, _ = io.ReadAll(c)
 		closed <- struct{}{}
 	}))
 	p := startProxy(t, backend.Listener.Addr().String())
 	c := p.intercepted(t)
-	c.send(t, upgradeRequest, "websocket")
-	if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+	c.Send(t, upgradeRequest, "websocket")
+	if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(res.Status)
 	}
 	c.Conn.(*tls.Conn).NetConn().Close()
-	wait(t, "the server's connection is closed", closed)
+	proxytest.Wait(t, "the server's connection is closed", closed)
 	p.logged(t, `"status":101`)
 }
 
@@ -213,8 +215,8 @@ func TestUpgradeToNothing(t *testing.T) {
 	address, reached := countingBackend(t)
 	for _, protocol := range []string{"\xac", "websocket\t", "wébsocket"} {
 		c := startProxy(t, address).intercepted(t)
-		c.send(t, upgradeRequest, protocol+"x")
-		wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadRequest, "malformed_request", "http_request_error")
+		c.Send(t, upgradeRequest, protocol+"x")
+		proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusBadRequest, "malformed_request", "http_request_error")
 	}
 	if n := reached.Load(); n > 0 {
 		t.Errorf("%d requests were sent", n)

@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // via has all servers be reached through the proxy at address.
@@ -26,9 +29,9 @@ func via(address string) func(*Config) {
 // the server says at once goes out in one write with the answer to CONNECT.
 func newUpstreamProxy(t testing.TB, address string, heads chan<- []string) string {
 	t.Helper()
-	return newRawServer(t, func(c net.Conn) {
+	return proxytest.NewRawServer(t, func(c net.Conn) {
 		r := bufio.NewReader(c)
-		head, err := requestHead(r)
+		head, err := proxytest.RequestHead(r)
 		if err != nil {
 			return
 		}
@@ -57,18 +60,18 @@ var wantCredentials = "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeT
 // TestUpstreamProxyTunnel loses nothing of what a server says right away.
 func TestUpstreamProxyTunnel(t *testing.T) {
 	t.Parallel()
-	ssh := newRawServer(t, func(c net.Conn) {
+	ssh := proxytest.NewRawServer(t, func(c net.Conn) {
 		_, _ = io.WriteString(c, "SSH-2.0-server\n")
 		_, _ = io.Copy(c, c)
 	})
 	heads := make(chan []string, 1)
 	p := startProxy(t, "", via(newUpstreamProxy(t, ssh, heads)))
 	c := p.connect(t, "example.org:22")
-	c.expect(t, "SSH-2.0-server\n")
-	c.send(t, "SSH-2.0-client\n")
-	c.expect(t, "SSH-2.0-client\n")
+	c.Expect(t, "SSH-2.0-server\n")
+	c.Send(t, "SSH-2.0-client\n")
+	c.Expect(t, "SSH-2.0-client\n")
 	closeWriteOf(t, c.Conn)
-	c.expectEOF(t)
+	c.ExpectEOF(t)
 	head := <-heads
 	slices.Sort(head)
 	if want := []string{"CONNECT example.org:22 HTTP/1.1", "Host: example.org:22", wantCredentials}; !slices.Equal(head, want) {
@@ -79,17 +82,17 @@ func TestUpstreamProxyTunnel(t *testing.T) {
 // TestUpstreamProxyIntercepted sends signed requests through it too.
 func TestUpstreamProxyIntercepted(t *testing.T) {
 	t.Parallel()
-	eachProto(t, func(t *testing.T, server string) {
-		backend := newBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
+	proxytest.EachProto(t, func(t *testing.T, server string) {
+		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, r.Header.Get("Authorization"))
 		})
 		heads := make(chan []string, 1)
 		p := startProxy(t, "", via(newUpstreamProxy(t, backend.Listener.Addr().String(), heads)))
-		if got := readAll(t, get(t, p.client(t, server), origin+"/").Body); got != "Bearer "+accessToken {
+		if got := proxytest.ReadAll(t, proxytest.Get(t, p.client(t, server), proxytest.Origin+"/").Body); got != "Bearer "+proxytest.AccessToken {
 			t.Errorf("the server saw %q", got)
 		}
 		head := <-heads
-		if head[0] != "CONNECT chatgpt.com:443 HTTP/1.1" || !slices.Contains(head, wantCredentials) || strings.Contains(strings.Join(head, "\n"), accessToken) {
+		if head[0] != "CONNECT chatgpt.com:443 HTTP/1.1" || !slices.Contains(head, wantCredentials) || strings.Contains(strings.Join(head, "\n"), proxytest.AccessToken) {
 			t.Errorf("the proxy was asked:\n%s", strings.Join(head, "\n"))
 		}
 	})
@@ -99,11 +102,11 @@ func TestUpstreamProxyIntercepted(t *testing.T) {
 func TestUpstreamProxyPlain(t *testing.T) {
 	t.Parallel()
 	heads := make(chan []string, 1)
-	p := startProxy(t, "", via(newRawServer(t, plainRecorder(heads))))
+	p := startProxy(t, "", via(proxytest.NewRawServer(t, proxytest.PlainRecorder(heads))))
 	for _, target := range []string{"http://plain.example/a%2Fb?q", `http://plain.example/a"b`, "http://plain.example//a"} {
 		c := p.dial(t)
-		c.send(t, "GET %s HTTP/1.1\r\nHost: plain.example\r\n\r\n", target)
-		if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusNoContent {
+		c.Send(t, "GET %s HTTP/1.1\r\nHost: plain.example\r\n\r\n", target)
+		if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusNoContent {
 			t.Fatal(res.Status)
 		}
 		head := <-heads
@@ -117,18 +120,18 @@ func TestUpstreamProxyPlain(t *testing.T) {
 // TestUpstreamProxyRefuses tells the client so, and keeps the password.
 func TestUpstreamProxyRefuses(t *testing.T) {
 	t.Parallel()
-	p := startProxy(t, "", via(newRawServer(t, func(c net.Conn) {
-		_, _ = requestHead(bufio.NewReader(c))
+	p := startProxy(t, "", via(proxytest.NewRawServer(t, func(c net.Conn) {
+		_, _ = proxytest.RequestHead(bufio.NewReader(c))
 		_, _ = io.WriteString(c, "HTTP/1.1 403 Not For You\r\nContent-Length: 0\r\n\r\n")
 	})))
 	c := p.dial(t)
-	c.send(t, "CONNECT example.org:22 HTTP/1.1\r\nHost: x\r\n\r\n")
-	message := wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadGateway, "upstream_proxy", "destination_unavailable")
+	c.Send(t, "CONNECT example.org:22 HTTP/1.1\r\nHost: x\r\n\r\n")
+	message := proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusBadGateway, "upstream_proxy", "destination_unavailable")
 	if !strings.Contains(message, "403 Not For You") || strings.Contains(message, "hush-hush") {
 		t.Errorf("message %q", message)
 	}
-	res := get(t, p.client(t, h1), origin+"/")
-	if message := wantRefusal(t, res, http.StatusBadGateway, "upstream_proxy", "destination_unavailable"); !strings.Contains(message, "Not For You") {
+	res := proxytest.Get(t, p.client(t, proxytest.H1), proxytest.Origin+"/")
+	if message := proxytest.WantRefusal(t, res, http.StatusBadGateway, "upstream_proxy", "destination_unavailable"); !strings.Contains(message, "Not For You") {
 		t.Errorf("message %q", message)
 	}
 	if log := p.log.String(); strings.Contains(log, "hush-hush") {
@@ -140,8 +143,8 @@ func TestUpstreamProxyRefuses(t *testing.T) {
 func TestUpstreamProxyHangs(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{}, 2)
-	p := startProxy(t, "", via(newRawServer(t, func(c net.Conn) {
-		_, _ = requestHead(bufio.NewReader(c))
+	p := startProxy(t, "", via(proxytest.NewRawServer(t, func(c net.Conn) {
+		_, _ = proxytest.RequestHead(bufio.NewReader(c))
 		asked <- struct{}{}
 		_, _ = io.Copy(io.Discard, c)
 	})))
@@ -151,11 +154,11 @@ func TestUpstreamProxyHangs(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	if conn, err := p.current().upstream.dialTunnel(ctx, target{"example.org", "22"}); !errors.Is(err, context.Canceled) {
+	if conn, err := p.current().upstream.DialTunnel(ctx, hosts.Target{Host: "example.org", Port: "22"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("dialTunnel: %v, %v", conn, err)
 	}
 
 	c := p.dial(t) // this takes dialTimeout
-	c.send(t, "CONNECT example.org:22 HTTP/1.1\r\nHost: x\r\n\r\n")
-	wantRefusal(t, c.response(t, http.MethodGet), http.StatusBadGateway, "upstream_proxy", "connection_timeout")
+	c.Send(t, "CONNECT example.org:22 HTTP/1.1\r\nHost: x\r\n\r\n")
+	proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusBadGateway, "upstream_proxy", "connection_timeout")
 }

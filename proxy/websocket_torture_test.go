@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -14,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // The opcodes of RFC 6455, 5.2.
@@ -145,9 +148,9 @@ func webSocketCases() map[string][]byte {
 func newEcho(t *testing.T) (address string, ended <-chan error) {
 	t.Helper()
 	ends := make(chan error, 1)
-	return newRawTLSServer(t, func(c *tls.Conn) {
-		r := newReader(c)
-		if _, err := requestHead(r); err != nil {
+	return proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		r := bufio.NewReader(c)
+		if _, err := proxytest.RequestHead(r); err != nil {
 			return
 		}
 		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
@@ -158,11 +161,11 @@ func newEcho(t *testing.T) (address string, ended <-chan error) {
 }
 
 // webSocket opens one through an intercepted tunnel.
-func (p *testProxy) webSocket(t *testing.T) *rawConn {
+func (p *testProxy) webSocket(t *testing.T) *proxytest.RawConn {
 	t.Helper()
 	c := p.intercepted(t, "http/1.1")
-	c.send(t, upgradeRequest, "websocket")
-	if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+	c.Send(t, upgradeRequest, "websocket")
+	if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(res.Status)
 	}
 	return c
@@ -182,7 +185,7 @@ func TestWebSocketTorture(t *testing.T) {
 				_, err := c.Write(sent)
 				writing <- errors.Join(err, c.Conn.(*tls.Conn).CloseWrite())
 			}()
-			got, err := io.ReadAll(c.r)
+			got, err := io.ReadAll(c.R)
 			if err := errors.Join(err, <-writing, <-ended); err != nil {
 				t.Error(err)
 			}
@@ -204,12 +207,12 @@ func TestWebSocketChopped(t *testing.T) {
 		c := p.webSocket(t)
 		for rest := sent; len(rest) > 0; {
 			n := min(size, len(rest))
-			c.send(t, "%s", rest[:n])
-			c.expect(t, string(rest[:n])) // before more is said
+			c.Send(t, "%s", rest[:n])
+			c.Expect(t, string(rest[:n])) // before more is said
 			rest = rest[n:]
 		}
 		closeWriteOf(t, c.Conn)
-		c.expectEOF(t)
+		c.ExpectEOF(t)
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
@@ -234,8 +237,8 @@ func TestWebSocketAbruptClose(t *testing.T) {
 			p := startProxy(t, address)
 			c := p.webSocket(t)
 			half := wsFrame(final|opBinary, 1, noise(1000))[:500]
-			c.send(t, "%s", half)
-			c.expect(t, string(half))
+			c.Send(t, "%s", half)
+			c.Expect(t, string(half))
 			end(c.Conn.(*tls.Conn))
 			<-ended // however it was told
 			p.noneHeld(t)
@@ -244,13 +247,13 @@ func TestWebSocketAbruptClose(t *testing.T) {
 	t.Run("by the server", func(t *testing.T) {
 		t.Parallel()
 		half := wsFrame(final|opBinary, 0, noise(1000))[:500]
-		p := startProxy(t, newRawTLSServer(t, func(c *tls.Conn) {
-			_, _ = requestHead(newReader(c))
+		p := startProxy(t, proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+			_, _ = proxytest.RequestHead(bufio.NewReader(c))
 			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"+string(half))
 			_ = c.NetConn().Close()
 		}))
 		c := p.webSocket(t)
-		if got, _ := io.ReadAll(c.r); !bytes.Equal(got, half) {
+		if got, _ := io.ReadAll(c.R); !bytes.Equal(got, half) {
 			t.Errorf("%d bytes of half a frame", len(got))
 		}
 	})
@@ -265,12 +268,12 @@ func TestWebSocketLarge(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			backend := newBackend(t, h1, func(w http.ResponseWriter, r *http.Request) { echoWebSocket(t, w, r) })
-			c := startProxy(t, backend.Listener.Addr().String()).client(t, h1)
+			backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) { echoWebSocket(t, w, r) })
+			c := startProxy(t, backend.Listener.Addr().String()).client(t, proxytest.H1)
 			c.Timeout = 0
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), proxytest.Patience)
 			defer cancel()
-			conn, _, err := websocket.Dial(ctx, "wss://"+host+"/", &websocket.DialOptions{HTTPClient: c, CompressionMode: mode})
+			conn, _, err := websocket.Dial(ctx, "wss://"+proxytest.Host+"/", &websocket.DialOptions{HTTPClient: c, CompressionMode: mode})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"golang.org/x/net/idna"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
 // wantConnectRefused sends a CONNECT that must be refused, and returns the
@@ -18,8 +21,8 @@ func wantConnectRefused(t *testing.T, p *testProxy, authority string, status int
 	t.Helper()
 	c := p.dial(t)
 	defer c.Close()
-	c.send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", authority)
-	return wantRefusal(t, c.response(t, http.MethodGet), status, code, proxyError)
+	c.Send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", authority)
+	return proxytest.WantRefusal(t, c.Response(t, http.MethodGet), status, code, proxyError)
 }
 
 // TestOwnListeners refuses every way back to the proxy itself and to the admin
@@ -61,36 +64,22 @@ func TestOwnListeners(t *testing.T) {
 				"127.0.0.1:" + own, "localhost:" + own, "[::ffff:127.0.0.1]:" + own, "0.0.0.0:" + own, "[64:ff9b::7f00:1]:" + own,
 			}
 			if listen != "127.0.0.1:0" {
-				for _, addr := range ownAddresses(t) {
+				for _, addr := range proxytest.OwnAddresses(t) {
 					authorities = append(authorities, net.JoinHostPort(addr, port))
 				}
 			}
 			for _, authority := range authorities {
 				wantConnectRefused(t, p, authority, http.StatusForbidden, "own_listener", "proxy_loop_detected")
 			}
-			res := get(t, p.client(t, h1), "http://127.0.0.1:"+port+"/")
-			wantRefusal(t, res, http.StatusForbidden, "own_listener", "proxy_loop_detected")
-			res = get(t, p.client(t, h1), "http://"+p.addr+"/")
-			wantRefusal(t, res, http.StatusForbidden, "own_listener", "proxy_loop_detected")
+			res := proxytest.Get(t, p.client(t, proxytest.H1), "http://127.0.0.1:"+port+"/")
+			proxytest.WantRefusal(t, res, http.StatusForbidden, "own_listener", "proxy_loop_detected")
+			res = proxytest.Get(t, p.client(t, proxytest.H1), "http://"+p.addr+"/")
+			proxytest.WantRefusal(t, res, http.StatusForbidden, "own_listener", "proxy_loop_detected")
 			if len(reached) > 0 {
 				t.Error("the admin port was reached")
 			}
 		})
 	}
-}
-
-func ownAddresses(t *testing.T) (list []string) {
-	t.Helper()
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addrs {
-		if addr := netip.MustParsePrefix(a.String()).Addr(); addr.Is4() {
-			list = append(list, addr.String())
-		}
-	}
-	return list
 }
 
 // TestOwnListenerAsUpstreamProxy has the proxy told to reach servers through
@@ -102,7 +91,7 @@ func TestOwnListenerAsUpstreamProxy(t *testing.T) {
 	config.Upstream.Proxy = &url.URL{Scheme: "http", Host: p.addr}
 	p.Reconfigure(config)
 	wantConnectRefused(t, p, "example.org:443", http.StatusForbidden, "own_listener", "proxy_loop_detected")
-	wantRefusal(t, get(t, p.client(t, h2), origin+"/"), http.StatusForbidden, "own_listener", "proxy_loop_detected")
+	proxytest.WantRefusal(t, proxytest.Get(t, p.client(t, proxytest.H2), proxytest.Origin+"/"), http.StatusForbidden, "own_listener", "proxy_loop_detected")
 }
 
 // TestPrivateAddressesThroughProxy refuses addresses that an upstream proxy on
@@ -114,8 +103,8 @@ func TestPrivateAddressesThroughProxy(t *testing.T) {
 	for _, authority := range []string{"127.0.0.1:443", "[::1]:443", "10.0.0.1:443", "[::ffff:169.254.169.254]:80"} {
 		wantConnectRefused(t, p, authority, http.StatusForbidden, "private_address", "destination_ip_prohibited")
 	}
-	res := get(t, p.client(t, h1), "http://169.254.169.254/latest/meta-data/")
-	wantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited")
+	res := proxytest.Get(t, p.client(t, proxytest.H1), "http://169.254.169.254/latest/meta-data/")
+	proxytest.WantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited")
 	if len(asked) > 0 {
 		t.Error("the upstream proxy was asked")
 	}
@@ -124,7 +113,7 @@ func TestPrivateAddressesThroughProxy(t *testing.T) {
 // TestPorts refuses the ports that are not listed, for tunnels and plain HTTP.
 func TestPorts(t *testing.T) {
 	t.Parallel()
-	echo := newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	echo := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	for _, test := range []struct {
 		name    string
 		other   OtherHosts
@@ -133,7 +122,7 @@ func TestPorts(t *testing.T) {
 	}{
 		{"default", OtherHosts{}, []string{"a.example:443", "a.example:80"}, []string{"a.example:22", "a.example:8443", "a.example:25"}},
 		{
-			"listed", OtherHosts{Ports: PortRanges{{22, 22}, {8000, 8999}}},
+			"listed", OtherHosts{Ports: hosts.PortRanges{{First: 22, Last: 22}, {First: 8000, Last: 8999}}},
 			[]string{"a.example:22", "a.example:8000", "a.example:8999"},
 			[]string{"a.example:443", "a.example:7999", "a.example:9000"},
 		},
@@ -153,32 +142,18 @@ func TestPorts(t *testing.T) {
 			})
 			for _, authority := range test.allowed {
 				c := p.connect(t, authority)
-				c.send(t, "x")
-				c.expect(t, "x")
+				c.Send(t, "x")
+				c.Expect(t, "x")
 			}
 			for _, authority := range test.refused {
 				message := wantConnectRefused(t, p, authority, http.StatusForbidden, "port_refused", "http_request_denied")
 				if !strings.Contains(message, "other_ports") || !strings.Contains(message, authority) {
 					t.Errorf("message %q", message)
 				}
-				res := get(t, p.client(t, h1), "http://"+authority+"/")
-				wantRefusal(t, res, http.StatusForbidden, "port_refused", "http_request_denied")
+				res := proxytest.Get(t, p.client(t, proxytest.H1), "http://"+authority+"/")
+				proxytest.WantRefusal(t, res, http.StatusForbidden, "port_refused", "http_request_denied")
 			}
 		})
-	}
-}
-
-func TestParsePortRange(t *testing.T) {
-	t.Parallel()
-	for s, want := range map[string]PortRange{"1": {1, 1}, "443": {443, 443}, "8000-8999": {8000, 8999}, "1-65535": {1, 65535}, "5-5": {5, 5}} {
-		if got, err := ParsePortRange(s); err != nil || got != want {
-			t.Errorf("%q is %v, %v", s, got, err)
-		}
-	}
-	for _, s := range []string{"", "0", "-", "1-", "-1", "65536", "9-8", "1-2-3", "a", " 1", "0443", "+1", "1 - 2", "https"} {
-		if got, err := ParsePortRange(s); err == nil {
-			t.Errorf("%q is taken for %v", s, got)
-		}
 	}
 }
 
@@ -186,7 +161,7 @@ func TestParsePortRange(t *testing.T) {
 // intercepted host, and no others.
 func TestLookalikes(t *testing.T) {
 	t.Parallel()
-	echo := newRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	echo := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	p := startProxy(t, "", func(c *Config) {
 		c.Upstream.ConnectTo["*.example:443"] = echo
 		c.Upstream.ConnectTo["*.de:443"] = echo
@@ -218,14 +193,14 @@ func TestLookalikes(t *testing.T) {
 			t.Errorf("message %q", message)
 		}
 		wantConnectRefused(t, p, strings.ToUpper(ascii)+":443", http.StatusForbidden, "lookalike_host", "http_request_denied")
-		wantRefusal(t, get(t, p.client(t, h1), "http://"+ascii+"/"), http.StatusForbidden, "lookalike_host", "http_request_denied")
+		proxytest.WantRefusal(t, proxytest.Get(t, p.client(t, proxytest.H1), "http://"+ascii+"/"), http.StatusForbidden, "lookalike_host", "http_request_denied")
 	}
 	for _, ascii := range []string{
 		"xn--bcher-kva.example", "chatgpt.xn--bcher-kva.de", "xn--80a1acny.xn--p1ai", "xn--.example", "xn--a.example",
 	} {
 		c := p.connect(t, ascii+":443")
-		c.send(t, "x")
-		c.expect(t, "x")
+		c.Send(t, "x")
+		c.Expect(t, "x")
 	}
 }
 
@@ -245,10 +220,21 @@ func TestOddHosts(t *testing.T) {
 		"chatgpt.com/:443", "chatgpt.com?:443", "chatgpt.com#:443", "chatgpt.com\\:443", "chatgpt.com%00:443", "-:443@x:1",
 	} {
 		c := p.dial(t)
-		c.send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", authority)
-		if res := c.response(t, http.MethodGet); res.StatusCode != http.StatusBadRequest {
+		c.Send(t, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", authority)
+		if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %s", authority, res.Status)
 		}
 		c.Close()
 	}
+}
+
+// TestFakeIPRefused says what a made-up address is.
+func TestFakeIPRefused(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, "")
+	if message := wantConnectRefused(t, p, "198.18.0.1:443", http.StatusForbidden, "private_address", "destination_ip_prohibited"); !strings.Contains(message, "198.18.0.1 is usually a fake IP") {
+		t.Errorf("message %q", message)
+	}
+	res := proxytest.Get(t, p.client(t, proxytest.H1), "http://198.18.0.1/")
+	proxytest.WantRefusal(t, res, http.StatusForbidden, "private_address", "destination_ip_prohibited")
 }

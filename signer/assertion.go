@@ -14,9 +14,9 @@ import (
 type Sessions interface {
 	// Session returns the identity and the task for a label.
 	Session(ctx context.Context, label string) (identity.Session, error)
-	// RefuseTask is told that a task was refused, and reports whether Session
+	// TaskRejected is told that a task was refused, and reports whether Session
 	// may have another one now.
-	RefuseTask(label string, task identity.Task) bool
+	TaskRejected(label string, task identity.Task) bool
 	// TaskRegistered returns when the task of a label was registered, zero if that is
 	// not known.
 	TaskRegistered(label string, task identity.Task) time.Time
@@ -66,10 +66,10 @@ func NewAgentAssertion(sessions Sessions, now func() time.Time) *AgentAssertion 
 	}
 }
 
-// HoldSessions has the answer of [Sessions] hold for d, so that not each of many
+// CacheSessions has the answer of [Sessions] hold for d, so that not each of many
 // requests at a time has the files looked at. A refusal ends it at once. It returns
 // s, and must be called before s is used.
-func (s *AgentAssertion) HoldSessions(d time.Duration) *AgentAssertion {
+func (s *AgentAssertion) CacheSessions(d time.Duration) *AgentAssertion {
 	s.hold = d
 	return s
 }
@@ -202,7 +202,7 @@ func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authoriz
 			offset = told
 		}
 	}
-	if !skewed && (s.worksElsewhere(r, refused) || !s.sessions.RefuseTask(r.Label, refused.task)) {
+	if !skewed && (s.worksElsewhere(r, refused) || !s.sessions.TaskRejected(r.Label, refused.task)) {
 		return nil, errNotRenewable
 	}
 	session, err := s.sessions.Session(ctx, r.Label)

@@ -108,8 +108,8 @@ func TestBootstrap(t *testing.T) {
 		"": next,
 	} {
 		auth := mustSign(t, s, Request{Path: path})
-		if got := auth.Value.Reveal(); got != want || auth.Keep != (want == keep) {
-			t.Errorf("%s: %q (keep %t), want %q", path, got, auth.Keep, want)
+		if got := auth.Value.Reveal(); got != want || auth.PassThrough != (want == keep) {
+			t.Errorf("%s: %q (keep %t), want %q", path, got, auth.PassThrough, want)
 		}
 	}
 }

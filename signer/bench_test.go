@@ -19,7 +19,7 @@ func BenchmarkSign(b *testing.B) {
 			now := time.Now()
 			s := NewAgentAssertion(known, func() time.Time { now = now.Add(step); return now })
 			if step == 0 {
-				s.HoldSessions(time.Hour)
+				s.CacheSessions(time.Hour)
 			}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -25,7 +25,7 @@ func FuzzParseCommandOutput(f *testing.F) {
 			return
 		}
 		value := auth.Value.Reveal()
-		if value == "" || auth.Keep || auth.Scheme == SchemeAssertion || IsPlaceholder(value) {
+		if value == "" || auth.PassThrough || auth.Scheme == SchemeAssertion || IsPlaceholder(value) {
 			t.Errorf("Authorization = %+v", auth)
 		}
 		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {

@@ -13,7 +13,7 @@ func TestHeldSessions(t *testing.T) {
 	// with: they come with the first key.
 	sessions := newSessions(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := NewAgentAssertion(sessions, time.Now).HoldSessions(time.Second)
+		s := NewAgentAssertion(sessions, time.Now).CacheSessions(time.Second)
 		sign := func(label string, asked int) *Authorization {
 			t.Helper()
 			auth, err := s.Sign(t.Context(), Request{Label: label})
@@ -45,7 +45,7 @@ func TestHeldSessions(t *testing.T) {
 
 // TestHeldSessionsAreBounded: labels are the clients' words.
 func TestHeldSessionsAreBounded(t *testing.T) {
-	s := NewAgentAssertion(newSessions(t), time.Now).HoldSessions(time.Hour)
+	s := NewAgentAssertion(newSessions(t), time.Now).CacheSessions(time.Hour)
 	for i := range maxRecent + 10 {
 		if _, err := s.session(t.Context(), time.Duration(i).String()); err != nil {
 			t.Fatal(err)

@@ -62,7 +62,7 @@ func TestRenewByTheRefusal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			from := newSessions(t)
-			s := NewAgentAssertion(from, newClock().now).HoldSessions(time.Hour)
+			s := NewAgentAssertion(from, newClock().now).CacheSessions(time.Hour)
 			refused := mustSign(t, s, Request{Label: a})
 			from.set(func(f *sessions) { f.offset = test.learnt })
 			renewed := mustRenew(t, s, Request{Label: a, RefusedAt: start.Add(test.refusedAt)}, refused)

@@ -9,6 +9,7 @@ package signer
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -53,8 +54,8 @@ type Authorization struct {
 	AccountID string
 	// FedRAMP asks for X-OpenAI-Fedramp: true.
 	FedRAMP bool
-	// Keep leaves the client's own headers as they came.
-	Keep bool
+	// PassThrough leaves the client's own credential as it came.
+	PassThrough bool
 	// TaskID is the task that an assertion was made for.
 	TaskID string
 	// Signer names the signer that has answered, in the words of the
@@ -64,6 +65,21 @@ type Authorization struct {
 	task     identity.Task
 	offset   time.Duration // of the clock that an assertion was made by
 	accepted *atomic.Int64 // when a server last took one for the task, in seconds since 1970
+}
+
+// SetHeader sets the fields of h that carry the credential. Those that the credential
+// does without stay as they are: the caller removes the client's own first.
+func (a *Authorization) SetHeader(h http.Header) {
+	if a.Value == "" {
+		return
+	}
+	h["Authorization"] = []string{a.Value.Reveal()}
+	if a.AccountID != "" {
+		h["Chatgpt-Account-Id"] = []string{a.AccountID}
+	}
+	if a.FedRAMP {
+		h["X-Openai-Fedramp"] = []string{"true"}
+	}
 }
 
 // Accepted notes that a server has taken the credential.
@@ -123,7 +139,7 @@ func (Client) Sign(context.Context, Request) (*Authorization, error) { return ke
 
 // The answers that have no credential of ours: the client's own stay, or none.
 var (
-	keep    = &Authorization{Scheme: SchemeNone, Keep: true, Signer: "none"}
+	keep    = &Authorization{Scheme: SchemeNone, PassThrough: true, Signer: "none"}
 	without = &Authorization{Scheme: SchemeNone, Signer: "none"}
 )
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
 // TestMain has the test binary be the program of a signer.command where its
@@ -75,7 +76,7 @@ func jwt(t testing.TB, claims map[string]any) string {
 // placeholderToken returns the access token of a placeholder auth.json.
 func placeholderToken(t testing.TB) string {
 	t.Helper()
-	raw, err := identity.Placeholder(identity.Account{WorkspaceID: "ws-1"}, start)
+	raw, err := codex.Placeholder(identity.Account{WorkspaceID: "ws-1"}, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func TestIsPlaceholder(t *testing.T) {
 func TestNone(t *testing.T) {
 	t.Parallel()
 	auth := mustSign(t, None{}, Request{})
-	if auth.Keep || auth.Scheme != SchemeNone || auth.Value != "" {
+	if auth.PassThrough || auth.Scheme != SchemeNone || auth.Value != "" {
 		t.Errorf("None = %+v", auth)
 	}
 }
@@ -165,10 +166,10 @@ func TestAuthorize(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[Kind]*Authorization{
 		KindUnknown: {Value: "ours"}, KindInference: {Value: "ours"}, KindAccount: {Value: "ours"}, KindBiscuit: {Value: "ours"},
-		KindClient: {Keep: true}, KindNone: {},
+		KindClient: {PassThrough: true}, KindNone: {},
 	} {
 		auth, err := Authorize(t.Context(), named("ours"), Request{Kind: kind})
-		if err != nil || auth.Value != want.Value || auth.Keep != want.Keep {
+		if err != nil || auth.Value != want.Value || auth.PassThrough != want.PassThrough {
 			t.Errorf("%s: %+v, %v", kind, auth, err)
 		}
 	}

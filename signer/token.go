@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"sync/atomic"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Token signs with a fixed Bearer token, from a file or a variable. It is read
@@ -57,30 +56,18 @@ func (t *Token) WithAccounts(accounts Accounts) *Token {
 }
 
 func readTokenFile(path string) (string, error) {
-	raw, err := readAtMost(path, maxTokenSize+1)
+	raw, err := safefile.ReadPrivate(path, maxTokenSize, safefile.BeyondGroup)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("%s: there is no such file; write the token there, or change signer.token_file", path)
-	case err != nil:
-		if e, ok := errors.AsType[*fs.PathError](err); ok {
-			err = e.Err // the path is in front already
-		}
-		return "", fmt.Errorf("%s: %w; make it a file that agentproxy can read, or change signer.token_file", path, err)
-	case len(raw) > maxTokenSize:
+	case errors.Is(err, safefile.ErrTooLarge):
 		return "", fmt.Errorf("%s: more than %d bytes; a token file holds one token and nothing else", path, maxTokenSize)
+	case err != nil:
+		return "", fmt.Errorf("%s: %w; make it a file that agentproxy can read, or change signer.token_file", path, safefile.Cause(err))
 	case strings.TrimSpace(string(raw)) == "":
 		return "", fmt.Errorf("%s: the file is empty; write the token there", path)
 	}
 	return string(raw), nil
-}
-
-func readAtMost(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // Sign implements [Signer].

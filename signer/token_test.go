@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +108,35 @@ func TestTokenFromFile(t *testing.T) {
 	}
 
 	directory := NewTokenFromFile(filepath.Dir(path))
-	wantRefusal(t, directory, TokenMissing, filepath.Dir(path)+": is a directory; make it a file that agentproxy can read")
+	wantRefusal(t, directory, TokenMissing, filepath.Dir(path)+": not a regular file; make it a file that agentproxy can read")
+}
+
+// TestTokenFileKinds refuses a file that would have to be waited for, that has no end,
+// or that others can read.
+func TestTokenFileKinds(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("there are neither pipes nor modes in directories")
+	}
+	dir := t.TempDir()
+	wide := filepath.Join(dir, "wide")
+	write(t, wide, "sekret")
+	if err := errors.Join(os.Chmod(wide, 0o644), exec.Command("mkfifo", "-m", "600", filepath.Join(dir, "pipe")).Run()); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(dir, "pipe"): "not a regular file",
+		"/dev/zero":                "not a regular file",
+		wide:                       "permissions 0644 are too wide; run: chmod 600 " + wide,
+	} {
+		wantRefusal(t, NewTokenFromFile(path), TokenMissing, path+": "+want, "sekret")
+	}
+	if err := os.Chmod(wide, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if auth := mustSign(t, NewTokenFromFile(wide), Request{}); auth.Value != "Bearer sekret" {
+		t.Errorf("Sign = %q", auth.Value.Reveal())
+	}
 }
 
 // An access token of ChatGPT says itself which account it is for.

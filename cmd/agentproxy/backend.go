@@ -9,8 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 func newBackendCommand(c *command) *cobra.Command {
@@ -19,9 +22,9 @@ func newBackendCommand(c *command) *cobra.Command {
 		Use:   "backend",
 		Short: "Run the stand-in ChatGPT backend by itself, for local tests",
 		Long: `Run a stand-in for the ChatGPT backend. It checks assertions and tokens as the
-real one does and answers what Codex asks for. Into --dir it writes a log-in
-that it knows, its CA, and the configuration of an agentproxy that uses them.
-It forgets all it knew when it ends.`,
+real backend does, and answers Codex's requests. It writes a log-in that it knows,
+its CA and the configuration of an agentproxy that uses them into --dir. When it
+ends, it forgets everything.`,
 		Example: `  agentproxy backend --dir /tmp/standin &
   agentproxy run --config /tmp/standin/agentproxy.yaml -- codex exec "say hi"`,
 		Args: cobra.NoArgs,
@@ -30,9 +33,9 @@ It forgets all it knew when it ends.`,
 		},
 	}
 	cmd.Flags().StringVar(&b.address, "listen", "127.0.0.1:8443", "`address` to listen on")
-	cmd.Flags().StringVar(&b.dir, "dir", "", "`directory` for its log-in, CA and configuration; made if need be (default: ./agentproxy-backend)")
-	cmd.Flags().StringVar(&b.without, "without", "", "`protocol` whose registration it does not have: accounts or backend")
-	cmd.Flags().BoolVar(&b.inferenceOnly, "inference-only", false, "refuse assertions outside of codex/responses")
+	cmd.Flags().StringVar(&b.dir, "dir", "", "`directory` for its log-in, CA and configuration, made if it is missing (default: ./agentproxy-backend)")
+	cmd.Flags().StringVar(&b.without, "without", "", "`protocol` of registration that it lacks: accounts or backend")
+	cmd.Flags().BoolVar(&b.inferenceOnly, "inference-only", false, "reject assertions outside of codex/responses")
 	return cmd
 }
 
@@ -45,17 +48,17 @@ type backendOptions struct {
 
 func (c *command) backend(ctx context.Context, b backendOptions) error {
 	address, dir := b.address, b.dir
-	if network, _, err := listenAddress(address); err != nil {
-		return &usageError{fmt.Errorf("--listen %w", err)}
+	if network, _, err := config.ParseAddress(address); err != nil {
+		return cli.Usagef("--listen %w", err)
 	} else if network != "tcp" {
-		return &usageError{fmt.Errorf("--listen %s: the backend listens on host:port only", address)}
+		return cli.Usagef("--listen %s: the backend listens on host:port only", address)
 	}
 	without := map[string]chatgpttest.Generation{
 		"accounts": chatgpttest.SecondGeneration, "backend": chatgpttest.FirstGeneration, "": chatgpttest.AnyGeneration,
 	}
 	missing, ok := without[b.without]
 	if !ok {
-		return &usageError{fmt.Errorf("--without %s: it is accounts or backend", b.without)}
+		return cli.Usagef("--without %s: it is accounts or backend", b.without)
 	}
 	if dir == "" {
 		dir = "agentproxy-backend"
@@ -69,7 +72,7 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 		Logf: func(format string, args ...any) { fmt.Fprintf(c.stderr, "backend: "+format+"\n", args...) },
 	})
 	if err != nil {
-		return listenError(address, err, "choose another address with --listen")
+		return app.ListenError(address, err, "choose another address with --listen")
 	}
 	defer server.Close()
 	if missing != chatgpttest.AnyGeneration {
@@ -85,31 +88,33 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 	return nil
 }
 
-// writeBackendHome writes what a proxy needs to use server, and returns the
-// path of the configuration.
+// writeBackendHome writes the files that a proxy needs to use server, and returns the path
+// of the configuration.
 func writeBackendHome(dir string, server *chatgpttest.Server) (string, error) {
 	home := filepath.Join(dir, "codex-home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
-		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, causeOf(err))
+		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, safefile.Cause(err))
 	}
 	login := server.Login(chatgpttest.Account{})
 	config := filepath.Join(dir, "agentproxy.yaml")
-	for path, file := range map[string]struct {
+	// The configuration is the last: scripts wait for it.
+	for _, file := range []struct {
+		path    string
 		content []byte
 		mode    os.FileMode
 	}{
-		filepath.Join(dir, "backend-ca.pem"): {server.CertPEM(), 0o644},
-		filepath.Join(home, "auth.json"):     {login.AuthJSON(), 0o600},
-		config:                               {backendConfig(dir, home, server.Addr()), 0o644},
+		{filepath.Join(dir, "backend-ca.pem"), server.CertPEM(), 0o644},
+		{filepath.Join(home, "auth.json"), login.AuthJSON(), 0o600},
+		{config, backendConfig(dir, home, server.Addr()), 0o644},
 	} {
-		if err := identity.WriteFile(path, file.content, file.mode); err != nil {
-			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", path, causeOf(err))
+		if err := safefile.Write(file.path, file.content, file.mode); err != nil {
+			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, safefile.Cause(err))
 		}
 	}
 	return config, nil
 }
 
-// backendConfig is the configuration of a proxy whose ChatGPT is at address.
+// backendConfig returns the configuration of a proxy whose ChatGPT is at address.
 func backendConfig(dir, home, address string) []byte {
 	return fmt.Appendf(nil, `# An agentproxy whose ChatGPT is the stand-in backend at %[3]s.
 listen: 127.0.0.1:8080

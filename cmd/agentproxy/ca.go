@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,15 +12,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/doctor"
 )
 
 func newCACommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ca",
-		Short: "The certificate authority that intercepted hosts are impersonated with",
+		Short: "Show, export, rotate or install the certificate authority of intercepted hosts",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{fmt.Errorf("name one of show, export, rotate, install, uninstall; see %s --help", cmd.CommandPath())}
+			return cli.Usagef("name one of show, export, rotate, install, uninstall; see %s --help", cmd.CommandPath())
 		},
 	}
 	cmd.AddCommand(newCAShowCommand(c), newCAExportCommand(c), newCARotateCommand(c), newCAInstallCommand(c), newCAUninstallCommand(c))
@@ -31,10 +34,10 @@ func newCACommand(c *command) *cobra.Command {
 func newCAShowCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
-		Short: "Say what the CA is and what it may vouch for",
+		Short: "Show the CA and the hosts that it can vouch for",
 		Args:  cobra.NoArgs,
-		RunE: c.withApp(func(_ context.Context, a *app) error {
-			ca, err := certs.Load(a.caConfig())
+		RunE: c.withApp(func(_ context.Context, a *app.App) error {
+			ca, err := certs.Load(a.CAConfig())
 			if err != nil {
 				return err
 			}
@@ -46,9 +49,6 @@ func newCAShowCommand(c *command) *cobra.Command {
 	return cmd
 }
 
-// onlyServers is what a CA of earlier versions is not.
-const onlyServers = "good for TLS servers alone, whoever steals its key"
-
 func (c *command) describeCA(ca *certs.Authority) {
 	cert := ca.Certificate()
 	fmt.Fprintf(c.stdout, "Certificate  %s\n", ca.Path())
@@ -57,7 +57,7 @@ func (c *command) describeCA(ca *certs.Authority) {
 	fmt.Fprintf(c.stdout, "Valid        %s to %s\n", cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))
 	fmt.Fprintf(c.stdout, "May sign     %s, names below them, and nothing else\n", strings.Join(cert.PermittedDNSDomains, ", "))
 	if !ca.OnlyServers() {
-		fmt.Fprintf(c.stdout, "For          any purpose; agentproxy ca rotate makes one %s\n", onlyServers)
+		fmt.Fprintf(c.stdout, "For          any purpose; agentproxy ca rotate makes one %s\n", doctor.OnlyServers)
 	}
 	if next := ca.Next(); next != nil {
 		fmt.Fprintf(c.stdout, "Next         %s, SHA-256 %s\n", next.Subject.CommonName, certs.Fingerprint(next))
@@ -68,59 +68,57 @@ func newCARotateCommand(c *command) *cobra.Command {
 	var prepare, discard bool
 	cmd := &cobra.Command{
 		Use:   "rotate",
-		Short: "Replace the CA by a new one, for the configured hosts",
-		Long: `Replace the CA by a new one, for the configured hosts. A running proxy keeps
-the old one until it reloads (SIGHUP) or is restarted, and clients have to be
-given the new one.
+		Short: "Replace the CA with a new one for the configured hosts",
+		Long: `Replace the CA with a new one for the configured hosts. A running proxy keeps the
+old CA until it reloads (SIGHUP) or is restarted. Give the new CA to all clients.
 
-So that no client notices, prepare it: rotate --prepare makes the next CA, and
-from then on export, env and run hand out both certificates while the proxy goes
-on signing with the old one. When the last client has them, rotate puts the
-prepared CA in place.
+To rotate without a client noticing, run rotate --prepare first. It makes the next
+CA. From then on export, env and run hand out both certificates, and the proxy goes
+on signing with the old CA. When all clients have both, run rotate.
 
-If somebody may have copied the keys, that of the prepared CA is among them:
-rotate --discard replaces both at once.`,
+If somebody may have copied the keys, run rotate --discard. It replaces the present
+and the prepared CA at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if prepare && discard {
-				return &usageError{errors.New("--prepare and --discard: the one keeps a prepared CA, the other does not; choose one")}
+				return cli.Usagef("--prepare and --discard exclude each other: --prepare keeps a prepared CA, --discard does not")
 			}
 			a, err := c.load()
 			if err != nil {
 				return err
 			}
-			defer a.close()
+			defer a.Close()
 			return c.rotateCA(a, prepare, discard)
 		},
 	}
 	c.configFlag(cmd)
-	cmd.Flags().BoolVar(&prepare, "prepare", false, "make the next CA, and have clients trust both")
+	cmd.Flags().BoolVar(&prepare, "prepare", false, "make the next CA for clients to trust besides the present one")
 	cmd.Flags().BoolVar(&discard, "discard", false, "discard a prepared CA and make another")
 	return cmd
 }
 
-func (c *command) rotateCA(a *app, prepare, discard bool) error {
-	rotate, next := certs.Rotate, "have the proxy reload (SIGHUP) or restart it, and start its clients anew with the new CA"
+func (c *command) rotateCA(a *app.App, prepare, discard bool) error {
+	rotate, next := certs.Rotate, "reload the proxy (SIGHUP) or restart it, and restart its clients with the new CA"
 	if prepare {
 		rotate, next = certs.Prepare, "give both certificates to all clients (agentproxy ca export), then run agentproxy ca rotate"
 	}
-	present, _, err := certs.Certificates(a.caConfig().Dir)
+	present, _, err := certs.Certificates(a.CAConfig().Dir)
 	if err == nil && slices.ContainsFunc(present, certs.SystemTrusts) {
 		next += "; for this machine's store, run agentproxy ca install"
 	}
 	if discard {
-		if err := certs.Discard(a.caConfig()); err != nil {
+		if err := certs.Discard(a.CAConfig()); err != nil {
 			return err
 		}
 	}
-	ca, err := rotate(a.caConfig())
+	ca, err := rotate(a.CAConfig())
 	if err != nil {
 		return err
 	}
-	// Programs that were started by what env printed find their roots there.
+	// Programs that were started with the variables of env find their roots there.
 	dir := filepath.Dir(ca.Path())
-	if _, err := os.Stat(bundlePath(dir)); err == nil {
-		if _, err := writeBundle(lastingDir(dir), ca, c.env); err != nil {
+	if _, err := os.Stat(clientenv.BundlePath(dir)); err == nil {
+		if _, err := clientenv.WriteBundle(clientenv.LastingDir(dir), ca, c.env); err != nil {
 			return err
 		}
 	}

@@ -11,16 +11,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 )
 
 const (
-	// caWait is how long ca export --wait waits unless told otherwise.
+	// caWait is how long ca export --wait waits by default.
 	caWait = time.Minute
-	// caWaitInterval is how often it looks.
+	// caWaitInterval is how often it looks for the CA.
 	caWaitInterval = 100 * time.Millisecond
 )
 
-// caExport says what ca export writes, and where to.
+// caExport holds the flags of ca export.
 type caExport struct {
 	bundle bool
 	output string        // "": standard output
@@ -32,36 +34,36 @@ func newCAExportCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Print the CA's certificate, in PEM",
-		Long: `Print the CA's certificate, in PEM, and that of a prepared one. Its key never leaves the state directory.
+		Long: `Print the certificate of the CA in PEM, and that of a prepared CA. The key never
+leaves the state directory.
 
-Variables such as SSL_CERT_FILE replace a program's roots: they need --bundle,
-which adds the system's.
+Use --bundle for variables such as SSL_CERT_FILE, which replace a program's roots:
+it adds the system's roots.
 
-With --wait the CA is not made here: agentproxy serve is just making it, as in
-the next container. With --output the file is there whole or not at all, and
-everybody may read it.`,
+With --wait, wait for agentproxy serve to make the CA, for example in another
+container. With --output, the file appears as a whole, and everybody may read it.`,
 		Example: `  agentproxy ca export --wait --bundle --output /shared/bundle.pem`,
 		Args:    cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error {
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			return c.exportCA(ctx, a, e)
 		}),
 	}
 	c.configFlag(cmd)
-	cmd.Flags().BoolVar(&e.bundle, "bundle", false, "add the system's root certificates")
-	cmd.Flags().StringVarP(&e.output, "output", "o", "", "write to this `file`, with mode 0644, in place of standard output")
-	cmd.Flags().DurationVar(&e.wait, "wait", 0, "wait so long for agentproxy serve to make the CA")
+	cmd.Flags().BoolVar(&e.bundle, "bundle", false, "add the system's roots")
+	cmd.Flags().StringVarP(&e.output, "output", "o", "", "write to this `file`, with mode 0644, instead of standard output")
+	cmd.Flags().DurationVar(&e.wait, "wait", 0, "`time` to wait for agentproxy serve to make the CA")
 	cmd.Flags().Lookup("wait").NoOptDefVal = caWait.String()
 	return cmd
 }
 
-func (c *command) exportCA(ctx context.Context, a *app, e caExport) error {
-	ca, err := e.open(ctx, a.caConfig())
+func (c *command) exportCA(ctx context.Context, a *app.App, e caExport) error {
+	ca, err := e.open(ctx, a.CAConfig())
 	if err != nil {
 		return err
 	}
 	pem := ca.PEM()
 	if e.bundle {
-		roots, _, err := certs.SystemRoots(c.env.get)
+		roots, _, err := certs.SystemRoots(c.env.Get)
 		if err != nil {
 			return err
 		}
@@ -71,10 +73,10 @@ func (c *command) exportCA(ctx context.Context, a *app, e caExport) error {
 		_, err = c.stdout.Write(pem)
 		return err
 	}
-	return lastingDir(filepath.Dir(e.output)).writeCertificates(e.output, pem, "name a file in a directory that can be written")
+	return clientenv.LastingDir(filepath.Dir(e.output)).WriteCertificates(e.output, pem, "name a file in a directory that can be written")
 }
 
-// open returns the CA, once it is there.
+// open returns the CA, and waits for it if that is asked for.
 func (e caExport) open(ctx context.Context, config certs.Config) (*certs.Authority, error) {
 	if e.wait <= 0 {
 		return certs.Open(config)

@@ -3,61 +3,55 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
-)
 
-// The outcomes of a check.
-const (
-	checkOK      = "ok"
-	checkWarning = "warning"
-	checkFailed  = "failed"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/doctor"
 )
-
-// finding is what one check found.
-type finding struct {
-	Check   string `json:"check"`
-	Status  string `json:"status"`
-	Message string `json:"message"`
-	// Remedy says what to do, where anything is to be done and Message does
-	// not say it.
-	Remedy string `json:"remedy,omitempty"`
-}
 
 func newCheckCommand(c *command) *cobra.Command {
 	var asJSON, ready bool
 	var request string
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Say what works and what does not, each with its remedy",
-		Long: `Look at everything that a signed request needs, from the configuration to the
-backend's answer, and say of each whether it is in order. An identity and a task
-are registered on the way if the configuration allows that.
+		Short: "Check all that a signed request needs, and name remedies",
+		Long: `Check all that a signed request needs, from the configuration to the backend's
+response, and print a line for each. check registers an identity and a task if
+the configuration allows that.
 
-With --request nothing is asked for: what would become of that request is said, and
-which line of the configuration decides. The method WEBSOCKET is GET with an
+With --request, print whether that request would be signed, and which line of the
+configuration decides. Nothing is sent. The method WEBSOCKET is GET with an
 upgrade.
 
-With --ready only the running proxy is asked, at its admin listener, whether it
-can sign: what a container's health is probed with.
+With --ready, only ask the running proxy, at its admin listener, whether it can
+sign. Use it to probe the health of a container.
 
-The exit code is 1 if anything failed, or the request would be refused.`,
+The exit code is 1 if a check failed or the request would be refused.`,
 		Example: `  agentproxy check
   agentproxy check --request "POST https://chatgpt.com/backend-api/files"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if ready && asJSON {
-				return &usageError{errors.New("--ready and --json: the one prints a line, the other a list; choose one")}
+				return cli.Usagef("--ready and --json exclude each other: --ready prints a line, --json a list")
 			}
 			if ready && request != "" {
-				return &usageError{errors.New("--ready and --request: the one asks the running proxy, the other nobody; choose one")}
+				return cli.Usagef("--ready and --request exclude each other: --ready asks the running proxy, --request asks nobody")
 			}
 			if ready {
-				return c.checkReady(cmd.Context())
+				client, err := c.adminClient()
+				if err != nil {
+					return err
+				}
+				scheme, err := client.Ready(cmd.Context())
+				if err == nil {
+					_, err = fmt.Fprintf(c.stdout, "ready, signs with %s\n", scheme)
+				}
+				return err
 			}
-			findings, err := c.findings(cmd.Context(), request)
+			findings, err := c.check(cmd.Context(), request)
 			if err != nil {
 				return err
 			}
@@ -73,85 +67,33 @@ The exit code is 1 if anything failed, or the request would be refused.`,
 					c.printFinding(f)
 				}
 			}
-			for _, f := range findings {
-				if f.Status == checkFailed {
-					return exitError(exitFailed)
-				}
+			if slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Status == doctor.Failed }) {
+				return cli.ExitError(cli.ExitFailed)
 			}
 			return nil
 		},
 	}
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
-	cmd.Flags().BoolVar(&ready, "ready", false, "ask the running proxy whether it can sign, and nothing else")
-	cmd.Flags().StringVar(&request, "request", "", "say what would become of a `request`, a method and a URL")
+	cmd.Flags().BoolVar(&ready, "ready", false, "only ask the running proxy whether it can sign")
+	cmd.Flags().StringVar(&request, "request", "", "print whether this `request`, a method and a URL, would be signed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array in place of lines")
 	return cmd
 }
 
-// findings makes all checks, or the one of a request.
-func (c *command) findings(ctx context.Context, request string) ([]finding, error) {
+// check makes all checks, or the one of a request.
+func (c *command) check(ctx context.Context, request string) ([]doctor.Finding, error) {
+	o := doctor.Options{Path: c.configPath, Env: c.env, Open: c.load}
 	if request != "" {
-		return c.checkRequest(ctx, request)
+		return doctor.Request(ctx, request, o)
 	}
-	return c.check(ctx), nil
+	return doctor.Check(ctx, o), nil
 }
 
-func (c *command) printFinding(f finding) {
+func (c *command) printFinding(f doctor.Finding) {
 	line := fmt.Sprintf("%-8s %-15s %s", f.Status, f.Check, f.Message)
 	if f.Remedy != "" {
 		line += "; " + f.Remedy
 	}
 	fmt.Fprintln(c.stdout, line)
-}
-
-// checker collects findings.
-type checker struct {
-	app      *app
-	env      environment
-	findings []finding
-}
-
-func (k *checker) ok(check, format string, args ...any) {
-	k.findings = append(k.findings, finding{Check: check, Status: checkOK, Message: fmt.Sprintf(format, args...)})
-}
-
-func (k *checker) warn(check, remedy, format string, args ...any) {
-	k.findings = append(k.findings, finding{check, checkWarning, fmt.Sprintf(format, args...), remedy})
-}
-
-func (k *checker) fail(check, remedy, format string, args ...any) {
-	k.findings = append(k.findings, finding{check, checkFailed, fmt.Sprintf(format, args...), remedy})
-}
-
-// check makes all checks, in the order in which a request depends on them.
-func (c *command) check(ctx context.Context) []finding {
-	k := &checker{env: c.env}
-	a, err := c.load()
-	if err != nil {
-		k.fail("configuration", "", "%s", err)
-		return k.findings
-	}
-	defer a.close()
-	k.app = a
-	name := c.configPath
-	if name == "" {
-		name = "none is named; the defaults hold"
-	}
-	k.ok("configuration", "%s", name)
-	k.checkProfiles()
-	k.checkCA()
-	k.checkClients(ctx, tellUser)
-	k.checkIsolation()
-	k.checkBypasses()
-	k.checkLogin(ctx)
-	reachable := k.checkResolution(ctx) && k.checkTLS(ctx)
-	k.checkIdentity(ctx, reachable)
-	k.checkClock(reachable)
-	if reachable {
-		k.checkSignedRequest(ctx)
-	} else {
-		k.fail("signed request", "", "not tried, for the backend cannot be reached")
-	}
-	return k.findings
 }

@@ -1,51 +1,15 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/configtest"
 )
-
-// testEnvironment is an environment of these variables, and a home.
-func testEnvironment(variables map[string]string) environment {
-	return environment{
-		lookup: func(name string) (string, bool) {
-			if value, ok := variables[name]; ok {
-				return value, true
-			}
-			if name == "HOME" {
-				return "/home/somebody", true
-			}
-			return "", false
-		},
-		environ: func() []string {
-			list := []string{"HOME=/home/somebody"}
-			for name, value := range variables {
-				list = append(list, name+"="+value)
-			}
-			slices.Sort(list)
-			return list
-		},
-	}
-}
-
-// writeConfig writes a configuration, with $DIR for the directory that it is in,
-// and returns its path.
-func writeConfig(t *testing.T, content string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "config.yaml")
-	content = strings.ReplaceAll(content, "$DIR", filepath.Dir(path))
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 const seeExample = "; see config.example.yaml for the keys and their values"
 
@@ -145,7 +109,7 @@ var configMistakes = []struct{ name, config, want string }{
 
 	{"two client tokens", "clients:\n  token: a\n  token_file: b", ":3: clients.token_file: clients.token is set too; keep one of them"},
 	{"missing token file", "clients:\n  token_file: $DIR/nope", ":2: clients.token_file: $DIR/nope: no such file or directory; write a token there, such as the output of: openssl rand -hex 32"},
-	{"empty token file", "clients:\n  token_file: /dev/null", ":2: clients.token_file: /dev/null is empty; write a token there, such as the output of: openssl rand -hex 32"},
+	{"empty token file", "clients:\n  token_file: /dev/null", ":2: clients.token_file: /dev/null: not a regular file; write a token there, such as the output of: openssl rand -hex 32"},
 	{"token file of more", "clients:\n  token_file: $DIR/config.yaml", ":2: clients.token_file: a token is one word of printable ASCII, as it has to stand in a URL"},
 	{"client token", "clients:\n  token: two words", ":2: clients.token: a token is one word of printable ASCII, as it has to stand in a URL"},
 
@@ -174,7 +138,7 @@ var configMistakes = []struct{ name, config, want string }{
 
 	{"connect_to without port", "upstream:\n  connect_to:\n    chatgpt.com: 127.0.0.1:1", `:3: upstream.connect_to: "chatgpt.com" has no port; write it as chatgpt.com:443`},
 	{"ca_file", "upstream:\n  ca_file: $DIR/nope.pem", ":2: upstream.ca_file: $DIR/nope.pem: no such file or directory; name a file of certificates in PEM form"},
-	{"ca_file without one", "upstream:\n  ca_file: /dev/null", ":2: upstream.ca_file: /dev/null has no certificate; name a file of certificates in PEM form"},
+	{"ca_file without one", "upstream:\n  ca_file: /dev/null", ":2: upstream.ca_file: /dev/null: not a regular file; name a file of certificates in PEM form"},
 	{"upstream.proxy", "upstream:\n  proxy: proxy.example", ":2: upstream.proxy: it is neither a URL such as http://proxy.example:3128, nor env"},
 	{"upstream.proxy of another kind", "upstream:\n  proxy: socks4://u:sekret@x", ":2: upstream.proxy: its scheme is none of http, https, socks5, socks5h"},
 	{"upstream.proxy without a user", "upstream:\n  proxy: socks5://:sekret@x", ":2: upstream.proxy: a user name of SOCKS5 has 1 to 255 bytes, and a password at most as many"},
@@ -206,148 +170,19 @@ func TestConfigMistakes(t *testing.T) {
 	for _, test := range configMistakes {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			path := writeConfig(t, test.config)
+			path := configtest.Write(t, test.config)
 			var stdout, stderr strings.Builder
-			code := run([]string{"sign", "--config", path}, testEnvironment(nil), strings.NewReader(""), &stdout, &stderr)
+			code := run([]string{"sign", "--config", path}, configtest.Environment(nil), strings.NewReader(""), &stdout, &stderr)
 			want := "agentproxy: " + path + strings.ReplaceAll(test.want, "$DIR", filepath.Dir(path)) + "\n"
 			if diff := cmp.Diff(want, stderr.String()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if code != exitUsage || stdout.Len() > 0 {
+			if code != cli.ExitUsage || stdout.Len() > 0 {
 				t.Errorf("exit code %d, standard output %q", code, stdout.String())
 			}
 			if strings.Contains(stderr.String(), "sekret") {
 				t.Error("the message shows a secret")
 			}
 		})
-	}
-}
-
-func TestConfigFromEnvironment(t *testing.T) {
-	t.Parallel()
-	path := writeConfig(t, "listen: nonsense\nadmin: nonsense\nother_hosts: nonsense\nstate_dir: nonsense\n")
-	c, err := loadConfig(path, testEnvironment(map[string]string{
-		"AGENTPROXY_LISTEN": "127.0.0.1:1", "AGENTPROXY_ADMIN": "", "AGENTPROXY_STATE_DIR": "/s", "AGENTPROXY_OTHER_HOSTS": "refuse",
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.Listen != "127.0.0.1:1" || c.Admin != "" || c.StateDir != "/s" || !c.other.Refuse {
-		t.Errorf("listen %q, admin %q, state_dir %q, other hosts %+v", c.Listen, c.Admin, c.StateDir, c.other)
-	}
-	for name, test := range map[string]struct{ value, want string }{
-		"AGENTPROXY_LISTEN":      {"0.0.0.0:1", "0.0.0.0:1 can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1"},
-		"AGENTPROXY_ADMIN":       {"x", `"x" is not host:port, as in 127.0.0.1:8080, nor unix:/path`},
-		"AGENTPROXY_OTHER_HOSTS": {"deny", `"deny" is neither tunnel, nor refuse, nor a list of hosts`},
-	} {
-		_, err := loadConfig("", testEnvironment(map[string]string{name: test.value}))
-		if want := name + ": " + test.want; err == nil || err.Error() != want {
-			t.Errorf("%s=%s: %v, want %s", name, test.value, err, want)
-		}
-	}
-}
-
-func TestConfigDefaults(t *testing.T) {
-	t.Parallel()
-	for name, content := range map[string]string{
-		"empty":         "",
-		"comment":       "# nothing",
-		"marker":        "---\n",
-		"null":          "null",
-		"null sections": "log:\nsigner:\nchatgpt:\n  hosts:\nother_hosts: tunnel\n",
-	} {
-		c, err := loadConfig(writeConfig(t, content), testEnvironment(nil))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		want := defaultConfig()
-		if c.Listen != want.Listen || !slices.Equal(c.ChatGPT.Hosts, want.ChatGPT.Hosts) || c.Signer.Default.Use != want.Signer.Default.Use ||
-			c.Log != want.Log || c.limits != proxy.DefaultLimits() || !slices.Equal(c.other.Ports, proxy.DefaultPorts()) || !c.Identity.Register {
-			t.Errorf("%s: %+v, want the defaults", name, c)
-		}
-		if c.StateDir != "/home/somebody/.local/state/agentproxy" || c.Identity.CodexHome != "/home/somebody/.codex" {
-			t.Errorf("%s: state_dir %s, codex_home %s", name, c.StateDir, c.Identity.CodexHome)
-		}
-	}
-}
-
-func TestConfigValues(t *testing.T) {
-	t.Parallel()
-	c, err := loadConfig(writeConfig(t, `
-listen: unix:/run/agentproxy.sock
-clients: {token: 123}
-signer:
-  use: agent-assertion
-  rules:
-    - {host: chatgpt.com, use: command, command: [echo, 1, true]}
-other_hosts: []
-`), testEnvironment(map[string]string{"XDG_STATE_HOME": "/state"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.entrance.token != "123" {
-		t.Errorf("the token 123 became %s", c.entrance.token)
-	}
-	if got := c.Signer.Rules[0].Signer.Command; !slices.Equal(got, []string{"echo", "1", "true"}) {
-		t.Errorf("command = %q", got)
-	}
-	if c.Signer.Default.Use != useAssertion || c.Signer.Default.OnFailure != "bearer" {
-		t.Errorf("signer = %+v", c.Signer.Default)
-	}
-	if !c.other.Refuse || c.other.Only.Match("example.com", "443") {
-		t.Errorf("an empty list of other hosts allows some: %+v", c.other)
-	}
-	if c.StateDir != "/state/agentproxy" {
-		t.Errorf("state_dir = %s", c.StateDir)
-	}
-}
-
-func TestConfigWithoutHome(t *testing.T) {
-	t.Parallel()
-	nothing := environment{lookup: func(string) (string, bool) { return "", false }}
-	const want = "configuration: state_dir: neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir"
-	if _, err := loadConfig("", nothing); err == nil || err.Error() != want {
-		t.Errorf("error = %v, want %s", err, want)
-	}
-}
-
-// TestConfigEntrance has who is let in at which listener.
-func TestConfigEntrance(t *testing.T) {
-	t.Parallel()
-	own := ownUser()
-	for _, test := range []struct {
-		config         string
-		clients, admin proxy.Users
-	}{
-		{"", own, own},
-		{"listen: '[::1]:8080'\nadmin: localhost:9080", own, own},
-		{"clients: {token: a}", nil, own},
-		{"admin_token: a", own, nil},
-		{"{listen: 0.0.0.0:8080, clients: {token: a}, admin: 0.0.0.0:9080, admin_token: b}", nil, nil},
-		{"{listen: 'unix:/a', admin: 'unix:/b'}", nil, nil},
-		{"admin: ''", own, nil},
-	} {
-		c, err := loadConfig(writeConfig(t, test.config), testEnvironment(nil))
-		if err != nil {
-			t.Errorf("%s: %v", test.config, err)
-			continue
-		}
-		if !slices.Equal(c.entrance.users, test.clients) || !slices.Equal(c.adminEntrance.users, test.admin) {
-			t.Errorf("%s: users %v and %v, want %v and %v", test.config, c.entrance.users, c.adminEntrance.users, test.clients, test.admin)
-		}
-		if (c.entrance.users == nil) != (test.clients == nil) {
-			t.Errorf("%s: everyone is let in: %v", test.config, c.entrance.users == nil)
-		}
-	}
-	if own == nil { // not on Linux
-		return
-	}
-	c, err := loadConfig(writeConfig(t, "clients: {allow_uids: [0, 4294967294]}"), testEnvironment(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := append(own, 0, 4294967294); !slices.Equal(c.entrance.users, want) || !slices.Equal(c.adminEntrance.users, own) {
-		t.Errorf("users %v and %v, want %v and %v", c.entrance.users, c.adminEntrance.users, want, own)
 	}
 }

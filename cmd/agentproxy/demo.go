@@ -17,17 +17,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 func newDemoCommand(c *command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "The whole story on this machine alone: backend, proxy, a signed request",
+		Short: "Show a signed request from end to end, on this machine alone",
 		Long: `Start a stand-in for the ChatGPT backend and a proxy in front of it, send a
-request without any credential through the proxy, and show what the backend
-made of it. Nothing outside this machine is used, and nothing is left behind.`,
+request without a credential through the proxy, and show what the backend
+received. The demo uses nothing outside this machine and leaves nothing behind.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
@@ -57,21 +61,22 @@ func (c *command) demo(ctx context.Context) (err error) {
 	}
 	say("backend   a stand-in for chatgpt.com listens on %s and knows one account", backend.Addr())
 
-	config, err := loadConfig(configPath, environment{lookup: noVariable})
+	env := cli.Environment{Lookup: noVariable}
+	conf, err := config.Load(configPath, env)
 	if err != nil {
 		return err
 	}
-	a, err := newApp(config, environment{lookup: noVariable}, zerolog.Nop(), newMetrics())
+	a, err := app.Open(conf, app.Options{Env: env, Log: zerolog.Nop()})
 	if err != nil {
 		return err
 	}
-	defer a.close()
-	ca, err := certs.Open(a.caConfig())
+	defer a.Close()
+	ca, err := certs.Open(a.CAConfig())
 	if err != nil {
 		return err
 	}
 	say("CA        made, SHA-256 %s;\n          it can vouch for ChatGPT's hosts and nothing else", ca.Fingerprint())
-	session, err := a.agent.Session(ctx, demoLabel)
+	session, err := a.Default.Account.Agent.Session(ctx, demoLabel)
 	if err != nil {
 		return err
 	}
@@ -80,15 +85,15 @@ func (c *command) demo(ctx context.Context) (err error) {
 	say("          public key %s", id.Key.PublicKey())
 	say("          task %s", session.Task.ID)
 
-	listener, err := listen("127.0.0.1:0")
+	listener, err := app.Listen("127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	token := newToken()
-	p := proxy.New(a.proxyConfig(ca, entrance{token: token}))
+	token := app.NewToken()
+	p := proxy.New(a.ProxyConfig(ca, access.Config{Token: token}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
-	defer func() { err = errors.Join(err, shutdown(p, canceled()), <-serving) }()
+	defer func() { err = errors.Join(err, app.Shutdown(p, app.Canceled()), <-serving) }()
 	say("proxy     listening on %s", listener.Addr())
 
 	if err := demoRequest(ctx, say, &url.URL{Scheme: "http", Host: listener.Addr().String(), User: url.UserPassword(demoLabel, token)}, ca); err != nil {
@@ -104,15 +109,15 @@ func (c *command) demo(ctx context.Context) (err error) {
 	return nil
 }
 
-// makeDemoDir makes the directory of a demo: a temporary one, or one in the home
-// directory where there is no place for those, as in the image.
+// makeDemoDir makes the directory of a demo: a temporary one, or one in the home directory
+// where no temporary one can be made, as in the image.
 func (c *command) makeDemoDir() (string, error) {
 	const pattern = "agentproxy-demo-"
 	dir, err := os.MkdirTemp("", pattern)
 	if err == nil {
 		return dir, nil
 	}
-	if home, ok := c.env.lookup("HOME"); ok && home != "" {
+	if home, ok := c.env.Lookup("HOME"); ok && home != "" {
 		if dir, err := os.MkdirTemp(home, "."+pattern); err == nil {
 			return dir, nil
 		}
@@ -123,7 +128,7 @@ func (c *command) makeDemoDir() (string, error) {
 // demoLabel is the session label of the demo's client.
 const demoLabel = "demo"
 
-// demoRequest sends a request as a client would that knows of no credential.
+// demoRequest sends a request as a client without a credential does.
 func demoRequest(ctx context.Context, say func(string, ...any), proxyURL *url.URL, ca *certs.Authority) error {
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.Certificate())

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 )
 
 func newEnvCommand(c *command) *cobra.Command {
@@ -15,38 +17,42 @@ func newEnvCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "env",
 		Short: "Print the variables that point a program at the proxy",
-		Long: `Print the variables that point a program at a proxy that agentproxy serve runs
-with the same configuration, and that have it trust the proxy's CA.`,
+		Long: `Print the variables that point a program at the proxy of agentproxy serve with the
+same configuration, and that make it trust the proxy's CA.`,
 		Example: `  eval "$(agentproxy env)"
   agentproxy env --shell fish | source
   agentproxy env --shell powershell | Out-String | Invoke-Expression`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			format, ok := shells[shell]
+			format, ok := clientenv.Shells[shell]
 			if !ok {
-				return &usageError{fmt.Errorf("--shell %s: it is none of sh, fish, powershell", shell)}
+				return cli.Usagef("--shell %s: it is none of sh, fish, powershell", shell)
 			}
+			messages := &cli.Messages{Out: c.stderr}
 			a, err := c.load()
 			if err != nil {
 				return err
 			}
-			defer a.close()
-			ca, err := certs.Open(a.caConfig())
+			defer a.Close()
+			ca, err := certs.Open(a.CAConfig())
 			if err != nil {
 				return err
 			}
-			token, err := a.config.entrance.tokenFor(label)
+			token, err := app.TokenFor(a.Clients, label)
 			if err != nil {
 				return err
 			}
-			e, err := c.clientEnv(a, ca, lastingDir(filepath.Dir(ca.Path())), a.config.Listen, label, token)
+			e, err := clientenv.New(clientenv.Options{
+				Config: a.Config, Env: c.env, CA: ca, Dir: clientenv.LastingDir(filepath.Dir(ca.Path())),
+				Address: a.Config.Clients.Listen, Label: label, Token: token, Warn: messages.Warn,
+			})
 			if err != nil {
 				return err
 			}
-			for _, b := range a.config.bypasses() {
-				c.warn(b.String())
+			for _, b := range clientenv.Bypasses(a.Config) {
+				messages.Warn(b.String())
 			}
-			for _, v := range e.variables() {
+			for _, v := range e.Variables() {
 				fmt.Fprintln(c.stdout, format(v))
 			}
 			return nil
@@ -54,45 +60,7 @@ with the same configuration, and that have it trust the proxy's CA.`,
 	}
 	c.configFlag(cmd)
 	cmd.Flags().StringVar(&shell, "shell", "sh", "`syntax` to print: sh, fish or powershell")
-	cmd.Flags().StringVar(&label, "label", "agentproxy", "session `label` to put into the proxy's URL, where it has a token")
+	cmd.Flags().StringVar(&label, "label", "agentproxy", "session `label` in the proxy's URL, if that has a token")
 	_ = cmd.RegisterFlagCompletionFunc("shell", cobra.FixedCompletions([]string{"sh", "fish", "powershell"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
-}
-
-// clientEnv prepares the environment of a client: its bundle goes into dir.
-func (c *command) clientEnv(a *app, ca *certs.Authority, dir envDir, address, label, token string) (clientEnv, error) {
-	var e clientEnv
-	var err error
-	if e.proxyURL, err = proxyURL(address, label, token); err != nil {
-		return e, err
-	}
-	users := readUsersCAs(c.env, a.config.Upstream.CAFile)
-	for _, problem := range users.problems {
-		c.warn(problem)
-	}
-	if e.ca, err = writeExtra(dir, ca, users.extra); err != nil {
-		return e, err
-	}
-	var dropped []string
-	e.noProxy, dropped = noProxy(c.env, a.config.intercept)
-	if len(dropped) > 0 {
-		c.warn("left out of NO_PROXY, for it would lead requests past the proxy: " + strings.Join(dropped, ","))
-	}
-	e.bundle, err = writeBundle(dir, ca, users.env, users.bundles...)
-	return e, err
-}
-
-// shells writes a variable in the syntax of a shell.
-var shells = map[string]func(variable) string{
-	"sh": func(v variable) string {
-		return "export " + v.name + "='" + strings.ReplaceAll(v.value, "'", `'\''`) + "'"
-	},
-	"fish": func(v variable) string {
-		return "set -gx " + v.name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(v.value) + "'"
-	},
-	"powershell": func(v variable) string {
-		// PowerShell takes typographic quotes for plain ones.
-		doubled := strings.NewReplacer("'", "''", "‘", "‘‘", "’", "’’", "‚", "‚‚", "‛", "‛‛")
-		return "$env:" + v.name + " = '" + doubled.Replace(v.value) + "'"
-	},
 }

@@ -8,16 +8,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 )
 
 func newIdentityCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "identity",
-		Short: "The account and the agent identity that the proxy signs for",
+		Short: "Register, show, import, export or remove the agent identity",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{fmt.Errorf("name one of register, show, import, export, remove, placeholder; see %s --help", cmd.CommandPath())}
+			return cli.Usagef("name one of register, show, import, export, remove, placeholder; see %s --help", cmd.CommandPath())
 		},
 	}
 	cmd.AddCommand(
@@ -30,10 +32,10 @@ func newIdentityCommand(c *command) *cobra.Command {
 func newIdentityShowCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
-		Short: "Say as whom the proxy signs, without a secret",
+		Short: "Show as whom the proxy signs, without a secret",
 		Args:  cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error {
-			account, err := a.agent.Account(ctx)
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
+			account, err := a.Default.Account.Agent.Account(ctx)
 			if err != nil {
 				return err
 			}
@@ -44,22 +46,22 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 			if account.FedRAMP {
 				c.row("FedRAMP", "yes")
 			}
-			id, err := a.agent.Identity(ctx)
+			id, err := a.Default.Account.Agent.Identity(ctx)
 			switch {
 			case errors.Is(err, identity.ErrTokenLogin):
 				c.row("Agent", "none; the log-in is a workspace's access token, which needs none")
-			case errors.Is(err, identity.ErrNoIdentity) && a.config.Identity.Register:
-				c.row("Agent", "none yet; one is registered when it is needed")
+			case errors.Is(err, identity.ErrNoIdentity) && a.Config.Agent.Identity.Register:
+				c.row("Agent", "none yet; it is registered when it is needed")
 			case errors.Is(err, identity.ErrNoIdentity):
 				c.row("Agent", "none, and identity.register is off")
 			case err != nil:
 				c.row("Agent", "not used: "+err.Error())
 			default:
 				c.showIdentity(id)
-				task, _ := a.agent.Task(ctx, "")
+				task, _ := a.Default.Account.Agent.Task(ctx, "")
 				c.row("Task", task.ID)
 			}
-			c.showToken(a.agent.TokenExpiry(ctx))
+			c.showToken(a.Default.Account.Agent.TokenExpiry(ctx))
 			return nil
 		}),
 	}
@@ -68,7 +70,7 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 	return cmd
 }
 
-// row prints a line of a description, unless there is nothing to say.
+// row prints a line with a name and its value, unless the value is empty.
 func (c *command) row(name, value string) {
 	if value != "" {
 		fmt.Fprintf(c.stdout, "%-12s %s\n", name, value)
@@ -97,27 +99,27 @@ func newIdentityRegisterCommand(c *command) *cobra.Command {
 	var another bool
 	cmd := &cobra.Command{
 		Use:   "register",
-		Short: "Register an agent identity for the account that is logged in",
-		Long: `Register an agent identity for the account that is logged in, unless there is
-one. The private key is made here and goes nowhere else.`,
+		Short: "Register an agent identity for the log-in",
+		Long: `Register an agent identity for the log-in, unless there is one. The private key is
+made here and never leaves this machine.`,
 		Args: cobra.NoArgs,
-		RunE: c.withApp(func(ctx context.Context, a *app) error {
-			id, err := a.agent.Identity(ctx)
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
+			id, err := a.Default.Account.Agent.Identity(ctx)
 			if err == nil && !another {
-				fmt.Fprintln(c.stderr, "agentproxy: there is an identity already; --another registers one in its place")
+				fmt.Fprintln(c.stderr, "agentproxy: there is an identity already; add --another to replace it")
 				c.showIdentity(id)
 				return nil
 			}
-			if id, err = a.agent.Register(ctx); err != nil {
+			if id, err = a.Default.Account.Agent.Register(ctx); err != nil {
 				return err
 			}
 			c.showIdentity(id)
-			c.row("Kept in", a.store.String())
+			c.row("Kept in", a.Default.Account.Store.String())
 			return nil
 		}),
 	}
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
-	cmd.Flags().BoolVar(&another, "another", false, "register a new identity although there is one, which is set aside")
+	cmd.Flags().BoolVar(&another, "another", false, "register another identity, and set the present one aside")
 	return cmd
 }

@@ -12,7 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // maxIdentityInput bounds what import reads, in bytes.
@@ -21,10 +25,10 @@ const maxIdentityInput = 1 << 20
 func newIdentityImportCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Take over an agent identity: a JWT, a JSON record or an auth.json",
-		Long: `Take over an agent identity from a file, or from standard input where FILE is
-"-": a JWT, a JSON record, or an auth.json that holds one. A JWT is verified with
-the backend's keys. The identity that was there before is set aside.`,
+		Short: "Import an agent identity: a JWT, a JSON record or an auth.json",
+		Long: `Import an agent identity from a file, or from standard input if FILE is "-". The
+file is a JWT, a JSON record, or an auth.json that holds one. A JWT is verified with
+the backend's keys. The former identity is set aside.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: fileArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,13 +44,13 @@ the backend's keys. The identity that was there before is set aside.`,
 			if err != nil {
 				return err
 			}
-			defer a.close()
-			id, err := a.importRecord(cmd.Context(), args[0], record)
+			defer a.Close()
+			id, err := importRecord(cmd.Context(), a, args[0], record)
 			if err != nil {
 				return err
 			}
 			c.showIdentity(id)
-			c.row("Kept in", a.store.String())
+			c.row("Kept in", a.Default.Account.Store.String())
 			return nil
 		},
 	}
@@ -60,14 +64,14 @@ func (c *command) readInput(name string) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, causeOf(err))
+			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, safefile.Cause(err))
 		}
 		defer f.Close()
 		from = f
 	}
 	raw, err := io.ReadAll(io.LimitReader(from, maxIdentityInput+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, causeOf(err))
+		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, safefile.Cause(err))
 	}
 	if len(raw) > maxIdentityInput {
 		return nil, fmt.Errorf("%s: larger than %d bytes, not an agent identity", name, maxIdentityInput)
@@ -75,13 +79,13 @@ func (c *command) readInput(name string) ([]byte, error) {
 	return raw, nil
 }
 
-// parseImport reads a record by itself, or the one in an auth.json.
+// parseImport parses a record, or the one in an auth.json.
 func parseImport(name string, raw []byte) (*identity.Record, error) {
 	record, err := identity.ParseRecord(raw)
 	if err == nil {
 		return record, nil
 	}
-	auth, authErr := identity.ParseAuth(raw)
+	auth, authErr := codex.ParseAuth(raw)
 	if authErr != nil || auth.Record == nil && auth.RecordErr == nil && auth.Tokens == nil {
 		return nil, fmt.Errorf("%s: neither a JWT, nor a record of an agent identity, nor an auth.json: %w", name, err)
 	}
@@ -94,9 +98,9 @@ func parseImport(name string, raw []byte) (*identity.Record, error) {
 	return auth.Record, nil
 }
 
-// importRecord keeps record if it may be used by whoever is logged in.
-func (a *app) importRecord(ctx context.Context, name string, record *identity.Record) (*identity.Identity, error) {
-	account, err := a.agent.Account(ctx)
+// importRecord stores record if it belongs to the log-in.
+func importRecord(ctx context.Context, a *app.App, name string, record *identity.Record) (*identity.Identity, error) {
+	account, err := a.Default.Account.Agent.Account(ctx)
 	if errors.Is(err, identity.ErrNoLogin) {
 		account = identity.Account{WorkspaceID: record.WorkspaceID, UserID: record.UserID}
 	} else if err != nil {
@@ -106,10 +110,10 @@ func (a *app) importRecord(ctx context.Context, name string, record *identity.Re
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := a.backend.VerifyJWT(ctx, record); err != nil {
+	if err := a.Default.Account.Backend.VerifyJWT(ctx, record); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return id, a.agent.Keep(record)
+	return id, a.Default.Account.Agent.Keep(record)
 }
 
 func newIdentityExportCommand(c *command) *cobra.Command {
@@ -119,38 +123,38 @@ func newIdentityExportCommand(c *command) *cobra.Command {
 		Use:   "export",
 		Short: "Write the agent identity, private key included, as JSON",
 		Long: `Write the agent identity as JSON, for identity.file or identity import. It holds
-the private key: whoever has it can sign as the agent.
+the private key, with which anybody can sign as the agent.
 
-With --codex it is written into Codex's auth.json, of which nothing else changes.
-No shape is read by every version of Codex, and one that cannot read it refuses
-the whole file, as if nobody were logged in:
+With --codex, write it into Codex's auth.json, and change nothing else there. No
+shape is read by every version of Codex. A version that cannot read it refuses the
+whole file, as if nobody were logged in:
 
   N  what Codex 0.142 and later write; refused by 0.121 to 0.123, and 0.128 to 0.141
   C  N and A in one; refused by 0.128 to 0.141
   A  what Codex 0.121 to 0.123 write; refused by 0.124 and later
 
-It says which versions that is, and asks first.`,
+export names those versions and asks first.`,
 		Example: `  agentproxy identity export --output identity.json
   agentproxy identity export --codex`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if codex && output != "" {
-				return &usageError{errors.New("--codex and --output name two places; keep one of them")}
+				return cli.Usagef("--codex and --output exclude each other: each names a place to write to")
 			}
 			if shape != "" && !codex {
-				return &usageError{errors.New("--shape is for --codex; agentproxy itself reads its own")}
+				return cli.Usagef("--shape is only used with --codex")
 			}
 			switch identity.Shape(shape) {
 			case "", identity.ShapeA, identity.ShapeC, identity.ShapeN:
 			default:
-				return &usageError{fmt.Errorf("--shape %s: it is none of A, C, N", shape)}
+				return cli.Usagef("--shape %s: it is none of A, C, N", shape)
 			}
 			a, err := c.load()
 			if err != nil {
 				return err
 			}
-			defer a.close()
-			record, err := a.agent.Export(cmd.Context())
+			defer a.Close()
+			record, err := a.Default.Account.Agent.Export(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -159,8 +163,8 @@ It says which versions that is, and asks first.`,
 			case codex:
 				return c.exportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), yes)
 			case output != "":
-				if err := identity.WriteFile(output, raw, 0o600); err != nil {
-					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, causeOf(err))
+				if err := safefile.Write(output, raw, 0o600); err != nil {
+					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, safefile.Cause(err))
 				}
 				return nil
 			}
@@ -173,23 +177,23 @@ It says which versions that is, and asks first.`,
 	cmd.Flags().BoolVar(&codex, "codex", false, "write it into Codex's auth.json")
 	cmd.Flags().StringVar(&shape, "shape", "", "`shape` for --codex: A, C or N (default: N, or C for an identity of the first generation)")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to this `file`, with mode 0600, in place of standard output")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to this `file`, with mode 0600, instead of standard output")
 	return cmd
 }
 
-// exportToCodex writes record into Codex's auth.json, if that may be.
-func (c *command) exportToCodex(ctx context.Context, a *app, record *identity.Record, shape identity.Shape, yes bool) error {
+// exportToCodex writes record into Codex's auth.json, if the user agrees.
+func (c *command) exportToCodex(ctx context.Context, a *app.App, record *identity.Record, shape identity.Shape, yes bool) error {
 	raw, err := record.MarshalFor(shape)
 	if err != nil {
 		return err
 	}
-	warning := fmt.Sprintf("%s would refuse %s with an identity of shape %s in it, and be logged out", shape.Refusers(), a.home.Path(), shape)
+	warning := fmt.Sprintf("%s would refuse %s with an identity of shape %s in it, and be logged out", shape.Refusers(), a.Default.Account.Home.Path(), shape)
 	if yes {
 		fmt.Fprintln(c.stderr, "agentproxy: "+warning)
 	} else if !c.confirm(warning + ". Write it?") {
 		return errors.New("nothing was written; answer y, or give --yes")
 	}
-	return a.agent.WriteCodex(ctx, raw)
+	return a.Default.Account.Home.WriteIdentity(ctx, raw)
 }
 
 func newIdentityRemoveCommand(c *command) *cobra.Command {
@@ -197,11 +201,11 @@ func newIdentityRemoveCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove",
 		Short: "Delete the agent identity that agentproxy keeps",
-		Long: `Delete the agent identity that agentproxy keeps, and its tasks. The backend is not
-told. What Codex's auth.json holds stays. It asks first.`,
+		Long: `Delete the agent identity that agentproxy keeps, and its tasks, after a question.
+The backend is not told. Codex's auth.json stays as it is.`,
 		Args: cobra.NoArgs,
-		RunE: c.withApp(func(_ context.Context, a *app) error {
-			record, err := a.store.Load()
+		RunE: c.withApp(func(_ context.Context, a *app.App) error {
+			record, err := a.Default.Account.Store.Load()
 			if errors.Is(err, identity.ErrNoIdentity) {
 				return fmt.Errorf("%w: there is nothing to remove", err)
 			}
@@ -209,10 +213,10 @@ told. What Codex's auth.json holds stays. It asks first.`,
 			if err == nil {
 				name = "agent " + record.AgentRuntimeID + " of workspace " + record.WorkspaceID
 			}
-			if !yes && !c.confirm(fmt.Sprintf("Delete %s from %s?", name, a.store)) {
+			if !yes && !c.confirm(fmt.Sprintf("Delete %s from %s?", name, a.Default.Account.Store)) {
 				return errors.New("nothing was removed; answer y, or give --yes")
 			}
-			return a.agent.Forget()
+			return a.Default.Account.Agent.Forget()
 		}),
 	}
 	c.configFlag(cmd)
@@ -221,7 +225,7 @@ told. What Codex's auth.json holds stays. It asks first.`,
 	return cmd
 }
 
-// confirm asks a question on standard error and reads the answer.
+// confirm prints a question on standard error and reports whether the answer is yes.
 func (c *command) confirm(question string) bool {
 	fmt.Fprintf(c.stderr, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(c.stdin).ReadString('\n')

@@ -1,5 +1,5 @@
-// Agentproxy is a forward proxy that signs what coding agents send to ChatGPT,
-// so that the agents hold no credential.
+// Agentproxy is a forward proxy that signs the requests of coding agents to ChatGPT, so
+// that the agents hold no credential.
 package main
 
 import (
@@ -14,94 +14,79 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 )
 
 func main() {
-	// Whatever the command, it may come to hold a credential.
-	hideMemory()
-	// net/http logs there, word for word, what a server sends unasked on an idle
-	// connection: its own credential, perhaps.
+	// Any command may come to hold a credential.
+	cli.HideMemory()
+	// net/http logs there what a server sends unasked on an idle connection, which may
+	// be a credential.
 	log.SetOutput(io.Discard)
-	os.Exit(run(os.Args[1:], osEnvironment(), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], cli.OSEnvironment(), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// The exit codes. run passes on the code of its child instead.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2 // wrong usage or configuration
-)
-
-// exitError ends the program with a code of its own, without a message.
-type exitError int
-
-func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
-// run is main without the process around it.
-func run(args []string, env environment, stdin io.Reader, stdout, stderr io.Writer) int {
+// run runs the command line args and returns the exit code.
+func run(args []string, env cli.Environment, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c := &command{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
 	root := newRootCommand(c)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	c.notes.flush(err)
+	c.deferred.Flush(err)
 	if err == nil {
-		return exitOK
+		return cli.ExitOK
 	}
-	if code, ok := errors.AsType[exitError](err); ok {
+	if code, ok := errors.AsType[cli.ExitError](err); ok {
 		return int(code)
 	}
-	// Joined errors have a line each, and so may the names of files.
+	// Joined errors have a line each, and names of files may have several.
 	fmt.Fprintf(stderr, "agentproxy: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
-	if _, ok := errors.AsType[*configError](err); ok {
-		return exitUsage
+	if _, ok := errors.AsType[*config.Error](err); ok {
+		return cli.ExitUsage
 	}
-	if _, ok := errors.AsType[*usageError](err); ok {
-		return exitUsage
+	if _, ok := errors.AsType[*cli.UsageError](err); ok {
+		return cli.ExitUsage
 	}
-	return exitFailed
+	return cli.ExitFailed
 }
 
-// command is what the commands share.
+// command holds what all commands share.
 type command struct {
-	env            environment
+	env            cli.Environment
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	configPath     string
 	// The profile to act as, by its name or by the session label of a client.
 	profile, label string
-	notes          notes
-	said           said
+	deferred       app.DeferredLog // of the commands that load calls for
 }
-
-// usageError is a mistake on the command line.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
 
 func newRootCommand(c *command) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "agentproxy",
-		Short: "Sign what coding agents send to ChatGPT, and keep the credential from them",
-		Long: `agentproxy is a forward proxy. Point HTTPS_PROXY at it, and every request to
-ChatGPT leaves signed as your agent; the program that made the request never
-holds a credential.`,
+		Short: "Sign requests to ChatGPT, and keep the credential from coding agents",
+		Long: `agentproxy is a forward proxy. Point HTTPS_PROXY at it, and it signs every
+request to ChatGPT as your agent. The program that makes the request never holds
+a credential.`,
 		Example: `  agentproxy demo
   agentproxy run -- codex`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{errors.New("name a command, such as serve or run; agentproxy help lists them")}
+			return cli.Usagef("name a command, such as serve or run; agentproxy help lists them")
 		},
 	}
 	root.SetIn(c.stdin)
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return cli.Usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
 		newServeCommand(c), newRunCommand(c), newDemoCommand(c), newBackendCommand(c),
@@ -117,7 +102,7 @@ holds a credential.`,
 			cmd.Args = knownCommand
 		case "completion":
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-				return &usageError{fmt.Errorf("name one of bash, fish, powershell, zsh; see %s --help", cmd.CommandPath())}
+				return cli.Usagef("name one of bash, fish, powershell, zsh; see %s --help", cmd.CommandPath())
 			}
 		}
 	}
@@ -126,7 +111,7 @@ holds a credential.`,
 	return root
 }
 
-// knownCommand checks that args name a command that there is help for.
+// knownCommand returns an error unless args name a command.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	_, rest, err := cmd.Root().Find(args)
 	if err == nil && len(rest) > 0 {
@@ -135,12 +120,12 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// wrapArgs makes wrong arguments of any command a usageError.
+// wrapArgs makes the errors of all commands' argument checks usage errors.
 func wrapArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				return cli.Usagef("%w; see %s --help", err, cmd.CommandPath())
 			}
 			return nil
 		}
@@ -150,12 +135,38 @@ func wrapArgs(cmd *cobra.Command) {
 	}
 }
 
-// configFlag gives cmd the flag --config.
+// configFlag adds the flag --config to cmd.
 func (c *command) configFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&c.configPath, "config", "c", c.env.get("AGENTPROXY_CONFIG"), "configuration `file`; without one that of AGENTPROXY_CONFIG, else the defaults hold")
+	cmd.Flags().StringVarP(&c.configPath, "config", "c", c.env.Get("AGENTPROXY_CONFIG"), "configuration `file`; by default AGENTPROXY_CONFIG, else the defaults of all keys")
 }
 
-// profileFlag gives cmd the flag --profile.
+// profileFlag adds the flag --profile to cmd.
 func (c *command) profileFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.profile, "profile", "", "act as this `profile` of the configuration")
+}
+
+// load opens the app of the configuration and the agent that the command line names. Its
+// warnings are logged when the command has ended.
+func (c *command) load() (*app.App, error) {
+	conf, err := config.Load(c.configPath, c.env)
+	if err != nil {
+		return nil, err
+	}
+	if conf, err = conf.For(c.profile, c.label); err != nil {
+		return nil, err
+	}
+	return app.Open(conf, app.Options{Env: c.env, Log: c.deferred.Logger(conf.Log, c.stderr)})
+}
+
+// withApp returns a command that does its work with the app of the configuration that the
+// command line names.
+func (c *command) withApp(work func(ctx context.Context, a *app.App) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		a, err := c.load()
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		return work(cmd.Context(), a)
+	}
 }

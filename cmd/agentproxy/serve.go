@@ -9,47 +9,41 @@ import (
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/agentproxy/agentproxy/authz"
-	"github.com/agentproxy/agentproxy/certs"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 )
 
 func newServeCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the proxy",
-		Long: `Run the proxy until SIGINT or SIGTERM. Then no new connection is accepted, and
-what is running has 30 seconds to end; a second signal cuts it.
+		Long: `Run the proxy until SIGINT or SIGTERM. The proxy then accepts no new connection
+and gives running requests 30 seconds to end. A second signal cuts them.
 
-At SIGHUP, and when the configuration or a file that it names has changed, the
-configuration is read again and holds from then on, without anything being cut.
-One with a mistake in it is refused, and the former holds on. SIGHUP also opens
-the audit log anew and takes up a rotated CA.
+The proxy reads the configuration again at SIGHUP and when the file, or one that
+it names, has changed. Nothing is cut. A configuration with a mistake is rejected,
+and the former stays in force. SIGHUP also opens the audit log again and takes up
+a rotated CA.
 
-A socket that systemd passes (socket activation) is used for the listener whose
-address it has, and systemd is told of start, reload and end (Type=notify).`,
+With systemd, the proxy uses the sockets that systemd passes for the listeners
+whose addresses they have, and reports start, reload and end (Type=notify).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			disableCoreDumps()
-			defer reserveHeap(c.env.get)()
-			r := &reloader{command: c, files: make(seenFiles), metrics: newMetrics()}
-			config, err := readConfig(c.configPath, c.env, r.files.read)
+			cli.DisableCoreDumps()
+			defer app.ReserveHeap(c.env.Get)()
+			metrics := admin.NewMetrics()
+			r, err := app.NewReloader(c.configPath, c.env, c.stderr, metrics)
 			if err != nil {
 				return err
 			}
-			r.applied = r.files
-			if r.app, err = newApp(config, c.env, newLogger(config.Log, c.stderr), r.metrics); err != nil {
-				return err
-			}
-			defer r.close()
-			if err := r.app.openAudit(nil); err != nil {
-				return err
-			}
-			return c.serve(cmd.Context(), r)
+			defer r.Close()
+			return c.serve(cmd.Context(), r, metrics)
 		},
 	}
 	c.configFlag(cmd)
@@ -57,85 +51,74 @@ address it has, and systemd is told of start, reload and end (Type=notify).`,
 }
 
 // serve runs the proxy until ctx ends, then drains it.
-func (c *command) serve(ctx context.Context, r *reloader) (err error) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	a := r.app
-	sockets, err := passedSockets()
+func (c *command) serve(ctx context.Context, r *app.Reloader, metrics *admin.Metrics) (err error) {
+	defer app.OnHangup(r.Hangup)()
+	a := r.App()
+	sockets, err := app.PassedSockets()
 	if err != nil {
 		return err
 	}
-	defer sockets.close()
-	if a.ca, err = certs.Open(a.caConfig()); err != nil {
+	defer sockets.Close()
+	p, err := r.NewProxy()
+	if err != nil {
 		return err
 	}
-	listener, err := sockets.listen(a.config.Listen)
+	listener, err := sockets.Listen(a.Config.Clients.Listen)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
-	p := proxy.New(a.proxyConfig(a.ca, a.config.entrance))
-	r.proxy = p
-	r.metrics.registry.MustRegister(&stateCollector{r.look})
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Serve(listener) })
-	if a.config.Admin != "" {
-		admin, err := sockets.listen(a.config.Admin)
+	if a.Config.Admin.Listen != "" {
+		l, err := sockets.Listen(a.Config.Admin.Listen)
 		if err != nil {
-			return errors.Join(err, shutdown(p, canceled()))
+			return errors.Join(err, app.Shutdown(p, app.Canceled()))
 		}
-		p.NeverDial(admin.Addr())
-		group.Go(func() error { return serveAdmin(groupCtx, admin, r) })
+		p.NeverDial(l.Addr())
+		group.Go(func() error { return admin.Serve(groupCtx, l, r, metrics) })
 	}
-	if a.config.Authz.Listen != "" {
-		gateways, err := sockets.listen(a.config.Authz.Listen)
+	if a.Config.Gateways.Listen != "" {
+		l, err := sockets.Listen(a.Config.Gateways.Listen)
 		if err != nil {
-			return errors.Join(err, shutdown(p, canceled()))
+			return errors.Join(err, app.Shutdown(p, app.Canceled()))
 		}
-		p.NeverDial(gateways.Addr())
-		group.Go(func() error { return authz.Serve(groupCtx, gateways, r.authz) })
-		fmt.Fprintf(c.stderr, "agentproxy: answering gateways on %s\n", listenName(gateways))
+		p.NeverDial(l.Addr())
+		group.Go(func() error { return authz.Serve(groupCtx, l, r.GatewayConfig) })
+		fmt.Fprintf(c.stderr, "agentproxy: answering gateways on %s\n", app.ListenName(l))
 	}
-	if err := sockets.unused(); err != nil {
-		return errors.Join(err, shutdown(p, canceled()))
+	if err := sockets.Unused(); err != nil {
+		return errors.Join(err, app.Shutdown(p, app.Canceled()))
 	}
-	where := fmt.Sprintf("listening on %s, signing as %s", listenName(listener), a.describe(ctx))
-	fmt.Fprintf(c.stderr, "agentproxy: %s, CA %s\n", where, a.ca.Path())
-	notify(a.log, daemon.SdNotifyReady+"\nSTATUS="+where)
-	for _, b := range a.config.bypasses() {
-		a.log.Warn().Str("remedy", b.remedy).Msg(b.what)
+	where := fmt.Sprintf("listening on %s, signing as %s", app.ListenName(listener), a.Describe(ctx))
+	fmt.Fprintf(c.stderr, "agentproxy: %s, CA %s\n", where, a.CA.Path())
+	app.Notify(a.Log, daemon.SdNotifyReady+"\nSTATUS="+where)
+	for _, b := range clientenv.Bypasses(a.Config) {
+		a.Log.Warn().Str("remedy", b.Remedy).Msg(b.What)
 	}
 
-	// Before those of the log-ins, of which there may be more than the system gives.
-	if r.watcher, err = fsnotify.NewWatcher(); err != nil {
-		a.log.Warn().AnErr("error", err).Msg("changes of the configuration are seen within seconds, not at once")
-	}
-	a.start(groupCtx, "")
+	r.Watch()
+	a.Start(groupCtx, "")
 	group.Go(func() error {
-		r.run(groupCtx, hangups)
+		r.Run(groupCtx)
 		return nil
 	})
 	group.Go(func() error {
-		runTidyHeap(groupCtx)
+		app.TidyHeap(groupCtx)
 		return nil
 	})
 
 	<-groupCtx.Done()
-	notify(*a.logInForce.Load(), daemon.SdNotifyStopping)
+	current, done := r.Use()
+	log := current.Log
+	done()
+	app.Notify(log, daemon.SdNotifyStopping)
 	hurry, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if ctx.Err() != nil {
-		a.logInForce.Load().Info().Dur("at_most", drainTimeout).Msg("draining")
+		log.Info().Dur("at_most", app.DrainTimeout).Msg("draining")
 	}
-	err = shutdown(p, hurry)
+	err = app.Shutdown(p, hurry)
 	return errors.Join(err, group.Wait())
-}
-
-// canceled returns a context that has ended.
-func canceled() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
 }

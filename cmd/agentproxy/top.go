@@ -1,48 +1,37 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"strings"
-	"text/tabwriter"
-	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 )
-
-// topInterval is how often the view is renewed.
-const topInterval = 2 * time.Second
 
 func newTopCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Show what the running proxy is doing",
-		Long: `Show what the page on the admin listener shows: as whom the proxy signs, what is
-under way, and what was refused or out of scope lately and why. On a terminal the view is renewed
-every two seconds until Ctrl-C; elsewhere it is printed once.`,
+		Long: `Show what the page of the admin listener shows: as whom the proxy signs, the
+requests in flight, and the last ones that were refused or out of scope, with the
+reason. On a terminal the view is renewed every two seconds until Ctrl-C. Elsewhere
+it is printed once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := loadConfig(c.configPath, c.env)
+			client, err := c.adminClient()
 			if err != nil {
 				return err
 			}
-			if f, ok := c.stdout.(*os.File); ok && isTerminal(f) {
-				return top(cmd.Context(), config, f)
+			if f, ok := c.stdout.(*os.File); ok && cli.IsTerminal(f) {
+				return admin.Top(cmd.Context(), client, f)
 			}
-			s, err := config.askStatus(cmd.Context())
+			s, err := client.Status(cmd.Context())
 			if err != nil {
 				return err
 			}
-			_, err = s.text().WriteTo(c.stdout)
+			_, err = s.Text().WriteTo(c.stdout)
 			return err
 		},
 	}
@@ -50,173 +39,11 @@ every two seconds until Ctrl-C; elsewhere it is printed once.`,
 	return cmd
 }
 
-// askStatus asks the running proxy of the configuration how it is.
-func (c *config) askStatus(ctx context.Context) (status, error) {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	var answer struct {
-		status
-		Message string
-	}
-	statusCode, err := c.askAdmin(ctx, "/status.json", &answer)
-	if err == nil && statusCode != http.StatusOK {
-		err = errors.New("the admin listener refuses to say: " + answer.Message)
-	}
-	return answer.status, err
-}
-
-// What is sent to a terminal: another screen without a cursor and back, and the
-// upper left corner, the rest of a line and of the screen.
-const (
-	enterScreen = "\x1b[?1049h\x1b[?25l"
-	leaveScreen = "\x1b[?25h\x1b[?1049l"
-	toCorner    = "\x1b[H"
-	clearLine   = "\x1b[K"
-	clearScreen = "\x1b[J"
-)
-
-// top shows how the proxy is on a terminal until ctx ends.
-func top(ctx context.Context, c *config, terminal *os.File) (err error) {
-	s, err := c.askStatus(ctx)
+// adminClient returns a client of the proxy that runs with the configuration.
+func (c *command) adminClient() (*admin.Client, error) {
+	conf, err := config.Load(c.configPath, c.env)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fmt.Fprint(terminal, enterScreen)
-	defer func() { fmt.Fprint(terminal, leaveScreen) }()
-	tick := time.NewTicker(topInterval)
-	defer tick.Stop()
-	for {
-		view := s.text()
-		if err != nil { // it may come back
-			view = bytes.NewBufferString(err.Error() + "\n")
-		}
-		width, height, sizeErr := term.GetSize(int(terminal.Fd()))
-		if sizeErr != nil {
-			return sizeErr
-		}
-		if _, err := io.WriteString(terminal, toCorner+fitted(view.String(), width, height)+clearScreen); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if s, err = c.askStatus(ctx); ctx.Err() != nil {
-			return nil
-		}
-	}
-}
-
-// fitted returns as much of a text as a screen holds.
-func fitted(text string, width, height int) string {
-	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	lines = lines[:min(len(lines), max(height, 1))]
-	for i, line := range lines {
-		if runes := []rune(line); len(runes) > width {
-			line = string(runes[:width])
-		}
-		lines[i] = line + clearLine
-	}
-	return strings.Join(lines, "\n")
-}
-
-// text is the status for people at a terminal.
-func (s status) text() *bytes.Buffer {
-	var b bytes.Buffer
-	row := func(w io.Writer, cells ...any) {
-		words := make([]string, len(cells))
-		for i, cell := range cells {
-			words[i] = printable(fmt.Sprint(cell))
-		}
-		fmt.Fprintln(w, strings.Join(words, "\t"))
-	}
-	table := func(cells ...any) *tabwriter.Writer {
-		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		row(w, cells...)
-		return w
-	}
-	fmt.Fprintf(&b, "agentproxy %s, up %s\n", printable(s.Version), roughly(s.Ago(s.Started)))
-	total := s.Total()
-	fmt.Fprintf(&b, "%s to clients, %s from them; CA good for %s", byteCount(total.Sent), byteCount(total.Received), roughly(s.Left(s.CAExpires)))
-	if s.ClockOffset != 0 {
-		fmt.Fprintf(&b, "; the backend's clock is %.0f s ahead", s.ClockOffset)
-	}
-	b.WriteString("\n\n")
-
-	w := table("PROFILE", "SIGNS", "TASK", "TOKEN", "")
-	for _, agent := range s.List() {
-		signs, about := any(agent.Scheme), agent.As
-		if !agent.Ready {
-			signs, about = "no: "+agent.Code, agent.Message
-		}
-		token := "-"
-		switch {
-		case agent.LoginEnded != "":
-			token = "log in again"
-		case agent.TokenExpires != nil && agent.Left() == 0:
-			token = "expired"
-		case agent.TokenExpires != nil:
-			token = roughly(agent.Left())
-		}
-		task := dashed(agent.Task)
-		if agent.TaskOverdue != "" {
-			task += " (overdue)"
-		}
-		row(w, dashed(agent.Profile), signs, task, token, about)
-	}
-	w.Flush()
-
-	if len(s.Live) > 0 {
-		fmt.Fprintf(&b, "\n%s\n", s.Counts())
-		w = table("KIND", "CLIENT", "HOST", "FOR", "RECEIVED", "SENT")
-		for _, x := range s.Live {
-			received, sent := byteCount(x.Received), byteCount(x.Sent)
-			if x.Kind == proxy.KindTunnel {
-				received, sent = "-", "-"
-			}
-			row(w, x.Kind, dashed(x.Client), x.Host, roughly(s.Ago(x.Started)), received, sent)
-		}
-		w.Flush()
-	}
-	if len(s.OutOfScope) > 0 {
-		b.WriteString("\n")
-		w = table("OUT OF SCOPE", "TIMES", "AGO", "CLIENT", "REQUEST", "BECAUSE OF")
-		for _, m := range s.OutOfScope {
-			row(w, missAction(m.Sent), m.Count, roughly(s.Ago(m.Last)), dashed(m.Client), m.Method+" https://"+strings.TrimSuffix(m.Host, ":443")+m.Path, m.Reason)
-		}
-		w.Flush()
-		if lines := s.Widening(); lines != "" {
-			b.WriteString("\nTo allow them, add to the configuration:\n\nscope:\n  allow:\n    # … what is there now\n")
-			for line := range strings.Lines(lines) {
-				b.WriteString(printable(strings.TrimSuffix(line, "\n")) + "\n")
-			}
-		}
-	}
-	if len(s.Refusals) > 0 {
-		b.WriteString("\n")
-		w = table("REFUSED", "TIMES", "AGO", "CLIENT", "HOST", "WHY")
-		for _, r := range s.Refusals {
-			row(w, r.Code, r.Count, roughly(s.Ago(r.Last)), dashed(r.Client), dashed(r.Host), r.Reason)
-		}
-		w.Flush()
-	}
-	return &b
-}
-
-func dashed(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-// printable keeps what a terminal would take for a command from it.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, s)
+	return admin.NewClient(conf)
 }

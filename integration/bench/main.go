@@ -126,7 +126,7 @@ type bench struct {
 	before   string // another one of it, or ""
 	only     string // the programs that are measured, "" for all
 	ca       *authority
-	upstream *upstream
+	upstream *origin
 	programs []*program
 }
 

@@ -19,8 +19,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/certs"
-	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -86,7 +88,7 @@ func serveProfiled(config string) error {
 	if err != nil {
 		return err
 	}
-	intercept, err := proxy.ParseHostPattern(chatgptHost)
+	intercept, err := hosts.ParsePattern(chatgptHost)
 	if err != nil {
 		return err
 	}
@@ -98,13 +100,13 @@ func serveProfiled(config string) error {
 	limits := proxy.DefaultLimits()
 	limits.Connections, limits.ConnectionsPerLabel = 20000, 15000
 	p := proxy.New(proxy.Config{
-		Intercept:   proxy.HostPatterns{intercept},
+		Intercept:   hosts.Patterns{intercept},
 		Signer:      signer.Bootstrap{Bearer: assertion, Next: assertion},
 		Leaves:      leaves,
 		Limits:      limits,
-		ObserveDate: identity.NewClock(nil, nil).Observe,
+		ObserveDate: backend.NewClock(nil, nil).Observe,
 		Log:         zerolog.New(os.Stderr).Level(zerolog.ErrorLevel),
-		Upstream: proxy.UpstreamConfig{
+		Upstream: upstream.Config{
 			ConnectTo:    map[string]string{net.JoinHostPort(chatgptHost, "443"): c.Upstream},
 			RootCAs:      roots,
 			AllowPrivate: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},

@@ -21,8 +21,8 @@ func (s *fixedSession) Session(context.Context, string) (identity.Session, error
 	return s.session, nil
 }
 
-// RefuseTask implements [signer.Sessions].
-func (s *fixedSession) RefuseTask(string, identity.Task) bool { return false }
+// TaskRejected implements [signer.Sessions].
+func (s *fixedSession) TaskRejected(string, identity.Task) bool { return false }
 
 // TaskRegistered implements [signer.Sessions].
 func (s *fixedSession) TaskRegistered(string, identity.Task) time.Time { return time.Time{} }

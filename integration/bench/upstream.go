@@ -29,9 +29,9 @@ const (
 	pathAuthorization = "/backend-api/codex/bench/authorization"
 )
 
-// upstream is the server that all requests are for. It speaks HTTP/1.1 and
+// origin is the server that all requests are for. It speaks HTTP/1.1 and
 // HTTP/2 over TLS, and does as little as it can.
-type upstream struct {
+type origin struct {
 	address string // of the TLS server
 	port    string
 	source  string // the address that sends bytes without end, for tunnels
@@ -49,8 +49,8 @@ var answerJSON = []byte(`{"id":"bench","object":"response","status":"completed",
 // zeros are the bytes of downloads, uploads and tunnels.
 var zeros = make([]byte, 1<<20)
 
-func startUpstream(ca *authority) (*upstream, error) {
-	u := &upstream{}
+func startUpstream(ca *authority) (*origin, error) {
+	u := &origin{}
 	ctx, cancel := context.WithCancel(context.Background())
 	u.done = cancel
 	mux := http.NewServeMux()
@@ -85,7 +85,7 @@ func startUpstream(ca *authority) (*upstream, error) {
 	return u, nil
 }
 
-func (u *upstream) close() {
+func (u *origin) close() {
 	u.done()
 	for _, l := range u.listeners {
 		l.Close()

@@ -13,11 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agentproxy/agentproxy/identity"
 	c2sp "github.com/c2sp/wycheproof"
 	"golang.org/x/crypto/blake2b"
 	"golang.org/x/crypto/nacl/box"
 	"golang.org/x/crypto/salsa20/salsa"
+
+	"github.com/agentproxy/agentproxy/identity"
 )
 
 // hexBytes are bytes that a vector spells in hexadecimal.

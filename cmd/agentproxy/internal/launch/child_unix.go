@@ -76,7 +76,7 @@ func Run(command Command) error {
 		}
 	}()
 	if err := <-started; err != nil {
-		return &StartError{causeOf(err)}
+		return &StartError{errnoOf(err)}
 	}
 	for {
 		select {
@@ -88,15 +88,6 @@ func Run(command Command) error {
 			return exitStatus(err)
 		}
 	}
-}
-
-func childOf(command Command) *exec.Cmd {
-	// Not CommandContext: the child gets the signals that end it, and ends as it
-	// sees fit.
-	child := exec.Command(command.Path)
-	child.Args, child.Env = command.Args, command.Env
-	child.Stdin, child.Stdout, child.Stderr = command.Stdin, command.Stdout, command.Stderr
-	return child
 }
 
 // exitStatus makes the end of a child an [ExitError].
@@ -111,8 +102,8 @@ func exitStatus(err error) error {
 	return ExitError(exit.ExitCode())
 }
 
-// causeOf drops what names the program, where the message does that anyway.
-func causeOf(err error) error {
+// errnoOf returns the system's error in err, or err if there is none.
+func errnoOf(err error) error {
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno
 	}

@@ -8,9 +8,7 @@ import (
 // Run runs command to its end. The console sends its signals to the child itself.
 // The error is an [ExitError] if it did not succeed, or a [*StartError].
 func Run(command Command) error {
-	child := exec.Command(command.Path)
-	child.Args, child.Env = command.Args, command.Env
-	child.Stdin, child.Stdout, child.Stderr = command.Stdin, command.Stdout, command.Stderr
+	child := childOf(command)
 	if err := child.Start(); err != nil {
 		return &StartError{err}
 	}

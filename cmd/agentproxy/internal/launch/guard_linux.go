@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 )
 
 // maxLaid bounds the covers that a guard lays. The kernel bounds the mounts of a
@@ -113,7 +115,9 @@ func (g *guard) sweep() error {
 
 // isCopy reports whether a file of that name is to be covered when it appears. A
 // draft is left as it is: a mount on it would keep its maker inside from removing it.
-func isCopy(name string) bool { return IsLoginCopy(name) && !strings.HasPrefix(name, loginDraft) }
+func isCopy(name string) bool {
+	return codexhome.IsLoginCopy(name) && !strings.HasPrefix(name, codexhome.LoginDraft)
+}
 
 // see does what an event asks for.
 func (g *guard) see(event fsnotify.Event) error {
@@ -122,7 +126,7 @@ func (g *guard) see(event fsnotify.Event) error {
 	}
 	dir, base := filepath.Split(event.Name)
 	inHome := filepath.Clean(dir) == g.view.Guard
-	if inHome && strings.HasPrefix(base, loginDraft) {
+	if inHome && strings.HasPrefix(base, codexhome.LoginDraft) {
 		g.seeDraft(event, base)
 		return nil
 	}

@@ -89,7 +89,8 @@ func (n *initProcess) run() int {
 			return exitGone
 		}
 	}
-	if err := n.wire.dec.Decode(&n.plan); err != nil {
+	var err error
+	if n.plan, err = n.wire.receivePlan(); err != nil {
 		return exitGone
 	}
 	guard, err := n.prepare()

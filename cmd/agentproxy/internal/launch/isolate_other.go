@@ -7,16 +7,6 @@ import "net"
 // Isolation is nothing on this system.
 type Isolation struct{}
 
-// Event is something that happens to an isolated command.
-type Event int
-
-// The events.
-const (
-	LoginReplaced Event = iota
-	LoginAttempted
-	LoginUnguarded
-)
-
 var errOtherSystem = &Unsupported{"only Linux has the namespaces that this takes", "use a container, or another user", false}
 
 // Start returns [ErrUnsupported].

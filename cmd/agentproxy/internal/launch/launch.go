@@ -19,30 +19,6 @@ import (
 	"os/exec"
 )
 
-// Mode says how a command is kept from the user's secrets.
-type Mode string
-
-// The modes. They are the values of run.isolate.
-const (
-	Auto   Mode = "auto"   // namespaces where the kernel allows them, else a private CODEX_HOME
-	Always Mode = "always" // namespaces, or an error
-	Net    Mode = "net"    // namespaces, the network's too, or an error
-	Off    Mode = "off"    // a private CODEX_HOME
-)
-
-// Modes lists all modes.
-func Modes() []Mode { return []Mode{Auto, Always, Net, Off} }
-
-// ParseMode returns the mode with a name.
-func ParseMode(name string) (Mode, error) {
-	for _, m := range Modes() {
-		if string(m) == name {
-			return m, nil
-		}
-	}
-	return "", fmt.Errorf("%q is none of auto, always, net, off", name)
-}
-
 // Command is a program to run, as [os/exec.Cmd] has it.
 type Command struct {
 	Path           string // of the program, found already
@@ -58,7 +34,7 @@ type View struct {
 	// must be absolute, and must exist.
 	Dir string
 	// Files are the contents of files in Dir, by their name. They hold no secret.
-	Files map[string][]byte
+	Files map[string][]byte `json:"-"` // see sendPlan
 	// Links are the targets of symbolic links in Dir, by their name.
 	Links map[string]string
 	// Show has the file at a path read as one of Files. Nobody can write to it.
@@ -76,10 +52,38 @@ type View struct {
 	// Abstract is whether servers outside can be reached at sockets without a path.
 	Abstract bool
 	// System holds files that are to be found below /etc, by their path there.
-	System map[string][]byte
+	System map[string][]byte `json:"-"` // see sendPlan
 
 	devices map[uint64]bool // of the file systems that what is hidden reads as
 }
+
+// Secrets is what a command must not see, and what it sees instead.
+type Secrets struct {
+	CodexHome   string
+	StateDir    string
+	Placeholder []byte            // of auth.json
+	Files       map[string][]byte // to be found in StateDir
+	Links       map[string]string // to be found in StateDir, with their targets
+	Paths       []string          // further files and directories that hold secrets
+	Bus         bool              // whether the session bus is left alone
+	Dotenv      []string          // the variables that a .env file must not set
+	Getenv      func(string) string
+}
+
+// Event is something that happens to a command that its run may want to tell.
+type Event int
+
+// The events.
+const (
+	// LoginReplaced: another log-in was put in place from outside, and for a moment
+	// the command could have read it.
+	LoginReplaced Event = iota
+	// LoginAttempted: the command tried to put another log-in in place.
+	LoginAttempted
+	// LoginUnguarded: a log-in that is put in place from outside would not be hidden
+	// any more, so that the command was killed.
+	LoginUnguarded
+)
 
 // ErrUnsupported is wrapped by the errors of [Start] and [Probe] that say that this
 // machine cannot isolate a command.
@@ -127,4 +131,13 @@ func (e *StartError) ExitCode() int {
 		return ExitNotFound
 	}
 	return ExitNotExecutable
+}
+
+// childOf returns the process of a command. It has no context: the command gets the
+// signals that end it, and ends as it sees fit.
+func childOf(command Command) *exec.Cmd {
+	child := exec.Command(command.Path)
+	child.Args, child.Env = command.Args, command.Env
+	child.Stdin, child.Stdout, child.Stderr = command.Stdin, command.Stdout, command.Stderr
+	return child
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // startRefusal says why namespaces cannot be made.
-func startRefusal(err error) *Unsupported { return refusal("user namespaces", cause(err)) }
+func startRefusal(err error) *Unsupported { return refusal("user namespaces", errnoOf(err)) }
 
 // refusal says what the kernel refuses, and what would have it allow that.
 func refusal(step string, err error) *Unsupported {
@@ -30,13 +30,6 @@ func isExhausted(err error) bool {
 		}
 	}
 	return errors.Is(err, unix.ENOSPC) && setting("user/max_user_namespaces") != "0"
-}
-
-func cause(err error) error {
-	if errno, ok := errors.AsType[unix.Errno](err); ok {
-		return errno
-	}
-	return err
 }
 
 // setting returns what a file below /proc/sys says, "" if it is not there.

@@ -84,7 +84,7 @@ func TestCallFilter(t *testing.T) {
 			t.Errorf("%s: %#x, want %#x", test.what, got, test.want)
 		}
 	}
-	for _, n := range filteredCalls {
+	for _, n := range calls {
 		if interpret(t, filter, n.arch, n.ioctl, 0, tiocsti) != typing || interpret(t, filter, n.arch, n.addKey, 0, 0) != keyring {
 			t.Errorf("%#x: not all of %d and %d are refused", n.arch, n.ioctl, n.addKey)
 		}
@@ -98,7 +98,7 @@ func TestMachineSocketFilter(t *testing.T) {
 		nosys = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.ENOSYS)
 	)
 	filter := machineSocketFilter()
-	for _, n := range socketCalls {
+	for _, n := range calls {
 		for domain, want := range map[uint32]uint32{
 			unix.AF_VSOCK: none, unix.AF_INET: allow, unix.AF_INET6: allow, unix.AF_UNIX: allow, unix.AF_NETLINK: allow,
 		} {

@@ -6,9 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holdSocketDirs makes the directories of [socketDirs], so that they can be hidden,
-// and keeps them: a mount goes when what it lies on is removed.
-func holdSocketDirs() (held []*os.File) {
+// HoldSocketDirs makes the directories of [socketDirs], so that they can be hidden,
+// and keeps them until release is called: a mount goes when what it lies on is removed.
+func HoldSocketDirs() (release func()) {
+	var held []*os.File
 	for _, dir := range socketDirs() {
 		_ = os.Mkdir(dir, 0o700)
 		f, err := os.Open(dir)
@@ -21,7 +22,11 @@ func holdSocketDirs() (held []*os.File) {
 		}
 		held = append(held, f)
 	}
-	return held
+	return func() {
+		for _, dir := range held {
+			releaseDir(dir)
+		}
+	}
 }
 
 // releaseDir removes a directory that was held, if no other run holds it and

@@ -2,8 +2,5 @@
 
 package launch
 
-import "os"
-
-func holdSocketDirs() []*os.File { return nil }
-
-func releaseDir(*os.File) {}
+// HoldSocketDirs does nothing: nothing is hidden on this system.
+func HoldSocketDirs() (release func()) { return func() {} }

@@ -10,10 +10,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 )
 
 // networkVariable tells the first process that it has a network of its own.
@@ -35,21 +38,6 @@ type Isolation struct {
 	left       bool   // the first process is no longer waited for
 	foreground func() // gives the terminal back to the run's own group
 }
-
-// Event is something that happens to a command that its run may want to tell.
-type Event int
-
-// The events.
-const (
-	// LoginReplaced: another log-in was put in place from outside, and for a moment
-	// the command could have read it.
-	LoginReplaced Event = iota
-	// LoginAttempted: the command tried to put another log-in in place.
-	LoginAttempted
-	// LoginUnguarded: a log-in that is put in place from outside would not be hidden
-	// any more, so that the command was killed.
-	LoginUnguarded
-)
 
 // Start makes namespaces for a command, of which only the streams are looked at yet.
 // With network it has no other network than a loopback interface, on which
@@ -120,15 +108,8 @@ func (i *Isolation) start() error {
 	cmd.Args = []string{"agentproxy", initName, strconv.Itoa(2 + len(cmd.ExtraFiles))}
 	cmd.Env = []string{}
 	uids, gids := ownIDs("/proc/self/uid_map", os.Geteuid()), ownIDs("/proc/self/gid_map", os.Getegid())
-	for n := range uids {
-		if uids[n].Size == 1 {
-			uids[n].ContainerID = 0 // root, so that it keeps its capabilities
-		}
-	}
-	for n := range gids {
-		if gids[n].Size == 1 {
-			gids[n].ContainerID = 0
-		}
+	for _, m := range slices.Concat(single(uids), single(gids)) {
+		m.ContainerID = 0 // root, so that it keeps its capabilities
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:                 syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
@@ -192,15 +173,8 @@ func (i *Isolation) Exec(command Command, view View) error {
 		Path: command.Path, Args: command.Args, Env: command.Env,
 		UIDs: ownIDs("/proc/self/uid_map", os.Geteuid()), GIDs: ownIDs("/proc/self/gid_map", os.Getegid()),
 	}
-	for n := range p.UIDs {
-		if p.UIDs[n].Size == 1 {
-			p.UIDs[n].HostID = 0
-		}
-	}
-	for n := range p.GIDs {
-		if p.GIDs[n].Size == 1 {
-			p.GIDs[n].HostID = 0
-		}
+	for _, m := range slices.Concat(single(p.UIDs), single(p.GIDs)) {
+		m.HostID = 0
 	}
 	return i.try(p)
 }
@@ -208,7 +182,7 @@ func (i *Isolation) Exec(command Command, view View) error {
 // try sends a plan and waits for what comes of it.
 func (i *Isolation) try(p plan) error {
 	p.Pids = i.pids
-	if err := i.wire.enc.Encode(p); err != nil {
+	if err := i.wire.sendPlan(p); err != nil {
 		return err
 	}
 	for {
@@ -342,32 +316,42 @@ func (i *Isolation) Close() error {
 	return nil
 }
 
+// single returns the mappings of one ID.
+func single(all []syscall.SysProcIDMap) (singles []*syscall.SysProcIDMap) {
+	for i := range all {
+		if all[i].Size == 1 {
+			singles = append(singles, &all[i])
+		}
+	}
+	return singles
+}
+
 // ownIDs returns the mapping of this process's users or groups into a namespace
 // below its own: all of them for root, else id alone.
 func ownIDs(file string, id int) []syscall.SysProcIDMap {
-	single := []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
+	alone := []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
 	if os.Geteuid() != 0 {
-		return single
+		return alone
 	}
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return single
+		return alone
 	}
 	var all []syscall.SysProcIDMap
 	for line := range bytes.Lines(raw) {
 		fields := bytes.Fields(line)
 		if len(fields) != 3 {
-			return single
+			return alone
 		}
 		from, err1 := strconv.Atoi(string(fields[0]))
 		size, err2 := strconv.Atoi(string(fields[2]))
 		if err1 != nil || err2 != nil {
-			return single
+			return alone
 		}
 		all = append(all, syscall.SysProcIDMap{ContainerID: from, HostID: from, Size: size})
 	}
 	if len(all) == 0 {
-		return single
+		return alone
 	}
 	return all
 }
@@ -388,5 +372,5 @@ func Probe(network bool) error {
 		return err
 	}
 	defer os.Remove(dir)
-	return i.Exec(Command{}, View{Dir: dir, System: map[string][]byte{"codex/managed_config.toml": nil}})
+	return i.Exec(Command{}, View{Dir: dir, System: map[string][]byte{codexhome.ManagedConfigFile: nil}})
 }

@@ -12,20 +12,10 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-)
 
-// Secrets is what a command must not see, and what it sees instead.
-type Secrets struct {
-	CodexHome   string
-	StateDir    string
-	Placeholder []byte            // of auth.json
-	Files       map[string][]byte // to be found in StateDir
-	Links       map[string]string // to be found in StateDir, with their targets
-	Paths       []string          // further files and directories that hold secrets
-	Bus         bool              // whether the session bus is left alone
-	Dotenv      []string          // the variables that a .env file must not set
-	Getenv      func(string) string
-}
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
 
 // The names in the view of what is shown in the place of others.
 const (
@@ -36,11 +26,11 @@ const (
 // View returns the view of a command that is isolated. What it lays something over
 // must be there: CodexHome's auth.json is, by [Home.Hold].
 func (s Secrets) View() (View, error) {
-	managed, err := readManagedConfig()
+	managed, err := codexhome.ReadManagedConfig()
 	if err != nil {
 		return View{}, fmt.Errorf("read Codex's managed configuration: %w", err)
 	}
-	if managed, err = ManagedConfig(managed); err != nil {
+	if managed, err = codexhome.ManagedConfig(managed); err != nil {
 		return View{}, err
 	}
 	home, err := filepath.EvalSymlinks(s.CodexHome)
@@ -62,7 +52,7 @@ func (s Secrets) View() (View, error) {
 		Links: s.Links,
 		Show:  make(map[string]string),
 		Guard: home, Abstract: s.Bus,
-		System: map[string][]byte{managedConfig: managed},
+		System: map[string][]byte{codexhome.ManagedConfigFile: managed},
 	}
 	for name, content := range s.Files {
 		v.Files[name] = content
@@ -72,8 +62,8 @@ func (s Secrets) View() (View, error) {
 	if target, err := filepath.EvalSymlinks(auth); err == nil && target != auth {
 		v.Show[target] = placeholderName
 	}
-	if raw, err := os.ReadFile(filepath.Join(home, ".env")); err == nil {
-		v.Files[dotenvFile] = []byte(ScrubDotenv(string(raw), s.Dotenv))
+	if raw, err := safefile.Read(filepath.Join(home, ".env"), codexhome.MaxFile); err == nil {
+		v.Files[dotenvFile] = []byte(codexhome.ScrubDotenv(string(raw), s.Dotenv))
 		target, err := filepath.EvalSymlinks(filepath.Join(home, ".env"))
 		if err != nil {
 			return View{}, err
@@ -85,7 +75,7 @@ func (s Secrets) View() (View, error) {
 		return View{}, err
 	}
 	for _, entry := range entries {
-		if IsLoginCopy(entry.Name()) {
+		if codexhome.IsLoginCopy(entry.Name()) {
 			v.hide(filepath.Join(home, entry.Name()))
 		}
 	}

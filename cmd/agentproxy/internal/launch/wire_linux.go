@@ -1,8 +1,10 @@
 package launch
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -26,6 +28,74 @@ type plan struct {
 	Env     []string
 	UIDs    []syscall.SysProcIDMap // of the command
 	GIDs    []syscall.SysProcIDMap
+	Files   []fileSize // of the view, as they follow the plan
+	System  []fileSize
+}
+
+// fileSize is the name and the size of a file in a view.
+type fileSize struct {
+	Name string
+	Size int
+}
+
+// maxFileSize bounds what a first process reads of a file in its view.
+const maxFileSize = 64 << 20
+
+// sendPlan sends a plan, and then the contents of its view's files as they are: they
+// include a bundle of certificates, which takes milliseconds to encode and decode
+// as JSON.
+func (w *wire) sendPlan(p plan) error {
+	var contents net.Buffers
+	sizes := func(files map[string][]byte) []fileSize {
+		var all []fileSize
+		for name, content := range files {
+			all = append(all, fileSize{name, len(content)})
+			contents = append(contents, content)
+		}
+		return all
+	}
+	if p.View != nil {
+		p.Files, p.System = sizes(p.View.Files), sizes(p.View.System)
+	}
+	if err := w.enc.Encode(p); err != nil {
+		return err
+	}
+	_, err := contents.WriteTo(w.conn)
+	return err
+}
+
+// receivePlan receives what sendPlan sends.
+func (w *wire) receivePlan() (plan, error) {
+	var p plan
+	if err := w.dec.Decode(&p); err != nil || p.View == nil {
+		return p, err
+	}
+	rest := bufio.NewReader(io.MultiReader(w.dec.Buffered(), w.conn))
+	if _, err := rest.ReadByte(); err != nil { // the newline that ends the plan
+		return p, err
+	}
+	contents := func(sizes []fileSize) (map[string][]byte, error) {
+		files := make(map[string][]byte, len(sizes))
+		for _, f := range sizes {
+			if f.Size > maxFileSize {
+				return nil, fmt.Errorf("%s has %d bytes, more than %d", f.Name, f.Size, maxFileSize)
+			}
+			files[f.Name] = make([]byte, f.Size)
+			if _, err := io.ReadFull(rest, files[f.Name]); err != nil {
+				return nil, err
+			}
+		}
+		return files, nil
+	}
+	var err error
+	if p.View.Files, err = contents(p.Files); err != nil {
+		return p, err
+	}
+	if p.View.System, err = contents(p.System); err != nil {
+		return p, err
+	}
+	w.dec = json.NewDecoder(rest)
+	return p, nil
 }
 
 // order is what a run wants of the command that it started.

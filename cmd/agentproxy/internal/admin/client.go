@@ -1,0 +1,106 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+)
+
+const (
+	// maxAnswer bounds the answer that is read, in bytes.
+	maxAnswer = 4 << 20
+	// clientTimeout bounds the wait for an answer. The proxy may have to register a task
+	// first.
+	clientTimeout = 15 * time.Second
+)
+
+// Client asks a running proxy, by its admin listener.
+type Client struct {
+	listen           string // as it is configured
+	network, address string
+	token            string
+}
+
+// NewClient returns a client of the proxy that runs with a configuration.
+func NewClient(c *config.Config) (*Client, error) {
+	if c.Admin.Listen == "" {
+		return nil, cli.Usagef("admin is off, so the proxy cannot be asked; set admin to an address or unix:/path")
+	}
+	access, err := app.OpenAdmin(c, cli.ReadFile)
+	if err != nil {
+		return nil, err
+	}
+	network, address, err := config.ParseAddress(c.Admin.Listen)
+	if err != nil {
+		return nil, err
+	}
+	if network == "tcp" {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+			address = net.JoinHostPort("127.0.0.1", port)
+		}
+	}
+	return &Client{c.Admin.Listen, network, address, access.Token}, nil
+}
+
+// Ready returns the scheme that the proxy signs with now. The error is the proxy's reason
+// why it cannot, or why the proxy did not answer.
+func (c *Client) Ready(ctx context.Context) (scheme string, err error) {
+	var answer struct{ Message, Signs string }
+	statusCode, err := c.ask(ctx, "/readyz", &answer)
+	if err == nil && statusCode != http.StatusOK {
+		err = errors.New("not ready: " + answer.Message)
+	}
+	return answer.Signs, err
+}
+
+// Status returns how the proxy is.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var answer struct {
+		Status
+		Message string
+	}
+	statusCode, err := c.ask(ctx, "/status.json", &answer)
+	if err == nil && statusCode != http.StatusOK {
+		err = errors.New("the admin listener refuses to say: " + answer.Message)
+	}
+	return answer.Status, err
+}
+
+// ask asks for a path of the admin listener, and decodes the answer from JSON.
+func (c *Client) ask(ctx context.Context, path string, answer any) (statusCode int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, c.network, c.address)
+	}}
+	defer transport.CloseIdleConnections()
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return 0, fmt.Errorf("the admin listener at %s does not answer: %w; is agentproxy serve running with this configuration?", c.listen, cli.SyscallError(err))
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(answer); err != nil {
+		return 0, fmt.Errorf("what answers at %s is not agentproxy: status %s; look at admin", c.listen, response.Status)
+	}
+	return response.StatusCode, nil
+}

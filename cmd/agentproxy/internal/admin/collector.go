@@ -1,0 +1,77 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// stateCollector looks at the proxy's state whenever somebody asks for the
+// metrics. What it says then is true, and costs no request anything.
+type stateCollector struct {
+	look func(context.Context) Status
+}
+
+var _ prometheus.Collector = (*stateCollector)(nil)
+
+var (
+	readyDesc = prometheus.NewDesc("agentproxy_ready",
+		"1 if requests can be signed as far as the proxy knows, else 0.", []string{"profile"}, nil)
+	runningDesc = prometheus.NewDesc("agentproxy_exchanges_in_flight",
+		"Requests, WebSockets and tunnels in flight.", []string{"kind"}, nil)
+	receivedDesc = prometheus.NewDesc("agentproxy_received_bytes_total",
+		"Bytes of bodies, WebSockets and tunnels received from clients.", []string{"kind"}, nil)
+	sentDesc = prometheus.NewDesc("agentproxy_sent_bytes_total",
+		"Bytes of bodies, WebSockets and tunnels sent to clients.", []string{"kind"}, nil)
+	tokenExpiryDesc = prometheus.NewDesc("agentproxy_token_expiry_timestamp_seconds",
+		"When the log-in's access token expires. Absent if there is no token or no expiry in it.", []string{"profile"}, nil)
+	loginEndedDesc = prometheus.NewDesc("agentproxy_login_ended",
+		"1 if somebody has to log in again because the log-in cannot be refreshed, else 0.", []string{"profile"}, nil)
+	caExpiryDesc = prometheus.NewDesc("agentproxy_ca_expiry_timestamp_seconds",
+		"When the certificate authority expires.", nil, nil)
+	clockDesc = prometheus.NewDesc("agentproxy_clock_offset_seconds",
+		"How far the backend's clock is ahead of this machine's. 0 if the difference does not matter.", nil, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (c *stateCollector) Describe(descs chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		readyDesc, runningDesc, receivedDesc, sentDesc, tokenExpiryDesc, loginEndedDesc, caExpiryDesc, clockDesc,
+	} {
+		descs <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *stateCollector) Collect(metrics chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(d *prometheus.Desc, value int64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+	}
+	s := c.look(context.Background()) // the library has no context to give
+	for _, agent := range s.Agents {
+		gauge(readyDesc, boolValue(agent.Ready), agent.Profile)
+		gauge(loginEndedDesc, boolValue(agent.LoginEnded != ""), agent.Profile)
+		if agent.TokenExpires != nil {
+			gauge(tokenExpiryDesc, float64(agent.TokenExpires.Unix()), agent.Profile)
+		}
+	}
+	for kind, n := range s.InFlight {
+		gauge(runningDesc, float64(n), kind)
+	}
+	for kind, bytes := range s.Bytes {
+		counter(receivedDesc, bytes.Received, kind)
+		counter(sentDesc, bytes.Sent, kind)
+	}
+	gauge(caExpiryDesc, float64(s.CAExpires.Unix()))
+	gauge(clockDesc, s.ClockOffset)
+}
+
+func boolValue(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

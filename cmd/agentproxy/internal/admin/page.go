@@ -1,0 +1,222 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy"
+)
+
+//go:embed page
+var pageFiles embed.FS
+
+// refreshSeconds is how often a browser asks for the page again.
+const refreshSeconds = "5"
+
+// statusPage shows how the proxy is, to people and, at /status.json or where JSON
+// is asked for, to programs.
+type statusPage struct {
+	look func(context.Context) Status
+	page *template.Template
+}
+
+func newStatusPage(look func(context.Context) Status) *statusPage {
+	page := template.New("status.html").Funcs(template.FuncMap{
+		"rough":  roughly,
+		"exact":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"rfc":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"bytes":  byteCount,
+		"offset": func(seconds float64) string { return roughly(time.Duration(seconds * float64(time.Second)).Abs()) },
+		"tunnel": func(kind string) bool { return kind == proxy.KindTunnel },
+	})
+	return &statusPage{look, template.Must(page.ParseFS(pageFiles, "page/status.html"))}
+}
+
+// add has mux serve the page and what belongs to it.
+func (p *statusPage) add(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", p.serve)
+	mux.HandleFunc("GET /status.json", p.serveJSON)
+	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) {
+		pageHeaders(w.Header())
+		http.ServeFileFS(w, r, pageFiles, "page/style.css")
+	})
+}
+
+// pageHeaders allow the page its own style sheet and nothing else: whatever gets
+// into it by way of a label or a host, no script runs and nothing is fetched.
+func pageHeaders(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+}
+
+func (p *statusPage) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	accept := r.Header.Get("Accept")
+	if strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html") {
+		p.serveJSON(w, r)
+		return
+	}
+	paused := r.URL.Query().Has("paused")
+	var page bytes.Buffer
+	if err := p.page.Execute(&page, struct {
+		Status
+		Paused bool
+	}{p.look(r.Context()), paused}); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	pageHeaders(w.Header())
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if !paused {
+		w.Header().Set("Refresh", refreshSeconds)
+	}
+	_, _ = page.WriteTo(w)
+}
+
+func (p *statusPage) serveJSON(w http.ResponseWriter, r *http.Request) {
+	pageHeaders(w.Header())
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(p.look(r.Context()))
+}
+
+// shownAgent is an agent at the moment of a status.
+type shownAgent struct {
+	agentStatus
+	at time.Time
+}
+
+// Left is the time until the access token expires, 0 if it has.
+func (a shownAgent) Left() time.Duration { return max(a.TokenExpires.Sub(a.at), 0) }
+
+// List returns the agents.
+func (s Status) List() (list []shownAgent) {
+	for _, agent := range s.Agents {
+		list = append(list, shownAgent{agent, s.At})
+	}
+	return list
+}
+
+// Only returns the agent if there is but one.
+func (s Status) Only() *shownAgent {
+	if len(s.Agents) != 1 {
+		return nil
+	}
+	return &s.List()[0]
+}
+
+// CanSign is how many agents can sign.
+func (s Status) CanSign() (n int) {
+	for _, agent := range s.Agents {
+		if agent.Ready {
+			n++
+		}
+	}
+	return n
+}
+
+// Widening returns the entries of scope.allow, as lines of YAML, that would allow
+// what was out of scope.
+func (s Status) Widening() string {
+	var lines []string
+	for _, m := range s.OutOfScope {
+		if m.Allow != "" {
+			lines = append(lines, "    - "+m.Allow+"\n")
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(slices.Compact(lines), "")
+}
+
+// Left is the time until t, from the moment of the status.
+func (s Status) Left(t time.Time) time.Duration { return t.Sub(s.At) }
+
+// Ago is the time since t, to the moment of the status.
+func (s Status) Ago(t time.Time) time.Duration { return s.At.Sub(t) }
+
+// Soon reports whether t is less than some days away.
+func (s Status) Soon(t time.Time, days int) bool {
+	return s.Left(t) < time.Duration(days)*24*time.Hour
+}
+
+// Total is what was carried so far of all kinds.
+func (s Status) Total() (all traffic) {
+	for _, t := range s.Bytes {
+		all.Received += t.Received
+		all.Sent += t.Sent
+	}
+	return all
+}
+
+// More is how many exchanges in flight are not listed.
+func (s Status) More() int {
+	more := -len(s.Live)
+	for _, n := range s.InFlight {
+		more += n
+	}
+	return max(more, 0)
+}
+
+// Counts says what is in flight, in words.
+func (s Status) Counts() string {
+	var parts []string
+	for _, k := range []struct{ kind, one, many string }{
+		{proxy.KindRequest, "request", "requests"},
+		{proxy.KindWebSocket, "WebSocket", "WebSockets"},
+		{proxy.KindTunnel, "tunnel", "tunnels"},
+		{proxy.KindPlain, "plain request", "plain requests"},
+	} {
+		switch n := s.InFlight[k.kind]; n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+k.one)
+		default:
+			parts = append(parts, fmt.Sprintf("%d %s", n, k.many))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// roughly says how long d is, in one unit.
+func roughly(d time.Duration) string {
+	for _, u := range []struct {
+		least time.Duration
+		unit  time.Duration
+		name  string
+	}{
+		{730 * 24 * time.Hour, 365 * 24 * time.Hour, "years"},
+		{48 * time.Hour, 24 * time.Hour, "days"},
+		{2 * time.Hour, time.Hour, "hours"},
+		{2 * time.Minute, time.Minute, "min"},
+	} {
+		if d >= u.least {
+			return fmt.Sprintf("%d %s", d/u.unit, u.name)
+		}
+	}
+	return fmt.Sprintf("%d s", max(d, 0)/time.Second)
+}
+
+// byteCount says how many n bytes are, in one unit.
+func byteCount(n int64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, units := float64(n)/1000, []string{"kB", "MB", "GB", "TB", "PB", "EB"}
+	i := 0
+	for ; value >= 999.95; i++ {
+		value /= 1000
+	}
+	return fmt.Sprintf("%.1f %s", value, units[i])
+}

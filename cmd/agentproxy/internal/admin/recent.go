@@ -1,0 +1,60 @@
+package admin
+
+import (
+	"slices"
+	"sync"
+	"unicode/utf8"
+)
+
+// maxShown bounds, in bytes, what is remembered of words that a client may have chosen.
+const maxShown = 400
+
+// occurrence is something that is remembered, with how often it occurred.
+type occurrence[E any] interface {
+	// like reports whether the other occurrence is of the same kind.
+	like(other E) bool
+	// after returns the occurrence with a former one of its kind counted in.
+	after(former E) E
+}
+
+// recent remembers the kinds of things that occurred last, at most so many: anybody who
+// reaches the proxy can cause them. It is safe for concurrent use.
+type recent[E occurrence[E]] struct {
+	most int
+	mu   sync.Mutex
+	list []E // the latest last
+}
+
+// add remembers an occurrence.
+func (r *recent[E]) add(e E) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.IndexFunc(r.list, e.like); i >= 0 {
+		e = e.after(r.list[i])
+		r.list = slices.Delete(r.list, i, i+1)
+	} else if len(r.list) == r.most {
+		r.list = slices.Delete(r.list, 0, 1)
+	}
+	r.list = append(r.list, e)
+}
+
+// latest returns what is remembered, the latest first.
+func (r *recent[E]) latest() []E {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := slices.Clone(r.list)
+	slices.Reverse(list)
+	return list
+}
+
+// shorten cuts s to the bytes that are shown of it.
+func shorten(s string) string {
+	if len(s) <= maxShown {
+		return s
+	}
+	end := maxShown
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
+}

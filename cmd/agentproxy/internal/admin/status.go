@@ -1,0 +1,140 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+const (
+	// statusTimeout bounds how long those who look wait for the answer to
+	// whether the proxy can sign.
+	statusTimeout = 5 * time.Second
+	// maxLive bounds the exchanges that are listed.
+	maxLive = 100
+)
+
+// Status is how the proxy is: what the page on the admin listener shows, and
+// /status.json says. It holds no secret, and of requests neither query, header
+// nor body.
+type Status struct {
+	At      time.Time `json:"at"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+
+	// Ready says that requests of some clients at least can be signed.
+	Ready bool `json:"ready"`
+	// Agents are those that clients can come to act as, one unless there are
+	// profiles.
+	Agents []agentStatus `json:"agents"`
+
+	CAExpires time.Time `json:"ca_expires"`
+	// ClockOffset is how far the backend's clock is ahead of this machine's, in
+	// seconds, 0 if by less than matters.
+	ClockOffset float64 `json:"clock_offset_seconds"`
+
+	InFlight map[string]int     `json:"in_flight"` // by kind
+	Bytes    map[string]traffic `json:"bytes"`     // of all exchanges so far, by kind
+	Live     []live             `json:"live"`      // the latest of those in flight
+	Refusals []Refusal          `json:"refusals"`  // the latest first
+	// OutOfScope are the last requests that were out of scope, the latest first, be
+	// it that they were refused or not.
+	OutOfScope []miss `json:"out_of_scope"`
+}
+
+// agentStatus is how it is with an agent.
+type agentStatus struct {
+	Profile string `json:"profile,omitempty"` // "" is for clients that have none
+
+	// Ready says that requests can be signed, with a credential of the kind
+	// Scheme. If not, Code and Message say why and what to do.
+	Ready   bool          `json:"ready"`
+	Scheme  signer.Scheme `json:"scheme,omitempty"`
+	Code    signer.Code   `json:"code,omitempty"`
+	Message string        `json:"message,omitempty"`
+
+	As   string `json:"as"`             // in words
+	Task string `json:"task,omitempty"` // that serves the proxy as a whole
+	// TaskOverdue says why the task was not replaced although it is due.
+	TaskOverdue string `json:"task_overdue,omitempty"`
+
+	TokenExpires *time.Time `json:"token_expires,omitempty"` // of the log-in, if it says
+	// LoginEnded says that somebody has to log in again.
+	LoginEnded string `json:"login_ended,omitempty"`
+}
+
+// traffic counts bytes from and to clients.
+type traffic struct {
+	Received int64 `json:"received"`
+	Sent     int64 `json:"sent"`
+}
+
+// live is an exchange that is under way.
+type live struct {
+	Kind    string    `json:"kind"`
+	Client  string    `json:"client,omitempty"`
+	Host    string    `json:"host"`
+	Started time.Time `json:"started"`
+	traffic           // 0 for tunnels, whose bytes are known when they have ended
+}
+
+// look returns how the proxy of r is by the configuration in force. It changes nothing: it
+// neither asks the backend nor registers what is missing.
+func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
+	a, done := r.Use()
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	s := Status{
+		Version: cli.Version(), Started: m.started,
+		CAExpires: a.CA.Certificate().NotAfter, ClockOffset: a.Clock.Offset().Seconds(),
+		Bytes: make(map[string]traffic), Live: []live{}, Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
+	}
+	principals := a.InUse()
+	s.Agents = make([]agentStatus, len(principals))
+	var looking sync.WaitGroup
+	for i, p := range principals {
+		looking.Go(func() { s.Agents[i] = lookAt(ctx, a, p) })
+	}
+	looking.Wait()
+	s.Ready = slices.ContainsFunc(s.Agents, func(agent agentStatus) bool { return agent.Ready })
+	carried := r.Proxy().Traffic()
+	s.InFlight = carried.Running
+	for kind, b := range carried.Bytes {
+		s.Bytes[kind] = traffic(b)
+	}
+	for _, x := range r.Proxy().Running(maxLive) {
+		s.Live = append(s.Live, live{x.Kind, shorten(x.Client), x.Host, x.Started, traffic(x.Bytes)})
+	}
+	s.At = a.Now()
+	return s
+}
+
+func lookAt(ctx context.Context, a *app.App, p *app.Principal) agentStatus {
+	s := agentStatus{Profile: p.Config.Profile, As: p.Describe(ctx)}
+	var err error
+	if s.Scheme, err = a.Known(ctx, p); err != nil {
+		s.Code, s.Message = signer.CodeOf(err), err.Error()
+	} else {
+		s.Ready = true
+	}
+	agent := p.Account.Agent
+	if task, ok := agent.Task(ctx, ""); ok {
+		s.Task = task.ID
+	}
+	if err := agent.TaskOverdue(ctx, ""); err != nil {
+		s.TaskOverdue = err.Error()
+	}
+	if expiry, err := agent.TokenExpiry(ctx); err == nil && !expiry.IsZero() {
+		s.TokenExpires = &expiry
+	}
+	if err := agent.LoginEnded(ctx); err != nil {
+		s.LoginEnded = err.Error()
+	}
+	return s
+}

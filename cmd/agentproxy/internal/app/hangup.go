@@ -1,0 +1,41 @@
+package app
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// OnHangup calls renew for each SIGHUP, one at a time, until stop is called, which waits for
+// a call that is under way. A SIGHUP that comes meanwhile is not lost.
+func OnHangup(renew func()) (stop func()) {
+	hangups, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		for range hangups {
+			renew()
+		}
+	}()
+	return func() {
+		signal.Stop(hangups) // nothing is sent any more when it returns
+		close(hangups)
+		<-done
+	}
+}
+
+// IgnoresHangup reports whether this program was started to ignore SIGHUP, as by nohup(1).
+func IgnoresHangup() bool { return signal.Ignored(syscall.SIGHUP) }
+
+// ReopenAudit opens the audit log again, after its file was moved away, and reports
+// whether that succeeded.
+func (a *App) ReopenAudit() bool {
+	if a.audit == nil {
+		return true
+	}
+	if err := a.audit.Reopen(); err != nil {
+		a.Log.Error().AnErr("error", err).Msg("SIGHUP: the audit log could not be opened again")
+		return false
+	}
+	return true
+}

@@ -1,0 +1,61 @@
+package app
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestTidyHeap gives memory back once after work, and not during it.
+func TestTidyHeap(t *testing.T) {
+	const mb = 1 << 20
+	seconds := []uint64{ // what is allocated in each
+		0,       // nothing was done yet
+		10 * mb, // work
+		30 * mb,
+		mb / 2, // rest: 4
+		mb / 2,
+		10 * mb, // too little to be worth it
+		0,
+		10 * mb,
+		0, // 9
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ticks := make(chan time.Time, len(seconds))
+	for range seconds {
+		ticks <- time.Time{}
+	}
+	second, total := 0, uint64(100*mb)
+	var given []int
+	tidyHeap(ctx, ticks, func() uint64 {
+		if second > 0 {
+			total += seconds[second-1]
+		}
+		if second++; second > len(seconds) {
+			cancel()
+		}
+		return total
+	}, func() { given = append(given, second-1) })
+	if want := []int{4, 9}; !slices.Equal(given, want) {
+		t.Errorf("memory was given back in the seconds %v, want %v", given, want)
+	}
+}
+
+// TestHeapAllocated makes sure that the runtime still counts under this name.
+func TestHeapAllocated(t *testing.T) {
+	if heapAllocated() == 0 {
+		t.Error("nothing was allocated")
+	}
+}
+
+func TestReserveHeap(t *testing.T) {
+	for _, set := range []string{"", "GOGC", "GOMEMLIMIT"} {
+		before := heapAllocated()
+		release := ReserveHeap(func(name string) string { return map[string]string{set: "1"}[name] })
+		if reserved := heapAllocated()-before >= heapReserve; reserved != (set == "") {
+			t.Errorf("with %q set: reserved %t", set, reserved)
+		}
+		release()
+	}
+}

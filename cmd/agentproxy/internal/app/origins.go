@@ -1,0 +1,172 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+const (
+	// originsTimeout bounds the question for an account's origins.
+	originsTimeout = 15 * time.Second
+	// originsHold is how long an answer counts, originsRetry how long it counts that
+	// there was none.
+	originsHold  = time.Hour
+	originsRetry = time.Minute
+	// maxOriginsAnswer bounds the answer, in bytes.
+	maxOriginsAnswer = 1 << 20
+)
+
+// origins knows the hosts that the backend names for an account besides its own, as
+// Codex learns them: from wham/accounts/check. It asks when such a host is first
+// wanted, and reads no answer that a client was given.
+type origins struct {
+	base      *url.URL
+	transport http.RoundTripper
+	signer    signer.Signer
+	account   func(context.Context) (id string, err error)
+	now       func() time.Time
+	failed    func(error)
+
+	flight singleflight.Group
+	mu     sync.Mutex
+	of     string // the account that named is of
+	named  map[string]bool
+	until  time.Time // that named counts
+}
+
+var _ signer.Origins = (*origins)(nil)
+
+// Named implements [signer.Origins].
+func (o *origins) Named(ctx context.Context, host string) bool {
+	id, _ := o.account(ctx) // where there is no log-in, the signer knows the account
+	if named, ok := o.known(id); ok {
+		return named[host]
+	}
+	// The answer is for all who ask, so that it does not end with the first of them.
+	result := o.flight.DoChan(id, func() (any, error) {
+		if named, ok := o.known(id); ok {
+			return named, nil
+		}
+		return o.learn(context.WithoutCancel(ctx), id), nil
+	})
+	select {
+	case <-ctx.Done():
+		return false
+	case r := <-result:
+		return r.Val.(map[string]bool)[host]
+	}
+}
+
+// known returns what was learnt for an account, if it still counts.
+func (o *origins) known(id string) (map[string]bool, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.named, o.of == id && o.now().Before(o.until)
+}
+
+// learn asks for the hosts of an account. Where there is no answer, the former one
+// for that account counts on.
+func (o *origins) learn(ctx context.Context, id string) map[string]bool {
+	ctx, cancel := context.WithTimeout(ctx, originsTimeout)
+	defer cancel()
+	named, err := o.ask(ctx, id)
+	hold := originsHold
+	if err != nil {
+		hold = originsRetry
+		o.failed(err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err == nil || o.of != id {
+		o.of, o.named = id, named
+	}
+	o.until = o.now().Add(hold)
+	return o.named
+}
+
+// ask asks the backend for the hosts of an account.
+func (o *origins) ask(ctx context.Context, id string) (map[string]bool, error) {
+	target := o.base.JoinPath("wham", "accounts", "check")
+	question := signer.Request{Host: target.Hostname(), Method: http.MethodGet, Path: target.EscapedPath(), Kind: signer.KindAccount}
+	auth, err := signer.Authorize(ctx, o.signer, question)
+	if err != nil {
+		return nil, err
+	}
+	response, err := o.send(ctx, target, auth)
+	if err != nil {
+		return nil, err
+	}
+	if renewer, ok := o.signer.(signer.Renewer); ok && response.StatusCode == http.StatusUnauthorized {
+		response.Body.Close()
+		question.RefusedAt, _ = http.ParseTime(response.Header.Get("Date"))
+		if auth, err = renewer.Renew(ctx, question, auth); err != nil {
+			return nil, err
+		}
+		if response, err = o.send(ctx, target, auth); err != nil {
+			return nil, err
+		}
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answered %s", target, response.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxOriginsAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if auth.AccountID != "" && id != "" && auth.AccountID != id {
+		return nil, errors.New("the log-in has changed meanwhile")
+	}
+	return originsOf(body, cmp.Or(id, auth.AccountID))
+}
+
+func (o *origins) send(ctx context.Context, target *url.URL, auth *signer.Authorization) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header = HeaderOf(auth)
+	return o.transport.RoundTrip(request)
+}
+
+// originsOf returns the hosts that the backend's answer names for an account. An
+// origin that is not below chatgpt.com, or not on the usual port, is none.
+func originsOf(answer []byte, account string) (map[string]bool, error) {
+	var accounts struct {
+		Accounts []struct {
+			ID     string `json:"id"`
+			Origin string `json:"workspace_backend_origin"`
+		} `json:"accounts"`
+	}
+	if json.Unmarshal(answer, &accounts) != nil { // its error might quote the answer
+		return nil, fmt.Errorf("the answer about the account's origins is not what was expected")
+	}
+	named := make(map[string]bool)
+	for _, a := range accounts.Accounts {
+		if a.ID != account || account == "" {
+			continue
+		}
+		u, err := url.Parse(a.Origin)
+		if err != nil || u.Scheme != "https" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+			continue
+		}
+		host := strings.ToLower(u.Hostname())
+		if (u.Port() == "" || u.Port() == "443") && strings.HasSuffix(host, ".chatgpt.com") {
+			named[host] = true
+		}
+	}
+	return named, nil
+}

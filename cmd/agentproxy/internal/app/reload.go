@@ -1,0 +1,272 @@
+package app
+
+import (
+	"context"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/proxy"
+)
+
+const (
+	// reloadSettle is how long after a change the files are read: whoever writes one is
+	// likely to write more of it, or another.
+	reloadSettle = 200 * time.Millisecond
+	// reloadInterval is how often the files are read in any case: not every file system
+	// tells of changes, nor of those by which a link far up leads elsewhere.
+	reloadInterval = 5 * time.Second
+)
+
+// Reloader puts a changed configuration into force while the proxy runs.
+type Reloader struct {
+	path    string
+	env     cli.Environment
+	stderr  io.Writer   // of the log
+	files   fileDigests // of the last try
+	applied fileDigests // of the configuration in force
+	proxy   *proxy.Proxy
+	watcher *fsnotify.Watcher // nil if the system has none to give
+	closing sync.WaitGroup    // apps that are no longer in force and may still be in use
+	hangups chan struct{}
+
+	mu  sync.Mutex
+	app *App
+}
+
+// NewReloader loads the configuration at path and opens its app, whose log goes to stderr.
+func NewReloader(path string, env cli.Environment, stderr io.Writer, observer Observer) (*Reloader, error) {
+	r := &Reloader{path: path, env: env, stderr: stderr, files: make(fileDigests), hangups: make(chan struct{}, 1)}
+	c, err := config.LoadWith(path, env, r.files.read)
+	if err != nil {
+		return nil, err
+	}
+	if r.app, err = open(c, Options{Env: env, Log: NewLogger(c.Log, stderr), Observer: observer}, r.files.read); err != nil {
+		return nil, err
+	}
+	if err := r.app.OpenAudit(); err != nil {
+		r.app.Close()
+		return nil, err
+	}
+	r.applied = r.files
+	return r, nil
+}
+
+// App returns the app in force, for whoever also runs Run.
+func (r *Reloader) App() *App { return r.app }
+
+// Proxy returns the proxy that is reconfigured.
+func (r *Reloader) Proxy() *proxy.Proxy { return r.proxy }
+
+// Use returns the app in force. It is not closed before done is called.
+func (r *Reloader) Use() (a *App, done func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.app.readers.Add(1)
+	return r.app, r.app.readers.Done
+}
+
+// NewProxy opens the certificate authority and returns the proxy of the app in force.
+func (r *Reloader) NewProxy() (*proxy.Proxy, error) {
+	var err error
+	if r.app.CA, err = certs.Open(r.app.CAConfig()); err != nil {
+		return nil, err
+	}
+	r.proxy = proxy.New(r.app.ProxyConfig(r.app.CA, r.app.Clients))
+	return r.proxy, nil
+}
+
+// Watch begins to watch the files. It is called before log-ins are watched, of which there
+// may be more than the system has means for.
+func (r *Reloader) Watch() {
+	var err error
+	if r.watcher, err = fsnotify.NewWatcher(); err != nil {
+		r.app.Log.Warn().AnErr("error", err).Msg("changes of the configuration are seen within seconds, not at once")
+	}
+}
+
+// Hangup has Run renew all that can be renewed without a restart. It does not wait.
+func (r *Reloader) Hangup() {
+	select {
+	case r.hangups <- struct{}{}:
+	default: // it is about to
+	}
+}
+
+// Run reloads whenever files have changed and after [Reloader.Hangup], until ctx ends.
+func (r *Reloader) Run(ctx context.Context) {
+	if r.watcher != nil {
+		defer r.watcher.Close()
+	}
+	for ctx.Err() == nil {
+		if r.files.changed() { // perhaps while nobody watched
+			r.reload(ctx)
+		}
+		r.await(ctx)
+	}
+}
+
+// Close closes the app in force, and waits for the others to be closed. The proxy must
+// have been shut down.
+func (r *Reloader) Close() {
+	r.closing.Wait()
+	r.app.Close()
+}
+
+// await returns when the files are to be read.
+func (r *Reloader) await(ctx context.Context) {
+	events, errs, files := r.watchFiles()
+	if r.files.changed() {
+		return // before they were watched
+	}
+	interval := time.NewTimer(reloadInterval)
+	defer interval.Stop()
+	var settled <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.hangups:
+			r.renew(ctx)
+			return
+		case event := <-events:
+			// Links are made, renamed and removed. A write counts if it is to one of the
+			// files.
+			linked := event.Has(fsnotify.Create | fsnotify.Remove | fsnotify.Rename)
+			if settled == nil && (linked || files[event.Name]) {
+				settled = time.After(reloadSettle)
+			}
+		case <-errs:
+			return
+		case <-settled:
+			return
+		case <-interval.C:
+			return
+		}
+	}
+}
+
+// watchFiles watches the directories that the files are in now. The files are read now
+// and then in any case.
+func (r *Reloader) watchFiles() (events chan fsnotify.Event, errs chan error, files map[string]bool) {
+	dirs, files := r.files.watched()
+	if r.watcher == nil {
+		return nil, nil, files
+	}
+	for dir := range dirs {
+		_ = r.watcher.Add(dir)
+	}
+	for _, dir := range r.watcher.WatchList() {
+		if !dirs[dir] {
+			_ = r.watcher.Remove(dir)
+		}
+	}
+	return r.watcher.Events, r.watcher.Errors, files
+}
+
+// renew renews all that can be renewed without a restart.
+func (r *Reloader) renew(ctx context.Context) {
+	log := r.app.Log
+	Notify(log, daemon.SdNotifyReloading)
+	defer Notify(log, daemon.SdNotifyReady)
+	reopened := r.app.ReopenAudit()
+	if r.reload(ctx) && reopened {
+		r.app.Log.Info().Msg("SIGHUP: renewed")
+	}
+}
+
+// reload puts the configuration into force that the files hold now. If it cannot be used,
+// the former configuration stays.
+func (r *Reloader) reload(ctx context.Context) bool {
+	r.files = make(fileDigests)
+	changed, err := r.replace(ctx)
+	r.app.options.Observer.Reloaded(len(changed) > 0, err)
+	if err != nil {
+		r.app.Log.Error().AnErr("error", err).Msg("the configuration cannot be used; the former stays in force")
+		return false
+	}
+	if len(changed) > 0 {
+		r.app.Log.Info().Strs("changed", changed).Msg("configuration reloaded")
+	}
+	return true
+}
+
+// replace returns the keys and the files that made the difference.
+func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
+	c, err := config.LoadWith(r.path, r.env, r.files.read)
+	if err != nil {
+		return nil, err
+	}
+	former := r.app
+	if err := former.Config.CheckReload(c); err != nil {
+		return nil, err
+	}
+	ca, err := certs.Load(caConfig(c, former.Now))
+	if err != nil {
+		return nil, err
+	}
+	if ca.Certificate().Equal(former.CA.Certificate()) {
+		ca = former.CA // with the certificates that it has issued
+	} else {
+		changed = append(changed, ca.Path())
+	}
+	opened, err := openResources(c, r.files.read)
+	if err != nil {
+		return nil, err
+	}
+	changed = append(changed, config.Changed(former.Config, c)...)
+	changed = append(changed, r.changedFiles()...)
+	if err := keepTokens(&opened.clients, former.Clients); err != nil {
+		return nil, c.Wrong("clients.tokens_file", err)
+	}
+	if len(changed) == 0 {
+		return nil, nil
+	}
+	log := former.Log
+	if c.Log != former.Config.Log {
+		log = NewLogger(c.Log, r.stderr)
+	}
+	next, err := former.next(c, opened, log)
+	if err != nil {
+		return nil, err
+	}
+	next.CA = ca
+	r.enforce(ctx, next)
+	return changed, nil
+}
+
+// changedFiles returns the files besides the configuration itself that hold something
+// else than those of the configuration in force.
+func (r *Reloader) changedFiles() (paths []string) {
+	for _, path := range slices.Sorted(maps.Keys(r.files)) {
+		if before, ok := r.applied[path]; path != r.path && ok && before != r.files[path] {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// enforce puts next in the place of the app in force, which is closed when nobody uses it
+// any more.
+func (r *Reloader) enforce(ctx context.Context, next *App) {
+	next.Start(ctx, "")
+	next.logInForce.Store(&next.Log)
+	former := r.app
+	r.mu.Lock()
+	r.app = next
+	r.mu.Unlock()
+	r.applied = r.files
+	released := r.proxy.Reconfigure(next.ProxyConfig(next.CA, next.Clients))
+	r.closing.Go(func() {
+		<-released
+		former.Close()
+	})
+}

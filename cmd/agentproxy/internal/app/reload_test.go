@@ -1,0 +1,99 @@
+package app
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/configtest"
+)
+
+// TestNextApp has apps that follow one another share what is configured the same,
+// and leave nothing behind.
+func TestNextApp(t *testing.T) {
+	dir := t.TempDir()
+	base := "state_dir: $DIR/state\nidentity: {codex_home: " + dir + "}\naudit: {file: " + filepath.Join(dir, "audit") + "}\n"
+	load := func(edit ...string) *config.Config {
+		t.Helper()
+		c, err := config.Load(configtest.Write(t, strings.NewReplacer(edit...).Replace(strings.ReplaceAll(base, "$DIR", dir))), configtest.Environment(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	before := runtime.NumGoroutine()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	a, err := Open(load(), Options{Env: configtest.Environment(nil), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.OpenAudit(); err != nil {
+		t.Fatal(err)
+	}
+	a.Start(ctx, "")
+	follow := func(a *App, c *config.Config) *App {
+		t.Helper()
+		opened, err := openResources(c, os.ReadFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := a.next(c, opened, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		next.Start(ctx, "")
+		return next
+	}
+	for range 20 {
+		for _, step := range []struct {
+			name                   string
+			edit                   []string
+			account, signer, audit bool // is shared
+		}{
+			{"other hosts", []string{"audit:", "other_hosts: refuse\naudit:"}, true, true, true},
+			{"signer", []string{"audit:", "signer: {use: bearer}\naudit:"}, true, false, true},
+			{"no registration", []string{"identity: {", "identity: {register: false, "}, false, false, true},
+			{"upstream", []string{"audit:", "upstream: {allow_private: [10.0.0.0/8]}\naudit:"}, false, false, true},
+			{"audit", []string{"file: ", "fsync: true, file: "}, true, true, false},
+		} {
+			next := follow(a, load(step.edit...))
+			if got := next.Default.Account == a.Default.Account; got != step.account {
+				t.Errorf("%s: the account is shared: %v", step.name, got)
+			}
+			if got := next.Default.Signer == a.Default.Signer; got != step.signer {
+				t.Errorf("%s: the signer is shared: %v", step.name, got)
+			}
+			if got := next.audit == a.audit; got != step.audit {
+				t.Errorf("%s: the audit log is shared: %v", step.name, got)
+			}
+			a.Close()
+			if err := next.Auditable(); err != nil {
+				t.Errorf("%s: the audit log that is shared was closed: %v", step.name, err)
+			}
+			a = follow(next, load())
+			next.Close()
+		}
+	}
+	a.Close()
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, before %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+		}
+	}
+	if file, err := os.ReadDir("/proc/self/fd"); err == nil {
+		for _, f := range file {
+			if name, err := os.Readlink("/proc/self/fd/" + f.Name()); err == nil && strings.HasPrefix(name, dir) {
+				t.Errorf("%s is still open", name)
+			}
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"time"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/identity/agent"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// sessionHold is how long a request may be signed for what auth.json said before it. A
+// request takes longer on its way.
+const sessionHold = time.Millisecond
+
+// newSigners returns the signer of a principal, and one that answers for it by what is
+// known.
+func (a *App) newSigners(s config.Signer, agent *agent.Agent) (real, known signer.Signer, err error) {
+	observer, last := a.options.Observer, newOutcomes(s)
+	builder := signerBuilder{
+		onFailure: s.Default.OnFailure,
+		agent:     agent,
+		bearer:    last.bearer.watch(observer.Signer(config.UseBearer, signer.NewBearer(agent))),
+		assertion: last.assertion.watch(observer.Signer(config.UseAssertion, signer.NewAgentAssertion(agent, a.Now).CacheSessions(sessionHold))),
+		other: func(i int, r config.SignerRule) signer.Signer {
+			return last.others[i].watch(observer.Signer(r.Use, newTokenSigner(r, agent, a.options.Env, a.Now)))
+		},
+	}
+	if real, err = builder.build(s); err != nil {
+		return nil, nil, err
+	}
+	sources := knownSources{agent, a.Clock, last}
+	builder.bearer = signer.NewBearer(sources)
+	builder.assertion = signer.NewAgentAssertion(sources, a.Now)
+	builder.other = func(i int, _ config.SignerRule) signer.Signer { return &last.others[i] }
+	known, err = builder.build(s)
+	return real, known, err
+}
+
+// newTokenSigner returns the signer for use: command or use: token.
+func newTokenSigner(r config.SignerRule, agent *agent.Agent, env cli.Environment, now func() time.Time) signer.Renewer {
+	switch {
+	case r.Use == config.UseCommand:
+		return signer.NewCommand(r.Command, now).WithAccounts(agent)
+	case r.TokenEnv != "":
+		return signer.NewTokenFromEnv(r.TokenEnv, env.Lookup).WithAccounts(agent)
+	}
+	return signer.NewTokenFromFile(r.TokenFile).WithAccounts(agent)
+}
+
+// signerBuilder makes the signers that a configuration names.
+type signerBuilder struct {
+	onFailure         string // of rules that say nothing
+	agent             *agent.Agent
+	bearer, assertion signer.Signer
+	// other returns the i-th signer of [config.Signer.All], which is a command or a token.
+	other func(i int, r config.SignerRule) signer.Signer
+}
+
+func (b signerBuilder) build(s config.Signer) (signer.Signer, error) {
+	all := s.All()
+	rules := signer.Rules{Default: b.signer(0, all[0])}
+	for i, r := range s.Rules {
+		rule, err := signer.NewRule(r.Match(), b.signer(i+1, all[i+1]))
+		if err != nil {
+			return nil, err
+		}
+		rules.Rules = append(rules.Rules, rule)
+	}
+	if len(rules.Rules) == 0 {
+		return rules.Default, nil
+	}
+	return rules, nil
+}
+
+func (b signerBuilder) signer(i int, r config.SignerRule) signer.Signer {
+	switch r.Use {
+	case config.UseRefuse:
+		return nil
+	case config.UseNone:
+		return signer.None{}
+	case config.UseClient:
+		return signer.Client{}
+	case config.UseBearer:
+		return signer.Bootstrap{Bearer: b.bearer, Next: b.bearer}
+	case config.UseAssertion:
+		return signer.Bootstrap{Next: b.assertion}
+	case config.UseCommand, config.UseToken:
+		s := b.other(i, r)
+		return signer.Bootstrap{Bearer: s, Next: s}
+	}
+	auto := signer.Auto{First: b.assertion, Account: b.bearer, Agent: b.agent}
+	if r.OnFailure == config.FailToBearer || r.OnFailure == "" && b.onFailure == config.FailToBearer {
+		auto.Fallback = b.bearer
+		return signer.Bootstrap{Bearer: b.bearer, Next: auto}
+	}
+	return signer.Bootstrap{Next: auto} // nothing is done in the name of the log-in
+}

@@ -1,0 +1,30 @@
+package cli
+
+import "os"
+
+// Environment holds the environment variables that the program goes by.
+type Environment struct {
+	Lookup  func(string) (string, bool) // as os.LookupEnv
+	Environ func() []string             // as os.Environ
+}
+
+// OSEnvironment returns the environment of the process.
+func OSEnvironment() Environment {
+	return Environment{Lookup: os.LookupEnv, Environ: os.Environ}
+}
+
+// Get returns the value of a variable, "" if it is not set.
+func (e Environment) Get(name string) string {
+	value, _ := e.Lookup(name)
+	return value
+}
+
+// First returns the first value that is not empty among the variables' values.
+func (e Environment) First(names ...string) string {
+	for _, name := range names {
+		if value := e.Get(name); value != "" {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,26 @@
+package cli
+
+import (
+	"os"
+	"strings"
+	"unicode"
+
+	"golang.org/x/term"
+)
+
+// IsTerminal reports whether stream is a file that is a terminal.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Printable returns s with a question mark in place of every rune that could
+// control a terminal.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}

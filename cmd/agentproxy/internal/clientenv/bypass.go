@@ -1,0 +1,71 @@
+package clientenv
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+// Bypass is something in a Codex home that leads Codex past the proxy, whatever
+// variables it is started with.
+type Bypass struct {
+	What   string
+	Remedy string
+}
+
+func (b Bypass) String() string { return b.What + "; " + b.Remedy }
+
+// Bypasses returns what leads a Codex with the configured home past a proxy that
+// listens as configured.
+func Bypasses(c *config.Config) []Bypass {
+	var found []Bypass
+	for _, server := range codexhome.Servers(c.Agent.Identity.CodexHome) {
+		if u, err := url.Parse(server.Proxy); err == nil && LeadsHere(c, u) {
+			continue
+		}
+		by := "by no proxy"
+		if server.Proxy != "" {
+			by = "by another proxy"
+		}
+		found = append(found, Bypass{
+			fmt.Sprintf("Codex's background server (process %d) sends its requests %s, and every Codex with this home uses it", server.PID, by),
+			"stop it: " + codexhome.StopServer,
+		})
+	}
+	path := filepath.Join(c.Agent.Identity.CodexHome, ".env")
+	raw, err := cli.ReadFile(path)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			found = append(found, Bypass{fmt.Sprintf("%s cannot be read: %s", path, safefile.Cause(err)), "see that it sets no proxy"})
+		}
+		return found
+	}
+	for _, line := range codexhome.DotenvLines(string(raw), DotenvVariables()) {
+		found = append(found, Bypass{
+			fmt.Sprintf("%s:%d sets %s, which Codex prefers to the environment", path, line.Number, line.Name),
+			"remove the line, or start Codex with agentproxy run",
+		})
+	}
+	return found
+}
+
+// LeadsHere reports whether the URL of a proxy is that of the listener of c, as agentproxy
+// env prints it.
+func LeadsHere(c *config.Config, u *url.URL) bool {
+	if u.Host == c.Clients.Listen {
+		return true
+	}
+	own, err := proxyURL(c.Clients.Listen, u.User.Username(), "")
+	if err != nil {
+		return false
+	}
+	ours, err := url.Parse(own)
+	return err == nil && ours.Host == u.Host
+}

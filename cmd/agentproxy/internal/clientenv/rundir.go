@@ -1,0 +1,62 @@
+package clientenv
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+// MakeRunDir makes a directory for what a run needs on disk. It is below the
+// state directory, for Codex refuses a home in the system's temporary one. A
+// lock tells the directories of running runs from those of killed ones, which
+// are removed here.
+func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
+	parent := filepath.Join(stateDir, "run")
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return "", nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", parent, safefile.Cause(err))
+	}
+	removeDeadRuns(parent)
+	for {
+		dir, err = os.MkdirTemp(parent, "")
+		if err != nil {
+			return "", nil, fmt.Errorf("make a directory in %s: %w; make state_dir one that can be written", parent, safefile.Cause(err))
+		}
+		lock := flock.New(dir + ".lock")
+		locked, err := lock.TryLock()
+		if err != nil {
+			return "", nil, errors.Join(fmt.Errorf("lock the directory of the run: %w", err), os.RemoveAll(dir))
+		}
+		if _, err := os.Stat(dir); locked && err == nil {
+			return dir, func() error {
+				err := errors.Join(os.RemoveAll(dir), os.Remove(lock.Path()))
+				return errors.Join(err, lock.Unlock())
+			}, nil
+		}
+		// A run that began at the same time found the lock's file before it was
+		// locked, and took it for a dead one's.
+		if err := errors.Join(os.RemoveAll(dir), lock.Unlock()); err != nil {
+			return "", nil, err
+		}
+	}
+}
+
+// removeDeadRuns removes what killed runs have left. Directories whose lock is
+// not there yet are just being made, and so may those be whose lock nobody holds
+// yet: whoever makes one looks whether it is still there.
+func removeDeadRuns(parent string) {
+	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
+	for _, path := range locks {
+		lock := flock.New(path)
+		if locked, err := lock.TryLock(); err != nil || !locked {
+			continue
+		}
+		_ = os.RemoveAll(path[:len(path)-len(".lock")])
+		_ = os.Remove(path)
+		_ = lock.Unlock()
+	}
+}

@@ -1,0 +1,63 @@
+package clientenv
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+// usersCAs is what the environment of a client has it trust already.
+type usersCAs struct {
+	env      cli.Environment // without variables that name nothing of use
+	bundles  [][]byte        // what the variables that replace the system's roots name
+	extra    []byte          // what the one that adds to them names
+	problems []string
+}
+
+// readUsersCAs reads the certificates that the variables of env name which are to be
+// replaced by ours, and file, upstream.ca_file.
+func readUsersCAs(env cli.Environment, file string) usersCAs {
+	u := usersCAs{env: env}
+	var useless []string
+	read := func(name, path string) []byte {
+		raw, err := cli.ReadFile(path)
+		if err == nil {
+			if _, n := (certs.Roots{}).With(raw); n > 0 || certs.HoldsOwn(raw) {
+				return raw
+			}
+			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which holds no certificate; what it was to add is not trusted", name, path))
+		} else {
+			u.problems = append(u.problems, fmt.Sprintf("%s names %s, which cannot be read: %s; what it was to add is not trusted", name, path, safefile.Cause(err)))
+		}
+		useless = append(useless, name)
+		return nil
+	}
+	seen := make(map[string]bool)
+	for _, name := range slices.Concat(BundleVariables, ExtraCAVariables) {
+		path := env.Get(name)
+		if path == "" || seen[path] && !slices.Contains(ExtraCAVariables, name) {
+			continue
+		}
+		seen[path] = true
+		raw := read(name, path)
+		if slices.Contains(ExtraCAVariables, name) {
+			u.extra = append(u.extra, raw...)
+		}
+		u.bundles = append(u.bundles, raw)
+	}
+	if file != "" {
+		raw := read("upstream.ca_file", file)
+		u.bundles = append(u.bundles, raw)
+		u.extra = append(append(u.extra, '\n'), raw...)
+	}
+	u.env.Lookup = func(name string) (string, bool) {
+		if slices.Contains(useless, name) {
+			return "", false
+		}
+		return env.Lookup(name)
+	}
+	return u
+}

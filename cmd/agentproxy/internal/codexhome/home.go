@@ -1,0 +1,233 @@
+// Package codexhome knows what Codex keeps in its home, and makes the private home that
+// takes its place where nothing can be hidden from a command.
+package codexhome
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+// Home is what runs keep of one Codex home: a private home that takes its place
+// where nothing can be hidden, and what has to be put back. Runs of one home share
+// it. The last of them brings what is new in the private home to the user's.
+type Home struct {
+	dir   string // of the Home itself
+	users string // the user's Codex home
+	lock  *flock.Flock
+
+	// IsPlaceholder reports whether the content of an auth.json is a placeholder.
+	isPlaceholder func([]byte) bool
+}
+
+// homesDir is where, in the state directory, the Homes are.
+const homesDir = "homes"
+
+// lockPatience is how often is looked whether another run has tidied up.
+const lockPatience = 5 * time.Millisecond
+
+// OpenHome returns what runs below stateDir keep of the Codex home at codexHome,
+// which need not exist. It must be closed. What a killed run has left and what cannot
+// be brought home is told to warn: it stays where it is.
+func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool, warn func(error)) (*Home, error) {
+	users, err := filepath.Abs(codexHome)
+	if err != nil {
+		return nil, err
+	}
+	if real, err := filepath.EvalSymlinks(users); err == nil {
+		users = real
+	}
+	sum := sha256.Sum256([]byte(users))
+	dir := filepath.Join(stateDir, homesDir, hex.EncodeToString(sum[:8]))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", dir, safefile.Cause(err))
+	}
+	h := &Home{dir: dir, users: users, lock: flock.New(filepath.Join(dir, "lock")), isPlaceholder: isPlaceholder}
+	// If nobody else runs, what a killed run has left is brought home first.
+	if alone, err := h.lock.TryLock(); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", h.lock.Path(), err)
+	} else if alone {
+		if err := h.tidy(); err != nil {
+			warn(err)
+		}
+		if err := h.lock.Unlock(); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		// Whoever has it alone tidies up, which does not take long.
+		shared, err := h.lock.TryRLock()
+		if err != nil {
+			return nil, fmt.Errorf("lock %s: %w", h.lock.Path(), err)
+		}
+		if shared {
+			return h, nil
+		}
+		time.Sleep(lockPatience)
+	}
+}
+
+// Close brings home what is new, if no other run uses the home.
+func (h *Home) Close() error {
+	err := h.lock.Unlock()
+	if alone, lockErr := h.lock.TryLock(); lockErr == nil && alone {
+		err = errors.Join(err, h.tidy(), h.lock.Unlock())
+	}
+	return err
+}
+
+// tidy puts back what was put into the user's home, and brings home what is new. No
+// other run may use the home.
+func (h *Home) tidy() error {
+	return errors.Join(h.removeStub(), h.bring())
+}
+
+func (h *Home) privatePath() string { return filepath.Join(h.dir, "codex-home") }
+func (h *Home) madePath() string    { return filepath.Join(h.dir, "made") }
+func (h *Home) stubMark() string    { return filepath.Join(h.dir, "stub") }
+func (h *Home) authPath() string    { return filepath.Join(h.users, "auth.json") }
+
+// Hold sees to it that there is an auth.json in the user's home, which a command
+// that is isolated is to see a placeholder in the place of: where the log-in is in
+// the keyring, or where there is none. It is the placeholder, and goes with the last
+// run.
+func (h *Home) Hold(placeholder []byte) error {
+	if err := os.MkdirAll(h.users, 0o700); err != nil {
+		return fmt.Errorf("make the Codex home: %w", err)
+	}
+	if _, err := os.Stat(h.authPath()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.WriteFile(h.stubMark(), nil, 0o600); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(h.authPath(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another run was faster
+	}
+	if err != nil {
+		return fmt.Errorf("write a placeholder to be shown: %w", err)
+	}
+	_, err = f.Write(placeholder)
+	return errors.Join(err, f.Close())
+}
+
+// MaxFile bounds what is read of a file in a Codex home, in bytes.
+const MaxFile = 1 << 20
+
+// removeStub removes an auth.json that Hold has made, unless it has become a log-in.
+func (h *Home) removeStub() error {
+	if _, err := os.Stat(h.stubMark()); err != nil {
+		return nil
+	}
+	raw, err := safefile.Read(h.authPath(), MaxFile)
+	if err == nil && (len(raw) == 0 || h.isPlaceholder(raw)) {
+		if err := os.Remove(h.authPath()); err != nil {
+			return err
+		}
+	}
+	return os.Remove(h.stubMark())
+}
+
+// Links returns the links that an isolated command is to find in the state directory,
+// which is hidden from it: Codex looks for a session where it was when it was begun,
+// which may be in the private home.
+func (h *Home) Links() map[string]string {
+	name := filepath.Join(homesDir, filepath.Base(h.dir), filepath.Base(h.privatePath()))
+	return map[string]string{name: h.users}
+}
+
+// madeFirst are the directories that Codex makes in its home. Made in the user's,
+// they can be linked to, so that what is written there is at its place at once.
+var madeFirst = []string{"sessions", "archived_sessions", "log", "memories", "skills", "prompts", "rules", "shell_snapshots"}
+
+// makeFirst makes them, and notes which of them were not there.
+func (h *Home) makeFirst() error {
+	if err := os.MkdirAll(h.madePath(), 0o700); err != nil {
+		return err
+	}
+	for _, name := range madeFirst {
+		if os.Mkdir(filepath.Join(h.users, name), 0o700) != nil {
+			continue // it is there, or the home is read-only and has what it has
+		}
+		if err := os.WriteFile(filepath.Join(h.madePath(), name), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notShared are the names in a Codex home that a private one does not link to: its
+// background server's.
+var notShared = []string{"app-server-control", "app-server-daemon", ".env"}
+
+// Private makes the private home ready and returns its path, which is the same for
+// each run: Codex keeps absolute paths. It is the user's, entry by entry, but for
+// the log-in, of which it has the placeholder, and for the variables that a .env file
+// must not set.
+func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
+	home := h.privatePath()
+	for _, dir := range []string{h.users, home} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", fmt.Errorf("make the directory %s: %w", dir, safefile.Cause(err))
+		}
+	}
+	if err := h.makeFirst(); err != nil {
+		return "", err
+	}
+	entries, err := os.ReadDir(h.users)
+	if err != nil {
+		return "", fmt.Errorf("read the Codex home: %w", err)
+	}
+	for _, entry := range entries {
+		if !isShared(entry.Name()) {
+			continue
+		}
+		link := filepath.Join(home, entry.Name())
+		if err := os.Symlink(filepath.Join(h.users, entry.Name()), link); err != nil && !errors.Is(err, fs.ErrExist) {
+			if runtime.GOOS == "windows" && entry.Type().IsRegular() {
+				err = os.Link(filepath.Join(h.users, entry.Name()), link)
+			}
+			if err != nil {
+				return "", fmt.Errorf("link the Codex home: %w", err)
+			}
+		}
+	}
+	if err := writePrivate(filepath.Join(home, "auth.json"), placeholder); err != nil {
+		return "", fmt.Errorf("write the placeholder auth.json: %w", err)
+	}
+	if raw, err := safefile.Read(filepath.Join(h.users, ".env"), MaxFile); err == nil {
+		if err := writePrivate(filepath.Join(home, ".env"), []byte(ScrubDotenv(string(raw), dotenv))); err != nil {
+			return "", fmt.Errorf("write a .env that leads to the proxy: %w", err)
+		}
+	}
+	return home, nil
+}
+
+// writePrivate writes a file at once: another run may read it.
+func writePrivate(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".agentproxy-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func isShared(name string) bool {
+	return !IsLoginCopy(name) && !slices.Contains(notShared, name)
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package codexhome
+
+// Servers returns none: only Linux tells.
+func Servers(string) []Server { return nil }

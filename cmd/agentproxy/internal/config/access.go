@@ -1,0 +1,187 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/authz"
+	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
+)
+
+// Access says where a listener is and who may use it.
+type Access struct {
+	Listen     string // "host:port" or "unix:/path", "" for none
+	Token      string // that clients show, "" for none
+	TokenFile  string // that holds the token, "" for none
+	TokensFile string // that holds a token for each label, "" for none
+	// OwnUser is whether only processes of this program's user are let in, and of
+	// further users in UIDs.
+	OwnUser bool
+	UIDs    []uint32
+}
+
+// NeedsToken reports whether clients have to show a token.
+func (a Access) NeedsToken() bool {
+	return a.Token != "" || a.TokenFile != "" || a.TokensFile != ""
+}
+
+// knowsUsers is whether the system tells whose process a loopback connection is of.
+const knowsUsers = runtime.GOOS == "linux"
+
+func (f *File) checkClients() (Access, error) {
+	k := f.Clients
+	a := Access{Listen: f.Listen, Token: k.Token, TokenFile: k.TokenFile, TokensFile: k.TokensFile}
+	if err := atMostOne("clients.token", k.Token, "clients.token_file", k.TokenFile, "clients.tokens_file", k.TokensFile); err != nil {
+		return a, err
+	}
+	if err := checkToken("clients.token", k.Token, "a URL"); err != nil {
+		return a, err
+	}
+	network, address, err := ParseAddress(f.Listen)
+	if err != nil {
+		return a, at("listen", err)
+	}
+	free := network == "tcp" && !a.NeedsToken()
+	if free && !isLoopback(address) {
+		return a, wrong("listen", "%s can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1", f.Listen)
+	}
+	a.OwnUser = free && knowsUsers
+	for i, uid := range k.AllowUIDs {
+		if uid < 0 || uid >= math.MaxUint32 {
+			return a, wrong(element("clients.allow_uids", i), "%d is not the number of a user; id -u NAME prints it", uid)
+		}
+		if !a.OwnUser {
+			return a, wrong("clients.allow_uids", "it is only used where clients connect over loopback without a token, on Linux; leave it out")
+		}
+		a.UIDs = append(a.UIDs, uint32(uid))
+	}
+	return a, nil
+}
+
+func (f *File) checkAdmin() (Access, error) {
+	a := Access{Listen: f.Admin, Token: f.AdminToken, TokenFile: f.AdminTokenFile}
+	if err := atMostOne("admin_token", f.AdminToken, "admin_token_file", f.AdminTokenFile); err != nil {
+		return a, err
+	}
+	if err := checkToken("admin_token", f.AdminToken, "a header"); err != nil {
+		return a, err
+	}
+	if f.Admin == "" {
+		return a, nil
+	}
+	network, address, err := ParseAddress(f.Admin)
+	if err != nil {
+		return a, at("admin", err)
+	}
+	free := network == "tcp" && !a.NeedsToken()
+	if free && !isLoopback(address) {
+		return a, wrong("admin", "%s can be reached from other machines; set admin_token, or use a loopback address or unix:/path", f.Admin)
+	}
+	a.OwnUser = free && knowsUsers
+	return a, nil
+}
+
+func (k authzKeys) check() (a Access, labelHeader string, err error) {
+	a = Access{Listen: k.Listen, Token: k.Token, TokenFile: k.TokenFile}
+	if k.Listen == "" {
+		for _, unused := range [][2]string{{"authz.token", k.Token}, {"authz.token_file", k.TokenFile}, {"authz.label_header", k.LabelHeader}} {
+			if unused[1] != "" {
+				return a, "", wrong(unused[0], "nobody can ask; set authz.listen, or leave it out")
+			}
+		}
+		return a, "", nil
+	}
+	if err := atMostOne("authz.token", k.Token, "authz.token_file", k.TokenFile); err != nil {
+		return a, "", err
+	}
+	if err := checkToken("authz.token", k.Token, "a header"); err != nil {
+		return a, "", err
+	}
+	network, address, err := ParseAddress(k.Listen)
+	if err != nil {
+		return a, "", at("authz.listen", err)
+	}
+	if network == "tcp" && !a.NeedsToken() {
+		if a.OwnUser = knowsUsers; !a.OwnUser || !isLoopback(address) {
+			return a, "", wrong("authz.listen", "others can reach %s, and would be given credentials; set authz.token, or listen on unix:/path", k.Listen)
+		}
+	}
+	if k.LabelHeader != "" {
+		name := http.CanonicalHeaderKey(k.LabelHeader)
+		if !httpguts.ValidHeaderFieldName(name) || name == authz.TokenHeader || slices.Contains(proxy.CredentialHeaders(), name) {
+			return a, "", wrong("authz.label_header", "%q is not a header that a gateway can put a label in; name one of its own, such as X-Agentproxy-Label", k.LabelHeader)
+		}
+	}
+	return a, k.LabelHeader, nil
+}
+
+// atMostOne takes keys and their values in turn, and refuses a second value that is set.
+func atMostOne(keysAndValues ...string) error {
+	first := ""
+	for i := 0; i < len(keysAndValues); i += 2 {
+		key, value := keysAndValues[i], keysAndValues[i+1]
+		switch {
+		case value == "":
+		case first != "":
+			return wrong(key, "%s is set too; keep one of them", first)
+		default:
+			first = key
+		}
+	}
+	return nil
+}
+
+// CheckToken returns an error if a token cannot stand in place, such as "a URL".
+func CheckToken(token, place string) error {
+	if !access.IsToken(token) {
+		return fmt.Errorf("a token is one word of printable ASCII, as it has to stand in %s", place)
+	}
+	return nil
+}
+
+// checkToken checks the token at key, if there is one.
+func checkToken(key, token, place string) error {
+	if token == "" {
+		return nil
+	}
+	return at(key, CheckToken(token, place))
+}
+
+// ParseAddress returns the network and the address of "host:port" or "unix:/path".
+func ParseAddress(s string) (network, address string, err error) {
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		if !filepath.IsAbs(path) {
+			return "", "", fmt.Errorf("%q: a socket is written as unix:/absolute/path", s)
+		}
+		return "unix", path, nil
+	}
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", "", fmt.Errorf("%q is not host:port, as in 127.0.0.1:8080, nor unix:/path", s)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", "", fmt.Errorf("%q: %q is not a port from 0 to 65535", s, port)
+	}
+	return "tcp", s, nil
+}
+
+// isLoopback reports whether only this machine can reach a "host:port".
+func isLoopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}

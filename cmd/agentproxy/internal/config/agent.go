@@ -1,0 +1,198 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// Agent is what clients act as: all clients without a profile, or those of one profile.
+type Agent struct {
+	Profile             string // its name, "" for clients without one
+	Identity            Identity
+	Signer              Signer
+	Scope               Scope
+	Intercept           hosts.Patterns
+	OtherHosts          proxy.OtherHosts
+	ConnectionsPerLabel int
+
+	key string // that its keys stand below, "" for none
+}
+
+// Key returns the full key of one of the agent's keys, such as
+// "profiles[0].signer.command".
+func (a *Agent) Key(key string) string {
+	if a.key == "" {
+		return key
+	}
+	return a.key + "." + key
+}
+
+// Identity says which log-in and which agent identity are used, and where they are kept.
+type Identity struct {
+	CodexHome   string
+	Store       string // StoreState or StoreKeyring
+	File        string // that somebody else keeps, "" for none
+	WorkspaceID string
+	Register    bool
+	Protocol    identity.Protocol
+	AccessToken identity.Secret // the log-in, "" for that in CodexHome
+	Overrides   backend.Overrides
+	StateDir    string // of the identity and its tasks
+	RefreshFile string // of the last refresh of the log-in
+}
+
+// The values of identity.store.
+const (
+	StoreState   = "state"
+	StoreKeyring = "keyring"
+)
+
+// agentKeys are the keys that a profile may have of its own.
+type agentKeys struct {
+	identity            identityKeys
+	accessToken         bool // the log-in of the environment may be used
+	signer              Signer
+	scope               Scope
+	hosts               []string // nil for all that are intercepted
+	otherHosts          otherHosts
+	connectionsPerLabel int
+}
+
+func (f *File) agentKeys() agentKeys {
+	return agentKeys{
+		identity: f.Identity, accessToken: true, signer: f.Signer, scope: f.Scope,
+		otherHosts: f.OtherHosts, connectionsPerLabel: f.Limits.ConnectionsPerLabel,
+	}
+}
+
+// agentMaker makes the agents of a configuration.
+type agentMaker struct {
+	file      *File
+	around    surroundings
+	intercept hosts.Patterns
+}
+
+// agent checks the keys of a profile, or of clients without one where the name is "".
+func (m agentMaker) agent(profile string, k agentKeys) (Agent, error) {
+	a := Agent{Profile: profile, Signer: k.signer, Scope: k.scope, Intercept: m.intercept, ConnectionsPerLabel: k.connectionsPerLabel}
+	var err error
+	if a.Identity, err = m.identity(profile, k); err != nil {
+		return a, err
+	}
+	if err := k.signer.check(); err != nil {
+		return a, err
+	}
+	if err := k.scope.check(m.file.ChatGPT.BaseURL); err != nil {
+		return a, err
+	}
+	if a.OtherHosts, err = k.otherHosts.check(m.file.OtherPorts); err != nil {
+		return a, err
+	}
+	limits := m.file.Limits
+	limits.ConnectionsPerLabel = k.connectionsPerLabel
+	if _, err := limits.check(); err != nil {
+		return a, err
+	}
+	if k.hosts == nil {
+		return a, nil
+	}
+	if len(k.hosts) == 0 {
+		return a, wrong("hosts", "nothing would be signed; leave the key out for all of chatgpt.hosts")
+	}
+	if a.Intercept, err = parseHostPatterns("hosts", k.hosts); err != nil {
+		return a, err
+	}
+	for i, pattern := range a.Intercept {
+		if !m.intercept.Cover(pattern) {
+			return a, wrong(element("hosts", i), "%s is not among chatgpt.hosts, which are those that are signed for; add it there, or leave it out", pattern)
+		}
+	}
+	return a, nil
+}
+
+func (m agentMaker) identity(profile string, k agentKeys) (Identity, error) {
+	id := Identity{
+		CodexHome: k.identity.CodexHome, Store: k.identity.Store, File: k.identity.File, WorkspaceID: k.identity.WorkspaceID,
+		Register: k.identity.Register, Protocol: identity.Protocol(k.identity.Protocol), Overrides: m.around.overrides,
+	}
+	if k.accessToken {
+		id.AccessToken = m.around.accessToken
+	}
+	id.StateDir, id.RefreshFile = m.directories(profile, id.CodexHome)
+	if id.Store != StoreState && id.Store != StoreKeyring {
+		return id, wrong("identity.store", "%q is neither state nor keyring", id.Store)
+	}
+	switch id.Protocol {
+	case identity.ProtocolAuto, identity.ProtocolAccounts, identity.ProtocolBackend:
+	default:
+		return id, wrong("identity.protocol", "%q is none of auto, accounts, backend", id.Protocol)
+	}
+	if id.File != "" && id.Store == StoreKeyring {
+		return id, wrong("identity.file", "identity.store is keyring, which would not be used; keep one of them")
+	}
+	return id, nil
+}
+
+// directories returns where a profile's identity and the last refresh of its log-in are
+// kept. All agents with one log-in share the refresh, for a refresh token is good once.
+func (m agentMaker) directories(profile, codexHome string) (stateDir, refreshFile string) {
+	dir := m.file.StateDir
+	stateDir, refreshFile = dir, filepath.Join(dir, "refresh.json")
+	if profile == "" {
+		return stateDir, refreshFile
+	}
+	stateDir = filepath.Join(dir, "profiles", profile)
+	if home := filepath.Clean(codexHome); home != filepath.Clean(m.file.Identity.CodexHome) {
+		sum := sha256.Sum256([]byte(home))
+		refreshFile = filepath.Join(dir, "profiles", "refresh-"+hex.EncodeToString(sum[:8])+".json")
+	}
+	return stateDir, refreshFile
+}
+
+// check returns what becomes of hosts that are not intercepted.
+func (o otherHosts) check(ports []string) (proxy.OtherHosts, error) {
+	other := proxy.OtherHosts{Ports: hosts.PortRanges{}} // nil would be the default ports
+	switch {
+	case o.list != nil:
+		only, err := parseHostPatterns("other_hosts", o.list)
+		if err != nil {
+			return other, err
+		}
+		other.Refuse, other.Only = true, only
+	case o.word == "refuse":
+		other.Refuse = true
+	case o.word != "tunnel":
+		return other, wrong("other_hosts", "%q is neither tunnel, nor refuse, nor a list of hosts", o.word)
+	}
+	for i, s := range ports {
+		r, err := hosts.ParsePortRange(s)
+		if err != nil {
+			return other, at(element("other_ports", i), err)
+		}
+		other.Ports = append(other.Ports, r)
+	}
+	return other, nil
+}
+
+// parseHostPatterns parses the list at key.
+func parseHostPatterns(key string, list []string) (hosts.Patterns, error) {
+	patterns := make(hosts.Patterns, len(list))
+	for i, s := range list {
+		var err error
+		if patterns[i], err = hosts.ParsePattern(s); err != nil {
+			return nil, at(element(key, i), err)
+		}
+		if suffix, ok := signer.CoversPublicSuffix(s); ok && key != "other_hosts" {
+			return nil, at(element(key, i), fmt.Errorf("host pattern %q: %s is a public suffix, below which anybody can have a name; name the hosts", s, suffix))
+		}
+	}
+	return patterns, nil
+}

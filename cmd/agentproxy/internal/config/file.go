@@ -1,0 +1,232 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
+	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// File holds the keys of a configuration file, as YAML reads them.
+// config.example.yaml explains every key.
+type File struct {
+	Listen         string        `yaml:"listen"`
+	Admin          string        `yaml:"admin"`
+	AdminToken     string        `yaml:"admin_token"`
+	StateDir       string        `yaml:"state_dir"`
+	ChatGPT        chatgptKeys   `yaml:"chatgpt"`
+	Identity       identityKeys  `yaml:"identity"`
+	Signer         Signer        `yaml:"signer"`
+	Scope          Scope         `yaml:"scope"`
+	Clients        clientsKeys   `yaml:"clients"`
+	Upstream       upstreamKeys  `yaml:"upstream"`
+	OtherHosts     otherHosts    `yaml:"other_hosts"`
+	OtherPorts     []string      `yaml:"other_ports"`
+	Limits         limitsKeys    `yaml:"limits"`
+	Profiles       []profileKeys `yaml:"profiles"`
+	Log            Log           `yaml:"log"`
+	Audit          Audit         `yaml:"audit"`
+	Authz          authzKeys     `yaml:"authz"`
+	Run            Run           `yaml:"run"`
+	AdminTokenFile string        `yaml:"admin_token_file"`
+	RetryBodyLimit int64         `yaml:"retry_body_limit"`
+}
+
+type chatgptKeys struct {
+	BaseURL string   `yaml:"base_url"`
+	Hosts   []string `yaml:"hosts"`
+}
+
+type identityKeys struct {
+	CodexHome   string `yaml:"codex_home"`
+	Store       string `yaml:"store"`
+	File        string `yaml:"file"`
+	WorkspaceID string `yaml:"workspace_id"`
+	Register    bool   `yaml:"register"`
+	Protocol    string `yaml:"protocol"`
+}
+
+type clientsKeys struct {
+	Token       string  `yaml:"token"`
+	TokenFile   string  `yaml:"token_file"`
+	TokensFile  string  `yaml:"tokens_file"`
+	TrustLabels bool    `yaml:"trust_labels"`
+	AllowUIDs   []int64 `yaml:"allow_uids"`
+}
+
+type upstreamKeys struct {
+	ConnectTo    map[string]string `yaml:"connect_to"`
+	CAFile       string            `yaml:"ca_file"`
+	Proxy        string            `yaml:"proxy"`
+	AllowPrivate []string          `yaml:"allow_private"`
+}
+
+type limitsKeys struct {
+	Connections         int    `yaml:"connections"`
+	ConnectionsPerLabel int    `yaml:"connections_per_label"`
+	HeaderBytes         int    `yaml:"header_bytes"`
+	HeaderFields        int    `yaml:"header_fields"`
+	HandshakeTimeout    string `yaml:"handshake_timeout"`
+	IdleTimeout         string `yaml:"idle_timeout"`
+}
+
+// authzKeys configure the endpoint for gateways that send requests themselves.
+type authzKeys struct {
+	Listen      string `yaml:"listen"`
+	Token       string `yaml:"token"`
+	TokenFile   string `yaml:"token_file"`
+	LabelHeader string `yaml:"label_header"`
+}
+
+// Log configures the log.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// Audit configures the audit log.
+type Audit struct {
+	File      string `yaml:"file"`
+	Fsync     bool   `yaml:"fsync"`
+	OnFailure string `yaml:"on_failure"`
+}
+
+// The values of audit.on_failure.
+const (
+	AuditRefuse   = "refuse"
+	AuditContinue = "continue"
+)
+
+// Run configures agentproxy run.
+type Run struct {
+	Isolate string   `yaml:"isolate"`
+	Env     RunEnv   `yaml:"env"`
+	Hide    []string `yaml:"hide"`
+}
+
+// RunEnv names variables of COMMAND's environment.
+type RunEnv struct {
+	Pass []string `yaml:"pass"`
+	Drop []string `yaml:"drop"`
+}
+
+// otherHosts is a word or a list of host patterns.
+type otherHosts struct {
+	word string
+	list []string
+}
+
+// UnmarshalYAML implements yaml.InterfaceUnmarshaler.
+func (o *otherHosts) UnmarshalYAML(unmarshal func(any) error) error {
+	*o = otherHosts{}
+	if unmarshal(&o.list) == nil {
+		return nil
+	}
+	o.list = nil
+	return unmarshal(&o.word)
+}
+
+// defaults returns the keys of an empty file.
+func defaults() *File {
+	limits := proxy.DefaultLimits()
+	return &File{
+		Listen: "127.0.0.1:8080",
+		Admin:  "127.0.0.1:9080",
+		ChatGPT: chatgptKeys{
+			BaseURL: "https://chatgpt.com/backend-api",
+			Hosts:   []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com"},
+		},
+		Identity:   identityKeys{Store: StoreState, Register: true, Protocol: string(identity.ProtocolAuto)},
+		Signer:     Signer{Default: SignerRule{Use: UseAuto, OnFailure: FailToBearer}},
+		Scope:      Scope{Allow: []ScopeEntry{{Word: signer.WordCodex}}, OnMiss: MissRefuse},
+		OtherHosts: otherHosts{word: "tunnel"},
+		OtherPorts: []string{"80", "443"},
+		Limits: limitsKeys{
+			Connections:         limits.Connections,
+			ConnectionsPerLabel: limits.ConnectionsPerLabel,
+			HeaderBytes:         limits.HeaderBytes,
+			HeaderFields:        limits.HeaderFields,
+			HandshakeTimeout:    "30s",
+			IdleTimeout:         "5m",
+		},
+		Log:            Log{Level: "info", Format: "auto"},
+		Audit:          Audit{OnFailure: AuditRefuse},
+		Run:            Run{Isolate: string(IsolateAuto)},
+		RetryBodyLimit: proxy.DefaultRetryBodyLimit,
+	}
+}
+
+// override replaces keys by the variables that override them. It returns the names of
+// the variables by key.
+func (f *File) override(env cli.Environment) map[string]string {
+	from := make(map[string]string)
+	set := func(key, name string, to *string) {
+		if value, ok := env.Lookup(name); ok {
+			*to, from[key] = value, name
+		}
+	}
+	set("listen", "AGENTPROXY_LISTEN", &f.Listen)
+	set("admin", "AGENTPROXY_ADMIN", &f.Admin)
+	set("state_dir", "AGENTPROXY_STATE_DIR", &f.StateDir)
+	other := otherHosts{}
+	if set("other_hosts", "AGENTPROXY_OTHER_HOSTS", &other.word); from["other_hosts"] != "" {
+		f.OtherHosts = other
+	}
+	return from
+}
+
+// surroundings holds what a configuration takes from the environment besides keys.
+type surroundings struct {
+	accessToken identity.Secret // "" where the file names a log-in
+	overrides   backend.Overrides
+}
+
+// complete fills in the directories that the file leaves to the environment, and returns
+// what else comes from there.
+func (f *File) complete(env cli.Environment) (s surroundings, err error) {
+	if f.StateDir == "" {
+		if f.StateDir, err = DefaultStateDir(env); err != nil {
+			return s, at("state_dir", err)
+		}
+	}
+	// Programs that run in other directories are given paths below it.
+	if f.StateDir, err = filepath.Abs(f.StateDir); err != nil {
+		return s, at("state_dir", err)
+	}
+	if f.Identity.CodexHome == "" {
+		if f.Identity.File == "" {
+			// Codex prefers this variable to auth.json. A log-in that the configuration
+			// names is meant to be used.
+			s.accessToken = identity.Secret(strings.TrimSpace(env.Get(AccessTokenVariable)))
+		}
+		if f.Identity.CodexHome, err = codex.DefaultHome(env.Get); err != nil {
+			return s, at("identity.codex_home", err)
+		}
+	}
+	s.overrides, err = backend.OverridesFrom(env.Get)
+	return s, at("identity", err)
+}
+
+// AccessTokenVariable is the variable in which Codex looks for an access token of a
+// workspace, or the JWT of an agent identity.
+const AccessTokenVariable = "CODEX_ACCESS_TOKEN"
+
+// DefaultStateDir returns the state directory that is used where none is configured.
+func DefaultStateDir(env cli.Environment) (string, error) {
+	if dir := env.Get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "agentproxy"), nil
+	}
+	if home := env.Get("HOME"); home != "" {
+		return filepath.Join(home, ".local", "state", "agentproxy"), nil
+	}
+	if dir := env.Get("LOCALAPPDATA"); dir != "" {
+		return filepath.Join(dir, "agentproxy"), nil
+	}
+	return "", fmt.Errorf("neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir")
+}

@@ -1,0 +1,203 @@
+package config
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+)
+
+// profileKeys are an agent of its own, for clients with certain session labels. Keys that
+// are left out are as in the rest of the configuration.
+type profileKeys struct {
+	Name       string              `yaml:"name"`
+	Labels     []string            `yaml:"labels"`
+	Refuse     bool                `yaml:"refuse"`
+	Identity   profileIdentityKeys `yaml:"identity"`
+	Signer     *Signer             `yaml:"signer"`
+	Scope      *Scope              `yaml:"scope"`
+	Hosts      []string            `yaml:"hosts"`
+	OtherHosts *otherHosts         `yaml:"other_hosts"`
+	Limits     profileLimitsKeys   `yaml:"limits"`
+}
+
+type profileIdentityKeys struct {
+	CodexHome   string `yaml:"codex_home"`
+	Store       string `yaml:"store"`
+	File        string `yaml:"file"`
+	WorkspaceID string `yaml:"workspace_id"`
+	Register    *bool  `yaml:"register"`
+	Protocol    string `yaml:"protocol"`
+}
+
+type profileLimitsKeys struct {
+	ConnectionsPerLabel *int `yaml:"connections_per_label"`
+}
+
+// Profile is what clients with certain session labels act as.
+type Profile struct {
+	Name     string
+	Labels   access.LabelPatterns
+	Refuse   bool           // such clients are served nothing
+	Hosts    hosts.Patterns // nil for all that are intercepted
+	Agent    Agent          // unless Refuse
+	catchAll bool           // Labels has "*"
+}
+
+var profileName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// profiles checks the profiles of the file.
+func (m agentMaker) profiles() ([]Profile, error) {
+	f := m.file
+	switch {
+	case f.Clients.TrustLabels && len(f.Profiles) == 0:
+		return nil, wrong("clients.trust_labels", "it is only used with profiles; leave it out")
+	case f.Clients.TrustLabels && f.Clients.TokensFile != "":
+		return nil, wrong("clients.trust_labels", "clients.tokens_file says who may use which label; leave it out")
+	case len(f.Profiles) > 0 && f.Clients.TokensFile == "" && !f.Clients.TrustLabels:
+		return nil, wrong("profiles", "without clients.tokens_file a client can give itself any label, and act as any of these agents; set it, or clients.trust_labels: true if all clients may")
+	}
+	var all []Profile
+	for i, keys := range f.Profiles {
+		key := element("profiles", i)
+		if !profileName.MatchString(keys.Name) {
+			return nil, wrong(key+".name", "%q is not a name of lower-case letters, digits and - between them, 63 at most", keys.Name)
+		}
+		if slices.ContainsFunc(all, func(p Profile) bool { return p.Name == keys.Name }) {
+			return nil, wrong(key+".name", "there is another profile %s; choose another name", keys.Name)
+		}
+		if n := len(all); n > 0 && all[n-1].catchAll {
+			return nil, wrong(key, "no client has this profile: profile %s before it is for all labels; put it last", all[n-1].Name)
+		}
+		p, err := m.profile(keys)
+		if err != nil {
+			return nil, below(key, err)
+		}
+		p.Agent.key = key
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func (m agentMaker) profile(keys profileKeys) (Profile, error) {
+	p := Profile{Name: keys.Name, Refuse: keys.Refuse, catchAll: slices.Contains(keys.Labels, "*")}
+	if len(keys.Labels) == 0 {
+		return p, wrong("labels", `no client would have this profile; list its labels, as in ["build-*"]`)
+	}
+	for i, s := range keys.Labels {
+		pattern, err := access.ParseLabelPattern(s)
+		if err != nil {
+			return p, at(element("labels", i), err)
+		}
+		p.Labels = append(p.Labels, pattern)
+	}
+	if keys.Refuse {
+		if keys.Identity != (profileIdentityKeys{}) || keys.Signer != nil || keys.Scope != nil || keys.Hosts != nil || keys.OtherHosts != nil || keys.Limits != (profileLimitsKeys{}) {
+			return p, wrong("refuse", "such clients are served nothing; leave out all but name and labels")
+		}
+		return p, nil
+	}
+	var err error
+	if p.Agent, err = m.agent(keys.Name, m.file.agentKeys().with(keys)); err != nil {
+		return p, err
+	}
+	if keys.Hosts != nil {
+		p.Hosts = p.Agent.Intercept
+	}
+	return p, nil
+}
+
+// with returns the keys with those of a profile in their place.
+func (k agentKeys) with(p profileKeys) agentKeys {
+	id := p.Identity
+	k.accessToken = id.CodexHome == "" && id.File == ""
+	k.identity = identityKeys{
+		CodexHome:   cmp.Or(id.CodexHome, k.identity.CodexHome),
+		Store:       cmp.Or(id.Store, k.identity.Store),
+		File:        cmp.Or(id.File, k.identity.File),
+		WorkspaceID: cmp.Or(id.WorkspaceID, k.identity.WorkspaceID),
+		Register:    k.identity.Register,
+		Protocol:    cmp.Or(id.Protocol, k.identity.Protocol),
+	}
+	if id.Register != nil {
+		k.identity.Register = *id.Register
+	}
+	if p.Signer != nil {
+		former := k.signer.Default.OnFailure
+		k.signer = *p.Signer
+		if rule := &k.signer.Default; rule.Use == UseAuto {
+			rule.OnFailure = cmp.Or(rule.OnFailure, former)
+		}
+	}
+	if p.Scope != nil {
+		if p.Scope.Allow != nil {
+			k.scope.Allow = p.Scope.Allow
+		}
+		k.scope.OnMiss = cmp.Or(p.Scope.OnMiss, k.scope.OnMiss)
+	}
+	if p.OtherHosts != nil {
+		k.otherHosts = *p.OtherHosts
+	}
+	if most := p.Limits.ConnectionsPerLabel; most != nil {
+		k.connectionsPerLabel = *most
+	}
+	k.hosts = p.Hosts
+	return k
+}
+
+// CoversAll reports whether every client has a profile.
+func (c *Config) CoversAll() bool {
+	return slices.ContainsFunc(c.Profiles, func(p Profile) bool { return p.catchAll })
+}
+
+// ProfileCount returns the number of profiles in the file, which those of
+// [Config.For] have, too.
+func (c *Config) ProfileCount() int { return len(c.file.Profiles) }
+
+// For returns the configuration of one agent alone, as if all clients had it: that of the
+// profile with a name, or of clients with a session label, or of those without a profile
+// where both are "".
+func (c *Config) For(profile, label string) (*Config, error) {
+	if profile != "" {
+		return c.forProfile(profile)
+	}
+	for _, p := range c.Profiles {
+		switch {
+		case label == "" || !p.Labels.Match(label):
+		case p.Refuse:
+			return nil, cli.Usagef("--label %s: profile %s refuses such clients", label, p.Name)
+		default:
+			return c.only(p.Agent), nil
+		}
+	}
+	return c.only(c.Agent), nil
+}
+
+func (c *Config) forProfile(name string) (*Config, error) {
+	var names []string
+	for _, p := range c.Profiles {
+		if p.Refuse {
+			continue
+		}
+		if p.Name == name {
+			return c.only(p.Agent), nil
+		}
+		names = append(names, p.Name)
+	}
+	if len(names) == 0 {
+		return nil, cli.Usagef("--profile %s: the configuration has no profiles", name)
+	}
+	return nil, cli.Usagef("--profile %s: it is none of %s", name, strings.Join(names, ", "))
+}
+
+// only returns the configuration with one agent and no profiles.
+func (c *Config) only(a Agent) *Config {
+	n := *c
+	n.Agent, n.Profiles = a, nil
+	n.Limits.ConnectionsPerLabel = a.ConnectionsPerLabel
+	return &n
+}

@@ -1,0 +1,77 @@
+package config
+
+import (
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// Scope says which requests are signed.
+type Scope struct {
+	Allow  []ScopeEntry `yaml:"allow"`
+	OnMiss string       `yaml:"on_miss"`
+}
+
+// The values of scope.on_miss.
+const (
+	MissRefuse = "refuse"
+	MissWarn   = "warn"
+)
+
+// ScopeEntry is a word or the requests for a host and path.
+type ScopeEntry struct {
+	Word    string   `yaml:"-"`
+	Host    string   `yaml:"host"`
+	Methods []string `yaml:"methods"`
+	Path    string   `yaml:"path"`
+	Upgrade string   `yaml:"upgrade"`
+}
+
+// UnmarshalYAML implements yaml.InterfaceUnmarshaler.
+func (e *ScopeEntry) UnmarshalYAML(unmarshal func(any) error) error {
+	*e = ScopeEntry{}
+	if unmarshal(&e.Word) == nil {
+		return nil
+	}
+	e.Word = ""
+	type fields ScopeEntry
+	return unmarshal((*fields)(e))
+}
+
+// New returns the scope for a backend. The error is about the entry of that index, or the
+// base URL if the index is negative.
+func (s Scope) New(baseURL string, origins signer.Origins) (scope *signer.Scope, index int, err error) {
+	config := signer.ScopeConfig{BaseURL: baseURL, Warn: s.OnMiss == MissWarn, Origins: origins}
+	for _, e := range s.Allow {
+		config.Allow = append(config.Allow, signer.ScopeEntry{
+			Word:    e.Word,
+			Match:   signer.Match{Host: e.Host, Methods: e.Methods, Path: e.Path},
+			Upgrade: e.Upgrade,
+		})
+	}
+	return signer.NewScope(config)
+}
+
+func (s Scope) check(baseURL string) error {
+	if s.OnMiss != MissRefuse && s.OnMiss != MissWarn {
+		return wrong("scope.on_miss", "%q is neither refuse nor warn", s.OnMiss)
+	}
+	if len(s.Allow) == 0 {
+		return wrong("scope.allow", "nothing would be signed; leave the key out for what Codex asks for")
+	}
+	for i, e := range s.Allow {
+		key := element("scope.allow", i)
+		switch {
+		case e.Word != "" && e.Word != signer.WordCodex && e.Word != signer.WordAll:
+			return wrong(key, "%q is neither codex, nor all, nor a mapping with host, methods and path", e.Word)
+		case e.Word != "":
+		case e.Host == "" && e.Path == "":
+			return wrong(key, "it matches every path; give it a host or a path, or write all")
+		case e.Upgrade != "" && e.Upgrade != "websocket":
+			return wrong(key, "upgrade: %q is not websocket, which is all that a connection can be upgraded to", e.Upgrade)
+		}
+	}
+	_, i, err := s.New(baseURL, nil)
+	if i >= 0 {
+		return at(element("scope.allow", i), err)
+	}
+	return at("chatgpt.base_url", err)
+}

@@ -1,0 +1,146 @@
+package config
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// The values of signer.use.
+const (
+	UseAuto      = "auto"
+	UseAssertion = "agent-assertion"
+	UseBearer    = "bearer"
+	UseCommand   = "command"
+	UseToken     = "token"
+	UseNone      = "none"   // in rules only: without any credential
+	UseClient    = "client" // in rules only: as the client sent it
+	UseRefuse    = "refuse" // in rules only
+)
+
+// The values of signer.on_failure.
+const (
+	FailToBearer = "bearer"
+	FailToRefuse = "refuse"
+)
+
+// SignerRule names a signer and its settings.
+type SignerRule struct {
+	Use       string   `yaml:"use"`
+	OnFailure string   `yaml:"on_failure"`
+	Command   []string `yaml:"command"`
+	TokenEnv  string   `yaml:"token_env"`
+	TokenFile string   `yaml:"token_file"`
+}
+
+// Signer says who signs: the default, but for requests that a rule is about.
+type Signer struct {
+	Default SignerRule `yaml:",inline"`
+	Rules   []Rule     `yaml:"rules"`
+}
+
+// Rule names the signer of the requests for a host and path.
+type Rule struct {
+	Host    string     `yaml:"host"`
+	Methods []string   `yaml:"methods"`
+	Path    string     `yaml:"path"`
+	Signer  SignerRule `yaml:",inline"`
+}
+
+// Match returns the requests that the rule is about.
+func (r Rule) Match() signer.Match {
+	return signer.Match{Host: r.Host, Methods: r.Methods, Path: r.Path}
+}
+
+// All returns the default and then the signers of the rules.
+func (s Signer) All() []SignerRule {
+	all := []SignerRule{s.Default}
+	for _, r := range s.Rules {
+		all = append(all, r.Signer)
+	}
+	return all
+}
+
+// Key returns the key that the settings of the i-th signer of [Signer.All] stand below.
+func (s Signer) Key(i int) string {
+	if i == 0 {
+		return "signer"
+	}
+	return element("signer.rules", i-1)
+}
+
+// UsesLogin reports whether the default signer needs the log-in.
+func (s Signer) UsesLogin() bool { return s.Default.Use != UseToken && s.Default.Use != UseCommand }
+
+// UsesAgent reports whether some request may be signed as an agent, so that one has to be
+// registered.
+func (s Signer) UsesAgent() bool {
+	return slices.ContainsFunc(s.All(), func(r SignerRule) bool { return r.Use == UseAuto || r.Use == UseAssertion })
+}
+
+func (s Signer) check() error {
+	switch use := s.Default.Use; use {
+	case UseNone, UseClient, UseRefuse:
+		return wrong("signer.use", "%s is for rules: a proxy that signs nothing is of no use; name auto, agent-assertion, bearer, command or token", use)
+	}
+	if err := s.Default.check(); err != nil {
+		return below("signer", err)
+	}
+	for i, rule := range s.Rules {
+		if err := rule.check(); err != nil {
+			return below(element("signer.rules", i), err)
+		}
+	}
+	return nil
+}
+
+func (r Rule) check() error {
+	if r.Signer.Use == "" {
+		return wrong("", "use is missing; name a signer, none, client or refuse")
+	}
+	if r.Host == "" && r.Path == "" && len(r.Methods) == 0 {
+		return wrong("", "it matches everything; give it a host, methods or a path, or change signer.use")
+	}
+	if _, err := signer.NewRule(r.Match(), signer.None{}); err != nil {
+		return at("", err)
+	}
+	if err := r.Signer.check(); err != nil {
+		return err
+	}
+	if r.Signer.OnFailure != "" && r.Signer.Use != UseAuto {
+		return wrong("on_failure", "it is only used by use: auto, but use is %s", r.Signer.Use)
+	}
+	return nil
+}
+
+// check returns an error if something that the signer needs is missing, or something is
+// set that it would ignore.
+func (r SignerRule) check() error {
+	switch r.Use {
+	case UseAuto, UseAssertion, UseBearer, UseNone, UseClient, UseRefuse:
+	case UseCommand:
+		if len(r.Command) == 0 || r.Command[0] == "" {
+			return at("command", errors.New("a command is needed: a program and its arguments, as in [pass, show, chatgpt]"))
+		}
+	case UseToken:
+		if (r.TokenEnv == "") == (r.TokenFile == "") {
+			return wrong("use", "token needs either token_env or token_file, to say where the token is")
+		}
+	default:
+		return wrong("use", "%q is none of auto, agent-assertion, bearer, command, token", r.Use)
+	}
+	if r.Use != UseCommand && len(r.Command) > 0 {
+		return wrong("command", "it is only used by use: command, but use is %s", r.Use)
+	}
+	for key, value := range map[string]string{"token_env": r.TokenEnv, "token_file": r.TokenFile} {
+		if r.Use != UseToken && value != "" {
+			return wrong(key, "it is only used by use: token, but use is %s", r.Use)
+		}
+	}
+	switch r.OnFailure {
+	case "", FailToBearer, FailToRefuse:
+		return nil
+	}
+	return wrong("on_failure", "%q is neither bearer nor refuse", r.OnFailure)
+}

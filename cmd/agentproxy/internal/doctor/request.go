@@ -1,0 +1,98 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// parseRequest reads a request such as "POST https://chatgpt.com/backend-api/files".
+// "WEBSOCKET" may stand in place of the method.
+func parseRequest(s string) (q signer.Query, err error) {
+	method, rawURL, ok := strings.Cut(s, " ")
+	if !ok {
+		method, rawURL = "GET", s
+	}
+	rest, ok := strings.CutPrefix(rawURL, "https://")
+	if !ok {
+		return q, errors.New(`--request: write it as a method and a URL, as in "POST https://chatgpt.com/backend-api/codex/responses"`)
+	}
+	if strings.EqualFold(method, "websocket") {
+		method, q.Upgrade = "GET", "websocket"
+	}
+	authority, path := rest, "/"
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		authority, path = rest[:i], rest[i:]
+	}
+	q.Method = method
+	// As it would be sent: net/url would write it in another way.
+	q.Path, _, _ = strings.Cut(path, "?")
+	if q.Path == "" {
+		q.Path = "/"
+	}
+	u := url.URL{Host: authority}
+	if q.Host, q.Port = strings.ToLower(u.Hostname()), u.Port(); q.Port == "" {
+		q.Port = "443"
+	}
+	if q.Host == "" || strings.Contains(authority, "@") {
+		return q, errors.New("--request: it names no host, or a user; write it as in \"GET https://chatgpt.com/backend-api/codex/models\"")
+	}
+	return q, nil
+}
+
+// Request finds what would become of a request, such as
+// "POST https://chatgpt.com/backend-api/files", and which line of the configuration
+// decides. It sends nothing.
+func Request(ctx context.Context, request string, o Options) ([]Finding, error) {
+	q, err := parseRequest(request)
+	if err != nil {
+		return nil, cli.Usagef("%w", err)
+	}
+	k := &checker{env: o.Env}
+	a, err := o.Open()
+	if err != nil {
+		k.fail("configuration", "", "%s", err)
+		return k.findings, nil
+	}
+	defer a.Close()
+	name := q.Method + " https://" + strings.TrimSuffix(net.JoinHostPort(q.Host, q.Port), ":443") + q.Path
+	if q.Upgrade != "" {
+		name += " (WebSocket)"
+	}
+	if !a.Config.Agent.Intercept.Match(q.Host, q.Port) {
+		k.judgeOther(a, q, name)
+		return k.findings, nil
+	}
+	v := a.Judge(ctx, q)
+	switch {
+	case v.Code != "":
+		remedy := ""
+		if v.By != "" {
+			remedy = "decided by " + v.By
+		}
+		k.fail("request", remedy, "%s is refused (%s): %s", name, v.Code, v.Message)
+	case v.Kind == signer.KindClient:
+		k.ok("request", "%s is sent as the client sends it, by %s", name, v.By)
+	case v.Kind == signer.KindNone:
+		k.ok("request", "%s is sent without a credential, by %s", name, v.By)
+	default:
+		k.ok("request", "%s is signed (%s), by %s", name, v.Kind, v.By)
+	}
+	return k.findings, nil
+}
+
+// judgeOther is for hosts that are not intercepted.
+func (k *checker) judgeOther(a *app.App, q signer.Query, name string) {
+	other := a.Config.Agent.OtherHosts
+	if other.Refuse && !other.Only.Match(q.Host, q.Port) {
+		k.fail("request", "", "%s is refused (host_refused): the host is neither among chatgpt.hosts nor in other_hosts", name)
+		return
+	}
+	k.ok("request", "%s is not decrypted: the host is not among chatgpt.hosts, so a tunnel leads there, if other_ports allows the port", name)
+}

@@ -1,0 +1,152 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
+	"github.com/agentproxy/agentproxy/identity/codex"
+)
+
+// clientEnv returns how COMMAND finds the proxy at address, with its files in dir.
+func (r *runner) clientEnv(dir clientenv.Dir, address, token string) (clientenv.Env, error) {
+	return clientenv.New(clientenv.Options{
+		Config: r.app.Config, Env: r.options.Env, CA: r.ca, Dir: dir, Address: address, Label: runLabel, Token: token, Warn: r.messages.Warn,
+	})
+}
+
+// environ returns the environment of COMMAND.
+func (r *runner) environ(e clientenv.Env) []string {
+	run := r.app.Config.Run.Env
+	filter := launch.Environment{
+		Secret: r.secretVariables, Pass: run.Pass, Drop: run.Drop,
+		Bus: r.isolation == nil || r.keepsBus(),
+	}
+	environ, dropped := filter.Filter(r.options.Env.Environ())
+	if len(dropped) > 0 {
+		slices.Sort(dropped)
+		r.messages.Warn("kept from COMMAND, whose requests are signed by the proxy: " + strings.Join(slices.Compact(dropped), ", ") + "; run.env.pass lets a variable through")
+	}
+	environ = e.Apply(environ)
+	// Roots in a directory of the user's are in the bundle.
+	return slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, "SSL_CERT_DIR=") })
+}
+
+// keepsBus reports whether COMMAND may use the session bus.
+func (r *runner) keepsBus() bool {
+	return slices.Contains(r.app.Config.Run.Env.Pass, "DBUS_SESSION_BUS_ADDRESS")
+}
+
+// codexHome returns the user's Codex home as COMMAND is told it.
+func (r *runner) codexHome() (string, error) {
+	return filepath.Abs(r.app.Config.Agent.Identity.CodexHome)
+}
+
+// runIsolated runs COMMAND in the namespaces.
+func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address, token string) error {
+	state, err := filepath.EvalSymlinks(r.app.Config.StateDir)
+	if err != nil {
+		return err
+	}
+	files := make(map[string][]byte)
+	e, err := r.clientEnv(clientenv.ViewDir(state, files), address, token)
+	if err != nil {
+		return err
+	}
+	placeholder, err := r.placeholder(ctx)
+	if err != nil {
+		return err
+	}
+	if err := home.Hold(placeholder); err != nil {
+		return err
+	}
+	defer launch.HoldSocketDirs()()
+	secrets := launch.Secrets{
+		CodexHome: r.app.Config.Agent.Identity.CodexHome, StateDir: r.app.Config.StateDir,
+		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(),
+		Bus: r.keepsBus(), Dotenv: clientenv.DotenvVariables(), Getenv: r.options.Env.Get,
+	}
+	view, err := secrets.View()
+	if err != nil {
+		return err
+	}
+	codexHome, err := r.codexHome()
+	if err != nil {
+		return err
+	}
+	command := launch.Command{Path: r.program, Args: r.args, Env: launch.SetVariable(r.environ(e), "CODEX_HOME", codexHome)}
+	r.tellEngines()
+	if err := r.isolation.Exec(command, view); err != nil {
+		return errors.Join(err, r.dropIsolation())
+	}
+	return r.isolation.Wait()
+}
+
+// hidden returns what COMMAND is not to see besides the state directory and the
+// log-in in its own Codex home.
+func (r *runner) hidden() []string {
+	own := r.app.Config.Agent.Identity.CodexHome
+	others := slices.DeleteFunc(slices.Clone(r.secretPaths), func(path string) bool { return path == own })
+	return slices.Concat(others, r.app.Config.Run.Hide)
+}
+
+// dropIsolation ends namespaces that nothing runs in.
+func (r *runner) dropIsolation() error {
+	err := r.isolation.Close()
+	r.isolation = nil
+	return err
+}
+
+// tellEngines says which container engines COMMAND may use to read any file.
+func (r *runner) tellEngines() {
+	sockets := launch.EngineSockets(r.options.Env.Get)
+	sockets = slices.DeleteFunc(sockets, func(path string) bool { return slices.Contains(r.app.Config.Run.Hide, path) })
+	if len(sockets) > 0 {
+		r.messages.WarnOnce(r.app.Config.StateDir, "COMMAND can use a container engine, which reads any file of yours for it: "+strings.Join(sockets, ", ")+"; name it in run.hide to hide it")
+	}
+}
+
+// runDirect runs COMMAND with a private Codex home, or the user's own.
+func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, token string) (err error) {
+	dir, release, err := clientenv.MakeRunDir(r.app.Config.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	e, err := r.clientEnv(clientenv.RunDir(dir), address, token)
+	if err != nil {
+		return err
+	}
+	command := launch.Command{Path: r.program, Args: r.args, Env: r.environ(e), Stdin: r.options.Stdin, Stdout: r.options.Stdout, Stderr: r.options.Stderr}
+	if r.options.KeepHome {
+		return launch.Run(command)
+	}
+	placeholder, err := r.placeholder(ctx)
+	if err != nil {
+		return err
+	}
+	private, err := home.Private(placeholder, clientenv.DotenvVariables())
+	if err != nil {
+		return err
+	}
+	command.Env = launch.SetVariable(command.Env, "CODEX_HOME", private)
+	if codexhome.IsCodex(r.args[0]) {
+		command.Args = codexhome.Args(command.Args)
+	}
+	return launch.Run(command)
+}
+
+// placeholder returns what COMMAND finds for auth.json.
+func (r *runner) placeholder(ctx context.Context) ([]byte, error) {
+	placeholder, err := r.app.Placeholder(ctx)
+	if err != nil && r.options.Anyway {
+		return codex.Placeholder(app.Nobody, r.app.Now())
+	}
+	return placeholder, err
+}

@@ -1,0 +1,52 @@
+package truststore
+
+import (
+	"crypto/x509"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/smallstep/truststore"
+
+	"github.com/agentproxy/agentproxy/certs"
+)
+
+// openSystem returns the directory of CAs that the distribution leaves to
+// the machine's owner, with the program that makes the system's bundle of it.
+func openSystem() (Store, error) {
+	if len(truststore.SystemTrustCommand) == 0 {
+		return Store{}, fmt.Errorf("this system has no directory for further CAs; install the package ca-certificates, or choose --store %s", browsersName)
+	}
+	program := truststore.SystemTrustCommand[0]
+	if !isInstalled(program) {
+		return Store{}, fmt.Errorf("the system's store needs %s, which is not here; install the package ca-certificates, or choose --store %s", program, browsersName)
+	}
+	changes := fmt.Sprintf("%s, and what %s makes of it", filepath.Dir(truststore.SystemTrustFilename), program)
+	if os.Geteuid() != 0 {
+		if _, err := exec.LookPath("sudo"); err != nil {
+			return Store{}, fmt.Errorf("only root can change the system's store, and there is no sudo; as root, set AGENTPROXY_STATE_DIR to the directory that the CA is in and run this again, or choose --store %s", browsersName)
+		}
+		changes += ", as root by way of sudo"
+	}
+	return Store{
+		name:    systemName,
+		changes: changes,
+		holds:   certs.SystemTrusts,
+		traces: func(cert *x509.Certificate) bool {
+			_, err := os.Lstat(fmt.Sprintf(truststore.SystemTrustFilename, strings.ReplaceAll(storeName(cert), " ", "_")))
+			return err == nil || certs.SystemTrusts(cert)
+		},
+	}, nil
+}
+
+// isInstalled also looks where only root and sudo do.
+func isInstalled(program string) bool {
+	for _, path := range []string{program, filepath.Join("/usr/sbin", program), filepath.Join("/sbin", program)} {
+		if _, err := exec.LookPath(path); err == nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,46 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/agentproxy/agentproxy/identity"
+)
+
+// remember notes that p was answered for an agent. The runtime id "" stands for
+// agents that are to be registered.
+func (a *Agent) remember(runtimeID string, p identity.Protocol) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answered[runtimeID], a.answered[""] = p, p
+}
+
+// agentProtocols returns how to register an agent, the likeliest way first.
+func (a *Agent) agentProtocols() []identity.Protocol {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.config.Protocol.Order(a.answered[""])
+}
+
+// taskProtocols returns how to register a task of id, the likeliest way first: the
+// one that was answered last, else that of the agent itself.
+func (a *Agent) taskProtocols(id *identity.Identity) []identity.Protocol {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.config.Protocol.Order(cmp.Or(a.answered[id.AgentRuntimeID], id.Protocol))
+}
+
+// AssertsAll reports whether every request that is signed carries an assertion, and
+// not inference alone: so it is with an identity of the first generation, and where
+// the log-in has no tokens. It registers nothing.
+func (a *Agent) AssertsAll(ctx context.Context) bool {
+	auth, account, err := a.login(ctx)
+	if err != nil || !hasTokens(auth) {
+		return true
+	}
+	id, err := a.find(ctx, auth, account)
+	if err != nil {
+		return a.config.Protocol == identity.ProtocolBackend
+	}
+	return id.Protocol == identity.ProtocolBackend
+}

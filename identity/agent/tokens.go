@@ -1,0 +1,490 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/agent/retry"
+	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+// errRenewedTooOften keeps a backend that refuses every token from having one
+// refreshed for every request.
+var errRenewedTooOften = errors.New("what the backend refused was renewed a moment ago")
+
+const (
+	// refreshMargin is how long before its expiry a token is TokenSet, at most
+	// the last fifth of its life. Codex does so 5 minutes before, and holds no lock
+	// while it asks: whoever comes first must come well before.
+	refreshMargin = 7 * time.Minute
+	// commitPatience is how long Codex, which has refreshed a token, is given to write
+	// the next one down, and commitInterval how often that is looked for.
+	commitPatience = 2 * time.Second
+	commitInterval = 20 * time.Millisecond
+	// refreshAge is when a token is refreshed that does not say when it
+	// expires, as in Codex.
+	refreshAge = 8 * 24 * time.Hour
+	// refreshPatience is how long a request waits for the refresh of a token
+	// that is good meanwhile.
+	refreshPatience = 3 * time.Second
+	// writeBackTimeout bounds the wait for Codex to finish writing auth.json.
+	writeBackTimeout = 2 * time.Second
+)
+
+// tokens keeps the access token of a log-in fresh. It is safe for concurrent use.
+type tokens struct {
+	home      *codex.Home
+	loadLogin func(context.Context) (*codex.Auth, error)
+	courtesy  time.Duration
+	workspace string
+	backend   *backend.Client // nil: nothing is refreshed
+	clock     *backend.Clock
+	path      string // of the journal, "" keeps it in memory only
+	notify    func(Event)
+
+	flight     retry.Flight[*tokenView]
+	refreshing retry.Backoff
+	writing    retry.Backoff
+	pace       retry.Cooldown
+
+	mu       sync.Mutex
+	journal  *journal
+	inMemory bool // the journal is newer than its file
+	loaded   bool
+	last     *tokenView
+	ended    *endedLogin
+	warned   map[string]string // the last problem of each kind
+}
+
+// tokenView is what is known of the access token of one version of auth.json.
+type tokenView struct {
+	file  *codex.Auth // as it was read
+	auth  *codex.Auth // with the tokens of the last refresh
+	token identity.AccessToken
+	// due is when it is to be TokenSet, expiry when it is no good any more;
+	// zero if that is not known.
+	due, expiry time.Time
+	// behind says that the file does not hold these tokens yet.
+	behind bool
+}
+
+// endedLogin remembers that a refresh token is refused for good.
+type endedLogin struct {
+	file    *codex.Auth
+	refresh identity.Secret
+	err     error
+}
+
+// errEnded says that a log-in has ended, and why.
+func errEnded(file *codex.Auth, reason string) error {
+	return fmt.Errorf("%s: %w (%s); %s", file.Name(), identity.ErrLoginEnded, reason, identity.RemedyLogin)
+}
+
+func (v *tokenView) isDue(now time.Time) bool   { return !v.due.IsZero() && !now.Before(v.due) }
+func (v *tokenView) expired(now time.Time) bool { return !v.expiry.IsZero() && !now.Before(v.expiry) }
+
+func (v *tokenView) errExpired() error {
+	return fmt.Errorf("%s: %w at %s; %s", v.file.Name(), identity.ErrTokenExpired, v.expiry.UTC().Format(time.RFC3339), identity.RemedyLogin)
+}
+
+// natural reports whether time alone is the reason to renew the token. A token
+// that is due from the start is not renewed for that: so would the next one be.
+func (v *tokenView) natural(now time.Time) bool {
+	since := v.auth.LastRefresh
+	return v.expired(now) && v.expiry.After(since) || v.isDue(now) && v.due.After(since)
+}
+
+// current returns the access token, refreshed if its time has come.
+func (t *tokens) current(ctx context.Context) (*tokenView, error) {
+	view, err := t.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := t.clock.Backend()
+	due := view.isDue(now)
+	if !due && !view.behind {
+		return view, nil
+	}
+	expired := view.expired(now)
+	if err := t.hasEnded(view, view.auth.Tokens.RefreshToken); due && err != nil {
+		if expired {
+			return nil, fmt.Errorf("%w: %w", identity.ErrTokenExpired, err)
+		}
+		return view, nil // as long as it is good
+	}
+	if !expired {
+		if due && t.refreshing.Waits(now, view.auth.Tokens.RefreshToken) || !due && t.writing.Waits(now, view.token.Value) {
+			return view, nil
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, refreshPatience)
+		defer cancel()
+	}
+	renewed, err := t.renew(ctx, view, false)
+	switch {
+	case err == nil:
+		return renewed, nil
+	case !expired:
+		return view, nil // still good, and tried again later
+	case errors.Is(err, errCannotRefresh):
+		return nil, view.errExpired()
+	}
+	return nil, fmt.Errorf("%w: %w", identity.ErrTokenExpired, err)
+}
+
+// repair brings auth.json up to date if it holds tokens that are spent.
+func (t *tokens) repair(ctx context.Context) {
+	if view, err := t.view(ctx); err == nil && view.behind {
+		_, _ = t.current(ctx) // what goes wrong is told
+	}
+}
+
+// rejected returns the token to use after the backend has refused one: that of
+// the file if that is another by now, else a refreshed one.
+func (t *tokens) rejected(ctx context.Context, refused identity.Secret) (*tokenView, error) {
+	view, err := t.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if view.token.Value != refused {
+		return t.current(ctx)
+	}
+	return t.renew(ctx, view, true)
+}
+
+// view returns what auth.json and the journal say, without asking anybody.
+func (t *tokens) view(ctx context.Context) (*tokenView, error) {
+	file, err := t.loadLogin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	loaded := t.loaded
+	t.mu.Unlock()
+	if !loaded {
+		t.loadJournal()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last != nil && t.last.file == file {
+		return t.last, nil
+	}
+	view, err := t.makeView(file)
+	if err != nil {
+		return nil, err
+	}
+	t.last = view
+	return view, nil
+}
+
+// loadJournal takes over what other processes have noted.
+func (t *tokens) loadJournal() {
+	j, err := readJournal(t.path)
+	t.warnOnce("the record of the last refresh is not used", err)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.loaded, t.last = true, nil
+	if j == nil || t.inMemory && !j.covers(identity.Secret(t.journal.RefreshToken)) {
+		return
+	}
+	t.journal, t.inMemory = j, false
+}
+
+// warnOnce notifies of a problem once, until there is another or none.
+func (t *tokens) warnOnce(message string, err error) {
+	t.mu.Lock()
+	if t.warned == nil {
+		t.warned = make(map[string]string)
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	known := t.warned[message] == text
+	t.warned[message] = text
+	t.mu.Unlock()
+	if err != nil && !known {
+		t.notify(Event{Message: message, Err: err})
+	}
+}
+
+func (t *tokens) makeView(file *codex.Auth) (*tokenView, error) {
+	view := &tokenView{file: file, auth: file}
+	if t.journal.replaces(file) {
+		renewed, err := t.journal.apply(file)
+		if err != nil {
+			return nil, err
+		}
+		view.auth, view.behind = renewed, true
+	}
+	value, account, err := view.auth.Bearer(t.workspace)
+	if err != nil {
+		return nil, err
+	}
+	view.token = identity.AccessToken{Value: value, Account: account}
+	if issued, expiry, ok := identity.TokenTimes(value.Reveal()); ok {
+		margin := refreshMargin
+		if life := expiry.Sub(issued); !issued.IsZero() && life > 0 {
+			margin = min(margin, life/5)
+		}
+		view.expiry, view.due = expiry, expiry.Add(-margin)
+	} else if !view.auth.LastRefresh.IsZero() {
+		view.due = view.auth.LastRefresh.Add(refreshAge)
+	}
+	return view, nil
+}
+
+// errCannotRefresh says that there is nothing to refresh with.
+var errCannotRefresh = errors.New("the token cannot be refreshed")
+
+// renew refreshes the token of stale, because it is due or because the backend
+// has refused it. However many ask, it happens once.
+func (t *tokens) renew(ctx context.Context, stale *tokenView, refused bool) (*tokenView, error) {
+	if t.backend == nil || stale.auth.Tokens.RefreshToken == "" {
+		return nil, errCannotRefresh
+	}
+	key := fmt.Sprint(refused, tokenHash(stale.token.Value))
+	return t.flight.Do(ctx, key, func(ctx context.Context) (*tokenView, error) {
+		unlock, err := t.home.Lock(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+		return t.renewLocked(ctx, stale, refused)
+	})
+}
+
+func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool) (*tokenView, error) {
+	t.loadJournal() // another process may have been here first
+	view, err := t.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if view.auth.Tokens.RefreshToken == "" {
+		return nil, errCannotRefresh
+	}
+	now := t.clock.Backend()
+	another := view.token != stale.token
+	if another && !view.expired(now) || !another && !refused && !view.isDue(now) {
+		if view.behind && t.writing.Ready(now, view.token.Value) == nil {
+			t.writeBack(ctx)
+		}
+		return t.view(ctx)
+	}
+	refresh := view.auth.Tokens.RefreshToken
+	if err := t.hasEnded(view, refresh); err != nil {
+		return nil, err
+	}
+	// What is refused although it has just been renewed is paced, not a log-in
+	// that is new.
+	paced := !view.natural(now) && t.renewedBefore(refresh)
+	if paced && !t.pace.Ready(now) {
+		return nil, errRenewedTooOften
+	}
+	if err := t.refreshing.Ready(now, refresh); err != nil {
+		return nil, err
+	}
+	// From here on the token may be spent, and what came of that must not be lost
+	// because somebody closes the agent.
+	ctx = context.WithoutCancel(ctx)
+	claim, faster := t.claim(ctx, view)
+	if faster != nil {
+		return faster, nil
+	}
+	defer claim.Release()
+	answer, err := t.backend.Refresh(ctx, refresh)
+	t.refreshing.Done(t.clock.Backend(), refresh, err, backend.RetryAfter(err))
+	if err != nil {
+		claim.Release()
+		if renewed := t.byAnother(ctx, refresh, err); renewed != nil {
+			return renewed, nil
+		}
+		return nil, t.refreshFailed(view, refresh, err)
+	}
+	if paced {
+		t.pace.Count(now)
+	}
+	return t.keep(ctx, view, answer, claim)
+}
+
+// claimTries bounds how often somebody else who reads auth.json is let go first.
+const claimTries = 3
+
+// claim keeps Codex from refreshing the log-in at the same time: it waits until nobody
+// has auth.json open or waits for it, and has whoever comes later wait. It returns what
+// another program has refreshed the log-in to meanwhile.
+func (t *tokens) claim(ctx context.Context, view *tokenView) (*codex.Claim, *tokenView) {
+	if t.courtesy == 0 || view.file.InKeyring || view.file.Path != t.home.Path() {
+		return nil, nil
+	}
+	refresh := view.auth.Tokens.RefreshToken
+	for range claimTries {
+		c := t.home.Claim()
+		if c != nil && !c.Wanted(ctx, t.courtesy) {
+			return c, nil
+		}
+		c.Release()
+		// Who reads it refreshes it, or does not. What comes of it comes soon.
+		if renewed := t.awaitAnother(ctx, refresh, t.courtesy); renewed != nil {
+			return nil, renewed
+		}
+	}
+	return nil, nil
+}
+
+// byAnother returns what another program has refreshed the log-in to, where the
+// refusal says that one has, nil if that does not come to light.
+func (t *tokens) byAnother(ctx context.Context, refresh identity.Secret, refusal error) *tokenView {
+	answer, _ := errors.AsType[*backend.AnswerError](refusal)
+	if answer == nil || answer.Code != "refresh_token_reused" {
+		return nil
+	}
+	return t.awaitAnother(ctx, refresh, commitPatience)
+}
+
+// awaitAnother waits for another program to write what it has refreshed the log-in to,
+// and returns that, nil if it does not come.
+func (t *tokens) awaitAnother(ctx context.Context, refresh identity.Secret, patience time.Duration) *tokenView {
+	for range patience / commitInterval {
+		view, err := t.view(ctx)
+		if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != refresh && !view.expired(t.clock.Backend()) {
+			return view
+		}
+		if retry.Sleep(ctx, commitInterval) != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// renewedBefore reports whether a refresh token came from a refresh of ours.
+func (t *tokens) renewedBefore(refresh identity.Secret) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.journal != nil && t.journal.RefreshToken == string(refresh)
+}
+
+func (t *tokens) hasEnded(view *tokenView, refresh identity.Secret) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended != nil && t.ended.refresh == refresh && t.ended.file == view.file {
+		return t.ended.err
+	}
+	if reason := t.journal.endOf(view.auth.Tokens); reason != "" {
+		return errEnded(view.file, reason)
+	}
+	return nil
+}
+
+func (t *tokens) refreshFailed(view *tokenView, refresh identity.Secret, err error) error {
+	reason := backend.RefreshEnd(err)
+	if reason == "" {
+		t.notify(Event{Message: "the access token was not refreshed", Err: err})
+		return err
+	}
+	return t.end(view, refresh, reason)
+}
+
+// noteEnd writes down that a log-in has ended, so that no other process asks again.
+func (t *tokens) noteEnd(view *tokenView, reason string) {
+	t.mu.Lock()
+	t.journal = t.journal.withEnd(view.auth.Tokens, reason)
+	j := t.journal
+	t.mu.Unlock()
+	if t.path != "" && !view.file.InKeyring {
+		t.warnOnce("the end of the log-in is remembered in memory only", j.write(t.path))
+	}
+}
+
+// end remembers that a refresh token is of no more use, and why.
+func (t *tokens) end(view *tokenView, refresh identity.Secret, reason string) error {
+	t.noteEnd(view, reason)
+	err := errEnded(view.file, reason)
+	t.mu.Lock()
+	t.ended = &endedLogin{view.file, refresh, err}
+	t.mu.Unlock()
+	t.notify(Event{Message: "the access token cannot be refreshed", Err: err})
+	return err
+}
+
+// keep stores the answer to a refresh: first in the journal, then in auth.json.
+func (t *tokens) keep(ctx context.Context, view *tokenView, answer identity.TokenSet, c *codex.Claim) (*tokenView, error) {
+	if err := sameUser(view, answer); err != nil {
+		return nil, t.end(view, view.auth.Tokens.RefreshToken, "its refresh token is spent: "+err.Error())
+	}
+	at := t.clock.Backend().UTC().Format("2006-01-02T15:04:05.000000Z")
+	t.mu.Lock()
+	j := t.journal.next(view.token.Account, *view.auth.Tokens, answer, at)
+	t.journal, t.last, t.inMemory = j, nil, true
+	t.mu.Unlock()
+	// Who keeps the log-in in the keyring does not want it in a file.
+	if t.path != "" && !view.file.InKeyring {
+		err := j.write(t.path)
+		t.mu.Lock()
+		t.inMemory = err != nil
+		t.mu.Unlock()
+		t.warnOnce("the refresh is remembered in memory only", err)
+	}
+	t.writeBackUnder(ctx, c)
+	t.notify(Event{Message: "the access token was refreshed"})
+	return t.view(ctx)
+}
+
+// sameUser refuses the tokens of somebody else.
+func sameUser(view *tokenView, answer identity.TokenSet) error {
+	if answer.IDToken == "" {
+		return nil
+	}
+	claims, err := parseIDToken(answer.IDToken.Reveal())
+	if err != nil {
+		return err
+	}
+	was := view.auth.Tokens.Claims
+	for _, same := range []struct{ what, was, is string }{
+		{"user", was.UserID, claims.UserID}, {"workspace", was.AccountID, claims.AccountID},
+	} {
+		if same.was != "" && same.is != same.was {
+			return fmt.Errorf("the answer is for %s %q, the log-in is of %q", same.what, same.is, same.was)
+		}
+	}
+	return nil
+}
+
+// writeBack writes the journal's tokens into auth.json, if that still holds a
+// token that they have replaced. Where it cannot be written, the journal stands
+// in for it.
+func (t *tokens) writeBack(ctx context.Context) { t.writeBackUnder(ctx, nil) }
+
+// writeBackUnder is writeBack under a claim, which it releases.
+func (t *tokens) writeBackUnder(ctx context.Context, c *codex.Claim) {
+	t.mu.Lock()
+	j := t.journal
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, writeBackTimeout)
+	defer cancel()
+	edit := func(raw []byte, auth *codex.Auth) ([]byte, error) {
+		if !j.replaces(auth) {
+			return nil, nil // somebody has logged in anew
+		}
+		return codex.WithTokens(raw, j.tokens(), j.LastRefresh)
+	}
+	err := safefile.ErrChanged
+	if c != nil {
+		err = c.Update(ctx, edit)
+		c.Release()
+	}
+	if err != nil {
+		err = t.home.Update(ctx, edit)
+	}
+	t.writing.Done(t.clock.Backend(), identity.Secret(j.AccessToken), err, backend.RetryAfter(err))
+	t.mu.Lock()
+	t.last = nil
+	t.mu.Unlock()
+	t.warnOnce("the refreshed tokens are not in auth.json yet", err)
+}

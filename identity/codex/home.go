@@ -1,0 +1,226 @@
+package codex
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+const (
+	// A file that Codex is writing is whole again within a quarter of a second.
+	rereadTimes    = 50
+	rereadInterval = 5 * time.Millisecond
+
+	// A file changed more recently than this may change again without its
+	// modification time showing it: some file systems count in two seconds.
+	mtimeGranularity = 2 * time.Second
+)
+
+// DefaultHome returns the Codex home directory of the environment: $CODEX_HOME,
+// else .codex in $HOME ($USERPROFILE where there is no $HOME). It need not exist.
+func DefaultHome(getenv func(string) string) (string, error) {
+	if dir := getenv("CODEX_HOME"); dir != "" {
+		return dir, nil
+	}
+	for _, name := range []string{"HOME", "USERPROFILE"} {
+		if home := getenv(name); home != "" {
+			return filepath.Join(home, ".codex"), nil
+		}
+	}
+	return "", errors.New("no Codex home: neither CODEX_HOME nor HOME is set; set CODEX_HOME")
+}
+
+// Home is a Codex home directory. It is safe for concurrent use.
+type Home struct {
+	dir string
+
+	lock    chan struct{} // a mutex that waits no longer than a context
+	last    reading       // of the file
+	held    reading       // of the keyring
+	keyring *codexKeyring
+	writing chan struct{} // another, for [Home.Lock]
+	claimed atomic.Bool   // nobody can read the file, nor write it
+	inPlace bool
+	// lockBeside says that the system can neither lock a directory nor read a locked file.
+	lockBeside bool
+
+	now  func() time.Time
+	wait func(context.Context, time.Duration) error
+}
+
+// reading is what auth.json, or the keyring, held when it was last read.
+type reading struct {
+	info   fs.FileInfo // nil if it never was
+	sum    [sha256.Size]byte
+	recent bool // it had just been changed, so that info proves nothing
+	auth   *Auth
+	err    error
+}
+
+// OpenHome returns the Codex home at dir, which need not exist yet.
+func OpenHome(dir string) *Home {
+	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(codexKeyring), lockBeside: runtime.GOOS == "windows", now: time.Now, wait: sleep}
+}
+
+// WithKeyring has h read Codex's entry in the system's keyring where there is no
+// auth.json, or none but a [Placeholder], as agentproxy run puts one there for
+// the time of a run. It returns h.
+func (h *Home) WithKeyring() *Home {
+	h.keyring = &codexKeyring{account: codexKeyringAccount(h.dir), now: h.now}
+	return h
+}
+
+// InPlace has h write over auth.json, and put no other file in its place: a mount
+// that hides it from somebody goes when it is replaced. It returns h.
+func (h *Home) InPlace() *Home {
+	h.inPlace = true
+	return h
+}
+
+// Dir returns the directory.
+func (h *Home) Dir() string { return h.dir }
+
+// Path returns the path of auth.json.
+func (h *Home) Path() string { return filepath.Join(h.dir, "auth.json") }
+
+// Load returns the parsed auth.json. It reads the file only if it changed, and
+// the result is shared: callers must not change it.
+//
+// Codex does not write the file atomically. One that is empty or not JSON is
+// read again for a quarter of a second before it is reported, and reported it is
+// although an older version is known: what that held may have been revoked.
+//
+// The error wraps [identity.ErrNoLogin] if there is no such file, and is a [*identity.FileError]
+// if there is one that cannot be used.
+func (h *Home) Load(ctx context.Context) (*Auth, error) {
+	select {
+	case h.lock <- struct{}{}:
+		defer func() { <-h.lock }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if h.claimed.Load() && h.last.info != nil {
+		return h.last.auth, h.last.err
+	}
+	for i := 0; ; i++ {
+		r, fresh, err := h.read()
+		if errors.Is(err, identity.ErrNoLogin) {
+			if raw := h.keyring.load(); raw != "" {
+				return h.readKeyring(raw)
+			}
+		}
+		if err != nil {
+			h.last = reading{}
+			return nil, err
+		}
+		e, _ := errors.AsType[*identity.FileError](r.err)
+		if !fresh || e == nil || !e.Unfinished || i == rereadTimes {
+			h.last = r
+			if r.auth.isPlaceholder() {
+				if raw := h.keyring.load(); raw != "" {
+					return h.readKeyring(raw)
+				}
+			}
+			return r.auth, r.err
+		}
+		if err := h.wait(ctx, rereadInterval); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// readKeyring parses what the keyring holds, unless it is what it held before.
+func (h *Home) readKeyring(raw string) (*Auth, error) {
+	sum := sha256.Sum256([]byte(raw))
+	if h.held.sum != sum {
+		h.held = reading{sum: sum}
+		h.held.auth, h.held.err = parseAuth(keyringName(h.keyring.account), []byte(raw))
+		if h.held.auth != nil {
+			h.held.auth.InKeyring = true
+		}
+	}
+	return h.held.auth, h.held.err
+}
+
+func keyringName(account string) string {
+	return fmt.Sprintf("the system's keyring (service %s, account %s)", codexKeyringService, account)
+}
+
+// read reads auth.json. It returns h.last if nothing changed, and whether what it
+// returns is new. The error is one of reading; what is wrong with the content
+// is in the reading.
+func (h *Home) read() (r reading, fresh bool, err error) {
+	path := h.Path()
+	info, err := os.Stat(path)
+	if err != nil {
+		return r, false, h.openError(err)
+	}
+	if h.last.info != nil && !h.last.recent && sameVersion(h.last.info, info) {
+		return h.last, false, nil
+	}
+	// info is of the file that was opened, and from before it is read: a change
+	// meanwhile makes the next Load read again.
+	f, info, err := safefile.Open(path)
+	if err != nil {
+		return r, false, h.openError(err)
+	}
+	defer f.Close()
+	raw, err := safefile.ReadAll(f, maxAuthBytes)
+	if err != nil {
+		return r, false, h.openError(err)
+	}
+	r = reading{info: info, sum: sha256.Sum256(raw), recent: h.now().Sub(info.ModTime()) < mtimeGranularity}
+	// An error is known only for the very file that it was found in: another
+	// write that stops at the same byte is a new one, to be waited for.
+	if h.last.info != nil && h.last.sum == r.sum && (h.last.err == nil || sameVersion(h.last.info, info)) {
+		r.auth, r.err = h.last.auth, h.last.err
+		return r, false, nil
+	}
+	r.auth, r.err = parseAuth(path, raw)
+	return r, true, nil
+}
+
+func (h *Home) openError(err error) error {
+	path := h.Path()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(h.dir); errors.Is(err, fs.ErrNotExist) {
+			path = h.dir
+		}
+		return fmt.Errorf("%w: %s does not exist; %s", identity.ErrNoLogin, path, identity.RemedyLogin)
+	case errors.Is(err, fs.ErrPermission):
+		return &identity.FileError{Path: path, Reason: "permission denied", Remedy: "let the user who runs agentproxy read it", Err: err}
+	case errors.Is(err, safefile.ErrNotRegular):
+		return &identity.FileError{Path: path, Reason: safefile.Cause(err).Error(), Remedy: "remove it and " + identity.RemedyLogin}
+	case errors.Is(err, safefile.ErrTooLarge):
+		return tooLarge(path)
+	}
+	err = safefile.Cause(err)
+	return &identity.FileError{Path: path, Reason: err.Error(), Remedy: "see that it is a readable file", Err: err}
+}
+
+// sameVersion reports whether a and b are the same file, unchanged as far as
+// its inode tells.
+func sameVersion(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,5 +1,0 @@
-package identity_test
-
-import "errors"
-
-func dropPrivileges() error { return errors.New("there are none to drop") }

@@ -1,0 +1,26 @@
+package safefile
+
+import (
+	"io/fs"
+	"os"
+)
+
+// createInPlace makes a file that must not be there yet. Others may see it before it is
+// whole.
+func createInPlace(path string, data []byte, perm fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(path)
+	}
+	return err
+}

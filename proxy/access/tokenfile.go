@@ -1,0 +1,183 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+const (
+	// tokenFileInterval is how often a tokens file is looked at.
+	tokenFileInterval = time.Second
+	// tokenFileSettled is how old a file must be for a look at its time stamp to
+	// do: one that was just written may be written again within the same tick.
+	tokenFileSettled = 2 * time.Second
+	maxTokenFile     = 1 << 20
+)
+
+// TokenFile is a file of tokens and the session labels that they are for. It is
+// read again when it changes, as long as there is no mistake in it.
+type TokenFile struct {
+	path   string
+	checks *bcryptChecks
+	now    func() time.Time
+	table  atomic.Pointer[tokenTable]
+
+	mu      sync.Mutex // over what follows, all about looking for changes
+	looked  time.Time
+	read    time.Time
+	info    fs.FileInfo // of the file that was read last
+	mistake string      // that was told last
+}
+
+// OpenTokenFile reads the tokens file at path.
+func OpenTokenFile(path string) (*TokenFile, error) {
+	f := &TokenFile{path: path, checks: newBcryptChecks(), now: time.Now}
+	f.looked = f.now()
+	if err := f.reread(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Path returns the path of the file.
+func (f *TokenFile) Path() string { return f.path }
+
+// Token returns a token that stands in the file for label, and not as a hash.
+func (f *TokenFile) Token(label string) (string, bool) {
+	lines, _, err := readTokenFile(f.path)
+	if err != nil {
+		return "", false
+	}
+	for _, l := range lines {
+		if !l.hashed() && (l.label == label || l.label == anyLabel) {
+			return l.token, true
+		}
+	}
+	return "", false
+}
+
+var errWrongToken = errors.New("no such token for this label")
+
+// admit fills in the session label of a client that gave a user name and this
+// token in the proxy's URL. Its errors are errWrongToken and errBusy.
+func (f *TokenFile) admit(ctx context.Context, a *Admission, token string) error {
+	t := f.table.Load()
+	if !IsToken(token) {
+		return errWrongToken
+	}
+	if label, ok := t.findPlain(a.user, a.digest); ok {
+		a.Label = label
+		return nil
+	}
+	if len(t.hashed) == 0 {
+		return errWrongToken
+	}
+	candidates := t.candidates(a.user)
+	if len(token) > maxHashedToken {
+		candidates = nil // it could only fit by its beginning
+	}
+	h, ok, err := f.checks.find(ctx, candidates, token, t.comparisons, t.decoy)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errWrongToken
+	}
+	a.Label, a.hash = sessionLabel(a.user, h.label), h.hash
+	return nil
+}
+
+// look reads the file again if it has changed. Of many that look at once, one
+// does, and the others go by what is known.
+func (f *TokenFile) look(log *zerolog.Logger) {
+	if !f.mu.TryLock() {
+		return
+	}
+	defer f.mu.Unlock()
+	now := f.now()
+	if now.Sub(f.looked) < tokenFileInterval {
+		return
+	}
+	f.looked = now
+	info, err := os.Stat(f.path)
+	if err == nil && f.info != nil && os.SameFile(info, f.info) && info.ModTime().Equal(f.info.ModTime()) &&
+		info.Size() == f.info.Size() && info.Mode() == f.info.Mode() && f.read.Sub(info.ModTime()) > tokenFileSettled {
+		return
+	}
+	err = f.reread()
+	switch {
+	case err == nil && f.mistake != "":
+		f.mistake = ""
+		log.Info().Msg("the tokens file is in order again")
+	case err != nil && err.Error() != f.mistake:
+		f.mistake = err.Error()
+		log.Warn().AnErr("error", err).Msg("the tokens file has changed and cannot be used; the tokens that were in it still hold")
+	}
+}
+
+// Reread reads the file now, whether or not it seems to have changed. If there is
+// a mistake in it, what was read before holds.
+func (f *TokenFile) Reread() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reread()
+}
+
+// reread reads the file. If there is a mistake in it, what was read before
+// holds.
+func (f *TokenFile) reread() error {
+	f.read = f.now()
+	lines, info, err := readTokenFile(f.path)
+	f.info = info
+	if err != nil {
+		return err
+	}
+	table, err := newTokenTable(lines)
+	if err != nil {
+		return fmt.Errorf("%s:%w", f.path, err)
+	}
+	f.table.Store(table)
+	return nil
+}
+
+func readTokenFile(path string) ([]tokenLine, fs.FileInfo, error) {
+	const remedy = "write a line LABEL:TOKEN there, with a token such as the output of: openssl rand -hex 32"
+	file, info, err := safefile.Open(path)
+	switch {
+	case errors.Is(err, safefile.ErrNotRegular):
+		return nil, nil, fmt.Errorf("%s is not a regular file; name one, for it is read again when it changes", path)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, fmt.Errorf("%s: %w; %s", path, safefile.Cause(err), remedy)
+	case err != nil:
+		return nil, nil, fmt.Errorf("%s: %w; make it readable for this program's user", path, safefile.Cause(err))
+	}
+	defer file.Close()
+	if err := safefile.CheckMode(path, info, safefile.BeyondGroup); err != nil {
+		return nil, info, fmt.Errorf("%s: %w", path, err)
+	}
+	raw, err := safefile.ReadAll(file, maxTokenFile)
+	if errors.Is(err, safefile.ErrTooLarge) {
+		return nil, info, fmt.Errorf("%s is larger than 1 MiB; a tokens file has a line for each client", path)
+	}
+	if err != nil {
+		return nil, info, fmt.Errorf("%s: %w", path, safefile.Cause(err))
+	}
+	lines, err := parseTokens(raw)
+	if err != nil {
+		return nil, info, fmt.Errorf("%s:%w", path, err)
+	}
+	if len(lines) == 0 {
+		return nil, info, fmt.Errorf("%s has no token; %s", path, remedy)
+	}
+	return lines, info, nil
+}

@@ -1,0 +1,42 @@
+package message
+
+import (
+	"io"
+	"net/http"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// ForwardTrailers makes the trailers that in has announced follow the body of out. It
+// drops unannounced ones and those whose names drop reports.
+func ForwardTrailers(out, in *http.Request, drop func(name string) bool) {
+	if len(in.Trailer) == 0 || out.Body == nil {
+		out.Trailer = nil
+		return
+	}
+	out.Trailer = make(http.Header, len(in.Trailer))
+	for name := range in.Trailer {
+		if !drop(name) && name != "Proxy-Authorization" && httpguts.ValidTrailerHeader(name) {
+			out.Trailer[name] = nil
+		}
+	}
+	out.Body = &trailerBody{out.Body, in, out.Trailer}
+}
+
+// trailerBody is a body that fills in the trailers when it has been read to its end.
+type trailerBody struct {
+	io.ReadCloser
+	in  *http.Request
+	out http.Header
+}
+
+// Read implements [io.Reader].
+func (b *trailerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		for name := range b.out {
+			b.out[name] = b.in.Trailer[name]
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,146 @@
+package netconn
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
+)
+
+// StallConn is a client's connection. It holds a place among the connections of
+// all clients until it is closed, and writing to it fails when the client reads
+// nothing for a time.
+type StallConn struct {
+	net.Conn
+	giveBack func() // its place
+	stall    time.Duration
+
+	mu       sync.Mutex
+	deadline time.Time // for writing, as its owner has set it
+	inForce  time.Time // the one that writing fails at
+	closed   bool
+	label    string // that it was last used with
+	leave    func() // gives back its place among the label's; nil: it has none
+}
+
+// NewStallConn returns a wrapper of conn. Writing fails when the client reads
+// nothing for stall; Close calls giveBack.
+func NewStallConn(conn net.Conn, stall time.Duration, giveBack func()) *StallConn {
+	return &StallConn{Conn: conn, stall: stall, giveBack: giveBack}
+}
+
+// NetConn returns the connection beneath.
+func (c *StallConn) NetConn() net.Conn { return c.Conn }
+
+// Close implements [net.Conn].
+func (c *StallConn) Close() error {
+	err := c.Conn.Close()
+	c.giveBack()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.leave != nil {
+		c.leave()
+	}
+	return err
+}
+
+// Join exchanges the connection's place among those of a label, if it has one, for
+// one of the most that label may take in labels. It reports whether one was free.
+func (c *StallConn) Join(labels *track.Limiter, label string, most int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.leave != nil && c.label == label {
+		return true
+	}
+	leave := labels.Take(label, most)
+	if leave == nil {
+		return false
+	}
+	if c.leave != nil {
+		c.leave()
+	}
+	c.label, c.leave = label, leave
+	return true
+}
+
+// Write implements [net.Conn]. The time begins anew whenever the client takes some
+// of p, so that a stream lives on however slowly it is read.
+func (c *StallConn) Write(p []byte) (n int, err error) {
+	for {
+		c.renewDeadline(time.Now())
+		written, err := c.Conn.Write(p[n:])
+		n += written
+		if written == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.overdue() {
+			return n, err
+		}
+	}
+}
+
+// ReadFrom implements [io.ReaderFrom], so that the kernel may copy between two
+// sockets. It has no time limit: a tunnel whose client does not read holds no memory
+// of the proxy.
+func (c *StallConn) ReadFrom(r io.Reader) (int64, error) {
+	c.setDeadline(time.Time{})
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}
+
+// WriteTo implements [io.WriterTo], so that the kernel may copy.
+func (c *StallConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
+
+// CloseWrite closes the sending side.
+func (c *StallConn) CloseWrite() error { return CloseWrite(c.Conn) }
+
+// SetDeadline implements [net.Conn].
+func (c *StallConn) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline, c.inForce = t, t
+	return c.Conn.SetDeadline(t)
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (c *StallConn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline, c.inForce = t, t
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// renewDeadline makes writing fail after the stall's time, or up to a sixteenth
+// less: setting a deadline costs more than many a write.
+func (c *StallConn) renewDeadline(now time.Time) {
+	c.mu.Lock()
+	left := c.inForce.Sub(now)
+	fresh := left > c.stall-c.stall/16 && left <= c.stall
+	c.mu.Unlock()
+	if !fresh {
+		c.setDeadline(now.Add(c.stall))
+	}
+}
+
+// setDeadline makes writing fail at t, or at the owner's deadline if that is
+// earlier.
+func (c *StallConn) setDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.IsZero() || !c.deadline.IsZero() && c.deadline.Before(t) {
+		t = c.deadline
+	}
+	c.inForce = t
+	_ = c.Conn.SetWriteDeadline(t) // a connection without deadlines fails on its own
+}
+
+// overdue reports whether the owner's deadline has passed.
+func (c *StallConn) overdue() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.deadline.IsZero() && !time.Now().Before(c.deadline)
+}

@@ -1,0 +1,170 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+)
+
+// Outcome is how an exchange ended, for metrics and the status page. It holds no
+// credential, no query, no header field and no body. Host, Client and Reason are the
+// client's words or hold some.
+type Outcome struct {
+	Kind   string // as the access log names it
+	Time   time.Time
+	Client string // the session label
+	Host   string // host:port; "" if the request was refused before that was known
+	// Pattern is the one of Config.Intercept that the host matched, "" for other
+	// hosts.
+	Pattern string
+	// Status is that of the response, 0 if there was none.
+	Status int
+	// Signer names what authorised the request, in the words of the configuration. It
+	// is "" if the request was refused.
+	Signer string
+	// Resent reports that the request was sent again with another credential, because
+	// the server had answered the first one with 401.
+	Resent bool
+	// Refused and Reason are the code and the message of a refusal by the proxy.
+	Refused, Reason string
+	// OutOfScope is set if the request was out of scope, whether it was refused or sent.
+	OutOfScope *OutOfScope
+	// Failure says why an exchange that had begun did not complete.
+	Failure string
+	// FirstByte is the time to the response's header, Duration that to its end.
+	FirstByte, Duration time.Duration
+}
+
+func outcomeOf(x *exchange) Outcome {
+	o := Outcome{
+		Kind: x.kind, Time: x.started, Client: x.label, Pattern: x.pattern, Status: x.status,
+		Resent: x.former != nil, OutOfScope: x.outOfScope, Failure: x.failure, FirstByte: x.firstByte, Duration: time.Since(x.started),
+	}
+	if x.target != (hosts.Target{}) {
+		o.Host = x.target.Authority()
+	}
+	if x.auth != nil {
+		o.Signer = x.auth.Signer
+	}
+	if x.refused != nil && !x.refused.Challenge {
+		o.Refused, o.Reason = x.refused.Code, x.refused.Message
+	}
+	return o
+}
+
+// Bytes counts what passed between the proxy and its clients.
+type Bytes struct {
+	Received int64 // from clients
+	Sent     int64 // to clients
+}
+
+func (b Bytes) plus(x *exchange) Bytes {
+	return Bytes{b.Received + x.received.Load(), b.Sent + x.sent.Load()}
+}
+
+// Traffic is what a [Proxy] carries. Its maps are keyed by kind, as the access log
+// names it.
+type Traffic struct {
+	// Running counts the running requests and tunnels, WebSockets under a kind of
+	// their own.
+	Running map[string]int
+	// Bytes counts the bytes of all exchanges so far. Those of a tunnel are known when
+	// it has ended.
+	Bytes map[string]Bytes
+}
+
+// Running is a running exchange. It holds no credential, no query and no header
+// field.
+type Running struct {
+	Kind    string // as the access log names it, or websocket
+	Client  string // the session label
+	Host    string // host:port
+	Started time.Time
+	Bytes   // zero for tunnels, whose bytes are known when they have ended
+}
+
+// live lists the running exchanges, and counts the bytes of those that have ended.
+// An exchange is added when its target and label are settled, because other
+// goroutines read them from then on.
+type live struct {
+	mu    sync.Mutex
+	first *exchange
+	ended map[string]Bytes // by kind
+}
+
+// links are an exchange's place in the list of live.
+type links struct {
+	listed        bool
+	before, after *exchange
+}
+
+func newLive() *live { return &live{ended: make(map[string]Bytes)} }
+
+func (l *live) add(x *exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	x.listed, x.after = true, l.first
+	if l.first != nil {
+		l.first.before = x
+	}
+	l.first = x
+}
+
+// end counts an exchange that has ended, listed or not.
+func (l *live) end(x *exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// The bytes of a CONNECT are those of the requests inside. What a gateway asks about
+	// it sends itself.
+	if x.kind != KindConnect && x.kind != KindAsk {
+		l.ended[x.kind] = l.ended[x.kind].plus(x)
+	}
+	if !x.listed {
+		return
+	}
+	if x.before == nil {
+		l.first = x.after
+	} else {
+		x.before.after = x.after
+	}
+	if x.after != nil {
+		x.after.before = x.before
+	}
+	x.links = links{}
+}
+
+func (l *live) traffic() Traffic {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := Traffic{
+		Running: map[string]int{KindRequest: 0, KindPlain: 0, KindTunnel: 0, KindWebSocket: 0},
+		Bytes:   map[string]Bytes{KindRequest: {}, KindPlain: {}, KindTunnel: {}},
+	}
+	for kind, ended := range l.ended {
+		t.Bytes[kind] = ended
+	}
+	for x := l.first; x != nil; x = x.after {
+		t.Running[liveKind(x)]++
+		t.Bytes[x.kind] = t.Bytes[x.kind].plus(x)
+	}
+	return t
+}
+
+func (l *live) running(most int) []Running {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []Running
+	for x := l.first; x != nil && len(all) < most; x = x.after {
+		all = append(all, Running{liveKind(x), x.label, x.target.Authority(), x.started, Bytes{}.plus(x)})
+	}
+	return all
+}
+
+// liveKind returns the kind of a running exchange, with WebSockets told apart.
+func liveKind(x *exchange) string {
+	if x.webSocket.Load() {
+		return KindWebSocket
+	}
+	return x.kind
+}

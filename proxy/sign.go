@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// grant decides what authorises the exchange's request and sets x.auth. Every
+// credential that leaves the proxy, on a request that it sends itself or to a
+// gateway that asks for one, is decided on here: the target is one of chatgpt.hosts
+// and of the hosts of the label's profile, no web page of another site had the
+// request sent, it is in the profile's scope, the profile's signer has answered, and
+// the decision is recorded.
+func (x *exchange) grant(ctx context.Context) (refused *refuse.Refusal) {
+	if refused = x.checkSigned(); refused != nil {
+		return refused
+	}
+	if refused = x.profile.checkSite(&x.facts); refused != nil {
+		return refused
+	}
+	if x.credential, x.outOfScope, refused = x.profile.checkScope(ctx, &x.facts); refused != nil {
+		return refused
+	}
+	auth, err := signer.Authorize(ctx, x.profile.Signer, x.signRequest())
+	if err != nil {
+		return refuseUnsigned(err)
+	}
+	verdict := audit.VerdictSign
+	switch {
+	case auth.Value == "":
+		verdict = audit.VerdictPass
+	case x.kind == KindAsk:
+		verdict = audit.VerdictGrant
+	}
+	if refused = x.decide(verdict, auth); refused != nil {
+		return refused
+	}
+	x.auth = auth
+	return nil
+}
+
+// checkSigned refuses an exchange whose target is not signed for, to anybody or to
+// clients of its label. It sets the exchange's profile.
+func (x *exchange) checkSigned() (refused *refuse.Refusal) {
+	if !x.policy.Intercept.Match(x.target.Host, x.target.Port) {
+		return refuseNotIntercepted(x.target)
+	}
+	if x.profile, refused = x.policy.profileOf(x.label); refused != nil {
+		return refused
+	}
+	return x.profile.checkHost(x.target)
+}
+
+// signRequest returns the exchange's request as signers see it.
+func (x *exchange) signRequest() signer.Request {
+	return signer.Request{Host: x.target.Host, Method: x.method, Path: x.path, Kind: x.credential, Label: x.label}
+}
+
+// decide records what is about to be done with the exchange, auth being what
+// authorises it. If that fails it returns the refusal that must be done instead.
+func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *refuse.Refusal {
+	if x.policy.Audit == nil {
+		return nil
+	}
+	d := audit.Decision{
+		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer, Method: x.method, Path: x.path,
+	}
+	if x.profile != nil {
+		d.Profile = x.profile.Name
+	}
+	if x.target != (hosts.Target{}) {
+		d.Host = x.target.Authority()
+	}
+	if auth != nil {
+		d.Scheme, d.Task, d.Signer = auth.Scheme, auth.TaskID, auth.Signer
+	}
+	if x.refused != nil {
+		d.Refused = x.refused.Code
+	}
+	if x.outOfScope != nil {
+		d.OutOfScope = x.outOfScope.Reason
+	}
+	if err := x.policy.Audit.Audit(d); err != nil {
+		return refuse.New(http.StatusServiceUnavailable, "audit_failed", "proxy_internal_error",
+			"the request was not sent, because the audit log cannot be written: %s", err)
+	}
+	return nil
+}
+
+// refuseWith notes for the logs that the exchange is refused with r. A refusal that
+// cannot be recorded stands: nothing is sent on.
+func (x *exchange) refuseWith(r *refuse.Refusal) {
+	x.refused = r
+	_ = x.decide(audit.VerdictRefuse, nil)
+}
+
+// The header fields that carry a credential or belong to one, in the canonical form
+// of net/http. No client decides their value.
+const (
+	headerAuthorization = "Authorization"
+	headerAccountID     = "Chatgpt-Account-Id"
+	headerFedRAMP       = "X-Openai-Fedramp"
+	// headerAssertion is to carry the credential of a third generation of the
+	// protocol, headerBiscuit carries that of the first one's registrations.
+	headerAssertion = "X-Openai-Agent-Assertion"
+	headerBiscuit   = "X-Openai-Authorization"
+)
+
+// authorize replaces the credentials in h by those of auth. The hop-by-hop fields
+// must have been removed from h: otherwise a client that sends "Connection:
+// Authorization" would have ours removed later.
+func authorize(h http.Header, auth *signer.Authorization) {
+	if auth.PassThrough {
+		dropPlaceholders(h)
+		return
+	}
+	dropCredentials(h)
+	auth.SetHeader(h)
+}
+
+// dropCredentials removes from h every field that carries a credential of the
+// client's or belongs to one.
+func dropCredentials(h http.Header) {
+	for name := range h {
+		if isCredential(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// isCredential reports whether the field of that name carries a credential or
+// belongs to one. Names that differ in "_" and "-" alone are the same to servers that
+// hand fields on as variables (RFC 3875, section 4.1.18).
+func isCredential(name string) bool {
+	for _, credential := range [...]string{headerAuthorization, headerAccountID, headerFedRAMP, headerAssertion, headerBiscuit} {
+		if sameField(name, credential) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameField reports whether two field names are the same but for case, and for "_"
+// in place of "-".
+func sameField(name, canonical string) bool {
+	if len(name) != len(canonical) {
+		return false
+	}
+	for i := range len(name) {
+		c, want := name[i], canonical[i]
+		if c == '_' {
+			c = '-'
+		}
+		if c != want && (c|0x20 != want|0x20 || want|0x20 < 'a' || want|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// dropPlaceholders removes what a client was given to hold in place of a
+// credential. It means nothing to any server.
+func dropPlaceholders(h http.Header) {
+	for _, value := range h[headerAuthorization] {
+		if signer.IsPlaceholder(value) {
+			delete(h, headerAuthorization)
+			return
+		}
+	}
+}

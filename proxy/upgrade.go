@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+)
+
+// newUpgrader returns the handler that sends an upgrade on to its exchange's target,
+// authorised as the exchange says. It answers as [forwarder.relay] does if the server
+// does not upgrade.
+func newUpgrader(buffers httputil.BufferPool, errorLog *log.Logger) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      resender{},
+		FlushInterval:  -1, // every write
+		BufferPool:     buffers,
+		ModifyResponse: prepareResponse,
+		ErrorHandler:   forwardFailed,
+		ErrorLog:       errorLog,
+	}
+}
+
+// isUpgrade reports whether r asks to speak another protocol on its connection (RFC
+// 9110, section 7.8).
+func isUpgrade(r *http.Request) bool {
+	return r.Header["Upgrade"] != nil && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
+}
+
+// rewrite makes the outgoing request of the incoming one. It leaves everything else
+// as it came.
+func rewrite(r *httputil.ProxyRequest) {
+	x := exchangeOf(r.In.Context())
+	r.Out.URL = outgoingURL(r.In, x)
+	r.Out.Host = r.In.Host
+	keepForwarded(r.Out.Header, r.In.Header)
+	message.ForwardTrailers(r.Out, r.In, isCredential)
+	if x.auth != nil {
+		authorize(r.Out.Header, x.auth)
+	}
+	if r.Out.Header.Get("Upgrade") != "" {
+		traceUpgrade(r.Out, x)
+	}
+}
+
+// keepForwarded puts back the fields that [httputil.ReverseProxy] drops by itself:
+// this proxy does not edit what a client says about itself.
+func keepForwarded(out, in http.Header) {
+	for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if values, ok := in[name]; ok {
+			out[name] = values
+		}
+	}
+}
+
+// traceUpgrade notes the connection that an upgrade is made on: the body that
+// http.Transport returns for it cannot be half closed.
+func traceUpgrade(out *http.Request, x *exchange) {
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }}
+	*out = *out.WithContext(httptrace.WithClientTrace(out.Context(), trace))
+}
+
+// prepareUpgrade gives the body of an upgraded exchange the CloseWrite of its
+// connection, so that a client that has sent everything still gets a response. It
+// returns an error, and the connection is closed, if the server switches to a protocol
+// that was not asked for.
+func prepareUpgrade(res *http.Response) error {
+	asked, got := res.Request.Header.Get("Upgrade"), res.Header.Get("Upgrade")
+	if asked == "" || !strings.EqualFold(asked, got) {
+		return fmt.Errorf("the server switched to protocol %q, asked for was %q", got, asked)
+	}
+	x := exchangeOf(res.Request.Context())
+	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,
+	x.webSocket.Store(true)
+	res.Status = x.redactText(res.Status) // with these words
+	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
+		res.Body = upgradedBody{body, x.upgraded}
+	}
+	return nil
+}
+
+// upgradedBody is the body of an upgraded exchange.
+type upgradedBody struct {
+	io.ReadWriteCloser
+	conn net.Conn
+}
+
+// CloseWrite closes the sending side.
+func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }

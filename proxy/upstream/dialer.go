@@ -1,0 +1,208 @@
+package upstream
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+
+	"github.com/agentproxy/agentproxy/proxy/hosts"
+)
+
+// Config says how servers are reached.
+type Config struct {
+	// ConnectTo maps host:port to the host:port that is dialled in its place,
+	// as curl --connect-to does. The server must still prove to be the former.
+	// A host may be a pattern such as "*.chatgpt.com"; the exact name wins.
+	ConnectTo map[string]string
+	// RootCAs verify servers. nil: the system's.
+	RootCAs *x509.CertPool
+	// Proxy is the proxy that servers are reached through: http, https, socks5 or
+	// socks5h. The last two are the same: the proxy resolves names. nil: none, or the one
+	// that ProxyByURL chooses.
+	Proxy *url.URL
+	// ProxyByURL chooses the proxy as the variables HTTPS_PROXY and NO_PROXY do.
+	ProxyByURL httpproxy.Config
+	// AllowPrivate lists addresses that may be dialled although they are not
+	// on the public Internet.
+	AllowPrivate []netip.Prefix
+	// Dial connects to address. It must keep the Control of the dialer that it is given.
+	// nil: by.DialContext. Equal does not compare it.
+	Dial func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error)
+}
+
+// CheckConnectTo returns an error if there is a mistake in ConnectTo.
+func (c Config) CheckConnectTo() error {
+	for from, to := range c.ConnectTo {
+		pattern, err := hosts.ParsePattern(from)
+		if err != nil {
+			return err
+		}
+		if !pattern.HasPort() {
+			return fmt.Errorf("%q has no port; write it as %s", from, net.JoinHostPort(from, "443"))
+		}
+		if _, err := hosts.ParseTarget(to); err != nil {
+			return fmt.Errorf("%s: %w", from, err)
+		}
+	}
+	return nil
+}
+
+// Route returns the address that is dialled for requests to u in place of its host: that
+// of connect_to or of the upstream proxy.
+func (c Config) Route(u *url.URL) (address string, ok bool) {
+	if to, ok := newRoutes(c.ConnectTo).find(hostPort(u)); ok {
+		return to, true
+	}
+	via, err := c.proxyFunc()(u)
+	if err != nil || via == nil {
+		return "", false
+	}
+	return hostPort(via), true
+}
+
+// proxyFunc returns the function that chooses the proxy for a URL, nil for none.
+func (c Config) proxyFunc() func(*url.URL) (*url.URL, error) {
+	if c.Proxy != nil {
+		return func(*url.URL) (*url.URL, error) { return c.Proxy, nil }
+	}
+	return c.ProxyByURL.ProxyFunc()
+}
+
+// Equal reports whether both configurations reach servers in the same way.
+func (c Config) Equal(other Config) bool {
+	sameProxy := c.Proxy == other.Proxy || c.Proxy != nil && other.Proxy != nil && c.Proxy.String() == other.Proxy.String()
+	return sameProxy && c.ProxyByURL == other.ProxyByURL && c.RootCAs.Equal(other.RootCAs) &&
+		maps.Equal(c.ConnectTo, other.ConnectTo) && slices.Equal(c.AllowPrivate, other.AllowPrivate)
+}
+
+// dialTimeout bounds the time until a connection is made, including name resolution
+// and the upstream proxy.
+const dialTimeout = 10 * time.Second
+
+// dialer makes the connections to servers.
+type dialer struct {
+	config Config
+	routes routes
+	proxy  func(*url.URL) (*url.URL, error)
+	// guarded refuses private addresses. It checks the very address that it connects to,
+	// so that a second answer of the name server cannot differ.
+	guarded net.Dialer
+	// proven is guarded for servers that prove by TLS who they are. A fake address leads
+	// to them or to nobody.
+	proven net.Dialer
+	// trusted dials what the configuration names.
+	trusted net.Dialer
+	// own is refused even if the configuration names it.
+	own        *OwnListeners
+	interfaces func() ([]net.Addr, error) // of this machine
+	paths      *deadPaths
+}
+
+func newDialer(config Config, own *OwnListeners) *dialer {
+	d := &dialer{config: config, routes: newRoutes(config.ConnectTo), own: own, interfaces: net.InterfaceAddrs, proxy: config.proxyFunc(), paths: newDeadPaths()}
+	d.trusted = net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
+	}}
+	d.guarded, d.proven = d.trusted, d.trusted
+	d.trusted.Control = d.control(func(netip.Addr) error { return nil })
+	d.guarded.Control = d.control(d.checkPublic)
+	d.proven.Control = d.control(d.checkProven)
+	return d
+}
+
+// control returns a [net.Dialer.Control] that refuses the listeners of the program
+// itself and the addresses for which check returns an error.
+func (d *dialer) control(check func(netip.Addr) error) func(string, string, syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error {
+		addr, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("address %q: %w", address, err)
+		}
+		if err := d.own.check(addr); err != nil {
+			return err
+		}
+		return check(addr.Addr())
+	}
+}
+
+// checkPublic returns an error for an address that is neither public nor allowed.
+func (d *dialer) checkPublic(addr netip.Addr) error {
+	if containsAddr(d.config.AllowPrivate, addr.Unmap()) {
+		return nil
+	}
+	return checkPublic(addr, d.interfaces)
+}
+
+// checkProven is checkPublic for servers that must prove by TLS who they are.
+func (d *dialer) checkProven(addr netip.Addr) error {
+	if isFakeIP(addr) {
+		return nil
+	}
+	return d.checkPublic(addr)
+}
+
+// dial connects to the server at address (host:port): to what connect_to has for it,
+// through the upstream proxy for URLs of the scheme, or directly.
+func (d *dialer) dial(ctx context.Context, by *net.Dialer, scheme, address string) (net.Conn, error) {
+	if to, ok := d.routes.find(address); ok {
+		return d.connect(ctx, &d.trusted, to)
+	}
+	via, err := d.proxyFor(&url.URL{Scheme: scheme, Host: address})
+	if err != nil {
+		return nil, err
+	}
+	if via != nil {
+		return d.dialThrough(ctx, via, address)
+	}
+	return d.connect(ctx, by, address)
+}
+
+// connect connects to address itself.
+func (d *dialer) connect(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
+	dial := d.config.Dial
+	if dial == nil {
+		dial = dialTCP
+	}
+	conn, err := dial(ctx, by, address)
+	if err != nil {
+		return nil, err
+	}
+	d.paths.watch(conn)
+	return conn, nil
+}
+
+func dialTCP(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
+	return by.DialContext(ctx, "tcp", address)
+}
+
+// DialTunnel connects to t for a tunnel.
+func (d *dialer) DialTunnel(ctx context.Context, t hosts.Target) (net.Conn, error) {
+	return d.dial(ctx, &d.guarded, "https", t.Authority())
+}
+
+// dialPlain connects to the server of an http:// URL.
+func (d *dialer) dialPlain(ctx context.Context, _, address string) (net.Conn, error) {
+	return d.dial(ctx, &d.guarded, "http", address)
+}
+
+// dialProven connects to the server of an https:// URL, for a TLS handshake.
+func (d *dialer) dialProven(ctx context.Context, _, address string) (net.Conn, error) {
+	return d.dial(ctx, &d.proven, "https", address)
+}
+
+// hostPort returns the host:port of a URL.
+func hostPort(u *url.URL) string {
+	if u.Port() != "" {
+		return u.Host
+	}
+	return net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme])
+}

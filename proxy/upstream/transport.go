@@ -1,0 +1,129 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+)
+
+// newTLSConfig returns the configuration of TLS with servers.
+func newTLSConfig(roots *x509.CertPool) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+}
+
+// newTransport returns a transport that speaks the protocols over TLS. It does not bound
+// the time to a response: a model may think for many minutes before its first byte.
+func newTransport(d *dialer, protos ...string) *http.Transport {
+	config := newTLSConfig(d.config.RootCAs)
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(256)
+	config.NextProtos = protos
+	return &http.Transport{
+		// The dialer connects to upstream proxies, so that their errors are the same for
+		// requests and tunnels.
+		DialContext:       d.dialPlain,
+		DialTLSContext:    d.dialTLS(config),
+		TLSClientConfig:   config,
+		ForceAttemptHTTP2: true,
+		// By default net/http keeps two idle connections a host, and would open a new one
+		// for nearly every request.
+		MaxIdleConns:          2048,
+		MaxIdleConnsPerHost:   512,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		// The body goes to the client as the server encoded it.
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 1 << 20,
+		HTTP2: &http.HTTP2Config{
+			// Bounds what is held of a response whose client does not read.
+			MaxReceiveBufferPerStream: 1 << 20,
+			// Pings find out a connection that a laptop's sleep or a NAT box has killed.
+			// Otherwise requests on it would wait for ever.
+			SendPingTimeout: 15 * time.Second,
+			PingTimeout:     10 * time.Second,
+		},
+	}
+}
+
+// dialTLS returns a function that connects to servers and does the TLS handshake.
+func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := d.dialProven(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		secured, err := netconn.Handshake(ctx, conn, config, host)
+		if err != nil {
+			return nil, err
+		}
+		return secured, nil
+	}
+}
+
+// transports sends requests, each by the transport that fits it: upgrades by one that
+// speaks HTTP/1.1 alone, http:// URLs through an upstream proxy by another, the rest over
+// HTTP/1.1 by h1, and what is left by the embedded one.
+type transports struct {
+	*http.Transport
+	upgrades *http.Transport
+	proxied  proxiedTransport
+	h1       *h1client.Transport
+	via      func(*url.URL) (*url.URL, error)
+}
+
+func newTransports(d *dialer) *transports {
+	upgrades := newTransport(d) // without ALPN: servers of HTTP/2 may refuse an offer of "http/1.1" alone
+	upgrades.ForceAttemptHTTP2 = false
+	upgrades.Protocols = new(http.Protocols)
+	upgrades.Protocols.SetHTTP1(true)
+	t := newTransport(d, "h2", "http/1.1")
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Proxy: d.proxyFor, Fallback: t})
+	return &transports{t, upgrades, newProxiedTransport(d), h1, d.proxyFor}
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "http" {
+		via, err := t.via(r.URL)
+		if err != nil {
+			if r.Body != nil {
+				_ = r.Body.Close()
+			}
+			return nil, err
+		}
+		if via != nil && !isSOCKS(via) {
+			return t.proxied.roundTrip(r, via)
+		}
+	}
+	if r.Header.Get("Upgrade") != "" {
+		return t.upgrades.RoundTrip(r)
+	}
+	if r.ProtoMajor == 1 {
+		return t.h1.RoundTrip(r)
+	}
+	return t.Transport.RoundTrip(r)
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (t *transports) CloseIdleConnections() {
+	t.Transport.CloseIdleConnections()
+	t.upgrades.CloseIdleConnections()
+	t.proxied.CloseIdleConnections()
+	t.h1.CloseIdleConnections()
+}
+
+// NewTransport returns a transport for requests of the program itself, which reach
+// servers as c says, like those of clients.
+func NewTransport(c Config) *http.Transport {
+	return newTransport(newDialer(c, new(OwnListeners)), "h2", "http/1.1")
+}
