@@ -32,10 +32,11 @@ type exchange struct {
 // facts is what is known of a request. Nothing of it changes once the request is
 // sent on.
 type facts struct {
-	kind      string // one of the kinds in front.go
-	peer      string // the client's address
-	label     string // the session label
-	admission *access.Admission
+	kind      string                // one of the kinds in front.go
+	peer      string                // the client's address
+	label     string                // the session label
+	admission *access.KeptAdmission // nil for what gateways ask
+	client    net.Conn              // to the client, which is closed to cut the exchange
 	method    string
 	path      string // byte for byte as it was sent, without the query
 	target    hosts.Target
@@ -63,6 +64,8 @@ type traffic struct {
 	bodyLeft  atomic.Bool  // something of the client's HTTP/1 request may be unread
 	webSocket atomic.Bool  // the server has switched protocols
 	upgraded  net.Conn     // to the server, of an upgraded exchange
+	tap       tap          // reads the response along, nil if nobody does
+	revoked   atomic.Bool  // the client would not be let in any more
 	stall     *stall
 	refused   *refuse.Refusal
 	failure   string // why an exchange that had begun was cut
@@ -150,6 +153,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn = netconn.Unread(conn, rw.Reader)
 	if x.kind != KindTunnel { // whose bytes are counted while they are copied
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
+	}
+	if x.tap != nil {
+		conn = tappedConn{conn, x.tap}
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }

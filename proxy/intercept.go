@@ -67,7 +67,7 @@ func (i *interceptor) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admission}}
+	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: x.admission}
 	i.life.serving.Go(func() { i.h1.Serve(conn) })
 }
 
@@ -84,6 +84,7 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
 	x := i.begin(w, r, KindRequest)
 	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, message.RawPath(r)
+	x.admission, x.client = conn.admitted, conn
 	defer i.end(x)
 	i.live.add(x)
 	if r.TLS == nil { // net/http does not see TLS below a connection that h1 has read from
@@ -137,7 +138,7 @@ type interceptedConn struct {
 	net.Conn
 	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
-	admitted access.KeptAdmission
+	admitted *access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
 }
 

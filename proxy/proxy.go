@@ -42,6 +42,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -84,6 +85,12 @@ type Config struct {
 	Audit audit.Auditor
 	// Observe, if set, is called with the outcome of every exchange. It must be quick.
 	Observe func(Outcome)
+	// ObserveQuota, if set, is called with what responses say of the account's limits,
+	// the profile that asked, and the response's status.
+	ObserveQuota func(profile string, status int, q usage.Quota)
+	// ObserveUsage, if set, is called with what each response says it used. For that
+	// the responses to inference are read along. It must be quick.
+	ObserveUsage func(usage.Entry)
 	// Log gets a line for every exchange.
 	Log zerolog.Logger
 }
@@ -138,6 +145,7 @@ func New(config Config) *Proxy {
 		return withClientConn(access.Users(nil).ConnContext(ctx, c), c)
 	}
 	p.interceptor = newInterceptor(p, errorLog)
+	p.life.serving.Go(p.cutRevoked)
 	return p
 }
 
@@ -270,6 +278,8 @@ func (p *Proxy) end(x *exchange) {
 	v := recover()
 	upgraded := x.status == http.StatusSwitchingProtocols // ends without a panic
 	switch {
+	case x.revoked.Load():
+		x.failure = "cut because the client would not be let in any more"
 	case x.failure != "":
 	case p.life.ctx.Err() != nil && (v != nil || upgraded):
 		x.failure = context.Cause(p.life.ctx).Error()
@@ -278,6 +288,9 @@ func (p *Proxy) end(x *exchange) {
 		x.failure = "cut"
 	default:
 		x.failure = "internal error"
+	}
+	if x.tap != nil {
+		x.tap.Close()
 	}
 	x.log(&x.policy.Log)
 	p.live.end(x)
