@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// stall gives up an HTTP/2 stream whose client lets nothing through on it for a
-// time. The connection of such a client may be as alive as can be, so that the
-// limit of [clientConn] does not find it out. All methods may be called on nil.
+// stall resets an HTTP/2 stream whose client lets nothing through on it for a time. The
+// connection of such a client may work well, so that the limit of [netconn.StallConn] does
+// not find it out. All methods may be called on nil.
 type stall struct {
 	w     http.ResponseWriter
 	after time.Duration
 	timer *time.Timer
 
 	mu    sync.Mutex
-	began time.Time // the writing that is under way; zero: none is
+	began time.Time // when the current writing began; zero: there is none
 }
 
 // streamStall returns the stall of a request, nil over HTTP/1.
@@ -26,7 +26,7 @@ func streamStall(w http.ResponseWriter, r *http.Request, after time.Duration) *s
 	return &stall{w: w, after: after}
 }
 
-// begin is called before the stream is written to.
+// begin must be called before the stream is written to.
 func (s *stall) begin() {
 	if s == nil {
 		return
@@ -41,8 +41,7 @@ func (s *stall) begin() {
 	}
 }
 
-// end is called when what was written is on its way. From then on the stream may
-// be silent for as long as it likes.
+// end must be called after it. Between writings the stream may be silent for any time.
 func (s *stall) end() {
 	if s == nil {
 		return
@@ -53,9 +52,8 @@ func (s *stall) end() {
 	s.timer.Stop()
 }
 
-// giveUp resets the stream, which ends the writing. The timer may have gone off
-// for a writing that has ended meanwhile; and when the request has ended, so has
-// the writer.
+// giveUp resets the stream, which ends the writing. The timer may have fired for a writing
+// that has ended meanwhile; when the request has ended, so has the writer.
 func (s *stall) giveUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

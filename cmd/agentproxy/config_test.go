@@ -121,7 +121,7 @@ var configMistakes = []struct{ name, config, want string }{
 	{"tokens besides a token", "clients:\n  token: a\n  tokens_file: b", ":3: clients.tokens_file: clients.token is set too; keep one of them"},
 	{"tokens besides a token file", "clients:\n  tokens_file: a\n  token_file: b", ":2: clients.tokens_file: clients.token_file is set too; keep one of them"},
 	{"missing tokens file", "clients:\n  tokens_file: $DIR/nope", ":2: clients.tokens_file: $DIR/nope: no such file or directory; write a line LABEL:TOKEN there, with a token such as the output of: openssl rand -hex 32"},
-	{"tokens file with a mistake", "clients:\n  tokens_file: $DIR/config.yaml", ":2: clients.tokens_file: $DIR/config.yaml:1: there is no token behind the colon; write one there, such as the output of: openssl rand -hex 32"},
+	{"tokens file with a mistake", "clients:\n  tokens_file: $DIR/config.yaml", ":2: clients.tokens_file: $DIR/config.yaml:1: there is no token after the colon; write one there, such as the output of: openssl rand -hex 32"},
 	{"allow_uids", "clients:\n  allow_uids:\n    - 0\n    - -1", ":4: clients.allow_uids[1]: -1 is not the number of a user; id -u NAME prints it"},
 	{"allow_uids of names", "clients: {allow_uids: [nobody]}", ":1: clients.allow_uids[0]: it is text, but must be a number" + seeExample},
 	{"allow_uids with a token", "clients:\n  token: a\n  allow_uids: [1]", ":3: clients.allow_uids: it is only used where clients connect over loopback without a token, on Linux; leave it out"},

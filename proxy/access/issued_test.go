@@ -66,15 +66,15 @@ func TestIssuedTokens(t *testing.T) {
 			{"", other, "build-43", ""},
 			{"build-42", expired, "", "expired; have another issued"},
 			{"build-42", revoked, "", "revoked; have another issued"},
-			{"build-42", foreign, "", "wants its token"},
-			{"build-42", good[:len(good)-3], "", "wants its token"},
-			{"build-42", "", "", "wants its token"},
+			{"build-42", foreign, "", "requires a token"},
+			{"build-42", good[:len(good)-3], "", "requires a token"},
+			{"build-42", "", "", "requires a token"},
 		} {
 			a, refused := New(config, zerolog.Nop()).Admit(requestOf(test.user, test.token))
 			want, says := test.label, test.says
 			switch {
 			case name == "off":
-				want, says = "", "wants its token"
+				want, says = "", "requires a token"
 			case name == "label" && want != "":
 				want = "everybody"
 			case name == "nobody" && want == "":

@@ -37,8 +37,8 @@ func TokenFor(a access.Config, label string) (string, error) {
 	return token, nil
 }
 
-// keepTokens has a go on with the tokens file of former if it is the same file, with what
-// that remembers.
+// keepTokens makes a use the open tokens file of former if it is the same file, so that
+// nothing that it remembers is lost.
 func keepTokens(a *access.Config, former access.Config) error {
 	if a.Tokens == nil || former.Tokens == nil || a.Tokens.Path() != former.Tokens.Path() {
 		return nil
@@ -47,7 +47,7 @@ func keepTokens(a *access.Config, former access.Config) error {
 	return a.Tokens.Reread()
 }
 
-// resources are the contents of files that a configuration names.
+// resources hold the contents of files that a configuration names.
 type resources struct {
 	clients, admin, gateways access.Config
 	upstream                 upstream.Config
@@ -94,7 +94,7 @@ func OpenAdmin(c *config.Config, read func(path string) ([]byte, error)) (access
 }
 
 // openAccess reads the tokens of an access. Its token is at key, or in the file that
-// key_file names, and has to stand in place.
+// key_file names, and must be one that can stand in place.
 func openAccess(c *config.Config, k config.Access, key, place string, read readFile) (access.Config, error) {
 	a := access.Config{Token: k.Token, IssuedOnly: k.IssuedOnly}
 	if k.OwnUser {

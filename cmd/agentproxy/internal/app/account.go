@@ -48,8 +48,8 @@ func (s accountSettings) equal(other accountSettings) bool {
 	return s.identity == other.identity && s.login == other.login && s.baseURL == other.baseURL && s.upstream.Equal(other.upstream)
 }
 
-// refreshCourtesy is how long Codex is given before a log-in is refreshed that it uses,
-// too. Codex takes no longer from reading auth.json to writing it.
+// refreshCourtesy is how long Codex is given to refresh a log-in before agentproxy does.
+// Codex takes no longer from reading auth.json to writing it.
 const refreshCourtesy = time.Second
 
 // openAccount opens an account. Its agent's events go to the log.
@@ -102,7 +102,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 	return n
 }
 
-// logEvent logs what an agent did on its own.
+// logEvent logs an event of an agent.
 func (a *App) logEvent(e agent.Event) {
 	if errors.Is(e.Err, context.Canceled) {
 		return // the program is ending

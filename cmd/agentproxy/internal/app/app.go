@@ -25,8 +25,8 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// App is the open parts of a configuration. serve replaces it by another when the
-// configuration changes. It must be closed.
+// App holds the open parts of a configuration. A [Reloader] replaces it by another when
+// the configuration changes. It must be closed.
 type App struct {
 	Config   *config.Config
 	Clients  access.Config // of the proxy's listener
@@ -60,7 +60,7 @@ type Options struct {
 	Observer Observer // nil for none
 	// WatchAfter is how long the app runs before its log-ins are watched for changes.
 	WatchAfter time.Duration
-	// LoginInPlace says that auth.json must not be replaced by another file, for
+	// LoginInPlace is whether auth.json is written in place instead of replaced, because
 	// something is mounted over it.
 	LoginInPlace bool
 }
@@ -71,8 +71,8 @@ type Observer interface {
 	Exchange(proxy.Outcome)
 	// Backend is told of a request of the proxy's own.
 	Backend(backend.Operation, backend.Result)
-	// Signer returns a signer that passes on to s, for the observer to see what comes of
-	// it. The name is that of the configuration.
+	// Signer returns a signer that passes on to s, so that the observer sees the results.
+	// The name is that of the configuration.
 	Signer(name string, s signer.Renewer) signer.Renewer
 	// Usage is told what a response says it used.
 	Usage(usage.Entry)
@@ -141,8 +141,8 @@ func newApp(c *config.Config, r resources, o Options) *App {
 	return a
 }
 
-// next returns the app that is to follow a, for another configuration. It shares the
-// parts whose configuration is the same, with what they remember.
+// next returns the app that follows a with another configuration. It shares the parts
+// whose configuration is the same, with all that they remember.
 func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, error) {
 	o := a.options
 	o.Log = log
@@ -158,7 +158,7 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	return n, nil
 }
 
-// Close ends what the app is doing and waits for it. The contexts that its parts were
+// Close ends the app's background work and waits for it. The contexts that its parts were
 // given must have ended.
 func (a *App) Close() {
 	a.readers.Wait()
@@ -166,9 +166,6 @@ func (a *App) Close() {
 	a.closeUsage()
 	a.closePrincipals()
 }
-
-// Env returns the environment that the app was opened in.
-func (a *App) Env() cli.Environment { return a.options.Env }
 
 // CAConfig returns the configuration of the certificate authority.
 func (a *App) CAConfig() certs.Config { return caConfig(a.Config, a.Now) }
@@ -232,7 +229,7 @@ func (a *App) Ready(ctx context.Context) (signer.Scheme, error) {
 	return "", failed
 }
 
-// probe is the request that stands for all when readiness is asked for.
+// probe is the request for which readiness is found out.
 var probe = signer.Request{Host: "chatgpt.com", Method: "POST", Path: "/backend-api/codex/responses", Kind: signer.KindInference}
 
 // DrainTimeout bounds how long exchanges may go on after SIGTERM.

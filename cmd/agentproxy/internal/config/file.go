@@ -200,8 +200,9 @@ type surroundings struct {
 // complete fills in the directories that the file leaves to the environment, and returns
 // what else comes from there.
 func (f *File) complete(env cli.Environment) (s surroundings, err error) {
+	f.ChatGPT.BaseURL = backend.NormalizeBaseURL(f.ChatGPT.BaseURL) // two spellings are the same to a reload
 	if f.StateDir == "" {
-		if f.StateDir, err = DefaultStateDir(env); err != nil {
+		if f.StateDir, err = defaultStateDir(env); err != nil {
 			return s, at("state_dir", err)
 		}
 	}
@@ -228,8 +229,8 @@ func (f *File) complete(env cli.Environment) (s surroundings, err error) {
 // workspace, or the JWT of an agent identity.
 const AccessTokenVariable = "CODEX_ACCESS_TOKEN"
 
-// DefaultStateDir returns the state directory that is used where none is configured.
-func DefaultStateDir(env cli.Environment) (string, error) {
+// defaultStateDir returns the state directory that is used where none is configured.
+func defaultStateDir(env cli.Environment) (string, error) {
 	if dir := env.Get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "agentproxy"), nil
 	}
