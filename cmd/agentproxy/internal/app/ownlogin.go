@@ -19,6 +19,9 @@ type Login struct {
 // there may come to be: whoever watches what is read takes them up.
 func findLogin(id config.Identity, read readFile) Login {
 	last := Login{Dir: id.CodexHome}
+	if id.File != "" { // which holds the identity; the state directory may be another user's
+		return last
+	}
 	for _, dir := range []string{id.OwnLogin.Dir, id.OwnLogin.Common} {
 		if dir == "" {
 			continue
