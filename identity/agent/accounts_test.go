@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
-	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/identity/agent"
 	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
