@@ -356,7 +356,7 @@ func TestLoginUnused(t *testing.T) {
 func TestLoginOfProfile(t *testing.T) {
 	t.Parallel()
 	p := newPerson(t, "login: own")
-	writeFile(t, p.config, []byte(readFile(t, p.config)+"clients: {token: x, trust_labels: true}\nprofiles: [{name: builds, labels: [\"b-*\"]}, {name: others, labels: [\"o-*\"]}]\n"))
+	writeFile(t, p.config, []byte(readFile(t, p.config)+"clients: {token: x, trust_labels: true}\nprofiles: [{name: builds, labels: [\"b-*\"]}, {name: others, labels: [\"o-*\"]}, {name: none, labels: [\"*\"], refuse: true}]\n"))
 	p.logIn(t, own)
 	check := func(builds string) {
 		t.Helper()
