@@ -423,7 +423,7 @@ func (t *tokens) keep(ctx context.Context, view *tokenView, answer identity.Toke
 	j := t.journal.next(view.token.Account, *view.auth.Tokens, answer, at)
 	t.journal, t.last, t.inMemory = j, nil, true
 	t.mu.Unlock()
-	// Who keeps the log-in in the keyring does not want it in a file.
+	// A log-in in the keyring was not meant for a file.
 	if t.path != "" && !view.file.InKeyring {
 		err := j.write(t.path)
 		t.mu.Lock()

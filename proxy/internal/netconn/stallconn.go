@@ -15,7 +15,7 @@ import (
 // all clients until it is closed, and writing to it fails when the client reads
 // nothing for a time.
 type StallConn struct {
-	net.Conn
+	Wrapper
 	giveBack func() // its place
 	stall    time.Duration
 
@@ -30,11 +30,8 @@ type StallConn struct {
 // NewStallConn returns a wrapper of conn. Writing fails when the client reads
 // nothing for stall; Close calls giveBack.
 func NewStallConn(conn net.Conn, stall time.Duration, giveBack func()) *StallConn {
-	return &StallConn{Conn: conn, stall: stall, giveBack: giveBack}
+	return &StallConn{Wrapper: Wrapper{conn}, stall: stall, giveBack: giveBack}
 }
-
-// NetConn returns the connection beneath.
-func (c *StallConn) NetConn() net.Conn { return c.Conn }
 
 // Close implements [net.Conn].
 func (c *StallConn) Close() error {
@@ -94,9 +91,6 @@ func (c *StallConn) ReadFrom(r io.Reader) (int64, error) {
 
 // WriteTo implements [io.WriterTo], so that the kernel may copy.
 func (c *StallConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
-
-// CloseWrite closes the sending side.
-func (c *StallConn) CloseWrite() error { return CloseWrite(c.Conn) }
 
 // SetDeadline implements [net.Conn].
 func (c *StallConn) SetDeadline(t time.Time) error {
