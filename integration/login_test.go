@@ -167,6 +167,9 @@ func TestLogin(t *testing.T) {
 	if got := p.show(t); got != own.WorkspaceID {
 		t.Errorf("agentproxy identity show: %q", got)
 	}
+	if r := runCommand(t, p.agentproxy(t, "identity", "export", "--codex", "--yes")); r.code != 1 {
+		t.Errorf("an export into the log-in of Codex, which is another's: %+v", r)
+	}
 	eventually(t, "requests that are signed for the new log-in", func() bool { return account() == own.WorkspaceID })
 
 	// What serve renews is its own.
