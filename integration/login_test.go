@@ -167,9 +167,6 @@ func TestLogin(t *testing.T) {
 	if got := p.show(t); got != own.WorkspaceID {
 		t.Errorf("agentproxy identity show: %q", got)
 	}
-	if r := runCommand(t, p.agentproxy(t, "identity", "export", "--codex", "--yes")); r.code != 1 {
-		t.Errorf("an export into the log-in of Codex, which is another's: %+v", r)
-	}
 	eventually(t, "requests that are signed for the new log-in", func() bool { return account() == own.WorkspaceID })
 
 	// What serve renews is its own.
@@ -300,6 +297,14 @@ func TestLoginInTerminal(t *testing.T) {
 	if n := p.backend.Stats().Revocations; n != 1 {
 		t.Errorf("%d revocations, want that of the former", n)
 	}
+	// What is registered with it is not of the account that Codex is logged in to.
+	if r := runCommand(t, p.agentproxy(t, "identity", "register")); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := runCommand(t, p.agentproxy(t, "identity", "export", "--codex", "--yes")); r.code != 1 || !strings.Contains(r.stderr, "set identity.login: codex") {
+		t.Errorf("an export into another's log-in: %+v", r)
+	}
+	p.checkCodexs(t)
 }
 
 // TestLoginInImage logs in in the image, and serves by that log-in alone.
