@@ -297,6 +297,14 @@ func TestLoginInTerminal(t *testing.T) {
 	if n := p.backend.Stats().Revocations; n != 1 {
 		t.Errorf("%d revocations, want that of the former", n)
 	}
+	// What is registered with it is not of the account that Codex is logged in to.
+	if r := runCommand(t, p.agentproxy(t, "identity", "register")); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := runCommand(t, p.agentproxy(t, "identity", "export", "--codex", "--yes")); r.code != 1 || !strings.Contains(r.stderr, "set identity.login: codex") {
+		t.Errorf("an export into another's log-in: %+v", r)
+	}
+	p.checkCodexs(t)
 }
 
 // TestLoginInImage logs in in the image, and serves by that log-in alone.

@@ -54,5 +54,8 @@ func (a *App) OpenOwnLogin() *Account {
 	return a.openAccount(s)
 }
 
+// UsesOwnLogin reports whether the log-in is one of agentproxy login.
+func (n *Account) UsesOwnLogin() bool { return n.settings.login.Own }
+
 // Close ends what the account is doing.
 func (n *Account) Close() { n.close() }
