@@ -311,7 +311,7 @@ func (k *checker) checkQuota(ctx context.Context) {
 	request := signer.Request{Host: target.Hostname(), Method: http.MethodGet, Path: target.EscapedPath(), Kind: signer.KindAccount}
 	auth, err := signer.Authorize(ctx, k.app.Default.Signer, request)
 	if err != nil {
-		return // the signed request has told of it
+		return // the signed request will tell of it
 	}
 	answer, raw, err := k.read(ctx, target.String(), app.HeaderOf(auth))
 	if err != nil || answer.StatusCode != http.StatusOK {
@@ -328,7 +328,7 @@ func (k *checker) checkQuota(ctx context.Context) {
 		}
 		word := fmt.Sprintf("%.0f%% of %s", w.UsedPercent, lengthOf(w))
 		if !w.ResetAt.IsZero() {
-			word += " until " + w.ResetAt.UTC().Format("2006-01-02 15:04 UTC")
+			word += " until " + w.ResetAt.UTC().Format(time.RFC3339)
 		}
 		words = append(words, word)
 	}
