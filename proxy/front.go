@@ -10,6 +10,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -42,6 +43,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x := f.begin(w, r, kind)
 	defer f.end(x)
+	x.client = r.Context().Value(clientConnKey{}).(*netconn.StallConn)
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if refused := f.admit(x, r); refused != nil {
 		x.refuse(refused)
@@ -85,7 +87,9 @@ func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 		return refused
 	}
 	x.target, x.path = t, message.RawPath(r)
-	f.live.add(x)
+	if refused := f.live.add(x, r); refused != nil {
+		return refused
+	}
 	if refused := checkPlainMethod(r.Method); refused != nil {
 		return refused
 	}

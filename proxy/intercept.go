@@ -85,7 +85,13 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := i.begin(w, r, KindRequest)
 	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, message.RawPath(r)
 	defer i.end(x)
-	i.live.add(x)
+	if r.ProtoMajor == 1 {
+		x.client = conn
+	}
+	if refused := i.live.add(x, r); refused != nil {
+		x.refuse(refused)
+		return
+	}
 	if r.TLS == nil { // net/http does not see TLS below a connection that h1 has read from
 		r.TLS = conn.tls
 	}

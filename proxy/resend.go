@@ -32,7 +32,7 @@ func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 	if x.kind != KindRequest {
 		return next.RoundTrip(r)
 	}
-	body := message.Hold(r, x.policy.RetryBodyLimit)
+	body := message.Hold(r, x.policy.RetryBodyLimit, x)
 	defer body.Forget() // the response may go on for hours, and keeps its request
 	res, err := next.RoundTrip(r)
 	observeDate(x, res, err)
