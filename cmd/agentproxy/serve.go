@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -36,6 +37,7 @@ whose addresses they have, and reports start, reload and end (Type=notify).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cli.DisableCoreDumps()
+			app.LimitMemory(c.env.Get, memlimit.FromCgroup)
 			defer app.ReserveHeap(c.env.Get)()
 			metrics := admin.NewMetrics()
 			r, err := app.NewReloader(c.configPath, c.env, c.stderr, metrics)
