@@ -56,7 +56,7 @@ func refuseAuthority(t hosts.Target, named string) *refuse.Refusal {
 	// What precedes an "@" may be a password.
 	named = named[strings.LastIndexByte(named, '@')+1:]
 	return refuse.New(http.StatusMisdirectedRequest, "misdirected_request", "http_request_denied",
-		"this tunnel leads to %s, but the request names %q; open a tunnel of its own for it", t.Authority(), shortened(named))
+		"this tunnel leads to %s, but the request names %q; open another tunnel for it", t.Authority(), shortened(named))
 }
 
 // shortened returns at most the first 256 bytes of what a client has sent.
@@ -75,7 +75,7 @@ func checkWellFormed(r *http.Request) *refuse.Refusal {
 		return refused
 	}
 	if protocol := r.Header.Get("Upgrade"); isUpgrade(r) && !printable(protocol) {
-		return refuseMalformed("Upgrade names %q, which is no protocol", protocol)
+		return refuseMalformed("Upgrade has %q, which is not the name of a protocol", protocol)
 	}
 	// Over HTTP/1 net/http has checked it.
 	lengths := r.Header["Content-Length"]
@@ -157,6 +157,6 @@ func (p *profile) checkSite(f *facts) *refuse.Refusal {
 		return nil
 	}
 	return refuse.New(http.StatusForbidden, "cross_site", "http_request_denied",
-		"a web page of another site had this request to %s sent (%s: %s), so it is not signed; send it from a page of %[1]s, or from no page",
+		"a web page of another site sent this request to %s (%s: %s), so it is not signed; send it from a page of %[1]s, or not from a web page",
 		f.target.Authority(), field, quotePath(shortened(value)))
 }

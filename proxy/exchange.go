@@ -33,10 +33,11 @@ type exchange struct {
 // facts is what is known of a request. Nothing of it changes once the request is
 // sent on.
 type facts struct {
-	kind      string // one of the kinds in front.go
-	peer      string // the client's address
-	label     string // the session label
-	admission *access.Admission
+	kind      string                // one of the kinds in front.go
+	peer      string                // the client's address
+	label     string                // the session label
+	admission *access.KeptAdmission // nil for what gateways ask
+	client    net.Conn              // to the client, which is closed to cut the exchange
 	method    string
 	path      string // byte for byte as it was sent, without the query
 	target    hosts.Target
@@ -64,8 +65,9 @@ type traffic struct {
 	bodyLeft  atomic.Bool            // something of the client's HTTP/1 request may be unread
 	webSocket atomic.Bool            // the server has switched protocols
 	upgraded  net.Conn               // to the server, of an upgraded exchange
-	client    net.Conn               // of the exchange alone, nil over HTTP/2
-	cut       atomic.Pointer[string] // why the exchange was cut by another goroutine; nil: it was not
+	tap       tap                    // reads the response along, nil if nobody does
+	stream    bool                   // of HTTP/2, and not all that its connection carries
+	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
 	refused   *refuse.Refusal
 	failure   string // why an exchange that had begun was cut
 }
@@ -140,7 +142,7 @@ func (x *exchange) FlushError() error {
 // Cut implements [live.Exchange].
 func (x *exchange) Cut(reason string) {
 	x.cut.CompareAndSwap(nil, &reason)
-	if x.client != nil {
+	if !x.stream {
 		_ = x.client.Close()
 		return
 	}
@@ -163,6 +165,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn = netconn.Unread(conn, rw.Reader)
 	if x.kind != KindTunnel { // whose bytes are counted while they are copied
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
+	}
+	if x.tap != nil {
+		conn = tappedConn{conn, x.tap}
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }

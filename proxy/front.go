@@ -2,15 +2,16 @@ package proxy
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 
 	"github.com/elazarl/goproxy"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
-	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -43,7 +44,6 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x := f.begin(w, r, kind)
 	defer f.end(x)
-	x.client = r.Context().Value(clientConnKey{}).(*netconn.StallConn)
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if refused := f.admit(x, r); refused != nil {
 		x.refuse(refused)
@@ -68,10 +68,12 @@ func (f *front) admit(x *exchange, r *http.Request) (refused *refuse.Refusal) {
 	if refused = x.policy.Limits.checkFields(r.Header); refused != nil {
 		return refused
 	}
-	if x.admission, refused = x.policy.clients.Admit(r); refused != nil {
+	admission, refused := x.policy.clients.Admit(r)
+	if refused != nil {
 		return refused
 	}
-	x.label = x.admission.Label
+	x.admission, x.label = &access.KeptAdmission{Admission: admission}, admission.Label
+	x.client, _ = r.Context().Value(clientConnKey{}).(net.Conn)
 	if x.profile, refused = x.policy.profileOf(x.label); refused != nil {
 		return refused
 	}

@@ -67,7 +67,7 @@ func (i *interceptor) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admission}}
+	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: x.admission}
 	i.life.serving.Go(func() { i.h1.Serve(conn) })
 }
 
@@ -84,10 +84,8 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
 	x := i.begin(w, r, KindRequest)
 	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, message.RawPath(r)
+	x.admission, x.client = conn.admitted, conn
 	defer i.end(x)
-	if r.ProtoMajor == 1 {
-		x.client = conn
-	}
 	if refused := i.live.add(x, r); refused != nil {
 		x.refuse(refused)
 		return
@@ -143,7 +141,7 @@ type interceptedConn struct {
 	net.Conn
 	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
-	admitted access.KeptAdmission
+	admitted *access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
 }
 

@@ -12,13 +12,13 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
-// Limits bound what clients may hold of the proxy. None of them ends an exchange
-// that moves, however slowly. A field that is zero has its default.
+// Limits bound what one client, and all clients together, may use. None of them ends an
+// exchange that moves, however slowly. A field that is zero has its default.
 type Limits struct {
 	// Connections bounds the connections of all clients.
 	Connections int
-	// ConnectionsPerLabel bounds the connections of clients that show one session
-	// label. Those that show none are counted together.
+	// ConnectionsPerLabel bounds the connections of clients with the same session label.
+	// Those without one are counted together.
 	ConnectionsPerLabel int
 	// RequestsPerLabel bounds the requests, WebSockets and tunnels of clients that show
 	// one session label, and run at the same time.
@@ -33,12 +33,12 @@ type Limits struct {
 	// HandshakeTimeout bounds the wait for a request's header, and for a TLS
 	// handshake.
 	HandshakeTimeout time.Duration
-	// IdleTimeout is how long a connection is kept between requests, and how
-	// long a client may take no byte at all of what is sent to it.
+	// IdleTimeout bounds how long a connection is kept between requests, and how long a
+	// client may read nothing of what is sent to it.
 	IdleTimeout time.Duration
 }
 
-// DefaultLimits returns the limits of a proxy that is told nothing else.
+// DefaultLimits returns the default of each limit.
 func DefaultLimits() Limits {
 	return Limits{
 		Connections:         4096,
@@ -51,7 +51,7 @@ func DefaultLimits() Limits {
 	}
 }
 
-// The least that limits may be: below, no client that means well is served.
+// The least values of limits. With less, no ordinary client is served.
 const (
 	minHeaderBytes  = 4 << 10 // net/http adds as much to whatever it is told
 	minHeaderFields = 20
@@ -59,8 +59,8 @@ const (
 	minMemory       = 16 << 20
 )
 
-// Validate says what is wrong with the limits, and with which: its name in the
-// configuration.
+// Validate returns an error if a limit is too small or contradicts another, and its key in
+// the configuration.
 func (l Limits) Validate() (key string, err error) {
 	for _, c := range []struct {
 		key        string
@@ -96,7 +96,7 @@ func (l Limits) Validate() (key string, err error) {
 	return "", nil
 }
 
-// orDefaults returns l with the defaults where it says nothing.
+// orDefaults returns l with the defaults for the fields that are zero.
 func (l Limits) orDefaults() Limits {
 	d := DefaultLimits()
 	return Limits{
@@ -126,8 +126,8 @@ func (l Limits) bounds() live.Bounds {
 	return live.BoundsOf(memory, l.RequestsPerLabel)
 }
 
-// checkFields refuses a request with more fields than anybody needs. net/http
-// bounds their bytes, but an empty field costs it far more than its bytes.
+// checkFields refuses a request with too many header fields. net/http bounds their bytes,
+// but an empty field costs it far more than its bytes.
 func (l Limits) checkFields(h http.Header) *refuse.Refusal {
 	n := 0
 	for _, values := range h {

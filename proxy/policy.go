@@ -66,7 +66,7 @@ func (pol *policy) profileOf(label string) (*profile, *refuse.Refusal) {
 			return p, nil
 		}
 		return p, refuse.New(http.StatusForbidden, "label_refused", "http_request_denied",
-			"clients of the label %q are not served, as profile %s says; use the label of another", label, p.Name)
+			"clients of the label %q are not served, as profile %s says; use another label", label, p.Name)
 	}
 	return pol.common, nil
 }

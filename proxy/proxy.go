@@ -42,6 +42,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -84,6 +85,12 @@ type Config struct {
 	Audit audit.Auditor
 	// Observe, if set, is called with the outcome of every exchange. It must be quick.
 	Observe func(Outcome)
+	// ObserveQuota, if set, is called with what responses say of the account's limits,
+	// the profile that asked, and the response's status.
+	ObserveQuota func(profile string, status int, q usage.Quota)
+	// ObserveUsage, if set, is called with what each response says it used. For that
+	// the responses to inference are read along. It must be quick.
+	ObserveUsage func(usage.Entry)
 	// Log gets a line for every exchange.
 	Log zerolog.Logger
 }
@@ -134,7 +141,7 @@ func New(config Config) *Proxy {
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
 	p.live = newRunning(p.current().Limits.bounds())
-	p.life.serving.Go(func() { p.live.set.Watch(p.life.ctx, func() {}) })
+	p.life.serving.Go(func() { p.live.set.Watch(p.life.ctx, p.cutRevoked) })
 	// net/http reports here what clients do wrong, and quotes them.
 	errorLog := log.New(debugWriter{p}, "", 0)
 	p.forwarder = newForwarder(errorLog)
@@ -274,7 +281,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 	if r.ProtoMajor == 2 {
 		// Its connection may be as alive as can be, so that the limit of
 		// [netconn.StallConn] does not find out a client that lets nothing through.
-		x.Stall = pol.Limits.IdleTimeout
+		x.stream, x.Stall = true, pol.Limits.IdleTimeout
 	}
 	x.bodyLeft.Store(r.ProtoMajor == 1 && r.ContentLength != 0)
 	return x
@@ -297,6 +304,9 @@ func (p *Proxy) end(x *exchange) {
 		x.failure = "cut"
 	default:
 		x.failure = "internal error"
+	}
+	if x.tap != nil {
+		x.tap.Close()
 	}
 	x.log(&x.policy.Log)
 	p.live.end(x)

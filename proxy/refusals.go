@@ -97,6 +97,7 @@ func refuseUpstream(host string, err error) *refuse.Refusal {
 	}
 }
 
+// refuseTarget returns the refusal of a target that cannot be parsed.
 func refuseTarget(err error) *refuse.Refusal {
 	return refuse.New(http.StatusBadRequest, "bad_target", "http_request_error", "%s", err)
 }

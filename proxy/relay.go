@@ -223,6 +223,7 @@ func prepareResponse(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.redact(res.Header)
 	x.redact(res.Trailer) // the names, which are announced
+	x.readAlong(res)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return prepareUpgrade(res)
 	}
@@ -286,6 +287,7 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			if err := w.write(buffer[:n], !last, last && err == nil); err != nil {
 				return err
 			}
+			x.tapped(buffer[:n])
 		}
 		if err == io.EOF {
 			return nil

@@ -77,7 +77,7 @@ func traceUpgrade(out *http.Request, x *exchange) {
 func prepareUpgrade(res *http.Response) error {
 	asked, got := res.Request.Header.Get("Upgrade"), res.Header.Get("Upgrade")
 	if asked == "" || !strings.EqualFold(asked, got) {
-		return fmt.Errorf("the server switched to protocol %q, asked for was %q", got, asked)
+		return fmt.Errorf("the server switched to protocol %q, but %q was asked for", got, asked)
 	}
 	x := exchangeOf(res.Request.Context())
 	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,

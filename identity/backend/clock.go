@@ -6,48 +6,48 @@ import (
 	"time"
 )
 
-// Clock learns how far the backend's clock is from this machine's, from the
-// Date header (RFC 9110, 6.6.1) of answers that came over verified TLS. It is
-// safe for concurrent use.
+// Clock measures how far the servers' clock is from this machine's, by the Date field
+// (RFC 9110, section 6.6.1) of answers that came over verified TLS. It is safe for
+// concurrent use.
 type Clock struct {
 	now func() time.Time
 
 	mu     sync.Mutex
-	date   string    // the last that was observed
-	at     time.Time // which it says
+	date   string    // that was observed last
+	at     time.Time // date, parsed
 	offset time.Duration
-	told   func(offset time.Duration)
+	notify func(offset time.Duration)
 }
 
-// clockTolerance is the difference that is left alone: Date counts seconds,
-// answers take time to arrive, and the backend accepts minutes.
+// clockTolerance is a difference that does not count: Date has whole seconds, answers
+// take time to arrive, and the servers accept minutes.
 const clockTolerance = 30 * time.Second
 
-// NewClock returns a clock that takes this machine's time from now (nil:
-// time.Now), and tells of the differences that it finds (nil: nobody).
-func NewClock(now func() time.Time, told func(offset time.Duration)) *Clock {
+// NewClock returns a clock that takes this machine's time from now, time.Now if nil. It
+// calls notify, if not nil, with every new offset.
+func NewClock(now func() time.Time, notify func(offset time.Duration)) *Clock {
 	if now == nil {
 		now = time.Now
 	}
-	return &Clock{now: now, told: told}
+	return &Clock{now: now, notify: notify}
 }
 
 // Now returns this machine's time, uncorrected.
 func (c *Clock) Now() time.Time { return c.now() }
 
-// Offset returns how far the backend's clock is ahead of this machine's, zero
-// if by less than what does not matter.
+// Offset returns how far the servers' clock is ahead of this machine's. A difference of
+// less than 30 seconds counts as zero.
 func (c *Clock) Offset() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.offset
 }
 
-// Backend returns what the time is to the backend.
+// Backend returns the time by the servers' clock.
 func (c *Clock) Backend() time.Time { return c.now().Add(c.Offset()) }
 
-// Observe notes the Date header of an answer that has just arrived. What is not
-// a date is passed over.
+// Observe takes the Date field of an answer that has just arrived. It ignores what is not
+// a date.
 func (c *Clock) Observe(date string) {
 	if date == "" {
 		return
@@ -61,7 +61,7 @@ func (c *Clock) Observe(date string) {
 		}
 		c.date, c.at = date, at
 	}
-	// Round strips the monotonic clock, which knows nothing of dates.
+	// Round strips the monotonic clock reading, which has no date.
 	offset := c.at.Sub(c.now().Round(0)).Truncate(time.Second)
 	switch {
 	case offset.Abs() <= clockTolerance/2 || c.offset == 0 && offset.Abs() <= clockTolerance:
@@ -75,9 +75,9 @@ func (c *Clock) Observe(date string) {
 		return
 	}
 	c.offset = offset
-	told := c.told
+	notify := c.notify
 	c.mu.Unlock()
-	if told != nil {
-		told(offset)
+	if notify != nil {
+		notify(offset)
 	}
 }

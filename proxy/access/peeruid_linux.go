@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID returns the user whose process is at the other end of conn, a TCP
-// connection within this machine. It asks the kernel for the socket whose
-// addresses are conn's the other way round (sock_diag(7)).
+// peerUID returns the user whose process is at the other end of conn, a TCP connection
+// within this machine. It asks the kernel for the socket with the addresses of conn the
+// other way round (sock_diag(7)).
 func peerUID(conn net.Conn) (uid uint32, err error) {
 	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
 	if err != nil {
@@ -41,7 +41,7 @@ const (
 	sockDiagTimeout     = time.Second
 )
 
-// sockDiagRequest asks for the one TCP socket from src to dst.
+// sockDiagRequest returns a request for the TCP socket from src to dst.
 func sockDiagRequest(src, dst netip.AddrPort) []byte {
 	request := make([]byte, sockDiagRequestSize)
 	native := binary.NativeEndian
@@ -88,13 +88,10 @@ func askSockDiag(request []byte) ([]byte, error) {
 	return answer[:n], nil
 }
 
-var (
-	errNoSuchSocket = errors.New("the kernel knows no such connection")
-	errNoOwner      = errors.New("no process has the connection any more")
-)
+var errNoSuchSocket = errors.New("the kernel knows no such connection")
 
-// parseSockDiag returns the user in the kernel's answer, which must be about
-// the socket with these ports.
+// parseSockDiag returns the user in the kernel's answer, which must be about the socket
+// with these ports.
 func parseSockDiag(answer []byte, src, dst uint16) (uint32, error) {
 	native := binary.NativeEndian
 	if len(answer) < unix.SizeofNlMsghdr+4 {
@@ -113,10 +110,10 @@ func parseSockDiag(answer []byte, src, dst uint16) (uint32, error) {
 	if binary.BigEndian.Uint16(ports) != src || binary.BigEndian.Uint16(ports[2:]) != dst {
 		return 0, errNoSuchSocket
 	}
-	// A socket that its process has closed has no inode, and its user reads as
-	// root whoever that was.
+	// A socket that no process has accepted yet, or that its process has closed, has no
+	// inode, and its user reads as root whoever that is.
 	if native.Uint32(answer[sockDiagInodeOffset:]) == 0 {
-		return 0, errNoOwner
+		return 0, ErrNotAccepted
 	}
 	return native.Uint32(answer[sockDiagUIDOffset:]), nil
 }

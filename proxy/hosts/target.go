@@ -19,14 +19,14 @@ type Target struct {
 // and another for an address, or that hide a name from a pattern.
 func ParseTarget(authority string) (Target, error) {
 	if strings.Contains(authority, "@") { // a password, perhaps, which must not be shown
-		return Target{}, errors.New("a target with a user name is not connected to")
+		return Target{}, errors.New("the target has a user name in it; leave it out")
 	}
 	host, port, err := net.SplitHostPort(authority)
 	if err != nil {
 		return Target{}, fmt.Errorf("%q is not host:port", authority)
 	}
 	if strings.HasPrefix(authority, "[") && !strings.Contains(host, ":") {
-		return Target{}, fmt.Errorf("%q has brackets around what is no IPv6 address", authority)
+		return Target{}, fmt.Errorf("%q has brackets around something that is not an IPv6 address", authority)
 	}
 	if err := checkPort(port); err != nil {
 		return Target{}, err

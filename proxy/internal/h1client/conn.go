@@ -39,14 +39,22 @@ type serverConn struct {
 	abort  func() // close, made once
 	closed sync.Once
 
-	// For the goroutine that has the connection.
+	usage
+	progress
+}
+
+// usage is for the goroutine that has the connection.
+type usage struct {
 	reused   bool
 	answered bool  // something has come since the request began
 	left     int64 // how much may still be read
 	since    time.Time
+}
 
+// progress is how far a request and its response have come.
+type progress struct {
 	mu      sync.Mutex
-	parts   int         // of the exchange that are not done: the request's body, the answer
+	parts   int         // of the two that are not done: the request's body, the response
 	spoilt  bool        // no further request may be sent
 	sending error       // why the request's body was not sent
 	late    *time.Timer // closes the connection if the request does not end soon
@@ -283,9 +291,14 @@ func (b *responseBody) end(err error) {
 // buffer's size.
 type bodyWriter struct{ w *bufio.Writer }
 
-func (w bodyWriter) Write(p []byte) (int, error)       { return w.w.Write(p) }
+// Write implements [io.Writer].
+func (w bodyWriter) Write(p []byte) (int, error) { return w.w.Write(p) }
+
+// WriteString implements [io.StringWriter].
 func (w bodyWriter) WriteString(s string) (int, error) { return w.w.WriteString(s) }
-func (w bodyWriter) WriteByte(b byte) error            { return w.w.WriteByte(b) }
+
+// WriteByte implements [io.ByteWriter].
+func (w bodyWriter) WriteByte(b byte) error { return w.w.WriteByte(b) }
 
 // flushingBody is a body that sends what was read of it before it waits for more.
 type flushingBody struct {

@@ -4,9 +4,11 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -19,22 +21,39 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// maxConns bounds the connections at the admin listener, which anybody on the machine can
-// open: whose a connection is, is checked with the first request.
-const maxConns = 256
+const (
+	// maxConns bounds the connections at the admin listener, which anybody on the machine
+	// can open, and connsPerClient those of one user or address.
+	maxConns       = 256
+	connsPerClient = 64
+	// maxHeader bounds the header of a request, in bytes. net/http adds 4 KiB.
+	maxHeader = 16 << 10
+)
 
-// Serve serves the admin listener l until ctx ends. m counts for the apps of r.
+// Serve serves the admin listener l until ctx ends. m are the metrics of the apps of r.
 func Serve(ctx context.Context, l net.Listener, r *app.Reloader, m *Metrics) error {
+	return serve(ctx, l, newHandler(r, m), func() access.Users {
+		a, done := r.Use()
+		defer done()
+		return a.Admin.Users
+	})
+}
+
+// serve serves l until ctx ends. users returns whom handler would let in now: the others
+// are turned away before their requests are read.
+func serve(ctx context.Context, l net.Listener, handler http.Handler, users func() access.Users) error {
 	server := &http.Server{
-		Handler:           newHandler(r, m),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    maxHeader,
 		ConnContext:       access.Users(nil).ConnContext,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(netutil.LimitListener(l, maxConns)); !errors.Is(err, http.ErrServerClosed) {
+	gate := access.Gate{Users: users, PerClient: connsPerClient, Refusal: turnedAway}
+	if err := server.Serve(gate.Listener(netutil.LimitListener(l, maxConns))); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -68,6 +87,27 @@ func newHandler(apps *app.Reloader, m *Metrics) http.Handler {
 		defer done()
 		newGuard(a.Admin, mux).ServeHTTP(w, r)
 	})
+}
+
+// turnedAway returns the response to a connection that is not served.
+func turnedAway(why error) []byte {
+	status, message := http.StatusForbidden, forOwnUser(why)
+	if errors.Is(why, access.ErrTooMany) {
+		status, message = http.StatusServiceUnavailable, why.Error()
+	}
+	body, _ := json.Marshal(map[string]string{"status": "refused", "message": message})
+	response := http.Response{
+		StatusCode:    status,
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}},
+		Body:          io.NopCloser(bytes.NewReader(body)),
+		ContentLength: int64(len(body)),
+		Close:         true,
+	}
+	var b bytes.Buffer
+	_ = response.Write(&b) // never fails
+	return b.Bytes()
 }
 
 func writeStatus(w http.ResponseWriter, status int, body map[string]string) {

@@ -13,12 +13,13 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 const (
-	// maxAnswer bounds the answer that is read, in bytes.
+	// maxAnswer bounds the response that is read, in bytes.
 	maxAnswer = 4 << 20
-	// clientTimeout bounds the wait for an answer. The proxy may have to register a task
+	// clientTimeout bounds the wait for a response. The proxy may have to register a task
 	// first.
 	clientTimeout = 15 * time.Second
 )
@@ -28,6 +29,7 @@ type Client struct {
 	listen           string // as it is configured
 	network, address string
 	token            string
+	servers          access.Users // who may be sent the token
 }
 
 // NewClient returns a client of the proxy that runs with a configuration.
@@ -35,7 +37,7 @@ func NewClient(c *config.Config) (*Client, error) {
 	if c.Admin.Listen == "" {
 		return nil, cli.Usagef("admin is off, so the proxy cannot be asked; set admin to an address or unix:/path")
 	}
-	access, err := app.OpenAdmin(c, cli.ReadFile)
+	admin, err := app.OpenAdmin(c, cli.ReadFile)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +54,7 @@ func NewClient(c *config.Config) (*Client, error) {
 			address = net.JoinHostPort("127.0.0.1", port)
 		}
 	}
-	return &Client{c.Admin.Listen, network, address, access.Token}, nil
+	return &Client{c.Admin.Listen, network, address, admin.Token, mayHaveToken(c.StateDir)}, nil
 }
 
 // Ready returns the scheme that the proxy signs with now. The error is the proxy's reason
@@ -66,7 +68,7 @@ func (c *Client) Ready(ctx context.Context) (scheme string, err error) {
 	return answer.Signs, err
 }
 
-// Status returns how the proxy is.
+// Status returns the state of the proxy.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var answer struct {
 		Status
@@ -79,7 +81,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return answer.Status, err
 }
 
-// ask asks for a path of the admin listener, and decodes the answer from JSON.
+// ask requests a path of the admin listener, and decodes the response from JSON.
 func (c *Client) ask(ctx context.Context, path string, answer any) (statusCode int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
@@ -91,10 +93,13 @@ func (c *Client) ask(ctx context.Context, path string, answer any) (statusCode i
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, c.network, c.address)
+		return c.dial(ctx)
 	}}
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
+	if foreign, ok := errors.AsType[*foreignServerError](err); ok {
+		return 0, fmt.Errorf("the admin listener at %s is not asked: %w", c.listen, foreign.err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("the admin listener at %s does not answer: %w; is agentproxy serve running with this configuration?", c.listen, cli.SyscallError(err))
 	}
@@ -103,4 +108,23 @@ func (c *Client) ask(ctx context.Context, path string, answer any) (statusCode i
 		return 0, fmt.Errorf("what answers at %s is not agentproxy: status %s; look at admin", c.listen, response.Status)
 	}
 	return response.StatusCode, nil
+}
+
+// foreignServerError is returned where the token is not sent, because of who listens.
+type foreignServerError struct{ err error }
+
+// Error implements error.
+func (e *foreignServerError) Error() string { return e.err.Error() }
+
+// dial connects to the admin listener, and makes sure that it may have the token.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, c.network, c.address)
+	if err != nil || c.token == "" {
+		return conn, err
+	}
+	if err := checkServer(ctx, conn, c.servers); err != nil {
+		conn.Close()
+		return nil, &foreignServerError{err}
+	}
+	return conn, nil
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// stateCollector looks at the proxy's state whenever somebody asks for the
-// metrics. What it says then is true, and costs no request anything.
+// stateCollector reads the proxy's state at each scrape, which costs no request
+// anything.
 type stateCollector struct {
 	look func(context.Context) Status
 }

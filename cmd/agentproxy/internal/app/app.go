@@ -19,12 +19,13 @@ import (
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// App is the open parts of a configuration. serve replaces it by another when the
-// configuration changes. It must be closed.
+// App holds the open parts of a configuration. A [Reloader] replaces it by another when
+// the configuration changes. It must be closed.
 type App struct {
 	Config   *config.Config
 	Clients  access.Config // of the proxy's listener
@@ -43,7 +44,8 @@ type App struct {
 
 	options    Options
 	upstream   upstream.Config
-	audit      *auditLog // nil: off, or not opened yet
+	logins     map[string]Login // by profile
+	audit      *auditLog        // nil: off, or not opened yet
 	logInForce *atomic.Pointer[zerolog.Logger]
 	readers    sync.WaitGroup // besides the proxy
 }
@@ -55,7 +57,7 @@ type Options struct {
 	Observer Observer // nil for none
 	// WatchAfter is how long the app runs before its log-ins are watched for changes.
 	WatchAfter time.Duration
-	// LoginInPlace says that auth.json must not be replaced by another file, for
+	// LoginInPlace is whether auth.json is written in place instead of replaced, because
 	// something is mounted over it.
 	LoginInPlace bool
 }
@@ -66,8 +68,8 @@ type Observer interface {
 	Exchange(proxy.Outcome)
 	// Backend is told of a request of the proxy's own.
 	Backend(backend.Operation, backend.Result)
-	// Signer returns a signer that passes on to s, for the observer to see what comes of
-	// it. The name is that of the configuration.
+	// Signer returns a signer that passes on to s, so that the observer sees the results.
+	// The name is that of the configuration.
 	Signer(name string, s signer.Renewer) signer.Renewer
 	// Reloaded is told whether a reload changed anything, or why it was rejected.
 	Reloaded(changed bool, err error)
@@ -117,11 +119,17 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 }
 
 func newApp(c *config.Config, r resources, o Options) *App {
-	return &App{Config: c, Clients: r.clients, Admin: r.admin, Gateways: r.gateways, upstream: r.upstream, Log: o.Log, options: o}
+	a := &App{Config: c, Clients: r.clients, Admin: r.admin, Gateways: r.gateways, upstream: r.upstream, logins: r.logins, Log: o.Log, options: o}
+	if dir := c.Clients.IssuedDir; dir != "" {
+		a.Clients.Issued = issued.Open(dir, time.Now, func(err error) {
+			a.logInForce.Load().Warn().AnErr("error", err).Msg("no token of agentproxy token issue lets anybody in")
+		})
+	}
+	return a
 }
 
-// next returns the app that is to follow a, for another configuration. It shares the
-// parts whose configuration is the same, with what they remember.
+// next returns the app that follows a with another configuration. It shares the parts
+// whose configuration is the same, with all that they remember.
 func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, error) {
 	o := a.options
 	o.Log = log
@@ -137,16 +145,13 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	return n, nil
 }
 
-// Close ends what the app is doing and waits for it. The contexts that its parts were
+// Close ends the app's background work and waits for it. The contexts that its parts were
 // given must have ended.
 func (a *App) Close() {
 	a.readers.Wait()
 	a.closeAudit()
 	a.closePrincipals()
 }
-
-// Env returns the environment that the app was opened in.
-func (a *App) Env() cli.Environment { return a.options.Env }
 
 // CAConfig returns the configuration of the certificate authority.
 func (a *App) CAConfig() certs.Config { return caConfig(a.Config, a.Now) }
@@ -206,7 +211,7 @@ func (a *App) Ready(ctx context.Context) (signer.Scheme, error) {
 	return "", failed
 }
 
-// probe is the request that stands for all when readiness is asked for.
+// probe is the request for which readiness is found out.
 var probe = signer.Request{Host: "chatgpt.com", Method: "POST", Path: "/backend-api/codex/responses", Kind: signer.KindInference}
 
 // DrainTimeout bounds how long exchanges may go on after SIGTERM.

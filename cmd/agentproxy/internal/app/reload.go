@@ -22,7 +22,7 @@ const (
 	// likely to write more of it, or another.
 	reloadSettle = 200 * time.Millisecond
 	// reloadInterval is how often the files are read in any case: not every file system
-	// tells of changes, nor of those by which a link far up leads elsewhere.
+	// reports changes, and none reports that a link far up leads elsewhere.
 	reloadInterval = 5 * time.Second
 )
 
@@ -60,7 +60,7 @@ func NewReloader(path string, env cli.Environment, stderr io.Writer, observer Ob
 	return r, nil
 }
 
-// App returns the app in force, for whoever also runs Run.
+// App returns the app in force. It must not be called while Run runs; see [Reloader.Use].
 func (r *Reloader) App() *App { return r.app }
 
 // Proxy returns the proxy that is reconfigured.
@@ -84,8 +84,8 @@ func (r *Reloader) NewProxy() (*proxy.Proxy, error) {
 	return r.proxy, nil
 }
 
-// Watch begins to watch the files. It is called before log-ins are watched, of which there
-// may be more than the system has means for.
+// Watch begins to watch the files. Call it before log-ins are watched, of which there may be
+// more than the system can watch.
 func (r *Reloader) Watch() {
 	var err error
 	if r.watcher, err = fsnotify.NewWatcher(); err != nil {
@@ -93,7 +93,7 @@ func (r *Reloader) Watch() {
 	}
 }
 
-// Hangup has Run renew all that can be renewed without a restart. It does not wait.
+// Hangup makes Run renew all that can be renewed without a restart. It does not wait.
 func (r *Reloader) Hangup() {
 	select {
 	case r.hangups <- struct{}{}:
@@ -199,7 +199,7 @@ func (r *Reloader) reload(ctx context.Context) bool {
 	return true
 }
 
-// replace returns the keys and the files that made the difference.
+// replace replaces the app in force if keys or files have changed, and returns those.
 func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 	c, err := config.LoadWith(r.path, r.env, r.files.read)
 	if err != nil {

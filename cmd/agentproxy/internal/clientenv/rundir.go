@@ -11,10 +11,8 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// MakeRunDir makes a directory for what a run needs on disk. It is below the
-// state directory, for Codex refuses a home in the system's temporary one. A
-// lock tells the directories of running runs from those of killed ones, which
-// are removed here.
+// MakeRunDir makes a directory for the files of a run, below the state directory. It
+// removes the directories of killed runs, whose locks nobody holds.
 func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
 	parent := filepath.Join(stateDir, "run")
 	if err := os.MkdirAll(parent, 0o700); err != nil {
@@ -37,17 +35,16 @@ func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
 				return errors.Join(err, lock.Unlock())
 			}, nil
 		}
-		// A run that began at the same time found the lock's file before it was
-		// locked, and took it for a dead one's.
+		// A run that began at the same time found the lock before it was held, and took
+		// it for that of a killed run.
 		if err := errors.Join(os.RemoveAll(dir), lock.Unlock()); err != nil {
 			return "", nil, err
 		}
 	}
 }
 
-// removeDeadRuns removes what killed runs have left. Directories whose lock is
-// not there yet are just being made, and so may those be whose lock nobody holds
-// yet: whoever makes one looks whether it is still there.
+// removeDeadRuns removes the directories of killed runs. It may also remove one that is just
+// being made, whose lock nobody holds yet: MakeRunDir checks that.
 func removeDeadRuns(parent string) {
 	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
 	for _, path := range locks {

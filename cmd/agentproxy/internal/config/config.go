@@ -124,7 +124,7 @@ func (c *Config) Line(a *Agent, key string, index int) string {
 // check makes a Config of the keys. The error is a *keyError.
 func (f *File) check(around surroundings, env cli.Environment) (*Config, error) {
 	c := &Config{
-		StateDir: f.StateDir, BaseURL: backend.NormalizeBaseURL(f.ChatGPT.BaseURL), Hosts: f.ChatGPT.Hosts,
+		StateDir: f.StateDir, BaseURL: f.ChatGPT.BaseURL, Hosts: f.ChatGPT.Hosts,
 		CAFile: f.Upstream.CAFile, RetryBodyLimit: f.RetryBodyLimit,
 		Log: f.Log, Audit: f.Audit, Run: f.Run, file: f,
 	}
@@ -134,7 +134,6 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 	if err := backend.CheckBaseURL(c.BaseURL); err != nil {
 		return nil, at("chatgpt.base_url", err)
 	}
-	f.ChatGPT.BaseURL = c.BaseURL // two spellings of it are the same to a reload
 	if len(f.ChatGPT.Hosts) == 0 {
 		return nil, wrong("chatgpt.hosts", "no host would be signed for; leave the key out for ChatGPT's")
 	}

@@ -45,6 +45,7 @@ type chatgptKeys struct {
 
 type identityKeys struct {
 	CodexHome   string `yaml:"codex_home"`
+	Login       string `yaml:"login"`
 	Store       string `yaml:"store"`
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
@@ -56,6 +57,7 @@ type clientsKeys struct {
 	Token       string  `yaml:"token"`
 	TokenFile   string  `yaml:"token_file"`
 	TokensFile  string  `yaml:"tokens_file"`
+	Issued      string  `yaml:"issued"`
 	TrustLabels bool    `yaml:"trust_labels"`
 	AllowUIDs   []int64 `yaml:"allow_uids"`
 }
@@ -144,9 +146,10 @@ func defaults() *File {
 			BaseURL: "https://chatgpt.com/backend-api",
 			Hosts:   []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com"},
 		},
-		Identity:   identityKeys{Store: StoreState, Register: true, Protocol: string(identity.ProtocolAuto)},
+		Identity:   identityKeys{Login: LoginAuto, Store: StoreState, Register: true, Protocol: string(identity.ProtocolAuto)},
 		Signer:     Signer{Default: SignerRule{Use: UseAuto, OnFailure: FailToBearer}},
 		Scope:      Scope{Allow: []ScopeEntry{{Word: signer.WordCodex}}, OnMiss: MissRefuse},
+		Clients:    clientsKeys{Issued: IssuedAlso},
 		OtherHosts: otherHosts{word: "tunnel"},
 		OtherPorts: []string{"80", "443"},
 		Limits: limitsKeys{
@@ -188,14 +191,16 @@ func (f *File) override(env cli.Environment) map[string]string {
 // surroundings holds what a configuration takes from the environment besides keys.
 type surroundings struct {
 	accessToken identity.Secret // "" where the file names a log-in
+	homeNamed   bool            // identity.codex_home is set
 	overrides   backend.Overrides
 }
 
 // complete fills in the directories that the file leaves to the environment, and returns
 // what else comes from there.
 func (f *File) complete(env cli.Environment) (s surroundings, err error) {
+	f.ChatGPT.BaseURL = backend.NormalizeBaseURL(f.ChatGPT.BaseURL) // two spellings are the same to a reload
 	if f.StateDir == "" {
-		if f.StateDir, err = DefaultStateDir(env); err != nil {
+		if f.StateDir, err = defaultStateDir(env); err != nil {
 			return s, at("state_dir", err)
 		}
 	}
@@ -203,8 +208,9 @@ func (f *File) complete(env cli.Environment) (s surroundings, err error) {
 	if f.StateDir, err = filepath.Abs(f.StateDir); err != nil {
 		return s, at("state_dir", err)
 	}
-	if f.Identity.CodexHome == "" {
-		if f.Identity.File == "" {
+	s.homeNamed = f.Identity.CodexHome != ""
+	if !s.homeNamed {
+		if f.Identity.File == "" && f.Identity.Login == LoginAuto {
 			// Codex prefers this variable to auth.json. A log-in that the configuration
 			// names is meant to be used.
 			s.accessToken = identity.Secret(strings.TrimSpace(env.Get(AccessTokenVariable)))
@@ -221,8 +227,8 @@ func (f *File) complete(env cli.Environment) (s surroundings, err error) {
 // workspace, or the JWT of an agent identity.
 const AccessTokenVariable = "CODEX_ACCESS_TOKEN"
 
-// DefaultStateDir returns the state directory that is used where none is configured.
-func DefaultStateDir(env cli.Environment) (string, error) {
+// defaultStateDir returns the state directory that is used where none is configured.
+func defaultStateDir(env cli.Environment) (string, error) {
 	if dir := env.Get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "agentproxy"), nil
 	}

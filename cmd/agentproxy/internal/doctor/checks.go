@@ -22,19 +22,19 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// checkTimeout bounds each check that asks the network.
+// checkTimeout bounds each check that uses the network.
 const checkTimeout = 15 * time.Second
 
-// OnlyServers describes a CA of this version, in which one of an earlier version differs.
+// OnlyServers says how a CA of this version differs from one of an earlier version.
 const OnlyServers = "good for TLS servers alone, whoever steals its key"
 
-// caExpiryWarning is how long before its end the CA is warned of.
+// caExpiryWarning is how long before its expiry a CA leads to a warning.
 const caExpiryWarning = 30 * 24 * time.Hour
 
 func (k *checker) checkCA() {
 	ca, err := certs.Load(k.app.CAConfig())
 	if errors.Is(err, fs.ErrNotExist) {
-		k.warn("CA", "run agentproxy serve or run, which make one", "there is none in %s yet", k.app.CAConfig().Dir)
+		k.warn("CA", "run agentproxy serve or run, which make one", "none in %s yet", k.app.CAConfig().Dir)
 		return
 	}
 	if err != nil {
@@ -45,14 +45,14 @@ func (k *checker) checkCA() {
 	if end.Sub(k.app.Now()) < caExpiryWarning {
 		k.warn("CA", "run agentproxy ca rotate", "%s expires at %s", ca.Path(), end.UTC().Format(time.RFC3339))
 	} else if !ca.OnlyServers() {
-		k.warn("CA", "run agentproxy ca rotate --prepare, give it to all clients, run agentproxy ca rotate", "%s is of an earlier version; another would be %s", ca.Path(), OnlyServers)
+		k.warn("CA", "run agentproxy ca rotate --prepare, give it to all clients, run agentproxy ca rotate", "%s is of an earlier version; a new one is %s", ca.Path(), OnlyServers)
 	} else {
 		k.ok("CA", "%s, good until %s", ca.Path(), end.UTC().Format(time.DateOnly))
 	}
 	k.checkTrust(ca)
 }
 
-// checkTrust says which programs started from this shell would trust the CA.
+// checkTrust finds whether programs started from this shell would trust the CA.
 func (k *checker) checkTrust(ca *certs.Authority) {
 	const remedy = `start programs with agentproxy run, or in a shell after eval "$(agentproxy env)", or run agentproxy ca install`
 	bySystem := certs.SystemTrusts(ca.Certificate())
@@ -73,16 +73,16 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 	}
 	switch {
 	case len(ignorant) > 0:
-		k.warn("CA trust", remedy, "in this shell %s name files without the CA", strings.Join(ignorant, ", "))
+		k.warn("CA trust", remedy, "the files that %s name in this shell lack the CA", strings.Join(ignorant, ", "))
 	case len(trusting) > 0:
-		k.ok("CA trust", "in this shell by way of %s", strings.Join(trusting, ", "))
+		k.ok("CA trust", "in this shell, by %s", strings.Join(trusting, ", "))
 	case !bySystem:
-		k.warn("CA trust", remedy, "in this shell no program is told to trust the CA")
+		k.warn("CA trust", remedy, "no variable in this shell makes programs trust the CA")
 	}
 }
 
-// checkSystemStore says how far the system's store, which holds the CA, keeps up
-// with its rotation.
+// checkSystemStore finds whether the system's store, which holds the CA, also holds a
+// prepared one and no former one.
 func (k *checker) checkSystemStore(ca *certs.Authority) {
 	_, former, err := certs.Certificates(k.app.CAConfig().Dir)
 	switch next := ca.Next(); {
@@ -131,11 +131,11 @@ func (k *checker) checkLogin(ctx context.Context) {
 	expiry, err := k.app.Default.Account.Agent.TokenExpiry(ctx)
 	switch {
 	case errors.Is(err, identity.ErrNoLogin):
-		k.warn("token", "run codex login if requests are to be signed with a token", "there is none")
+		k.warn("token", "run codex login if requests are to be signed with a token", "none")
 	case err != nil:
 		k.warn("token", "", "%s", err)
 	case expiry.IsZero():
-		k.ok("token", "it does not say when it expires")
+		k.ok("token", "it has no expiry")
 	case !k.app.Now().Before(expiry):
 		k.warn("token", "it is refreshed when it is needed", "it expired at %s", expiry.UTC().Format(time.RFC3339))
 	default:
@@ -184,7 +184,7 @@ func (k *checker) checkTLS(ctx context.Context) bool {
 	return true
 }
 
-// get asks for a URL and drops the answer's body.
+// get requests a URL and drops the body of the response.
 func (k *checker) get(ctx context.Context, target string, header http.Header) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
@@ -219,7 +219,7 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 		}
 		k.ok("identity", "agent %s", session.Identity.AgentRuntimeID)
 		if err := k.app.Default.Account.Agent.RenewTask(ctx, ""); err != nil {
-			k.warn("task", "nothing is lost unless the backend forgets it before another can be registered", "%s is due to be replaced: %s", session.Task.ID, err)
+			k.warn("task", "it serves until the backend forgets it", "%s is due to be replaced: %s", session.Task.ID, err)
 			return
 		}
 		task, _ := k.app.Default.Account.Agent.Task(ctx, "")
@@ -235,18 +235,18 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 	if task, ok := k.app.Default.Account.Agent.Task(ctx, ""); ok {
 		k.ok("task", "%s", task.ID)
 	} else {
-		k.warn("task", "set identity.register, or import an identity that has one", "there is none")
+		k.warn("task", "set identity.register, or import an identity that has one", "none")
 	}
 }
 
-// identityMissing is a failure only where nothing else can sign.
+// identityMissing adds a failure if nothing else can sign, else a warning.
 func (k *checker) identityMissing(err error) {
 	if errors.Is(err, identity.ErrTokenLogin) && k.app.Config.Agent.Signer.Default.Use == config.UseAuto && k.app.Config.Agent.Signer.Default.OnFailure != config.FailToRefuse {
 		k.ok("identity", "none, for the log-in is a workspace's access token")
 		return
 	}
 	if k.app.Config.Agent.Signer.Default.Use == config.UseAuto && k.app.Config.Agent.Signer.Default.OnFailure != config.FailToRefuse {
-		k.warn("identity", "requests are signed with the log-in's token meanwhile", "%s", err)
+		k.warn("identity", "until then requests are signed with the log-in's token", "%s", err)
 		return
 	}
 	k.fail("identity", "", "%s", err)

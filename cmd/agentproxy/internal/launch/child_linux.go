@@ -11,8 +11,8 @@ func setParentDeathSignal(child *exec.Cmd) {
 	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 }
 
-// adoptOrphans has what the command leaves behind come to this process, and returns
-// what ends it all.
+// adoptOrphans makes this process the parent of what a command leaves behind. end ends all
+// of it.
 func adoptOrphans() (end func(), err error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, err

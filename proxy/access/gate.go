@@ -1,0 +1,130 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
+)
+
+const (
+	// maxTurnedAway bounds the connections that are told at the same time why they are
+	// not served. Further ones are closed without an answer.
+	maxTurnedAway = 32
+	// turnAwayTimeout bounds the time that one takes.
+	turnAwayTimeout = 2 * time.Second
+)
+
+// Gate turns connections away before a byte of them is read, so that nothing is held for
+// whoever may not enter.
+type Gate struct {
+	// Users returns who may enter now. nil lets everyone in.
+	Users func() Users
+	// PerClient bounds the connections of one client, as [ClientOf] names it.
+	PerClient int
+	// Refusal returns what is sent to whoever is turned away.
+	Refusal func(error) []byte
+}
+
+// Listener returns l, whose connections fail at the first Read if they are turned away.
+// It is not done when they are accepted, because that would hold up all others.
+func (g Gate) Listener(l net.Listener) net.Listener {
+	return &gatedListener{Listener: l, gate: g, clients: track.NewLimiter(), turnedAway: track.NewLimiter()}
+}
+
+type gatedListener struct {
+	net.Listener
+	gate       Gate
+	clients    *track.Limiter // by name
+	turnedAway *track.Limiter // under one name
+}
+
+// Accept implements [net.Listener].
+func (l *gatedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &gatedConn{Conn: c, listener: l}, nil
+}
+
+// ErrTooMany is wrapped by the error about a client with more than PerClient connections.
+var ErrTooMany = errors.New("too many connections")
+
+// errTurnedAway is what reading from a connection fails with that was turned away.
+var errTurnedAway = errors.New("the connection was turned away")
+
+type gatedConn struct {
+	net.Conn
+	listener *gatedListener
+	once     sync.Once
+	err      error
+
+	mu       sync.Mutex
+	closed   bool
+	giveBack func() // nil: it has no place
+}
+
+// Read implements [net.Conn].
+func (c *gatedConn) Read(p []byte) (int, error) {
+	c.once.Do(c.enter)
+	if c.err != nil {
+		return 0, c.err
+	}
+	return c.Conn.Read(p)
+}
+
+// Close implements [net.Conn].
+func (c *gatedConn) Close() error {
+	err := c.Conn.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.giveBack != nil {
+		c.giveBack()
+	}
+	return err
+}
+
+func (c *gatedConn) enter() {
+	gate := c.listener.gate
+	owner := &connOwner{conn: c.Conn}
+	if users := gate.Users(); users != nil {
+		if err := owner.check(users); err != nil {
+			c.turnAway(err)
+			return
+		}
+	}
+	if client := owner.client(); client != "" && !c.join(client) {
+		c.turnAway(fmt.Errorf("%w: %s has %d, and may have no more; close some", ErrTooMany, client, gate.PerClient))
+	}
+}
+
+// join takes a place among those of a client. It reports whether one was free.
+func (c *gatedConn) join(client string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return true
+	}
+	c.giveBack = c.listener.clients.Take(client, c.listener.gate.PerClient)
+	return c.giveBack != nil
+}
+
+// turnAway tells the client why, and has every Read fail.
+func (c *gatedConn) turnAway(why error) {
+	c.err = errTurnedAway
+	giveBack := c.listener.turnedAway.Take("", maxTurnedAway)
+	if giveBack == nil {
+		return
+	}
+	defer giveBack()
+	_ = c.Conn.SetDeadline(time.Now().Add(turnAwayTimeout))
+	// Many clients ignore an answer that comes before their request.
+	if n, _ := c.Conn.Read(make([]byte, 512)); n > 0 {
+		_, _ = c.Conn.Write(c.listener.gate.Refusal(why))
+	}
+}

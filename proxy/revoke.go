@@ -1,0 +1,51 @@
+package proxy
+
+import (
+	"iter"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
+)
+
+// cutRevoked cuts the running exchanges that could not begin any more: requests, streams,
+// WebSockets and tunnels whose client would not be admitted, or whose label or host would
+// be refused. All that a connection carries has the same grounds, so that it is closed.
+func (p *Proxy) cutRevoked() {
+	pol := p.policies.hold()
+	defer pol.release()
+	pol.clients.Refresh() // while nothing is locked, for it may read a file
+	p.live.set.Locked(func(all iter.Seq[live.Exchange]) {
+		for e := range all {
+			x := e.(*exchange)
+			if x.admission.Check(pol.clients) != nil {
+				x.revoke("cut because the client would not be let in any more")
+			} else if refused := pol.checkAgain(x); refused != nil {
+				x.revoke("cut because it would be refused now: " + refused.Code)
+			}
+		}
+	})
+}
+
+func (x *exchange) revoke(reason string) {
+	x.cut.CompareAndSwap(nil, &reason)
+	_ = x.client.Close()
+}
+
+// checkAgain refuses a running exchange that pol would not let begin.
+func (pol *policy) checkAgain(x *exchange) *refuse.Refusal {
+	if x.policy == pol {
+		return nil
+	}
+	profile, refused := pol.profileOf(x.label)
+	switch {
+	case refused != nil:
+		return refused
+	case x.kind == KindRequest && !pol.Intercept.Match(x.target.Host, x.target.Port):
+		return refuseNotIntercepted(x.target)
+	case x.kind == KindRequest:
+		return profile.checkHost(x.target)
+	case pol.Intercept.MatchHost(x.target.Host): // and not to be sent unseen
+		return refuseNotIntercepted(x.target)
+	}
+	return pol.checkOther(profile, x.target)
+}
