@@ -15,20 +15,24 @@ func (p *Proxy) cutRevoked() {
 	defer pol.release()
 	pol.clients.Refresh() // while nothing is locked, for it may read a file
 	p.live.set.Locked(func(all iter.Seq[live.Exchange]) {
+		var revoked []*exchange
 		for e := range all {
-			x := e.(*exchange)
+			x, reason := e.(*exchange), ""
 			if x.admission.Check(pol.clients) != nil {
-				x.revoke("cut because the client would not be let in any more")
+				reason = "cut because the client would not be let in any more"
 			} else if refused := pol.checkAgain(x); refused != nil {
-				x.revoke("cut because it would be refused now: " + refused.Code)
+				reason = "cut because it would be refused now: " + refused.Code
+			}
+			if reason != "" {
+				x.cut.CompareAndSwap(nil, new(reason)) // a copy, so that nothing is allocated for the others
+				revoked = append(revoked, x)
 			}
 		}
+		// When each has its reason: one may end with another's connection.
+		for _, x := range revoked {
+			_ = x.client.Close()
+		}
 	})
-}
-
-func (x *exchange) revoke(reason string) {
-	x.cut.CompareAndSwap(nil, &reason)
-	_ = x.client.Close()
 }
 
 // checkAgain refuses a running exchange that pol would not let begin.

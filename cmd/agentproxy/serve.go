@@ -28,8 +28,8 @@ func newServeCommand(c *command) *cobra.Command {
 and gives running requests 30 seconds to end. A second signal cuts them.
 
 The proxy reads the configuration again at SIGHUP and when the file, or one that
-it names, has changed. Nothing is cut. A configuration with a mistake is rejected,
-and the former stays in force. SIGHUP also opens the audit log again and takes up
+it names, has changed. What it refuses now is cut, and nothing else. A
+configuration with a mistake is rejected, and the former stays in force. SIGHUP also opens the audit log again and takes up
 a rotated CA.
 
 With systemd, the proxy uses the sockets that systemd passes for the listeners
