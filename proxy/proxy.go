@@ -251,7 +251,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	_ = p.interceptor.others.Close()
 	_ = p.life.running.Wait(context.Background())
 	p.life.serving.Wait()
-	p.current().upstream.CloseIdleConnections()
+	p.current().upstreams.CloseIdleConnections(nil)
 	return err
 }
 
@@ -270,7 +270,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 	pol := p.policies.hold()
 	now := time.Now()
 	if p.sleep.Woke(now) {
-		pol.upstream.CloseIdleConnections()
+		pol.upstreams.CloseIdleConnections(nil)
 	}
 	x := &exchange{
 		ResponseWriter: w,

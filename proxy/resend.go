@@ -28,7 +28,7 @@ type resender struct{}
 // RoundTrip implements [http.RoundTripper].
 func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
-	next, renewer := x.policy.upstream, x.profile.renewer
+	next, renewer := x.profile.upstream, x.profile.renewer
 	if x.kind != KindRequest {
 		return next.RoundTrip(r)
 	}
