@@ -297,6 +297,14 @@ func TestLoginInTerminal(t *testing.T) {
 	if n := p.backend.Stats().Revocations; n != 1 {
 		t.Errorf("%d revocations, want that of the former", n)
 	}
+	// What is registered with it is not of the account that Codex is logged in to.
+	if r := runCommand(t, p.agentproxy(t, "identity", "register")); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := runCommand(t, p.agentproxy(t, "identity", "export", "--codex", "--yes")); r.code != 1 || !strings.Contains(r.stderr, "set identity.login: codex") {
+		t.Errorf("an export into another's log-in: %+v", r)
+	}
+	p.checkCodexs(t)
 }
 
 // TestLoginInImage logs in in the image, and serves by that log-in alone.
@@ -356,7 +364,7 @@ func TestLoginUnused(t *testing.T) {
 func TestLoginOfProfile(t *testing.T) {
 	t.Parallel()
 	p := newPerson(t, "login: own")
-	writeFile(t, p.config, []byte(readFile(t, p.config)+"clients: {token: x, trust_labels: true}\nprofiles: [{name: builds, labels: [\"b-*\"]}, {name: others, labels: [\"o-*\"]}]\n"))
+	writeFile(t, p.config, []byte(readFile(t, p.config)+"clients: {token: x, trust_labels: true}\nprofiles: [{name: builds, labels: [\"b-*\"]}, {name: others, labels: [\"o-*\"]}, {name: none, labels: [\"*\"], refuse: true}]\n"))
 	p.logIn(t, own)
 	check := func(builds string) {
 		t.Helper()

@@ -67,7 +67,7 @@ func (i *interceptor) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: x.admission}
+	conn := &interceptedConn{Wrapper: netconn.Wrapper{Conn: client}, target: x.target, pattern: x.pattern, admitted: x.admission}
 	i.life.serving.Go(func() { i.h1.Serve(conn) })
 }
 
@@ -138,18 +138,12 @@ func checkInner(x *exchange, conn *interceptedConn, r *http.Request) (refused *r
 // interceptedConn is a client's connection after CONNECT to an intercepted host,
 // below TLS.
 type interceptedConn struct {
-	net.Conn
+	netconn.Wrapper
 	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
 	admitted *access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
 }
-
-// NetConn returns the connection beneath.
-func (c *interceptedConn) NetConn() net.Conn { return c.Conn }
-
-// CloseWrite closes the sending side.
-func (c *interceptedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 type interceptedKey struct{}
 

@@ -350,7 +350,7 @@ func isBootstrap(sent, strict string) bool {
 }
 
 // bootstrap returns what the bootstrap of an agent carries where all is allowed.
-// The biscuit is the one thing by which somebody could make an agent that
+// The biscuit is the one thing by which a client could make an agent that
 // outlives the proxy, so it takes exactly what Codex sends.
 func (s *Scope) bootstrap(q Query) Kind {
 	if !s.backend.match(q.Host, q.Port) || q.Upgrade != "" {

@@ -183,6 +183,9 @@ export names those versions and asks first.`,
 
 // exportToCodex writes record into Codex's auth.json, if the user agrees.
 func (c *command) exportToCodex(ctx context.Context, a *app.App, record *identity.Record, shape identity.Shape, yes bool) error {
+	if a.Default.Account.UsesOwnLogin() {
+		return errors.New("the log-in is that of agentproxy login, which Codex does not share; set identity.login: codex to write into the auth.json of Codex's")
+	}
 	raw, err := record.MarshalFor(shape)
 	if err != nil {
 		return err

@@ -186,7 +186,7 @@ func (a *Agent) verify(ctx context.Context, record *identity.Record) error {
 	}
 	_, err := a.verifications.Do(ctx, tokenHash(record.JWT), func(ctx context.Context) (struct{}, error) {
 		if a.isVerified(record) {
-			return struct{}{}, nil // by somebody who was faster
+			return struct{}{}, nil // another caller was faster
 		}
 		if err := a.verifyFailed.Ready(a.config.Clock.Now(), record.JWT); err != nil {
 			return struct{}{}, err

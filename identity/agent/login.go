@@ -70,7 +70,7 @@ func (a *Agent) loginByToken(ctx context.Context, name string, token identity.Se
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if last := a.tokenLogin; last.auth != nil && last.token == token && last.file == file {
-		return last.auth, nil // somebody was faster
+		return last.auth, nil // another caller was faster
 	}
 	a.tokenLogin = tokenLogin{token, file, auth}
 	return auth, nil

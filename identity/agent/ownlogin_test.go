@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestLogInAndOut(t *testing.T) {
 		keyring.MockInit()
 		r := newRig(t)
 		r.home = filepath.Join(r.state, "login") // which is not there yet
-		withKeyring := func(c *agent.Config) { c.Home = codex.OpenHome(r.home).WithKeyring() }
+		withKeyring := func(c *agent.Config) { c.Home = codex.OpenHome(r.home).WithKeyring().Own() }
 		if r.holdsLogin() {
 			t.Error("holds a log-in before there is one")
 		}
@@ -99,7 +100,7 @@ func TestLogInAndOut(t *testing.T) {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
-		if _, err := r.agent(withKeyring).AccessToken(t.Context()); !errors.Is(err, identity.ErrNoLogin) {
+		if _, err := r.agent(withKeyring).AccessToken(t.Context()); !errors.Is(err, identity.ErrNoLogin) || !strings.HasSuffix(err.Error(), "; run agentproxy login") {
 			t.Errorf("after the log-out: %v", err)
 		}
 	}
@@ -159,5 +160,26 @@ func TestLogInsAtOnce(t *testing.T) {
 	r.advance(11 * 24 * time.Hour)
 	if _, err := r.agent().AccessToken(t.Context()); err != nil {
 		t.Errorf("the one that stays: %v", err)
+	}
+}
+
+// TestOwnLoginEnds: what is to be done is said of the log-in that it is.
+func TestOwnLoginEnds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	a := r.agent(func(c *agent.Config) { c.Home = codex.OpenHome(r.home).Own() })
+	if err := a.LogIn(t.Context(), r.ownLogin(chatgpttest.Account{}), false); err != nil {
+		t.Fatal(err)
+	}
+	r.server.RevokeRefreshTokens()
+	r.advance(11 * 24 * time.Hour)
+	if _, err := a.AccessToken(t.Context()); !errors.Is(err, identity.ErrLoginEnded) || !strings.HasSuffix(err.Error(), "; run agentproxy login") {
+		t.Errorf("an ended log-in: %v", err)
+	}
+	for _, raw := range []string{"{", `{"auth_mode":"apikey"}`, `{}`} {
+		r.write([]byte(raw))
+		if _, err := a.AccessToken(t.Context()); err == nil || !strings.Contains(err.Error(), "run agentproxy login") {
+			t.Errorf("%s: %v", raw, err)
+		}
 	}
 }

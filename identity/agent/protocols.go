@@ -32,10 +32,11 @@ func (a *Agent) taskProtocols(id *identity.Identity) []identity.Protocol {
 
 // AssertsAll reports whether all signed requests carry an assertion, and not inference
 // alone. That is so for an identity of the first generation, and for a log-in without
-// tokens. It registers nothing.
+// tokens, of which the placeholder that a run lays into the Codex home is one. It
+// registers nothing.
 func (a *Agent) AssertsAll(ctx context.Context) bool {
 	auth, account, err := a.login(ctx)
-	if err != nil || !hasTokens(auth) {
+	if err != nil || !hasTokens(auth) || identity.IsPlaceholder(auth.Tokens.AccessToken.Reveal()) {
 		return true
 	}
 	id, err := a.find(ctx, auth, account)

@@ -82,7 +82,7 @@ func accountKey(id *identity.Identity) [2]string {
 func (a *Agent) newTask(id *identity.Identity, label string) func(context.Context) (identity.Task, error) {
 	return func(ctx context.Context) (identity.Task, error) {
 		if task, due, ok := a.storedTask(id, label); ok && !due {
-			return task, nil // by somebody who was faster
+			return task, nil // another caller was faster
 		}
 		a.tasks.reload(id.AgentRuntimeID)
 		if task, due, ok := a.storedTask(id, label); ok && !due {

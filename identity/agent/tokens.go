@@ -83,14 +83,14 @@ type endedLogin struct {
 
 // errEnded returns an error that says why a log-in has ended.
 func errEnded(file *codex.Auth, reason string) error {
-	return fmt.Errorf("%s: %w (%s); %s", file.Name(), identity.ErrLoginEnded, reason, identity.RemedyLogin)
+	return fmt.Errorf("%s: %w (%s); %s", file.Name(), identity.ErrLoginEnded, reason, file.Remedy())
 }
 
 func (v *tokenView) isDue(now time.Time) bool   { return !v.due.IsZero() && !now.Before(v.due) }
 func (v *tokenView) expired(now time.Time) bool { return !v.expiry.IsZero() && !now.Before(v.expiry) }
 
 func (v *tokenView) errExpired() error {
-	return fmt.Errorf("%s: %w at %s; %s", v.file.Name(), identity.ErrTokenExpired, v.expiry.UTC().Format(time.RFC3339), identity.RemedyLogin)
+	return fmt.Errorf("%s: %w at %s; %s", v.file.Name(), identity.ErrTokenExpired, v.expiry.UTC().Format(time.RFC3339), v.file.Remedy())
 }
 
 // natural reports whether the token has become due or has expired since the last refresh.
@@ -423,7 +423,7 @@ func (t *tokens) keep(ctx context.Context, view *tokenView, answer identity.Toke
 	j := t.journal.next(view.token.Account, *view.auth.Tokens, answer, at)
 	t.journal, t.last, t.inMemory = j, nil, true
 	t.mu.Unlock()
-	// Who keeps the log-in in the keyring does not want it in a file.
+	// A log-in in the keyring was not meant for a file.
 	if t.path != "" && !view.file.InKeyring {
 		err := j.write(t.path)
 		t.mu.Lock()

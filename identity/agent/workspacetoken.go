@@ -38,7 +38,7 @@ func (a *Agent) TokenAccount(ctx context.Context, token identity.Secret) (identi
 	}
 	return a.whoamis.Do(ctx, hash, func(ctx context.Context) (identity.Account, error) {
 		if account, ok := a.knownAccount(hash); ok {
-			return account, nil // somebody was faster
+			return account, nil // another caller was faster
 		}
 		if err := a.whoamiFailed.Ready(a.config.Clock.Now(), hash); err != nil {
 			return identity.Account{}, err

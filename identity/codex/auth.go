@@ -57,6 +57,8 @@ type Auth struct {
 	// RecordErr says why agent_identity was not understood. The tokens are good all the
 	// same, for newer versions of Codex may store another form.
 	RecordErr error
+	// Own says that it is agentproxy's own, and none of Codex's.
+	Own bool
 	// Path is the file, "" if it was not read from one.
 	Path string
 
@@ -163,7 +165,7 @@ func (a *Auth) Account(forcedWorkspace string) (identity.Account, error) {
 		return identity.Account{WorkspaceID: forcedWorkspace, UserID: acct.UserID, Email: acct.Email}, nil
 	}
 	if acct.WorkspaceID == "" {
-		return identity.Account{}, fmt.Errorf("%s: %w: it names no workspace; %s", a.Name(), identity.ErrNoLogin, identity.RemedyLogin)
+		return identity.Account{}, fmt.Errorf("%s: %w: it names no workspace; %s", a.Name(), identity.ErrNoLogin, a.Remedy())
 	}
 	return acct, nil
 }
@@ -173,11 +175,11 @@ func (a *Auth) Account(forcedWorkspace string) (identity.Account, error) {
 func (a *Auth) login() (identity.Account, error) {
 	switch path := a.Name(); a.Mode {
 	case ModeAPIKey:
-		return identity.Account{}, fmt.Errorf("%s: %w; %s to use ChatGPT", path, identity.ErrAPIKey, identity.RemedyLogin)
+		return identity.Account{}, fmt.Errorf("%s: %w; %s to use ChatGPT", path, identity.ErrAPIKey, a.Remedy())
 	case ModeBedrockAPIKey, ModeBedrockAccessKeys:
-		return identity.Account{}, fmt.Errorf("%s: %w: %s is Amazon Bedrock, where this proxy is not needed; %s to use ChatGPT", path, identity.ErrNotChatGPT, a.Mode, identity.RemedyLogin)
+		return identity.Account{}, fmt.Errorf("%s: %w: %s is Amazon Bedrock, where this proxy is not needed; %s to use ChatGPT", path, identity.ErrNotChatGPT, a.Mode, a.Remedy())
 	case ModeHeaders:
-		return identity.Account{}, fmt.Errorf("%s: %w: with headers another program adds the credential; %s to use ChatGPT", path, identity.ErrNotChatGPT, identity.RemedyLogin)
+		return identity.Account{}, fmt.Errorf("%s: %w: with headers another program adds the credential; %s to use ChatGPT", path, identity.ErrNotChatGPT, a.Remedy())
 	case ModePersonalAccessToken:
 		if !identity.IsWorkspaceToken(a.PersonalAccessToken) {
 			return identity.Account{}, fmt.Errorf("%s: %w: personal_access_token is no access token of a workspace, at-…; run codex login --with-access-token", path, identity.ErrNoLogin)
@@ -201,7 +203,17 @@ func (a *Auth) login() (identity.Account, error) {
 			return identity.Account{}, a.RecordErr
 		}
 	}
-	return identity.Account{}, fmt.Errorf("%s: %w: it holds no tokens; %s", a.Name(), identity.ErrNoLogin, identity.RemedyLogin)
+	return identity.Account{}, fmt.Errorf("%s: %w: it holds no tokens; %s", a.Name(), identity.ErrNoLogin, a.Remedy())
+}
+
+// Remedy returns what to do if the log-in does not serve.
+func (a *Auth) Remedy() string { return remedyLogin(a.Own) }
+
+func remedyLogin(own bool) string {
+	if own {
+		return "run agentproxy login"
+	}
+	return identity.RemedyLogin
 }
 
 // Bearer returns the access token and its account. The workspace of the account is "" if
@@ -219,16 +231,16 @@ func (a *Auth) Bearer(forcedWorkspace string) (identity.Secret, identity.Account
 	path := a.Name()
 	switch {
 	case a.Tokens == nil || a.Tokens.AccessToken == "":
-		err = fmt.Errorf("%s: %w: it holds no access token; %s", path, identity.ErrNoLogin, identity.RemedyLogin)
+		err = fmt.Errorf("%s: %w: it holds no access token; %s", path, identity.ErrNoLogin, a.Remedy())
 	case identity.IsPlaceholder(a.Tokens.AccessToken.Reveal()):
 		err = fmt.Errorf("%s: %w; point agentproxy at the Codex home of a real log-in", path, identity.ErrPlaceholder)
 	case forcedWorkspace != "" && forcedWorkspace != acct.WorkspaceID:
 		err = fmt.Errorf("%s: the access token %w: it is of %q, wanted is %q; %s into that workspace",
-			path, identity.ErrOtherWorkspace, acct.WorkspaceID, forcedWorkspace, identity.RemedyLogin)
+			path, identity.ErrOtherWorkspace, acct.WorkspaceID, forcedWorkspace, a.Remedy())
 	case !identity.HeaderSafe(a.Tokens.AccessToken.Reveal()):
-		err = &identity.FileError{Path: path, Reason: "tokens.access_token: holds a space, a line break or other bytes that no header may carry", Remedy: identity.RemedyLogin}
+		err = &identity.FileError{Path: path, Reason: "tokens.access_token: holds a space, a line break or other bytes that no header may carry", Remedy: a.Remedy()}
 	case !identity.HeaderSafe(acct.WorkspaceID):
-		err = &identity.FileError{Path: path, Reason: "tokens.account_id: holds a space, a line break or other bytes that no header may carry", Remedy: identity.RemedyLogin}
+		err = &identity.FileError{Path: path, Reason: "tokens.account_id: holds a space, a line break or other bytes that no header may carry", Remedy: a.Remedy()}
 	}
 	if err != nil {
 		return "", identity.Account{}, err

@@ -51,6 +51,7 @@ type Home struct {
 	writing chan struct{} // another, for [Home.Lock]
 	claimed atomic.Bool   // nobody can read the file, nor write it
 	inPlace bool
+	own     bool
 	// lockBeside says that the system can neither lock a directory nor read a locked file.
 	lockBeside bool
 
@@ -84,6 +85,12 @@ func (h *Home) WithKeyring() *Home {
 // file from somebody would go with the file. It returns h.
 func (h *Home) InPlace() *Home {
 	h.inPlace = true
+	return h
+}
+
+// Own says that the log-in in h is agentproxy's own. It returns h.
+func (h *Home) Own() *Home {
+	h.own = true
 	return h
 }
 
@@ -145,7 +152,7 @@ func (h *Home) readKeyring(raw string) (*Auth, error) {
 	sum := sha256.Sum256([]byte(raw))
 	if h.held.sum != sum {
 		h.held = reading{sum: sum}
-		h.held.auth, h.held.err = parseAuth(keyringName(h.keyring.account), []byte(raw))
+		h.held.auth, h.held.err = h.parse(keyringName(h.keyring.account), []byte(raw))
 		if h.held.auth != nil {
 			h.held.auth.InKeyring = true
 		}
@@ -187,8 +194,20 @@ func (h *Home) read() (r reading, fresh bool, err error) {
 		r.auth, r.err = h.last.auth, h.last.err
 		return r, false, nil
 	}
-	r.auth, r.err = parseAuth(path, raw)
+	r.auth, r.err = h.parse(path, raw)
 	return r, true, nil
+}
+
+// parse parses the log-in, and has it know whose it is.
+func (h *Home) parse(path string, raw []byte) (*Auth, error) {
+	auth, err := parseAuth(path, raw)
+	if auth != nil {
+		auth.Own = h.own
+	}
+	if e, ok := errors.AsType[*identity.FileError](err); ok && h.own {
+		e.Remedy = remedyLogin(true)
+	}
+	return auth, err
 }
 
 // openError says why auth.json cannot be read, and what to do about it.
@@ -199,11 +218,11 @@ func (h *Home) openError(err error) error {
 		if _, err := os.Stat(h.dir); errors.Is(err, fs.ErrNotExist) {
 			path = h.dir
 		}
-		return fmt.Errorf("%w: %s does not exist; %s", identity.ErrNoLogin, path, identity.RemedyLogin)
+		return fmt.Errorf("%w: %s does not exist; %s", identity.ErrNoLogin, path, remedyLogin(h.own))
 	case errors.Is(err, fs.ErrPermission):
 		return &identity.FileError{Path: path, Reason: "permission denied", Remedy: "let the user who runs agentproxy read it", Err: err}
 	case errors.Is(err, safefile.ErrNotRegular):
-		return &identity.FileError{Path: path, Reason: safefile.Cause(err).Error(), Remedy: "remove it and " + identity.RemedyLogin}
+		return &identity.FileError{Path: path, Reason: safefile.Cause(err).Error(), Remedy: "remove it and " + remedyLogin(h.own)}
 	case errors.Is(err, safefile.ErrTooLarge):
 		return tooLarge(path)
 	}

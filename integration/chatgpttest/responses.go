@@ -39,8 +39,10 @@ func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, x *excha
 		writeError(w, http.StatusTooManyRequests, "usage_limit_reached", "The usage limit has been reached.")
 		return
 	}
-	events := s.compactionAnswer(model)
-	if !compacts(body) {
+	var events []event
+	if compacts(body) {
+		events = s.compactionAnswer(model)
+	} else {
 		s.countResponse()
 		events = s.answer(model)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -90,8 +89,8 @@ func (c FileConfig) check(f *os.File) (torn bool, err error) {
 	if !info.Mode().IsRegular() {
 		return false, nil
 	}
-	if perm := info.Mode().Perm(); perm&0o022 != 0 && runtime.GOOS != "windows" {
-		return false, fmt.Errorf("others can write to it (mode %#o): run chmod 600 on it", perm)
+	if err := safefile.CheckMode(c.Path, info, safefile.OthersWrite); err != nil {
+		return false, err
 	}
 	if info.Size() == 0 {
 		return false, nil

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
@@ -31,6 +32,44 @@ func ParseQuota(h http.Header) (q Quota, ok bool) {
 	q.Primary = parseWindow(h, "X-Codex-Primary-Used-Percent", "X-Codex-Primary-Window-Minutes", "X-Codex-Primary-Reset-At")
 	q.Secondary = parseWindow(h, "X-Codex-Secondary-Used-Percent", "X-Codex-Secondary-Window-Minutes", "X-Codex-Secondary-Reset-At")
 	q.Credits = isTrue(h, "X-Codex-Credits-Has-Credits") || isTrue(h, "X-Codex-Credits-Unlimited")
+	return q, q.Primary != nil || q.Secondary != nil
+}
+
+// ParseReport reads the answer of wham/usage, with which the backend says the same. It
+// reports whether there is anything about a window.
+func ParseReport(raw []byte) (q Quota, ok bool) {
+	type window struct {
+		UsedPercent *float64 `json:"used_percent"`
+		Seconds     float64  `json:"limit_window_seconds"`
+		ResetAt     float64  `json:"reset_at"`
+	}
+	var report struct {
+		Limits struct {
+			Primary   *window `json:"primary_window"`
+			Secondary *window `json:"secondary_window"`
+		} `json:"rate_limit"`
+		Credits struct {
+			Has       bool `json:"has_credits"`
+			Unlimited bool `json:"unlimited"`
+		} `json:"credits"`
+	}
+	if json.Unmarshal(raw, &report) != nil {
+		return q, false
+	}
+	read := func(w *window) *Window {
+		if w == nil || w.UsedPercent == nil || *w.UsedPercent < 0 || *w.UsedPercent > maxPercent {
+			return nil
+		}
+		made := &Window{UsedPercent: *w.UsedPercent}
+		if w.Seconds > 0 && w.Seconds <= maxMinutes*60 {
+			made.Length = time.Duration(w.Seconds) * time.Second
+		}
+		if w.ResetAt > 0 && w.ResetAt <= maxSeconds {
+			made.ResetAt = time.Unix(int64(w.ResetAt), 0).UTC()
+		}
+		return made
+	}
+	q = Quota{Primary: read(report.Limits.Primary), Secondary: read(report.Limits.Secondary), Credits: report.Credits.Has || report.Credits.Unlimited}
 	return q, q.Primary != nil || q.Secondary != nil
 }
 

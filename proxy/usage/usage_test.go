@@ -478,6 +478,21 @@ func TestParseQuota(t *testing.T) {
 		t.Errorf("used up: %+v", q.UsedUp())
 	}
 }
+func TestParseReport(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]Quota{
+		`{"rate_limit":{"primary_window":{"used_percent":12.5,"limit_window_seconds":18000,"reset_at":1796000000},"secondary_window":null},"credits":{"unlimited":true}}`: {Primary: window(12.5, 300, 1796000000), Credits: true},
+		`{"rate_limit":{"secondary_window":{"used_percent":0,"limit_window_seconds":-1,"reset_at":-1}}}`:                                                                  {Secondary: window(0, 0, 0)},
+		`{"rate_limit":{"primary_window":{"limit_window_seconds":18000}}}`:                                                                                                {},
+		`{"rate_limit":{"primary_window":{"used_percent":-1},"secondary_window":{"used_percent":1e9}}}`:                                                                   {},
+		`{"rate_limit":7}`: {}, `{}`: {}, `no`: {},
+	} {
+		if got, ok := ParseReport([]byte(raw)); ok != (want.Primary != nil || want.Secondary != nil) || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", raw, got, ok)
+		}
+	}
+}
+
 func window(percent float64, minutes int, reset int64) *Window {
 	w := &Window{UsedPercent: percent, Length: time.Duration(minutes) * time.Minute}
 	if reset > 0 {

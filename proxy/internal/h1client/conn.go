@@ -34,7 +34,7 @@ type serverConn struct {
 	socket *probeSocket // below the encryption
 	pool   *connPool
 	host   string
-	reader *bufio.Reader // of the h1Conn itself, which counts
+	reader *bufio.Reader // of the connection itself, which counts
 	writer *bufio.Writer
 	abort  func() // close, made once
 	closed sync.Once

@@ -16,7 +16,7 @@ import (
 // all clients until it is closed, and writing to it fails when the client reads
 // nothing for a time.
 type StallConn struct {
-	net.Conn
+	Wrapper
 	giveBack func() // its place
 	stall    time.Duration
 	head     Head
@@ -48,7 +48,7 @@ const FreeHead = 4 << 10
 // nothing for stall; reading fails when there is no room for its head; Close calls
 // giveBack.
 func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()) *StallConn {
-	c := &StallConn{Conn: conn, stall: stall, head: head, giveBack: giveBack}
+	c := &StallConn{Wrapper: Wrapper{conn}, stall: stall, head: head, giveBack: giveBack}
 	if head.Take == nil {
 		c.read.Store(-1)
 	}
@@ -87,9 +87,6 @@ func (c *StallConn) giveHead() {
 		c.head.Take(-taken)
 	}
 }
-
-// NetConn returns the connection beneath.
-func (c *StallConn) NetConn() net.Conn { return c.Conn }
 
 // Close implements [net.Conn].
 func (c *StallConn) Close() error {
@@ -151,9 +148,6 @@ func (c *StallConn) ReadFrom(r io.Reader) (int64, error) {
 
 // WriteTo implements [io.WriterTo], so that the kernel may copy.
 func (c *StallConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
-
-// CloseWrite closes the sending side.
-func (c *StallConn) CloseWrite() error { return CloseWrite(c.Conn) }
 
 // SetDeadline implements [net.Conn].
 func (c *StallConn) SetDeadline(t time.Time) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
 // Metrics counts what the proxy does, and remembers the last refusals. No label has a
@@ -39,6 +40,9 @@ type Metrics struct {
 	backend   *prometheus.CounterVec
 	reloads   *prometheus.CounterVec
 	reloaded  prometheus.Gauge
+	responses *prometheus.CounterVec
+	tokens    *prometheus.CounterVec
+	quotas    quotas
 
 	mu     sync.RWMutex
 	series map[requestLabels]*requestSeries
@@ -94,6 +98,10 @@ func NewMetrics() *Metrics {
 			m.backend.WithLabelValues(string(o), string(r)) // zero counts, too
 		}
 	}
+	m.responses = counter("agentproxy_model_responses_total",
+		"Responses of the model that said what they used. Counted if usage.file is set.", "profile")
+	m.tokens = counter("agentproxy_model_tokens_total",
+		"Tokens that responses of the model used, by kind: input, cached (part of the input) and output. Counted if usage.file is set.", "profile", "kind")
 	m.reloads = counter("agentproxy_reloads_total",
 		"Configuration reloads that changed something, by result: ok or refused.", "result")
 	m.reloads.WithLabelValues("ok")
@@ -201,6 +209,17 @@ func (m *Metrics) Reloaded(changed bool, err error) {
 		m.reloads.WithLabelValues("ok").Inc()
 	}
 }
+
+// Usage implements [app.Observer].
+func (m *Metrics) Usage(e usage.Entry) {
+	m.responses.WithLabelValues(e.Profile).Inc()
+	m.tokens.WithLabelValues(e.Profile, "input").Add(float64(e.Input))
+	m.tokens.WithLabelValues(e.Profile, "cached").Add(float64(e.Cached))
+	m.tokens.WithLabelValues(e.Profile, "output").Add(float64(e.Output))
+}
+
+// Quota implements [app.Observer].
+func (m *Metrics) Quota(profile string, q usage.Quota) { m.quotas.set(profile, q) }
 
 // Backend implements [app.Observer].
 func (m *Metrics) Backend(o backend.Operation, r backend.Result) {

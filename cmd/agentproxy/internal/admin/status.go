@@ -37,8 +37,10 @@ type Status struct {
 
 	InFlight map[string]int     `json:"in_flight"` // by kind
 	Bytes    map[string]traffic `json:"bytes"`     // of all exchanges so far, by kind
-	Live     []live             `json:"live"`      // the latest of those in flight
-	Refusals []Refusal          `json:"refusals"`  // the latest first
+	// UsageLost counts the lines of the usage file that could not be written.
+	UsageLost int       `json:"usage_lines_lost"`
+	Live      []live    `json:"live"`     // the latest of those in flight
+	Refusals  []Refusal `json:"refusals"` // the latest first
 	// OutOfScope are the last requests out of scope, refused or not, the latest first.
 	OutOfScope []miss `json:"out_of_scope"`
 }
@@ -62,6 +64,9 @@ type agentStatus struct {
 	TokenExpires *time.Time `json:"token_expires,omitempty"` // of the log-in, if it says
 	// LoginEnded says that somebody has to log in again.
 	LoginEnded string `json:"login_ended,omitempty"`
+
+	// Quota is what the account's responses have said last of its limits.
+	Quota *quota `json:"quota,omitempty"`
 }
 
 // traffic counts bytes from and to clients.
@@ -89,13 +94,17 @@ func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
 	s := Status{
 		Version: cli.Version(), Started: m.started,
 		CAExpires: a.CA.Certificate().NotAfter, ClockOffset: a.Clock.Offset().Seconds(),
-		Bytes: make(map[string]traffic), Live: []live{}, Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
+		UsageLost: a.UsageLost(),
+		Bytes:     make(map[string]traffic), Live: []live{}, Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
 	}
 	principals := a.InUse()
 	s.Agents = make([]agentStatus, len(principals))
 	var looking sync.WaitGroup
 	for i, p := range principals {
-		looking.Go(func() { s.Agents[i] = lookAt(ctx, a, p) })
+		looking.Go(func() {
+			s.Agents[i] = lookAt(ctx, a, p)
+			s.Agents[i].Quota = m.quotas.of(p.Config.Profile, a.Now())
+		})
 	}
 	looking.Wait()
 	s.Ready = slices.ContainsFunc(s.Agents, func(agent agentStatus) bool { return agent.Ready })

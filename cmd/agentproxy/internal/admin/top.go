@@ -98,7 +98,7 @@ func (s Status) Text() *bytes.Buffer {
 	}
 	b.WriteString("\n\n")
 
-	w := table("PROFILE", "SIGNS", "TASK", "TOKEN", "")
+	w := table("PROFILE", "SIGNS", "TASK", "TOKEN", "QUOTA", "")
 	for _, agent := range s.List() {
 		signs, about := any(agent.Scheme), agent.As
 		if !agent.Ready {
@@ -117,7 +117,7 @@ func (s Status) Text() *bytes.Buffer {
 		if agent.TaskOverdue != "" {
 			task += " (overdue)"
 		}
-		row(w, dashed(agent.Profile), signs, task, token, about)
+		row(w, dashed(agent.Profile), signs, task, token, dashed(agent.Quota.String()), about)
 	}
 	w.Flush()
 

@@ -67,8 +67,9 @@ func openResources(c *config.Config, read readFile) (r resources, err error) {
 	}
 	r.logins = map[string]Login{c.Agent.Profile: findLogin(c.Agent.Identity, read)}
 	for i := range c.Profiles {
-		agent := &c.Profiles[i].Agent
-		r.logins[agent.Profile] = findLogin(agent.Identity, read)
+		if agent := &c.Profiles[i].Agent; !c.Profiles[i].Refuse {
+			r.logins[agent.Profile] = findLogin(agent.Identity, read)
+		}
 	}
 	r.upstream = c.Upstream
 	if c.CAFile != "" {

@@ -79,6 +79,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 	})
 	courtesy, refreshFile := refreshCourtesy, id.RefreshFile
 	if s.login.Own {
+		n.Home.Own()
 		courtesy, refreshFile = 0, filepath.Join(s.login.Dir, "refresh.json")
 	}
 	n.Agent = agent.New(agent.Config{

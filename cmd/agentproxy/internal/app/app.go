@@ -21,6 +21,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -46,6 +47,8 @@ type App struct {
 	upstream   upstream.Config
 	logins     map[string]Login // by profile
 	audit      *auditLog        // nil: off, or not opened yet
+	usage      *usageFile       // the same
+	quotas     *quotaWatch
 	logInForce *atomic.Pointer[zerolog.Logger]
 	readers    sync.WaitGroup // besides the proxy
 }
@@ -71,6 +74,10 @@ type Observer interface {
 	// Signer returns a signer that passes on to s, so that the observer sees the results.
 	// The name is that of the configuration.
 	Signer(name string, s signer.Renewer) signer.Renewer
+	// Usage is told what a response says it used.
+	Usage(usage.Entry)
+	// Quota is told what a response says of the limits of a profile's account.
+	Quota(profile string, q usage.Quota)
 	// Reloaded is told whether a reload changed anything, or why it was rejected.
 	Reloaded(changed bool, err error)
 }
@@ -88,6 +95,12 @@ func (Unobserved) Backend(backend.Operation, backend.Result) {}
 
 // Signer implements [Observer].
 func (Unobserved) Signer(_ string, s signer.Renewer) signer.Renewer { return s }
+
+// Usage implements [Observer].
+func (Unobserved) Usage(usage.Entry) {}
+
+// Quota implements [Observer].
+func (Unobserved) Quota(string, usage.Quota) {}
 
 // Reloaded implements [Observer].
 func (Unobserved) Reloaded(bool, error) {}
@@ -107,7 +120,7 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 		o.Observer = Unobserved{}
 	}
 	a := newApp(c, r, o)
-	a.Now, a.logInForce = time.Now, new(atomic.Pointer[zerolog.Logger])
+	a.Now, a.logInForce, a.quotas = time.Now, new(atomic.Pointer[zerolog.Logger]), new(quotaWatch)
 	a.logInForce.Store(&a.Log)
 	a.Clock = backend.NewClock(a.Now, func(offset time.Duration) {
 		a.logInForce.Load().Warn().Stringer("offset", offset).Msg("this machine's clock differs from the backend's; time stamps are corrected, but set the clock")
@@ -134,11 +147,11 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	o := a.options
 	o.Log = log
 	n := newApp(c, r, o)
-	n.Clock, n.Now, n.logInForce = a.Clock, a.Now, a.logInForce
+	n.Clock, n.Now, n.logInForce, n.quotas = a.Clock, a.Now, a.logInForce, a.quotas
 	if err := n.openPrincipals(a); err != nil {
 		return nil, err
 	}
-	if err := n.openAudit(a); err != nil {
+	if err := errors.Join(n.openAudit(a), n.openUsage(a)); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -150,6 +163,7 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 func (a *App) Close() {
 	a.readers.Wait()
 	a.closeAudit()
+	a.closeUsage()
 	a.closePrincipals()
 }
 
@@ -177,12 +191,16 @@ func (a *App) ProxyConfig(ca *certs.Authority, clients access.Config) proxy.Conf
 		Observe:     a.options.Observer.Exchange,
 		Log:         a.Log,
 
-		Clients: clients,
+		Clients:      clients,
+		ObserveQuota: a.observeQuota,
 
 		RetryBodyLimit: cmp.Or(c.RetryBodyLimit, -1),
 	}
 	if a.audit != nil {
 		p.Audit = a.audit
+	}
+	if a.usage != nil {
+		p.ObserveUsage = a.observeUsage
 	}
 	return p
 }

@@ -19,6 +19,9 @@ type Login struct {
 // there may come to be: whoever watches what is read takes them up.
 func findLogin(id config.Identity, read readFile) Login {
 	last := Login{Dir: id.CodexHome}
+	if id.File != "" { // which holds the identity; the state directory may be another user's
+		return last
+	}
 	for _, dir := range []string{id.OwnLogin.Dir, id.OwnLogin.Common} {
 		if dir == "" {
 			continue
@@ -50,6 +53,9 @@ func (a *App) OpenOwnLogin() *Account {
 	s.login, s.identity.AccessToken = Login{filepath.Join(s.identity.StateDir, "login"), true}, ""
 	return a.openAccount(s)
 }
+
+// UsesOwnLogin reports whether the log-in is one of agentproxy login.
+func (n *Account) UsesOwnLogin() bool { return n.settings.login.Own }
 
 // Close ends what the account is doing.
 func (n *Account) Close() { n.close() }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -52,7 +53,7 @@ func NewReloader(path string, env cli.Environment, stderr io.Writer, observer Ob
 	if r.app, err = open(c, Options{Env: env, Log: NewLogger(c.Log, stderr), Observer: observer}, r.files.read); err != nil {
 		return nil, err
 	}
-	if err := r.app.OpenAudit(); err != nil {
+	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
 		r.app.Close()
 		return nil, err
 	}
@@ -178,6 +179,7 @@ func (r *Reloader) renew(ctx context.Context) {
 	Notify(log, daemon.SdNotifyReloading)
 	defer Notify(log, daemon.SdNotifyReady)
 	reopened := r.app.ReopenAudit()
+	reopened = r.app.ReopenUsage() && reopened
 	if r.reload(ctx) && reopened {
 		r.app.Log.Info().Msg("SIGHUP: renewed")
 	}

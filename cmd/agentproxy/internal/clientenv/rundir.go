@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/gofrs/flock"
 
@@ -31,8 +32,7 @@ func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
 		}
 		if _, err := os.Stat(dir); locked && err == nil {
 			return dir, func() error {
-				err := errors.Join(os.RemoveAll(dir), os.Remove(lock.Path()))
-				return errors.Join(err, lock.Unlock())
+				return errors.Join(os.RemoveAll(dir), removeLock(lock))
 			}, nil
 		}
 		// A run that began at the same time found the lock before it was held, and took
@@ -53,7 +53,18 @@ func removeDeadRuns(parent string) {
 			continue
 		}
 		_ = os.RemoveAll(path[:len(path)-len(".lock")])
-		_ = os.Remove(path)
-		_ = lock.Unlock()
+		_ = removeLock(lock)
 	}
+}
+
+// removeLock removes the file of a lock that is held, and gives up the lock. The
+// file goes first, so that nobody locks what is no longer there; but Windows
+// removes no file that is open.
+func removeLock(lock *flock.Flock) error {
+	if runtime.GOOS != "windows" {
+		return errors.Join(os.Remove(lock.Path()), lock.Unlock())
+	}
+	err := lock.Unlock()
+	_ = os.Remove(lock.Path()) // a run that has it open since removes it
+	return err
 }

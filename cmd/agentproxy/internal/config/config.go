@@ -38,6 +38,7 @@ type Config struct {
 	RetryBodyLimit int64 // in bytes, 0 for no body
 	Log            Log
 	Audit          Audit
+	Usage          Usage
 	Run            Run
 
 	// Agent is what clients without a profile act as.
@@ -126,7 +127,7 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 	c := &Config{
 		StateDir: f.StateDir, BaseURL: f.ChatGPT.BaseURL, Hosts: f.ChatGPT.Hosts,
 		CAFile: f.Upstream.CAFile, RetryBodyLimit: f.RetryBodyLimit,
-		Log: f.Log, Audit: f.Audit, Run: f.Run, file: f,
+		Log: f.Log, Audit: f.Audit, Usage: f.Usage, Run: f.Run, file: f,
 	}
 	if f.RetryBodyLimit < 0 {
 		return nil, wrong("retry_body_limit", "%d is not a number of bytes; 0 keeps no body", f.RetryBodyLimit)

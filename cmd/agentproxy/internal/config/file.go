@@ -33,6 +33,7 @@ type File struct {
 	Log            Log           `yaml:"log"`
 	Audit          Audit         `yaml:"audit"`
 	Authz          authzKeys     `yaml:"authz"`
+	Usage          Usage         `yaml:"usage"`
 	Run            Run           `yaml:"run"`
 	AdminTokenFile string        `yaml:"admin_token_file"`
 	RetryBodyLimit int64         `yaml:"retry_body_limit"`
@@ -106,6 +107,11 @@ const (
 	AuditRefuse   = "refuse"
 	AuditContinue = "continue"
 )
+
+// Usage configures what is noted of the tokens that responses used.
+type Usage struct {
+	File string `yaml:"file"`
+}
 
 // Run configures agentproxy run.
 type Run struct {

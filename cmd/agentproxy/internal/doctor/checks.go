@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -186,21 +188,27 @@ func (k *checker) checkTLS(ctx context.Context) bool {
 
 // get requests a URL and drops the body of the response.
 func (k *checker) get(ctx context.Context, target string, header http.Header) (*http.Response, error) {
+	response, _, err := k.read(ctx, target, header)
+	return response, err
+}
+
+// read is get with the beginning of the body.
+func (k *checker) read(ctx context.Context, target string, header http.Header) (*http.Response, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if header != nil {
 		request.Header = header
 	}
 	response, err := k.app.Default.Account.Transport.RoundTrip(request)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
+	raw, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20)) // as much as there is
 	k.app.Clock.Observe(response.Header.Get("Date"))
-	return response, nil
+	return response, raw, nil
 }
 
 func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
@@ -292,4 +300,54 @@ func (k *checker) checkSignedRequest(ctx context.Context) {
 	default:
 		k.ok("signed request", "the backend took the %s (%s)", auth.Scheme, answer.Status)
 	}
+}
+
+// checkQuota tells how much of the account's allowance is used up, where the backend
+// says so.
+func (k *checker) checkQuota(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	target := k.baseURL().JoinPath("wham", "usage")
+	request := signer.Request{Host: target.Hostname(), Method: http.MethodGet, Path: target.EscapedPath(), Kind: signer.KindAccount}
+	auth, err := signer.Authorize(ctx, k.app.Default.Signer, request)
+	if err != nil {
+		return // the signed request has told of it
+	}
+	answer, raw, err := k.read(ctx, target.String(), app.HeaderOf(auth))
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return
+	}
+	q, ok := usage.ParseReport(raw)
+	if !ok {
+		return
+	}
+	var words []string
+	for _, w := range []*usage.Window{q.Primary, q.Secondary} {
+		if w == nil {
+			continue
+		}
+		word := fmt.Sprintf("%.0f%% of %s", w.UsedPercent, lengthOf(w))
+		if !w.ResetAt.IsZero() {
+			word += " until " + w.ResetAt.UTC().Format("2006-01-02 15:04 UTC")
+		}
+		words = append(words, word)
+	}
+	said := strings.Join(words, ", ")
+	if len(q.UsedUp()) > 0 && !q.Credits {
+		k.warn("allowance", "the account answers 429 until then; that is no limit of the proxy", "used up at ChatGPT: %s", said)
+		return
+	}
+	k.ok("allowance", "used at ChatGPT: %s", said)
+}
+
+// lengthOf returns the length of a window in words.
+func lengthOf(w *usage.Window) string {
+	hours := int(w.Length.Hours())
+	switch {
+	case hours == 0:
+		return "a window"
+	case hours%24 == 0:
+		return fmt.Sprintf("%d days", hours/24)
+	}
+	return fmt.Sprintf("%d hours", hours)
 }

@@ -81,6 +81,7 @@ func Check(ctx context.Context, o Options) []Finding {
 	k.checkClock(reachable)
 	if reachable {
 		k.checkSignedRequest(ctx)
+		k.checkQuota(ctx)
 	} else {
 		k.fail("signed request", "", "not tried, for the backend cannot be reached")
 	}

@@ -144,11 +144,11 @@ func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
 		return err
 	}
 	defer r.app.Close()
-	if err := r.app.OpenAudit(); err != nil {
+	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
 		return err
 	}
 	if !app.IgnoresHangup() { // COMMAND ignores it, too
-		defer app.OnHangup(func() { r.app.ReopenAudit() })()
+		defer app.OnHangup(func() { r.app.ReopenAudit(); r.app.ReopenUsage() })()
 	}
 	if r.ca, err = certs.Open(r.app.CAConfig()); err != nil {
 		return err
