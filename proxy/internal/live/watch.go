@@ -103,9 +103,14 @@ func (s *Set) look(now int64) bool {
 		}
 	}
 	for s.unread > b.Unread.All {
-		l := s.greediest()
-		i := slices.IndexFunc(unread, func(e blocked) bool { return e.label == l && !e.cut })
-		s.cutUnread(unread[i].Entry)
+		// Of the label of which most is unread.
+		var longest *Entry
+		for _, e := range unread {
+			if !e.cut && (longest == nil || e.label.unread > longest.label.unread) {
+				longest = e.Entry
+			}
+		}
+		s.cutUnread(longest)
 	}
 	return s.first != nil
 }
@@ -114,16 +119,6 @@ func (s *Set) cutUnread(e *Entry) {
 	s.unread -= e.Unread
 	e.label.unread -= e.Unread
 	e.end(ReasonUnread)
-}
-
-// greediest returns the label of which most is unread.
-func (s *Set) greediest() (most *label) {
-	for _, l := range s.labels {
-		if most == nil || l.unread > most.unread {
-			most = l
-		}
-	}
-	return most
 }
 
 func (e *Entry) end(reason string) {
