@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -47,7 +48,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 		}
 		limits := l.p.current().Limits
 		if giveBack := l.p.places.all.Take("", limits.Connections); giveBack != nil {
-			return netconn.NewStallConn(c, limits.IdleTimeout, giveBack), nil
+			return netconn.NewStallConn(c, limits.IdleTimeout, netconn.Head{Take: l.p.live.set.TakeHead, Refuse: l.p.refuseStranger}, giveBack), nil
 		}
 		l.reject(c)
 	}
@@ -80,6 +81,18 @@ func (l clientListener) reject(c net.Conn) {
 			_, _ = io.CopyN(io.Discard, c, maxUnread)
 		}
 	})
+}
+
+// refuseStranger answers a client whose head there is no room for.
+func (p *Proxy) refuseStranger(c net.Conn) {
+	refused := live.RefuseStranger()
+	policy := p.current()
+	policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
+	if policy.Observe != nil {
+		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(refusalTimeout))
+	_ = refused.Response(nil).Write(c)
 }
 
 type clientConnKey struct{}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -26,7 +27,7 @@ type exchange struct {
 	signing
 	traffic
 	policy *policy // in force when the exchange began
-	links          // in the list of running exchanges
+	live.Entry
 }
 
 // facts is what is known of a request. Nothing of it changes once the request is
@@ -59,14 +60,14 @@ type traffic struct {
 	started   time.Time
 	firstByte time.Duration // from the beginning to the response's header
 	status    int
-	sent      atomic.Int64 // to the client
-	received  atomic.Int64 // from the client
-	bodyLeft  atomic.Bool  // something of the client's HTTP/1 request may be unread
-	webSocket atomic.Bool  // the server has switched protocols
-	upgraded  net.Conn     // to the server, of an upgraded exchange
-	tap       tap          // reads the response along, nil if nobody does
-	revoked   atomic.Bool  // the client would not be let in any more
-	stall     *stall
+	sent      atomic.Int64           // to the client
+	received  atomic.Int64           // from the client
+	bodyLeft  atomic.Bool            // something of the client's HTTP/1 request may be unread
+	webSocket atomic.Bool            // the server has switched protocols
+	upgraded  net.Conn               // to the server, of an upgraded exchange
+	tap       tap                    // reads the response along, nil if nobody does
+	stream    bool                   // of HTTP/2, and not all that its connection carries
+	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
 	refused   *refuse.Refusal
 	failure   string // why an exchange that had begun was cut
 }
@@ -124,18 +125,29 @@ func (x *exchange) Write(p []byte) (int, error) {
 	if x.status == 0 {
 		x.answered(http.StatusOK)
 	}
-	x.stall.begin()
+	x.BeginWrite()
 	n, err := x.ResponseWriter.Write(p)
-	x.stall.end()
+	x.EndWrite()
 	x.sent.Add(int64(n))
 	return n, err
 }
 
 // FlushError implements the method that [http.ResponseController.Flush] calls.
 func (x *exchange) FlushError() error {
-	x.stall.begin()
-	defer x.stall.end()
+	x.BeginWrite()
+	defer x.EndWrite()
 	return http.NewResponseController(x.ResponseWriter).Flush()
+}
+
+// Cut implements [live.Exchange].
+func (x *exchange) Cut(reason string) {
+	x.cut.CompareAndSwap(nil, &reason)
+	if !x.stream {
+		_ = x.client.Close()
+		return
+	}
+	// Resets the stream, and so ends the request's context.
+	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
 }
 
 // Unwrap implements the method that [http.ResponseController] calls.

@@ -89,7 +89,9 @@ func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 		return refused
 	}
 	x.target, x.path = t, message.RawPath(r)
-	f.live.add(x)
+	if refused := f.live.add(x, r); refused != nil {
+		return refused
+	}
 	if refused := checkPlainMethod(r.Method); refused != nil {
 		return refused
 	}

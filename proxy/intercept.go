@@ -86,7 +86,10 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, message.RawPath(r)
 	x.admission, x.client = conn.admitted, conn
 	defer i.end(x)
-	i.live.add(x)
+	if refused := i.live.add(x, r); refused != nil {
+		x.refuse(refused)
+		return
+	}
 	if r.TLS == nil { // net/http does not see TLS below a connection that h1 has read from
 		r.TLS = conn.tls
 	}

@@ -3,9 +3,12 @@ package proxy
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/http"
+	"runtime/debug"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -17,6 +20,12 @@ type Limits struct {
 	// ConnectionsPerLabel bounds the connections of clients with the same session label.
 	// Those without one are counted together.
 	ConnectionsPerLabel int
+	// RequestsPerLabel bounds the requests, WebSockets and tunnels of clients that show
+	// one session label, and run at the same time.
+	RequestsPerLabel int
+	// Memory is divided among what clients have the proxy hold, in bytes. 0: the memory
+	// limit of the process (GOMEMLIMIT), or 256 MiB if it has none.
+	Memory int64
 	// HeaderBytes bounds a request's header.
 	HeaderBytes int
 	// HeaderFields bounds the number of fields in a request's header.
@@ -34,6 +43,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		Connections:         4096,
 		ConnectionsPerLabel: 1024,
+		RequestsPerLabel:    1024,
 		HeaderBytes:         256 << 10,
 		HeaderFields:        1000,
 		HandshakeTimeout:    30 * time.Second,
@@ -46,6 +56,7 @@ const (
 	minHeaderBytes  = 4 << 10 // net/http adds as much to whatever it is told
 	minHeaderFields = 20
 	minTimeout      = time.Second
+	minMemory       = 16 << 20
 )
 
 // Validate returns an error if a limit is too small or contradicts another, and its key in
@@ -57,12 +68,16 @@ func (l Limits) Validate() (key string, err error) {
 	}{
 		{"connections", l.Connections, 1},
 		{"connections_per_label", l.ConnectionsPerLabel, 1},
+		{"requests_per_label", l.RequestsPerLabel, 1},
 		{"header_bytes", l.HeaderBytes, minHeaderBytes},
 		{"header_fields", l.HeaderFields, minHeaderFields},
 	} {
 		if c.got < c.least {
 			return c.key, fmt.Errorf("%d is too few for any client; give at least %d", c.got, c.least)
 		}
+	}
+	if l.Memory != 0 && l.Memory < minMemory {
+		return "memory", fmt.Errorf("%d is too little for any client; give at least %d, or 0 for the memory limit of the process", l.Memory, minMemory)
 	}
 	if l.ConnectionsPerLabel > l.Connections {
 		return "connections_per_label", fmt.Errorf("%d is more than limits.connections allows in all, which is %d; lower the one or raise the other", l.ConnectionsPerLabel, l.Connections)
@@ -87,11 +102,28 @@ func (l Limits) orDefaults() Limits {
 	return Limits{
 		Connections:         cmp.Or(l.Connections, d.Connections),
 		ConnectionsPerLabel: cmp.Or(l.ConnectionsPerLabel, d.ConnectionsPerLabel),
+		RequestsPerLabel:    cmp.Or(l.RequestsPerLabel, d.RequestsPerLabel),
+		Memory:              l.Memory,
 		HeaderBytes:         cmp.Or(l.HeaderBytes, d.HeaderBytes),
 		HeaderFields:        cmp.Or(l.HeaderFields, d.HeaderFields),
 		HandshakeTimeout:    cmp.Or(l.HandshakeTimeout, d.HandshakeTimeout),
 		IdleTimeout:         cmp.Or(l.IdleTimeout, d.IdleTimeout),
 	}
+}
+
+// defaultMemory is for a process without a memory limit, in bytes.
+const defaultMemory = 256 << 20
+
+// bounds returns what exchanges may hold.
+func (l Limits) bounds() live.Bounds {
+	memory := l.Memory
+	if memory == 0 {
+		memory = debug.SetMemoryLimit(-1) // which returns it, and changes nothing
+		if memory == math.MaxInt64 {
+			memory = defaultMemory
+		}
+	}
+	return live.BoundsOf(memory, l.RequestsPerLabel)
 }
 
 // checkFields refuses a request with too many header fields. net/http bounds their bytes,

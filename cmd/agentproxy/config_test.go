@@ -156,6 +156,8 @@ var configMistakes = []struct{ name, config, want string }{
 	{"no connections", "limits:\n  connections: 0", ":2: limits.connections: 0 is too few for any client; give at least 1"},
 	{"negative limit", "limits: {connections_per_label: -1}", ":1: limits.connections_per_label: -1 is too few for any client; give at least 1"},
 	{"more of a label than of all", "limits:\n  connections: 10\n  connections_per_label: 11", ":3: limits.connections_per_label: 11 is more than limits.connections allows in all, which is 10; lower the one or raise the other"},
+	{"requests of a label", "limits: {requests_per_label: 0}", ":1: limits.requests_per_label: 0 is too few for any client; give at least 1"},
+	{"memory", "limits: {memory: 1000}", ":1: limits.memory: 1000 is too little for any client; give at least 16777216, or 0 for the memory limit of the process"},
 	{"header_bytes", "limits: {header_bytes: 1}", ":1: limits.header_bytes: 1 is too few for any client; give at least 4096"},
 	{"header_fields", "limits: {header_fields: 1}", ":1: limits.header_fields: 1 is too few for any client; give at least 20"},
 	{"handshake_timeout", "limits: {handshake_timeout: 0s}", ":1: limits.handshake_timeout: 0s is too short for any client; give at least 1s"},

@@ -53,6 +53,13 @@ func (g grounds) admits(a *Admission) bool {
 	return true
 }
 
+// Refresh reads the tokens file if it has changed, but not often.
+func (c *Clients) Refresh() {
+	if c.tokens != nil {
+		c.tokens.refreshIfChanged(&c.log)
+	}
+}
+
 // KeptAdmission is the admission of a connection that stays open.
 type KeptAdmission struct {
 	*Admission
@@ -61,9 +68,7 @@ type KeptAdmission struct {
 
 // Check refuses a request of a client that would not be admitted any more.
 func (a *KeptAdmission) Check(c *Clients) *refuse.Refusal {
-	if c.tokens != nil {
-		c.tokens.refreshIfChanged(&c.log)
-	}
+	c.Refresh()
 	now := c.grounds()
 	// Time alone may end a token that was issued.
 	if last := a.last.Load(); last != nil && *last == now && a.issued == nil {

@@ -17,7 +17,7 @@ import (
 
 const (
 	// tokenFileInterval is the least time between two looks at a tokens file.
-	tokenFileInterval = time.Second
+	tokenFileInterval = time.Second / 2
 	// tokenFileSettled is the age from which on the time stamp of a file is trusted: one
 	// that was just written may be written again within the same tick.
 	tokenFileSettled = 2 * time.Second

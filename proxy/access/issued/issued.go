@@ -37,7 +37,7 @@ const (
 	maxFile  = 4 << 20
 	// interval is how often the files are looked at, and settled how old one must be
 	// for a look at its time stamp to do.
-	interval = time.Second
+	interval = time.Second / 2
 	settled  = 2 * time.Second
 )
 

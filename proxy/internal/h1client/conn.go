@@ -127,12 +127,27 @@ func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 		return nil, c.reason(r.Context(), err)
 	}
 	if response.Body == http.NoBody {
-		c.answerDone(unwatch() && !response.Close)
+		c.answerDone(unwatch() && !response.Close && !doubtfulEnd(response))
 		return response, nil
 	}
 	c.left = math.MaxInt64
 	response.Body = &responseBody{body: response.Body, conn: c, ctx: r.Context(), unwatch: unwatch, last: response.Close}
 	return response, nil
+}
+
+// doubtfulEnd reports whether a server that has answered without a body might send one all
+// the same, which would be taken for the next response: the header describes a body that
+// the method or the status leaves out (RFC 9112, section 6.3).
+func doubtfulEnd(response *http.Response) bool {
+	if response.TransferEncoding != nil {
+		return true
+	}
+	for _, length := range response.Header["Content-Length"] {
+		if length != "0" {
+			return true
+		}
+	}
+	return false
 }
 
 // reason returns the cause of an error.

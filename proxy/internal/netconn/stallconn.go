@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -18,6 +19,8 @@ type StallConn struct {
 	Wrapper
 	giveBack func() // its place
 	stall    time.Duration
+	head     Head
+	read     atomic.Int64 // of a client that is not known; -1: the client is known
 
 	mu       sync.Mutex
 	deadline time.Time // for writing, as its owner has set it
@@ -27,10 +30,62 @@ type StallConn struct {
 	leave    func() // gives back its place among the label's; nil: it has none
 }
 
+// Head bounds what clients send before they are known, that is before [StallConn.Join].
+// The zero value does not.
+type Head struct {
+	// Take takes n bytes, and reports whether there were as many left; a negative n gives
+	// them back. It is not called for the first FreeHead bytes of a connection.
+	Take func(n int64) bool
+	// Refuse answers a client for which there are none.
+	Refuse func(net.Conn)
+}
+
+// FreeHead is how much clients may always send before they are known, in bytes. The
+// head of a well-behaved one is smaller.
+const FreeHead = 4 << 10
+
 // NewStallConn returns a wrapper of conn. Writing fails when the client reads
-// nothing for stall; Close calls giveBack.
-func NewStallConn(conn net.Conn, stall time.Duration, giveBack func()) *StallConn {
-	return &StallConn{Wrapper: Wrapper{conn}, stall: stall, giveBack: giveBack}
+// nothing for stall; reading fails when there is no room for its head; Close calls
+// giveBack.
+func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()) *StallConn {
+	c := &StallConn{Wrapper: Wrapper{conn}, stall: stall, head: head, giveBack: giveBack}
+	if head.Take == nil {
+		c.read.Store(-1)
+	}
+	return c
+}
+
+// Read implements [net.Conn].
+func (c *StallConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.read.Load() < 0 || n == 0 {
+		return n, err
+	}
+	c.mu.Lock()
+	before := c.read.Load()
+	ok := c.closed || before < 0 || c.takeHead(before, before+int64(n))
+	c.mu.Unlock()
+	if !ok {
+		c.head.Refuse(c.Conn)
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// takeHead takes what is more than FreeHead in the step from before to after.
+func (c *StallConn) takeHead(before, after int64) bool {
+	if more := max(after, FreeHead) - max(before, FreeHead); more > 0 && !c.head.Take(more) {
+		return false
+	}
+	c.read.Store(after)
+	return true
+}
+
+// giveHead gives back what was taken: the client is known, or gone.
+func (c *StallConn) giveHead() {
+	if taken := c.read.Swap(-1) - FreeHead; taken > 0 {
+		c.head.Take(-taken)
+	}
 }
 
 // Close implements [net.Conn].
@@ -40,6 +95,7 @@ func (c *StallConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	c.giveHead()
 	if c.leave != nil {
 		c.leave()
 	}
@@ -62,6 +118,7 @@ func (c *StallConn) Join(labels *track.Limiter, label string, most int) bool {
 		c.leave()
 	}
 	c.label, c.leave = label, leave
+	c.giveHead()
 	return true
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
@@ -20,6 +21,18 @@ func ReserveHeap(getenv func(string) string) (release func()) {
 	}
 	reserve := make([]byte, heapReserve)
 	return func() { runtime.KeepAlive(reserve) }
+}
+
+// LimitMemory has the collector keep the process within nine tenths of what its cgroup
+// may have: the kernel kills a process that takes it all. fromCgroup returns that, in
+// bytes, as [memlimit.FromCgroup] does. Whoever has set GOMEMLIMIT knows better.
+func LimitMemory(getenv func(string) string, fromCgroup func() (uint64, error)) {
+	if getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	if most, err := fromCgroup(); err == nil && most < math.MaxInt64 {
+		debug.SetMemoryLimit(int64(most - most/10))
+	}
 }
 
 // The bytes allocated that tell a busy second from a quiet one, and a heap worth tidying.

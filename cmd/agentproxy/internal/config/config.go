@@ -175,6 +175,8 @@ func (l limitsKeys) check() (proxy.Limits, error) {
 	limits := proxy.Limits{
 		Connections:         l.Connections,
 		ConnectionsPerLabel: l.ConnectionsPerLabel,
+		RequestsPerLabel:    l.RequestsPerLabel,
+		Memory:              l.Memory,
 		HeaderBytes:         l.HeaderBytes,
 		HeaderFields:        l.HeaderFields,
 	}

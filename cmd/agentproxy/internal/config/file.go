@@ -73,6 +73,8 @@ type upstreamKeys struct {
 type limitsKeys struct {
 	Connections         int    `yaml:"connections"`
 	ConnectionsPerLabel int    `yaml:"connections_per_label"`
+	RequestsPerLabel    int    `yaml:"requests_per_label"`
+	Memory              int64  `yaml:"memory"`
 	HeaderBytes         int    `yaml:"header_bytes"`
 	HeaderFields        int    `yaml:"header_fields"`
 	HandshakeTimeout    string `yaml:"handshake_timeout"`
@@ -159,6 +161,8 @@ func defaults() *File {
 		Limits: limitsKeys{
 			Connections:         limits.Connections,
 			ConnectionsPerLabel: limits.ConnectionsPerLabel,
+			RequestsPerLabel:    limits.RequestsPerLabel,
+			Memory:              limits.Memory,
 			HeaderBytes:         limits.HeaderBytes,
 			HeaderFields:        limits.HeaderFields,
 			HandshakeTimeout:    "30s",
