@@ -90,10 +90,7 @@ func TestSystemStore(t *testing.T) {
 func TestSystemStoreOfRoot(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
-	binary := filepath.Join(home, "agentproxy")
-	if err := os.WriteFile(binary, []byte(readFile(t, agentproxy)), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	binary := copyProgram(t, home)
 	giveTo(t, home, nobody)
 	cmd := as(command(t, []string{"PATH=/nowhere", "HOME=" + home}, binary, "ca", "install", "--yes"), nobody)
 	cmd.Dir = home
