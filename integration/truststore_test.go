@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
