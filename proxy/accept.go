@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -24,12 +25,13 @@ const (
 // places counts the connections of clients.
 type places struct {
 	all        *track.Limiter // under one name
+	clients    *track.Limiter // by user or address
 	labels     *track.Limiter // by session label
 	turnedAway *track.Limiter // those that are told that there is no place
 }
 
 func newPlaces() places {
-	return places{track.NewLimiter(), track.NewLimiter(), track.NewLimiter()}
+	return places{track.NewLimiter(), track.NewLimiter(), track.NewLimiter(), track.NewLimiter()}
 }
 
 // clientListener accepts clients while there are places for them.
@@ -49,45 +51,67 @@ func (l clientListener) Accept() (net.Conn, error) {
 		if giveBack := l.p.places.all.Take("", limits.Connections); giveBack != nil {
 			return netconn.NewStallConn(c, limits.IdleTimeout, giveBack), nil
 		}
-		l.reject(c)
+		// On a goroutine of its own, so that no other client waits.
+		l.p.life.serving.Go(func() {
+			defer c.Close()
+			l.p.turnAway(c, refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
+				"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", limits.Connections))
+		})
 	}
 }
 
-// reject answers, on a goroutine of its own, a client for which there is no place.
-func (l clientListener) reject(c net.Conn) {
-	policy := l.p.current()
-	refused := refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
-		"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", policy.Limits.Connections)
+// turnAway answers a client that is not served, if not too many others are answered.
+func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
+	policy := p.current()
 	if policy.Observe != nil {
 		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
 	}
-	giveBack := l.p.places.turnedAway.Take("", maxTurnedAway)
+	giveBack := p.places.turnedAway.Take("", maxTurnedAway)
 	if giveBack == nil {
-		c.Close()
 		return
 	}
-	l.p.life.serving.Go(func() {
-		defer giveBack()
-		defer c.Close()
-		defer context.AfterFunc(l.p.life.ctx, func() { c.Close() })()
-		_ = c.SetDeadline(time.Now().Add(refusalTimeout))
-		// Many clients ignore an answer that comes before their request.
-		if n, _ := c.Read(make([]byte, 512)); n == 0 {
-			return
-		}
-		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
-		if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
-			_, _ = io.CopyN(io.Discard, c, maxUnread)
-		}
-	})
+	defer giveBack()
+	defer context.AfterFunc(p.life.ctx, func() { c.Close() })()
+	_ = c.SetDeadline(time.Now().Add(refusalTimeout))
+	// Many clients ignore an answer that comes before their request.
+	if n, _ := c.Read(make([]byte, 512)); n == 0 {
+		return
+	}
+	policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
+	if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
+		_, _ = io.CopyN(io.Discard, c, maxUnread)
+	}
+}
+
+// connContext is the ConnContext of the server that clients connect to.
+func (p *Proxy) connContext(ctx context.Context, conn net.Conn) context.Context {
+	c := conn.(*netconn.StallConn)
+	peer := access.NewPeer(c.NetConn())
+	// Before anything is read, and not when the connection is accepted: to ask the kernel
+	// takes time.
+	c.BeforeRead(func() error { return p.admitPeer(c, peer) })
+	return context.WithValue(peer.Context(ctx), clientConnKey{}, c)
+}
+
+// admitPeer counts a connection among those of its user or address.
+func (p *Proxy) admitPeer(c *netconn.StallConn, peer *access.Peer) error {
+	client := peer.Client()
+	if client == "" {
+		return nil // a Unix socket, which its owner alone can open
+	}
+	most := p.current().Limits.ConnectionsPerClient
+	giveBack := p.places.clients.Take(client, most)
+	if giveBack == nil {
+		c.GiveBack() // somebody else may have the place meanwhile
+		p.turnAway(c.NetConn(), refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
+			"%s has as many connections as limits.connections_per_client allows, which is %d; close some, or raise it", client, most))
+		return io.EOF // which net/http says nothing about
+	}
+	c.OnClose(giveBack)
+	return nil
 }
 
 type clientConnKey struct{}
-
-// withClientConn returns the context of the requests on c.
-func withClientConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, clientConnKey{}, c)
-}
 
 // admitLabel counts the connection that the exchange's request came on, ctx being
 // the request's context, among those of its session label.

@@ -134,9 +134,7 @@ func New(config Config) *Proxy {
 	f := &front{Proxy: p}
 	f.connects = newConnects(f.connect, errorLog)
 	p.front = p.newServer(f, errorLog)
-	p.front.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return withClientConn(access.Users(nil).ConnContext(ctx, c), c)
-	}
+	p.front.ConnContext = p.connContext
 	p.interceptor = newInterceptor(p, errorLog)
 	return p
 }

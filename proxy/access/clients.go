@@ -59,7 +59,7 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 			"Proxy-Authorization came more than once, so it is not clear who asks; send it once")
 	}
 	user, token, shown := proxyCredentials(r.Header)
-	a := &Admission{Label: user, user: user, digest: localguard.DigestOf(token), owner: ownerOf(r.Context())}
+	a := &Admission{Label: user, user: user, digest: localguard.DigestOf(token), peer: peerOf(r.Context())}
 	switch {
 	case c.tokens != nil:
 		if refused := c.admitByFile(r, a, token); refused != nil {
@@ -70,7 +70,7 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 			return nil, refuseToken(r)
 		}
 	case c.users != nil:
-		if err := a.owner.check(c.users); err != nil {
+		if err := a.peer.check(c.users); err != nil {
 			remedy := "set clients.token"
 			if _, known := errors.AsType[*ForeignUserError](err); known {
 				remedy = "list the user in clients.allow_uids, or set clients.token"

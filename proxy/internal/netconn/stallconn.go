@@ -19,16 +19,21 @@ type StallConn struct {
 	giveBack func() // its place
 	stall    time.Duration
 
+	beforeRead func() error // nil: nothing is to be done
+	once       sync.Once
+	refused    error // what beforeRead returned
+
 	mu       sync.Mutex
 	deadline time.Time // for writing, as its owner has set it
 	inForce  time.Time // the one that writing fails at
 	closed   bool
 	label    string // that it was last used with
 	leave    func() // gives back its place among the label's; nil: it has none
+	onClose  func() // nil: nothing is to be done
 }
 
 // NewStallConn returns a wrapper of conn. Writing fails when the client reads
-// nothing for stall; Close calls giveBack.
+// nothing for stall; Close calls giveBack, which may be called more than once.
 func NewStallConn(conn net.Conn, stall time.Duration, giveBack func()) *StallConn {
 	return &StallConn{Conn: conn, stall: stall, giveBack: giveBack}
 }
@@ -46,7 +51,39 @@ func (c *StallConn) Close() error {
 	if c.leave != nil {
 		c.leave()
 	}
+	if c.onClose != nil {
+		c.onClose()
+	}
 	return err
+}
+
+// GiveBack gives the connection's place back before it is closed.
+func (c *StallConn) GiveBack() { c.giveBack() }
+
+// OnClose has f be called when the connection is closed, or now if it is.
+func (c *StallConn) OnClose(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		f()
+		return
+	}
+	c.onClose = f
+}
+
+// BeforeRead has f be called by the first Read. Every Read fails with its error, if there
+// is one. It must be called before the connection is in use.
+func (c *StallConn) BeforeRead(f func() error) { c.beforeRead = f }
+
+// Read implements [net.Conn].
+func (c *StallConn) Read(p []byte) (int, error) {
+	if c.beforeRead != nil {
+		c.once.Do(func() { c.refused = c.beforeRead() })
+		if c.refused != nil {
+			return 0, c.refused
+		}
+	}
+	return c.Conn.Read(p)
 }
 
 // Join exchanges the connection's place among those of a label, if it has one, for

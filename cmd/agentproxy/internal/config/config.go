@@ -173,10 +173,11 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 
 func (l limitsKeys) check() (proxy.Limits, error) {
 	limits := proxy.Limits{
-		Connections:         l.Connections,
-		ConnectionsPerLabel: l.ConnectionsPerLabel,
-		HeaderBytes:         l.HeaderBytes,
-		HeaderFields:        l.HeaderFields,
+		Connections:          l.Connections,
+		ConnectionsPerClient: l.ConnectionsPerClient,
+		ConnectionsPerLabel:  l.ConnectionsPerLabel,
+		HeaderBytes:          l.HeaderBytes,
+		HeaderFields:         l.HeaderFields,
 	}
 	for _, limit := range []struct {
 		key, value string
