@@ -180,9 +180,9 @@ func (x *exchange) log(l *zerolog.Logger) {
 	if x.target != (hosts.Target{}) {
 		event.Str("host", x.target.Authority())
 	}
-	event.Str("method", x.method)
+	event.Str("method", shortened(x.method, maxMethodShown))
 	if x.path != "" {
-		event.Str("path", x.path)
+		event.Str("path", shortened(x.path, maxPathShown))
 	}
 	if x.auth != nil {
 		event.Str("signed", string(x.auth.Scheme))

@@ -69,7 +69,8 @@ func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *re
 		return nil
 	}
 	d := audit.Decision{
-		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer, Method: x.method, Path: x.path,
+		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer,
+		Method: shortened(x.method, maxMethodShown), Path: shortened(x.path, maxPathShown),
 	}
 	if x.profile != nil {
 		d.Profile = x.profile.Name
