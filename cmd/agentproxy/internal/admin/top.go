@@ -42,7 +42,7 @@ func Top(ctx context.Context, c *Client, terminal *os.File) (err error) {
 	for {
 		view := s.Text()
 		if err != nil { // it may come back
-			view = bytes.NewBufferString(err.Error() + "\n")
+			view = bytes.NewBufferString(cli.Printable(err.Error()) + "\n")
 		}
 		width, height, sizeErr := term.GetSize(int(terminal.Fd()))
 		if sizeErr != nil {
