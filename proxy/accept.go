@@ -77,7 +77,9 @@ func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
 	if n, _ := c.Read(make([]byte, 512)); n == 0 {
 		return
 	}
-	policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
+	if p.strangers.first(refused) {
+		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
+	}
 	if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
 		_, _ = io.CopyN(io.Discard, c, maxUnread)
 	}

@@ -26,7 +26,10 @@ type exchange struct {
 	signing
 	traffic
 	policy *policy // in force when the exchange began
-	links          // in the list of running exchanges
+	// strangers count the refusal if its client was not let in.
+	strangers *strangers
+	stranger  bool
+	links     // in the list of running exchanges
 }
 
 // facts is what is known of a request. Nothing of it changes once the request is
@@ -65,6 +68,7 @@ type traffic struct {
 	upgraded  net.Conn     // to the server, of an upgraded exchange
 	stall     *stall
 	refused   *refuse.Refusal
+	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
 }
 
@@ -159,6 +163,8 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (x *exchange) log(l *zerolog.Logger) {
 	event := l.Info()
 	switch {
+	case x.unlogged:
+		return
 	case x.refused != nil && x.refused.Challenge:
 		event = l.Debug()
 	case x.refused != nil, x.outOfScope != nil:

@@ -44,6 +44,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.end(x)
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if refused := f.admit(x, r); refused != nil {
+		x.stranger = x.admission == nil
 		x.refuse(refused)
 		return
 	}

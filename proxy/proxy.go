@@ -100,9 +100,11 @@ const (
 type Proxy struct {
 	policies policies
 	places   places
-	life     lifetime
-	live     *live // the exchanges whose target is known
-	sleep    sleepWatch
+	// strangers are clients that are not let in.
+	strangers *strangers
+	life      lifetime
+	live      *live // the exchanges whose target is known
+	sleep     sleepWatch
 	forwarder
 
 	front       *http.Server // serves what clients connect to
@@ -128,6 +130,7 @@ func New(config Config) *Proxy {
 	p.life.running = track.NewInFlight()
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
+	p.strangers = newStrangers(p.current)
 	// net/http reports here what clients do wrong, and quotes them.
 	errorLog := log.New(debugWriter{p}, "", 0)
 	p.forwarder = newForwarder(errorLog)
@@ -230,6 +233,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	_ = p.interceptor.others.Close()
 	_ = p.life.running.Wait(context.Background())
 	p.life.serving.Wait()
+	p.strangers.stop()
 	p.current().upstream.CloseIdleConnections()
 	return err
 }
@@ -254,6 +258,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 	x := &exchange{
 		ResponseWriter: w,
 		policy:         pol,
+		strangers:      p.strangers,
 		facts:          facts{kind: kind, method: r.Method, http10: !r.ProtoAtLeast(1, 1), peer: r.RemoteAddr},
 	}
 	x.started, x.stall = now, streamStall(w, r, pol.Limits.IdleTimeout)

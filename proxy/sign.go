@@ -98,7 +98,9 @@ func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *re
 // cannot be recorded stands: nothing is sent on.
 func (x *exchange) refuseWith(r *refuse.Refusal) {
 	x.refused = r
-	_ = x.decide(audit.VerdictRefuse, nil)
+	if x.unlogged = x.stranger && !x.strangers.first(r); !x.unlogged {
+		_ = x.decide(audit.VerdictRefuse, nil)
+	}
 }
 
 // The header fields that carry a credential or belong to one, in the canonical form

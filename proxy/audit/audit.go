@@ -39,6 +39,9 @@ type Decision struct {
 	Signer string
 	// Refused is the code of a refusal.
 	Refused string
+	// Times, if not 0, says that there were so many refusals with this code, of clients
+	// that were not let in.
+	Times int
 	// OutOfScope says why the request is out of scope, be it refused or not.
 	OutOfScope signer.Reason
 }

@@ -123,6 +123,7 @@ type auditLine struct {
 	Refused  string `json:"refused,omitempty"`
 
 	OutOfScope string `json:"out_of_scope,omitempty"`
+	Times      int    `json:"times,omitempty"`
 	Lost       int    `json:"lost,omitempty"`
 }
 
@@ -131,7 +132,7 @@ func (a *File) Audit(d Decision) error {
 	line := auditLine{
 		Time: d.Time.UTC().Format(auditTimeFormat), Decision: string(d.Verdict), Client: d.Client, Profile: d.Profile, Peer: d.Peer, Host: d.Host,
 		Method: d.Method, Path: d.Path, Scheme: string(d.Scheme), Task: d.Task, Signer: d.Signer, Refused: d.Refused,
-		OutOfScope: string(d.OutOfScope),
+		OutOfScope: string(d.OutOfScope), Times: d.Times,
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
