@@ -170,6 +170,9 @@ func (s *AgentAssertion) assert(session identity.Session) (*Authorization, error
 // does not matter. Servers accept minutes.
 const clockTolerance = 30 * time.Second
 
+// maxOffset is the largest difference from the server's clock that a refusal is believed.
+const maxOffset = 10 * time.Minute
+
 // provenFor is how long a task is certainly good that a server has taken.
 const provenFor = 5 * time.Minute
 
@@ -198,6 +201,9 @@ func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authoriz
 	if !r.RefusedAt.IsZero() {
 		// Round strips the monotonic clock, which knows nothing of dates.
 		told := r.RefusedAt.Sub(s.now().Round(0)).Truncate(time.Second)
+		if told.Abs() > maxOffset {
+			return nil, errNotRenewable
+		}
 		if skewed = (told - refused.offset).Abs() > clockTolerance; skewed {
 			offset = told
 		}
