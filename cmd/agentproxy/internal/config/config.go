@@ -69,6 +69,9 @@ func LoadWith(path string, env cli.Environment, read func(path string) ([]byte, 
 		}
 	}
 	s.from = f.override(env)
+	if err := f.expandHome(env); err != nil {
+		return nil, s.locate(err)
+	}
 	around, err := f.complete(env)
 	if err != nil {
 		return nil, s.locate(err)
