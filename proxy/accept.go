@@ -92,7 +92,45 @@ func (p *Proxy) connContext(ctx context.Context, conn net.Conn) context.Context 
 	// Before anything is read, and not when the connection is accepted: to ask the kernel
 	// takes time.
 	c.BeforeRead(func() error { return p.admitPeer(c, peer) })
+	c.OnFirstRead(func(first []byte) error { return p.checkHTTP(c, first) })
 	return context.WithValue(peer.Context(ctx), clientConnKey{}, c)
+}
+
+// checkHTTP tells a client off that speaks another protocol than HTTP, in that one. It would
+// wait for an answer, and the proxy for the end of a header.
+func (p *Proxy) checkHTTP(c *netconn.StallConn, first []byte) error {
+	var spoken, remedy string
+	var answer []byte
+	switch first[0] {
+	case 0x16: // a handshake record (RFC 8446, section 5.1)
+		spoken, remedy = "TLS", "write http:// and not https:// in the proxy's URL"
+		answer = []byte{21, 3, 1, 0, 2, 2, 70} // a fatal alert, protocol_version
+	case 5: // RFC 1928, section 3
+		spoken, remedy = "SOCKS5", "write http:// and not socks5:// in the proxy's URL"
+		answer = []byte{5, 0xff} // no acceptable method
+	case 4:
+		spoken, remedy = "SOCKS4", "write http:// and not socks4:// in the proxy's URL"
+		answer = []byte{0, 91, 0, 0, 0, 0, 0, 0} // rejected
+	default:
+		return nil
+	}
+	refused := refuse.New(http.StatusBadRequest, "not_http", "", "a client speaks %s to the proxy, which takes HTTP; %s", spoken, remedy)
+	p.note(refused)
+	_ = c.Conn.SetDeadline(time.Now().Add(refusalTimeout))
+	_, _ = c.Conn.Write(answer)
+	_ = netconn.CloseWrite(c.Conn)
+	return io.EOF // which net/http says nothing about
+}
+
+// note tells of a connection that is refused before a request has come.
+func (p *Proxy) note(refused *refuse.Refusal) {
+	policy := p.current()
+	if policy.Observe != nil {
+		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
+	}
+	if p.strangers.first(refused) {
+		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
+	}
 }
 
 // admitPeer counts a connection among those of its user or address.

@@ -185,6 +185,27 @@ func TestClientLimit(t *testing.T) {
 	p.noneHeld(t)
 }
 
+// TestOtherProtocols tells clients off that speak TLS or SOCKS, at once and in their own
+// protocol, and logs it.
+func TestOtherProtocols(t *testing.T) {
+	t.Parallel()
+	p := echoing(t, Limits{HandshakeTimeout: time.Hour})
+	if _, err := tls.Dial("tcp", p.addr, &tls.Config{ServerName: "x"}); err == nil || !strings.Contains(err.Error(), "protocol version not supported") {
+		t.Errorf("TLS: %v", err)
+	}
+	for sent, want := range map[string]string{"\x05\x01\x00": "\x05\xff", "\x04\x01\x01\xbb\x00\x00\x00\x01x\x00": "\x00\x5b\x00\x00\x00\x00\x00\x00"} {
+		c := p.dial(t)
+		if _, err := io.WriteString(c.Conn, sent); err != nil {
+			t.Fatal(err)
+		}
+		c.Expect(t, want)
+		c.ExpectEOF(t)
+		c.Close()
+	}
+	p.logged(t, "not_http", "speaks TLS")
+	p.noneHeld(t)
+}
+
 // TestTurnedAwayLimit has very many clients come when all places are taken, and
 // say nothing. Those that are waited for are few.
 func TestTurnedAwayLimit(t *testing.T) {

@@ -19,9 +19,11 @@ type StallConn struct {
 	giveBack func() // its place
 	stall    time.Duration
 
-	beforeRead func() error // nil: nothing is to be done
+	beforeRead func() error             // nil: nothing is to be done
+	firstRead  func(first []byte) error // nil: nothing is to be done
 	once       sync.Once
-	refused    error // what beforeRead returned
+	begun      sync.Once
+	refused    error // what one of them returned
 
 	mu       sync.Mutex
 	deadline time.Time // for writing, as its owner has set it
@@ -83,8 +85,19 @@ func (c *StallConn) Read(p []byte) (int, error) {
 			return 0, c.refused
 		}
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.firstRead != nil {
+		c.begun.Do(func() { c.refused = c.firstRead(p[:n]) })
+		if c.refused != nil {
+			return 0, c.refused
+		}
+	}
+	return n, err
 }
+
+// OnFirstRead has f be called with what comes first. If it returns an error, that Read and
+// all that follow fail. It must be called before the connection is in use.
+func (c *StallConn) OnFirstRead(f func(first []byte) error) { c.firstRead = f }
 
 // Join exchanges the connection's place among those of a label, if it has one, for
 // one of the most that label may take in labels. It reports whether one was free.
