@@ -45,6 +45,11 @@ func (l clientListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
+			// net/http tries again by itself, and tells nobody.
+			if isScarcity(err) && l.p.descriptors.note(time.Now()) {
+				l.p.current().Log.Warn().AnErr("error", err).
+					Msg("the system has no descriptor for a client's connection; raise the limit (LimitNOFILE=, ulimit -n), or lower limits.connections")
+			}
 			return nil, err
 		}
 		limits := l.p.current().Limits

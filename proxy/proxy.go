@@ -98,8 +98,9 @@ const (
 // Proxy is a forward proxy. It is no [http.Handler]: it owns connections and not
 // only requests, so it is served with [Proxy.Serve].
 type Proxy struct {
-	policies policies
-	places   places
+	policies    policies
+	places      places
+	descriptors descriptors
 	// strangers are clients that are not let in.
 	strangers *strangers
 	life      lifetime
