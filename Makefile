@@ -36,7 +36,7 @@ CADDY_BIN   := integration/clients/bin/caddy
 COMPOSE     := github.com/docker/compose/v2@v2.40.3
 COMPOSE_BIN := integration/clients/bin/docker-compose
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-vectors conformance garden test-codex engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-vectors conformance garden scanners portable test-codex engines bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -90,7 +90,7 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden ./integration ./proxy
+	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
 # The race detector needs cgo. What takes longest begins first; tests that wait
@@ -116,8 +116,14 @@ conformance: test-vectors
 
 ## garden: what leaves the proxy, read by a dozen servers of Debian's; needs root and Debian
 garden: $(CLIENTS)
-	@integration/garden/install.sh
+	@integration/clients/need.sh haproxy=haproxy varnishd=varnish h2o=h2o traffic_server=trafficserver squid=squid apache2=apache2 \
+	  lighttpd=lighttpd gunicorn=gunicorn javac=default-jdk-headless python:aiohttp=python3-aiohttp python:tornado=python3-tornado python:waitress=python3-waitress
 	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^TestGarden' ./integration
+
+## scanners: testssl.sh, sslscan and slowhttptest of Debian's against the proxy; needs root and Debian, takes minutes
+scanners: $(CLIENTS)
+	@integration/clients/need.sh testssl=testssl.sh sslscan=sslscan slowhttptest=slowhttptest
+	$(GO) test -tags scanners -count=1 -timeout 20m -v -run '^Test(Testssl|Sslscan|SlowHTTP)$$' ./integration
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
 engines: $(CLIENTS) $(COMPOSE_BIN)
@@ -129,6 +135,12 @@ $(COMPOSE_BIN): Makefile
 	dir=$$($(GO) mod download -json $(COMPOSE) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
 	  CGO_ENABLED=0 $(GO) build -C "$$dir" -trimpath -buildvcs=false -ldflags '-s -w -X github.com/docker/compose/v2/internal.Version=$(lastword $(subst @, ,$(COMPOSE)))' \
 	  -o "$(CURDIR)/$@" ./cmd
+
+## portable: demo, check and run for arm64 under qemu and for Windows under Wine, and go vet for others; needs Debian, takes minutes
+portable:
+	@integration/clients/need.sh qemu-aarch64=qemu-user wine64=wine64 x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64-win32
+	for os in darwin freebsd windows; do GOOS=$$os CGO_ENABLED=0 $(GO) vet ./cmd/... || exit; done
+	$(GO) test -tags portable -count=1 -timeout 20m -v -run '^Test(ARM64|Windows)$$' ./integration
 
 ## test-codex: VERSIONS of Codex through the proxy, fetched from npm; takes minutes, and a gigabyte for four
 VERSIONS      ?= 0.121.0 0.125.0 0.130.0 0.143.0 0.150.1 0.166.0 0.171.0

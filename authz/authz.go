@@ -1,10 +1,9 @@
-// Package authz answers gateways that ask what to put on a request that they
-// are about to send themselves: nginx, Traefik, Caddy, Envoy and whatever else
-// speaks as they do.
+// Package authz answers gateways that ask what to put on a request which they are
+// about to send themselves: nginx, Traefik, Caddy, Envoy and others that use the same
+// protocols.
 //
-// It decides nothing: that is done by [proxy.Proxy.Authorize]. What it knows is
-// who may ask, and how each kind of gateway says which request it means and is
-// told what to do:
+// [proxy.Proxy.Authorize] decides. This package knows who may ask, how each kind of
+// gateway says which request it means, and how it is answered:
 //
 //	guard      who may ask                                         guard.go
 //	http       nginx's auth_request, forward auth, Envoy's HTTP    http.go
@@ -28,19 +27,19 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
-// Config says who may ask, and who decides. Authorize is needed.
+// Config says who may ask, and who decides. Authorize is required.
 type Config struct {
 	// Authorize decides.
 	Authorize func(context.Context, proxy.Ask) proxy.Answer
-	// Token is what gateways must show. "" asks for none, which is for listeners
+	// Token is the token that gateways must show. "" asks for none, which is for listeners
 	// that nobody else can reach.
 	Token string
-	// Users are those whose processes may ask without a token. nil are all.
+	// Users are the users whose processes may ask without a token. nil allows all.
 	Users access.Users
-	// LabelHeader names the header by which gateways tell a session label. ""
-	// has all requests share one session.
+	// LabelHeader names the field in which gateways send a session label. If it is "", all
+	// requests share one session.
 	LabelHeader string
-	// Log is told of those who are turned away.
+	// Log gets a line for each request that is turned away.
 	Log zerolog.Logger
 }
 
@@ -48,7 +47,7 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 5 * time.Minute
 	drainTimeout  = 10 * time.Second
-	// maxHeader is for the client's header, that many gateways send along.
+	// maxHeader leaves room for the client's header, which many gateways send along.
 	maxHeader = 256 << 10
 	// maxConns is far more than gateways keep open.
 	maxConns = 4096
@@ -91,7 +90,7 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 	return err
 }
 
-// server tells apart who asks how.
+// server answers gateways over HTTP and gRPC.
 type server struct {
 	current func() Config
 	grpc    *grpc.Server
@@ -119,7 +118,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	config.serve(w, r)
 }
 
-// write sends an answer as it stands.
+// write sends an answer.
 func write(w http.ResponseWriter, a proxy.Answer) {
 	for name, values := range a.Header {
 		w.Header()[name] = values

@@ -14,8 +14,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
-// hostExtension is the key, among the context extensions of a check, of the
-// server that the request will go to. Envoy's configuration says it.
+// hostExtension is the key, among the context extensions of a check, of the server that
+// the request will go to. Envoy's configuration sets it.
 const hostExtension = "host"
 
 // envoy answers the checks of Envoy's ext_authz filter.
@@ -45,8 +45,8 @@ func (e envoy) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.Check
 	return checked(e.current().ask(ctx, ask)), nil
 }
 
-// headerOf returns the header of the request that is checked. Envoy sends it in
-// one of two forms.
+// headerOf returns the header of the request that is checked, which Envoy sends in one
+// of two forms.
 func headerOf(request *authv3.AttributeContext_HttpRequest) http.Header {
 	header := make(http.Header)
 	for name, value := range request.GetHeaders() {
@@ -62,7 +62,7 @@ func headerOf(request *authv3.AttributeContext_HttpRequest) http.Header {
 	return header
 }
 
-// checked is an answer as Envoy takes it.
+// checked returns an answer in the form of Envoy.
 func checked(a proxy.Answer) *authv3.CheckResponse {
 	if !a.Granted() {
 		return &authv3.CheckResponse{
@@ -83,7 +83,7 @@ func checked(a proxy.Answer) *authv3.CheckResponse {
 	}
 }
 
-// setting has Envoy put the fields of h in the place of those that are there.
+// setting returns options by which Envoy replaces the fields of the request by those of h.
 func setting(h http.Header) []*corev3.HeaderValueOption {
 	var options []*corev3.HeaderValueOption
 	for name, values := range h {

@@ -7,13 +7,13 @@ import (
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
-// TokenHeader is the header that a gateway shows its token in. It is none of the
-// usual ones, for gateways send those of their clients along.
+// TokenHeader is the field in which a gateway sends its token. It is none of the usual
+// ones, because gateways send those of their clients along.
 const TokenHeader = "X-Agentproxy-Token"
 
-// admit turns away who may not ask. A token lets in whoever shows it. Without
-// one a process of the right user is let in, unless it may be a browser that
-// asks for a page. The answer is to whoever is turned away.
+// admit decides who may ask. With a token configured, whoever shows it may. Without one,
+// a process of the right user may, unless it could be a browser that asks for a page.
+// refused is the answer to those who may not.
 func (c Config) admit(r *http.Request) (refused proxy.Answer, ok bool) {
 	if c.Token != "" {
 		shown := r.Header[TokenHeader]
@@ -36,8 +36,8 @@ func (c Config) admit(r *http.Request) (refused proxy.Answer, ok bool) {
 	return proxy.Answer{}, true
 }
 
-// mayBeBrowser reports whether r has what browsers send and gateways on their
-// own account do not, or is for a name that may have been made to lead here (DNS
+// mayBeBrowser reports whether r has fields that browsers send and gateways by
+// themselves do not, or is for a name that may have been made to lead here (DNS
 // rebinding).
 func mayBeBrowser(r *http.Request) bool {
 	if localguard.OverUnixSocket(r) {

@@ -8,23 +8,21 @@ import (
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
-// dialect is how a kind of gateway asks over HTTP. The first segment of the
-// path names the dialect, and the second the server that the request will go
-// to: a gateway's configuration says both, and no client can.
+// dialect is the way in which a kind of gateway asks over HTTP. The first segment of
+// the path names the dialect, and the second the server that the request will go to: both
+// come from the gateway's configuration, and no client can set them.
 type dialect struct {
-	// method and uri are the headers that tell of the request. "" for a gateway
-	// that asks with the request's own method, and its path behind the second
-	// segment.
+	// method and uri name the fields that describe the request. They are "" for a gateway
+	// that asks with the request's own method, and its path after the second segment.
 	method, uri string
-	// forbids has a refusal be 403, whatever it is for. nginx makes an error of
-	// its own of other codes, and Envoy may be configured to pass a request on
-	// when it is answered with 5xx.
+	// forbids makes the status of every refusal 403. nginx answers other statuses with an
+	// error of its own, and Envoy may be configured to pass a request on after a 5xx.
 	forbids bool
-	// body names the header that the refusal's body is in besides, for those who
-	// do not pass the body on.
+	// body names the field that repeats the body of a refusal, for gateways that do not
+	// pass the body on.
 	body string
-	// remove names the header that lists the headers which the request must not
-	// have. Others remove those that they are to copy and do not find.
+	// remove names the field that lists the fields which the request must not have. Other
+	// gateways remove those that they are to copy and do not find.
 	remove string
 }
 
@@ -72,7 +70,7 @@ func (c Config) serve(w http.ResponseWriter, r *http.Request) {
 	d.write(w, c.ask(r.Context(), ask))
 }
 
-// ask has a request decided on, for the session that its header names.
+// ask returns the decision on a request, for the session that its header names.
 func (c Config) ask(ctx context.Context, ask proxy.Ask) proxy.Answer {
 	if name := c.LabelHeader; name != "" && ask.Header.Values(name) != nil {
 		var wrong string
@@ -87,8 +85,7 @@ func (c Config) ask(ctx context.Context, ask proxy.Ask) proxy.Answer {
 	return c.Authorize(ctx, ask)
 }
 
-// only returns the one value of a header. One that comes twice may be the
-// gateway's or its client's.
+// only returns the single value of a field. Of two, one may be the client's.
 func only(h http.Header, name string) (value, wrong string) {
 	if values := h.Values(name); len(values) == 1 {
 		return values[0], ""
@@ -114,7 +111,7 @@ func (d dialect) write(w http.ResponseWriter, a proxy.Answer) {
 	write(w, a)
 }
 
-// toRemove returns the headers that an authorised request must not have.
+// toRemove returns the fields that an authorised request must not have.
 func toRemove(a proxy.Answer) []string {
 	var names []string
 	for _, name := range proxy.CredentialHeaders() {

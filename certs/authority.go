@@ -1,16 +1,20 @@
-// Package certs is a local certificate authority for a handful of hosts, and
-// the leaf certificates that it issues for them.
+// Package certs implements a local certificate authority for a handful of hosts, and issues
+// their leaf certificates.
+//
+// [Open] makes or loads the authority, [Authority.Leaf] issues a certificate for one of the
+// hosts, and [Prepare] and [Rotate] replace the authority without a moment at which clients
+// that follow trust none.
 //
 // The authority is a pair of PEM files in a directory of its own: ca.pem, which
 // clients are told to trust, and ca-key.pem, which never leaves the machine. A
 // second pair, next.pem and next-key.pem, is there while a rotation is prepared.
 //
-// The key is not that of ca.pem, which is thrown away as soon as it has signed an
-// issuer. The issuer lies in ca-key.pem beside its key. Both certificates carry
-// critical name constraints (RFC 5280, section 4.2.1.10) and the extended key
-// usage of TLS servers, so that even who steals the key can impersonate nothing but
-// those hosts. Of two certificates it is the issuer that matters: many programs
-// ask nothing of a certificate that they were told to trust.
+// The key in ca-key.pem is that of an issuer, whose certificate lies beside it. The key of
+// ca.pem is thrown away as soon as it has signed the issuer. Both certificates carry
+// critical name constraints (RFC 5280, section 4.2.1.10) and the extended key usage of TLS
+// servers: a thief of the key can impersonate these hosts and nothing else. There are two
+// certificates because many programs check no constraint of a certificate that they were
+// told to trust.
 //
 // Leaf certificates and their key live in memory only.
 package certs
@@ -33,21 +37,21 @@ import (
 	"time"
 )
 
-// Config says where a certificate authority lies and what it is for.
+// Config is the place of a certificate authority, and the hosts that it is for.
 type Config struct {
-	// Dir is the directory of ca.pem and ca-key.pem. It is created, readable
-	// by its owner alone.
+	// Dir is the directory of ca.pem and ca-key.pem. Open makes it, readable by its owner
+	// alone.
 	Dir string
-	// Hosts are the host patterns that the authority must be able to vouch
-	// for, "example.com" or "*.example.com". Either one allows example.com and
-	// everything below it, since name constraints know no finer distinction.
+	// Hosts are the patterns of the hosts that the authority must be able to vouch for,
+	// such as "example.com" or "*.example.com". Either allows example.com and everything
+	// below it: name constraints know no finer distinction.
 	Hosts []string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
 
-// Authority is a certificate authority that has been loaded and checked. Its
-// methods may be used from several goroutines at once.
+// Authority is a certificate authority that was loaded and checked. It is safe for
+// concurrent use.
 type Authority struct {
 	path    string
 	cert    *x509.Certificate
@@ -62,13 +66,13 @@ type Authority struct {
 	leaves  map[string]*tls.Certificate // by lower-case host
 }
 
-// Open loads the CA in cfg.Dir, and makes one first if there is none: ECDSA
-// P-256, valid for ten years. Of several processes that open an empty directory
-// at once, one makes the CA and all return it.
+// Open loads the CA in cfg.Dir. If there is none, it makes one first: ECDSA P-256, valid for
+// ten years. If several processes open an empty directory at once, one makes the CA and all
+// return it.
 //
-// A CA that is there is never overwritten, however broken. The error is a
-// single line that names the file, what is wrong with it, and the remedy; so it
-// is when the name constraints do not cover all of cfg.Hosts.
+// Open never overwrites a CA, however broken. The error is one line that names the file,
+// what is wrong with it, and the remedy. It is an error, too, if the name constraints do not
+// cover all of cfg.Hosts.
 func Open(cfg Config) (*Authority, error) {
 	// A CA that is there needs neither lock nor write permission.
 	a, err := Load(cfg)
@@ -88,8 +92,8 @@ func Open(cfg Config) (*Authority, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return a, err // another process was faster
 	}
-	// Whoever was killed while activating a prepared CA has left that alone, and
-	// clients trust it already.
+	// A process that was killed while it activated a prepared CA has left the prepared
+	// one alone, and clients trust it already.
 	switch preparedCert, preparedKey, err := s.readPrepared(cfg); {
 	case err == nil:
 		certPEM, keyPEM = preparedCert, preparedKey
@@ -102,8 +106,8 @@ func Open(cfg Config) (*Authority, error) {
 	return s.discardAndLoad(cfg)
 }
 
-// Load is Open for those who only look: it writes nothing. Where there is no CA
-// the error satisfies errors.Is(err, fs.ErrNotExist).
+// Load is [Open] that writes nothing. If there is no CA, the error wraps
+// [fs.ErrNotExist].
 func Load(cfg Config) (*Authority, error) {
 	domains, err := baseDomains(cfg.Hosts)
 	if err != nil {
@@ -155,13 +159,12 @@ func Load(cfg Config) (*Authority, error) {
 	}, nil
 }
 
-// Rotate puts the CA that [Prepare] made in the place of the one in cfg.Dir, or
-// a new one for cfg.Hosts if none was prepared. The one that is replaced may be
-// broken or missing. The former certificate is kept beside it as
-// ca-<time>.pem, for whoever must trust both for a while; the former private
-// key is deleted, being of no more use to anybody but a thief.
+// Rotate replaces the CA in cfg.Dir, which may be broken or missing, by the one that
+// [Prepare] made, or by a new one for cfg.Hosts if none was prepared. The former certificate
+// is kept as ca-<time>.pem, for clients that must trust both for a while. The former private
+// key is deleted: it is of use to a thief alone.
 //
-// Processes that run with the former CA keep using it until they load anew.
+// Processes that run with the former CA use it until they load the CA again.
 func Rotate(cfg Config) (*Authority, error) {
 	certPEM, keyPEM, err := generate(cfg)
 	if err != nil {
@@ -193,11 +196,11 @@ func Rotate(cfg Config) (*Authority, error) {
 	return s.discardAndLoad(cfg)
 }
 
-// Certificate returns the CA's certificate, which must not be changed.
+// Certificate returns the CA's certificate. The caller must not change it.
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }
 
-// OnlyServers reports whether the CA's key makes certificates for TLS servers
-// alone. That of a CA made before extended key usage was part of it makes any.
+// OnlyServers reports whether the CA's key makes certificates for TLS servers alone. The key
+// of a CA made by an earlier version may make any.
 func (a *Authority) OnlyServers() bool {
 	return slices.Equal(a.issuer.ExtKeyUsage, serversOnly[:]) && len(a.issuer.UnknownExtKeyUsage) == 0
 }
@@ -205,10 +208,9 @@ func (a *Authority) OnlyServers() bool {
 // Path returns the path of ca.pem.
 func (a *Authority) Path() string { return a.path }
 
-// PEM returns the CA's certificate, for clients to trust, and that of the
-// prepared one if there is one. It never contains a key, and no former CA: one
-// that was rotated away because its key was stolen must not be trusted any
-// longer.
+// PEM returns the certificate of the CA and that of the prepared one, if there is one, for
+// clients to trust. It holds neither a key nor a former CA, for one whose key was stolen must
+// not be trusted any longer.
 func (a *Authority) PEM() []byte {
 	certs := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 	if a.next != nil {
@@ -217,8 +219,8 @@ func (a *Authority) PEM() []byte {
 	return certs
 }
 
-// Fingerprint returns the SHA-256 of the CA's certificate for people to
-// compare, as openssl x509 -fingerprint -sha256 prints it: "3A:5F:…".
+// Fingerprint returns the SHA-256 of the CA's certificate as openssl x509 -fingerprint
+// -sha256 prints it, such as "3A:5F:…".
 func (a *Authority) Fingerprint() string { return Fingerprint(a.cert) }
 
 // Fingerprint is [Authority.Fingerprint] for any certificate.
@@ -226,7 +228,7 @@ func Fingerprint(cert *x509.Certificate) string {
 	return strings.ReplaceAll(fmt.Sprintf("% X", sha256.Sum256(cert.Raw)), " ", ":")
 }
 
-// time is the time by cfg's clock.
+// time returns the time by cfg's clock.
 func (cfg Config) time() time.Time {
 	if cfg.Now == nil {
 		return time.Now()
@@ -234,8 +236,8 @@ func (cfg Config) time() time.Time {
 	return cfg.Now()
 }
 
-// checkAuthority reports why cert cannot be the CA for the domains at the time
-// now, with the remedy.
+// checkAuthority returns an error, with the remedy, that says why cert cannot be the CA for
+// domains at the time now.
 func checkAuthority(cert *x509.Certificate, now time.Time, domains []string) error {
 	switch {
 	case !cert.BasicConstraintsValid || !cert.IsCA:

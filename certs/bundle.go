@@ -17,14 +17,13 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// Roots are root certificates of others, once each, in PEM: CAs made by this
-// package are not among them, nor is whatever is no certificate.
+// Roots are root certificates, once each. CAs made by this package are not among them.
 type Roots struct{ b bundle }
 
-// PEM returns the certificates.
+// PEM returns the certificates in PEM.
 func (r Roots) PEM() []byte { return r.b.pem }
 
-// With returns r and the certificates in data, PEM, and how many data holds that
+// With returns r with the certificates in data, which is PEM, and how many data holds that
 // this package has not made.
 func (r Roots) With(data []byte) (Roots, int) {
 	b := bundle{slices.Clone(r.b.pem), maps.Clone(r.b.seen)}
@@ -32,12 +31,12 @@ func (r Roots) With(data []byte) (Roots, int) {
 	return Roots{b}, kept
 }
 
-// Bundle returns roots and the CA after them: the content of a file for variables
-// such as SSL_CERT_FILE that replace the system's roots rather than add to them.
+// Bundle returns roots and the CA in PEM, for the file of a variable such as SSL_CERT_FILE,
+// which replaces the system's roots.
 func (a *Authority) Bundle(roots Roots) []byte { return slices.Concat(roots.PEM(), a.PEM()) }
 
-// The usual places of root certificates, as crypto/x509 knows them. Of the
-// files the first is used, and the directories only without any.
+// The usual places of root certificates, as in crypto/x509. The first of the files is used,
+// and the directories only if there is none.
 var (
 	rootFiles = [...]string{
 		"/etc/ssl/certs/ca-certificates.crt",                // Debian, Ubuntu, Gentoo, Arch
@@ -59,14 +58,14 @@ var (
 	}
 )
 
-// SystemRoots returns the machine's root certificates and the file or
-// directory that they are from. As for OpenSSL and Go, SSL_CERT_FILE replaces
-// the usual file, and certificates in the directories of SSL_CERT_DIR are added;
-// getenv looks the two up, nil for neither.
+// SystemRoots returns the machine's root certificates and the file or directory that they
+// are from. As in OpenSSL and Go, SSL_CERT_FILE replaces the usual file, and the
+// certificates in the directories of SSL_CERT_DIR are added. It calls getenv, if not nil, for
+// the two variables.
 //
-// CAs made by this package are left out, so that a bundle made in the
-// environment of an earlier bundle does not keep a CA that was rotated away. If
-// SSL_CERT_FILE holds nothing else, the usual file is read.
+// CAs made by this package are left out: a bundle that is made in the environment of an
+// earlier bundle must not keep a CA that was rotated away. If SSL_CERT_FILE holds nothing
+// else, the usual file is read.
 func SystemRoots(getenv func(string) string) (roots Roots, path string, err error) {
 	if getenv == nil {
 		getenv = func(string) string { return "" }
@@ -126,8 +125,8 @@ type bundle struct {
 	seen map[[sha256.Size]byte]bool
 }
 
-// add adds the certificates in data, and reports how many it kept and how many
-// it left out because this package made them.
+// add adds the certificates in data. It returns how many it kept, and how many it left out
+// because this package made them.
 func (b *bundle) add(data []byte) (kept, own int) {
 	b.pem = slices.Grow(b.pem, len(data))
 	for {
@@ -157,8 +156,8 @@ func (b *bundle) add(data []byte) (kept, own int) {
 	}
 }
 
-// appendPEM appends a block without its headers. It does what pem.Encode does, at
-// a fraction of the cost: a machine has some 140 roots.
+// appendPEM appends a block without its headers, as pem.Encode does, at a fraction of the
+// cost: a machine has some 140 roots.
 func appendPEM(to []byte, block *pem.Block) []byte {
 	const line = 48 // bytes, that is 64 characters
 	to = fmt.Appendf(to, "-----BEGIN %s-----\n", block.Type)
@@ -168,8 +167,8 @@ func appendPEM(to []byte, block *pem.Block) []byte {
 	return fmt.Appendf(to, "-----END %s-----\n", block.Type)
 }
 
-// addDir adds the certificates of the files in dir. Like OpenSSL it passes over
-// what it cannot read.
+// addDir adds the certificates of the files in dir, and returns how many it kept. Like
+// OpenSSL it ignores what it cannot read.
 func (b *bundle) addDir(dir string) (kept int) {
 	entries, _ := os.ReadDir(dir)
 	for _, entry := range entries {
@@ -183,7 +182,7 @@ func (b *bundle) addDir(dir string) (kept int) {
 	return kept
 }
 
-// HoldsOwn reports whether data, PEM, holds a CA that this package has made.
+// HoldsOwn reports whether data, which is PEM, holds a CA made by this package.
 func HoldsOwn(data []byte) bool {
 	_, own := new(bundle).add(data)
 	return own > 0

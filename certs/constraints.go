@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// constrain gives a CA's template critical name constraints: the DNS names in
-// domains and those below them, and nothing else of any kind that RFC 5280,
-// section 4.2.1.10 can express.
+// constrain adds critical name constraints to a CA's template. They permit the DNS names in
+// domains and those below them, and nothing else of any kind that RFC 5280, section 4.2.1.10
+// can express.
 //
-// Addresses are excluded as a whole. For mail and URIs there is no such form:
-// the empty constraint excludes everything to Go and nothing to OpenSSL 3. So
-// one name is both permitted, which refuses all others, and excluded, which
-// refuses it too; it is a top-level domain that cannot exist (RFC 2606).
+// Addresses are excluded as a whole. Mail and URIs cannot be, for the empty constraint
+// excludes everything to Go and nothing to OpenSSL 3. For these one name is both permitted,
+// which refuses all others, and excluded, which refuses it too. It is a top-level domain
+// that cannot exist (RFC 2606).
 func constrain(template *x509.Certificate, domains []string) {
 	nowhere := []string{"invalid"}
 	template.PermittedDNSDomainsCritical = true
@@ -29,8 +29,8 @@ func constrain(template *x509.Certificate, domains []string) {
 	template.PermittedURIDomains, template.ExcludedURIDomains = nowhere, nowhere
 }
 
-// excludesAddresses reports whether the name constraints of cert exclude all
-// addresses, for those on DNS names say nothing about them.
+// excludesAddresses reports whether the name constraints of cert exclude all addresses. Those
+// on DNS names say nothing about them.
 func excludesAddresses(cert *x509.Certificate) bool {
 	for _, length := range [...]int{net.IPv4len, net.IPv6len} {
 		if !slices.ContainsFunc(cert.ExcludedIPRanges, func(r *net.IPNet) bool {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// commonName and issuerName begin the subjects of every CA made here. A short
-	// id of its key follows: after a rotation two CAs of one name would make
-	// OpenSSL try the wrong key.
+	// commonName and issuerName begin the subjects of every CA made here. A short id of
+	// its key follows: of two CAs of one name, after a rotation, OpenSSL would try the
+	// wrong key.
 	commonName = "agentproxy CA "
 	issuerName = "agentproxy issuer "
 
@@ -24,7 +24,7 @@ const (
 	// every client, and its reach is bounded by name rather than by time.
 	authorityYears = 10
 
-	// backdate is how far before their making certificates are valid, for
+	// backdate is how long before the moment of its making a certificate is valid, for
 	// clients whose clock is behind.
 	backdate = time.Hour
 )
@@ -34,8 +34,8 @@ const (
 // issues, as the CA/Browser Forum does (Baseline Requirements, section 7.1.2.10.6).
 var serversOnly = [...]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 
-// generate makes a CA for cfg.Hosts and returns its two files: the certificate to
-// trust, and the issuer with its key. The key of the former is not kept.
+// generate makes a CA for cfg.Hosts and returns its two files: the certificate to trust, and
+// the issuer with its key. It drops the key of the certificate to trust.
 func generate(cfg Config) (certPEM, keyPEM []byte, err error) {
 	domains, err := baseDomains(cfg.Hosts)
 	if err != nil {
@@ -63,8 +63,8 @@ func generate(cfg Config) (certPEM, keyPEM []byte, err error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}), keyPEM, nil
 }
 
-// generateCA makes a CA that root signs, or without root one that signs itself and
-// one below it.
+// generateCA makes a CA that root signs. Without root the CA signs itself, and may sign one
+// below it.
 func generateCA(root *x509.Certificate, rootKey *ecdsa.PrivateKey, domains []string, now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -104,7 +104,7 @@ func generateCA(root *x509.Certificate, rootKey *ecdsa.PrivateKey, domains []str
 	return cert, key, err
 }
 
-// issues reports whether key is that of issuer, and issuer is cert or signed by it.
+// issues reports whether key belongs to issuer, and issuer is cert or signed by cert.
 func issues(cert, issuer *x509.Certificate, key *ecdsa.PrivateKey) bool {
 	if !key.PublicKey.Equal(issuer.PublicKey) {
 		return false

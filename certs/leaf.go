@@ -15,20 +15,18 @@ const (
 	maxLeaves    = 1024           // hosts whose leaf is kept
 )
 
-// Leaf returns a certificate for host, a DNS name without port, in whatever
-// case. It is valid for seven days, but not beyond the CA, and kept until a day
-// before that: handshakes at the same time for the same host get the same one.
-// It must not be changed.
+// Leaf returns a certificate for host, a DNS name without port, in whatever case. It is
+// valid for seven days, but not beyond the CA. Until a day before it expires, all calls for
+// the host return the same one, which callers must not change.
 //
-// The chain is the leaf and its issuer, without the CA, which clients have already.
-// An error says
-// that the name constraints do not cover host, or that the CA has expired.
+// The chain is the leaf and its issuer, without the CA, which clients have already. The
+// error says that the name constraints do not cover host, or that the CA has expired.
 func (a *Authority) Leaf(host string) (*tls.Certificate, error) {
 	host = strings.ToLower(host)
 	now := a.now()
 
-	// Signing takes a tenth of a millisecond, once per host and week. Doing it
-	// under the lock is all it takes to do it once.
+	// Signing takes a tenth of a millisecond, once per host and week: the lock may be
+	// held meanwhile.
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if leaf := a.leaves[host]; leaf != nil && a.fresh(leaf.Leaf, now) {
@@ -52,8 +50,8 @@ func (a *Authority) Leaf(host string) (*tls.Certificate, error) {
 	return leaf, nil
 }
 
-// fresh reports whether leaf can be served at the time now. One that ends with
-// the CA is served to its end: another would not last longer.
+// fresh reports whether leaf can be served at the time now. One that ends with the CA is
+// served to its end, for another would not last longer.
 func (a *Authority) fresh(leaf *x509.Certificate, now time.Time) bool {
 	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
 		return false
@@ -61,9 +59,9 @@ func (a *Authority) fresh(leaf *x509.Certificate, now time.Time) bool {
 	return leaf.NotAfter.Sub(now) >= leafRenewal || leaf.NotAfter.Equal(a.cert.NotAfter)
 }
 
-// sign makes a leaf for host. Its subject is empty, and so its alternative name
-// is critical (RFC 5280, section 4.2.1.6): a common name could not hold every
-// host, and no client looks at it.
+// sign returns a new leaf for host. Its subject is empty, and so its alternative name is
+// critical (RFC 5280, section 4.2.1.6): a common name could not hold every host, and no
+// client looks at it.
 func (a *Authority) sign(host string, now time.Time) (*tls.Certificate, error) {
 	if now.After(a.cert.NotAfter) {
 		return nil, fmt.Errorf("the CA in %s expired on %s; %s", a.path, a.cert.NotAfter.Format(time.RFC3339), rotate)

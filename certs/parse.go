@@ -11,7 +11,7 @@ import (
 	"slices"
 )
 
-// parseCertificate reads a file with one PEM certificate in it.
+// parseCertificate parses a file with one PEM certificate in it.
 func parseCertificate(data []byte) (*x509.Certificate, error) {
 	der, err := decodePEM(data, "CERTIFICATE")
 	if err != nil {
@@ -24,9 +24,9 @@ func parseCertificate(data []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// parseIssuer reads a file with a private key, and maybe the certificate of the
-// issuer that it belongs to. Without one it belongs to cert itself, as in the files
-// of earlier versions.
+// parseIssuer parses a file with a private key and the certificate of the issuer that the key
+// belongs to. In the files of earlier versions there is no such certificate, and the key
+// belongs to cert.
 func parseIssuer(data []byte, cert *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	block, rest := pem.Decode(data)
 	if block == nil || len(bytes.TrimSpace(rest)) == 0 {
@@ -41,8 +41,8 @@ func parseIssuer(data []byte, cert *x509.Certificate) (*x509.Certificate, *ecdsa
 	return issuer, key, err
 }
 
-// parseKey reads a file with one PEM private key in it, ECDSA P-256, in PKCS #8
-// (RFC 5958) or SEC 1 (RFC 5915). Errors say nothing of the file's content.
+// parseKey parses a file with one PEM private key in it, ECDSA P-256, in PKCS #8 (RFC 5958)
+// or SEC 1 (RFC 5915). Its errors show nothing of the file's content.
 func parseKey(data []byte) (*ecdsa.PrivateKey, error) {
 	der, err := decodePEM(data, "PRIVATE KEY", "EC PRIVATE KEY")
 	if err != nil {
@@ -62,8 +62,8 @@ func parseKey(data []byte) (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// decodePEM returns the content of the only PEM block in data, which must be of
-// one of the types.
+// decodePEM returns the content of the only PEM block in data, which must be of one of
+// types.
 func decodePEM(data []byte, types ...string) ([]byte, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, errors.New("empty file")

@@ -18,13 +18,13 @@ const (
 	discardIt    = "run: agentproxy ca rotate --discard"
 )
 
-// Prepare makes the CA that the next [Rotate] puts in place, and returns the
-// present one, whose PEM and Bundle hold both certificates from now on. Clients
-// that are given these go on working when the CA is rotated. A prepared CA that
-// can vouch for cfg.Hosts is kept, for clients may trust it already.
+// Prepare makes the CA that the next [Rotate] puts in place. It returns the present one,
+// whose PEM and Bundle hold both certificates from now on: clients that get these go on
+// working when the CA is rotated. A prepared CA that can vouch for cfg.Hosts is kept, for
+// clients may trust it already.
 //
-// It lies in next.pem and next-key.pem. A thief of the directory has its key
-// too: then [Discard] comes before Rotate.
+// The prepared CA lies in next.pem and next-key.pem. If the directory was stolen, its key was
+// too: call [Discard] before Rotate.
 func Prepare(cfg Config) (*Authority, error) {
 	certPEM, keyPEM, err := generate(cfg)
 	if err != nil {
@@ -59,7 +59,7 @@ func Prepare(cfg Config) (*Authority, error) {
 	return Load(cfg)
 }
 
-// Discard removes a CA that [Prepare] has made.
+// Discard removes the CA that [Prepare] has made, if there is one.
 func Discard(cfg Config) error {
 	s, err := newStore(cfg.Dir)
 	if err != nil {
@@ -79,7 +79,7 @@ func (a *Authority) Next() *x509.Certificate { return a.next }
 func (s store) nextCert() string { return filepath.Join(s.dir, "next.pem") }
 func (s store) nextKey() string  { return filepath.Join(s.dir, "next-key.pem") }
 
-// prepared returns the certificate that is to follow current, or nil.
+// prepared returns the certificate that is to follow current, nil if there is none.
 func (s store) prepared(current *x509.Certificate) (*x509.Certificate, error) {
 	if _, err := os.Stat(s.nextCert()); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -101,9 +101,8 @@ func (s store) prepared(current *x509.Certificate) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// readPrepared returns the files of the prepared CA, which can vouch for
-// cfg.Hosts. Where none is prepared the error satisfies
-// errors.Is(err, fs.ErrNotExist).
+// readPrepared returns the files of the prepared CA, which can vouch for cfg.Hosts. If none
+// is prepared, the error wraps [fs.ErrNotExist].
 func (s store) readPrepared(cfg Config) (certPEM, keyPEM []byte, err error) {
 	if _, err := os.Lstat(s.nextCert()); err != nil {
 		return nil, nil, unreadable(s.nextCert(), err)
@@ -125,7 +124,7 @@ func (s store) readPrepared(cfg Config) (certPEM, keyPEM []byte, err error) {
 	return certPEM, keyPEM, nil
 }
 
-// checkPair reports why two files are not a CA for cfg.Hosts.
+// checkPair returns an error that says why two files are not a CA for cfg.Hosts.
 func checkPair(cfg Config, certPEM, keyPEM []byte) error {
 	domains, err := baseDomains(cfg.Hosts)
 	if err != nil {
@@ -159,7 +158,7 @@ func (s store) discard() error {
 	return nil
 }
 
-// discardAndLoad ends a rotation: what was prepared is in place.
+// discardAndLoad ends a rotation, after which the prepared CA is in place.
 func (s store) discardAndLoad(cfg Config) (*Authority, error) {
 	if err := s.discard(); err != nil {
 		return nil, err

@@ -23,11 +23,10 @@ const (
 
 // store is the directory of a CA.
 //
-// Only a certificate and its key together are a CA. Every writer holds the
-// lock and keeps this order: move a former certificate away, replace the key,
-// add the certificate. So while a certificate is there its key does not change,
-// and whoever is killed in between leaves no certificate, that is no CA, or the
-// prepared one, which is then put in its place.
+// Only a certificate and its key together are a CA. Every writer holds the lock and keeps
+// this order: move a former certificate away, replace the key, add the certificate. While a
+// certificate is there, its key does not change. A writer that is killed in between leaves no
+// certificate, that is no CA, or the prepared one, which is then put in its place.
 type store struct{ dir string }
 
 func newStore(dir string) (store, error) {
@@ -37,8 +36,7 @@ func newStore(dir string) (store, error) {
 	return store{dir}, nil
 }
 
-// lockStore returns the store in dir, which it makes, once nobody else writes
-// there.
+// lockStore makes the store in dir and waits for its lock.
 func lockStore(dir string) (s store, unlock func(), err error) {
 	if s, err = newStore(dir); err != nil {
 		return s, nil, err
@@ -65,8 +63,8 @@ func (s store) lock() (unlock func(), err error) {
 	return unlock, nil
 }
 
-// read returns the two files of the CA, or an error that satisfies
-// errors.Is(err, fs.ErrNotExist) if there is no certificate.
+// read returns the two files of the CA. If there is no certificate, the error wraps
+// [fs.ErrNotExist].
 func (s store) read() (certPEM, keyPEM []byte, err error) {
 	if _, err := os.Stat(s.cert()); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("read %s: %w; agentproxy serve makes a CA when it first starts", s.cert(), fs.ErrNotExist)
@@ -86,16 +84,15 @@ func (s store) read() (certPEM, keyPEM []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// If the certificate is still the same, the key is the one that belongs
-	// to it; else the CA was rotated meanwhile.
+	// The key belongs to the certificate if that is still the same. Otherwise the CA was
+	// rotated meanwhile.
 	if !holds(s.cert(), certPEM) {
 		return s.read()
 	}
 	return certPEM, keyPEM, nil
 }
 
-// write adds a CA to a directory without a certificate. The caller holds the
-// lock.
+// write adds a CA to a directory without a certificate. The caller holds the lock.
 func (s store) write(certPEM, keyPEM []byte) error {
 	s.sweep()
 	if err := safefile.Write(s.key(), keyPEM, 0o600); err != nil {
@@ -107,8 +104,8 @@ func (s store) write(certPEM, keyPEM []byte) error {
 	return nil
 }
 
-// sweep removes the temporary files of writers that were killed: a key that
-// was never used is still a key.
+// sweep removes the temporary files of writers that were killed. Even a key that was never
+// used is a key.
 func (s store) sweep() {
 	entries, _ := os.ReadDir(s.dir)
 	for _, entry := range entries {
@@ -120,8 +117,8 @@ func (s store) sweep() {
 	}
 }
 
-// retire moves the certificate away, if there is one, and returns where to. The
-// caller holds the lock.
+// retire moves the certificate away, if there is one, and returns its new path. The caller
+// holds the lock.
 func (s store) retire(now time.Time) (string, error) {
 	if _, err := os.Lstat(s.cert()); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -138,7 +135,7 @@ func (s store) retire(now time.Time) (string, error) {
 	}
 }
 
-// holds reports whether the file at path is what pem is.
+// holds reports whether the content of the file at path is pem.
 func holds(path string, pem []byte) bool {
 	data, err := safefile.Read(path, maxFileSize)
 	return err == nil && bytes.Equal(data, pem)

@@ -15,10 +15,10 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// Certificates returns what a machine that trusts the CA in dir may hold of it:
-// as present the certificates of the CA and of a prepared one, as former those
-// that were rotated away. It wants neither keys nor a CA that is still good, for
-// it serves those who clean up; a directory that is not there has none.
+// Certificates returns the certificates that a machine that trusts the CA in dir may hold:
+// present has those of the CA and of a prepared one, and former those that were rotated
+// away. It needs neither keys nor a CA that is still good, for it serves to clean up. A
+// directory that does not exist has none.
 func Certificates(dir string) (present, former []*x509.Certificate, err error) {
 	s, err := newStore(dir)
 	if err != nil {
@@ -52,13 +52,13 @@ func Certificates(dir string) (present, former []*x509.Certificate, err error) {
 	return present, former, nil
 }
 
-// SystemTrusts reports whether the system's own store holds the CA cert,
-// whatever variables such as SSL_CERT_FILE say.
+// SystemTrusts reports whether the system's own store holds the CA cert, whatever variables
+// such as SSL_CERT_FILE say.
 func SystemTrusts(cert *x509.Certificate) bool {
 	if runtime.GOOS != "darwin" && runtime.GOOS != "windows" {
 		return filesHold(cert, rootFiles[:])
 	}
-	// The store is no file there; x509 asks the system.
+	// There the store is no file. Package x509 asks the system.
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		return false
@@ -67,11 +67,9 @@ func SystemTrusts(cert *x509.Certificate) bool {
 	return err == nil
 }
 
-// SystemPool returns a pool of the machine's root certificates, as [SystemRoots]
-// finds them, without CAs made by this package. It reads one file where
-// [x509.SystemCertPool] also reads each file of a directory. On macOS and
-// Windows, where roots are no files, and if SystemRoots fails, it returns the
-// pool of crypto/x509.
+// SystemPool returns a pool of the roots of [SystemRoots]. It reads one file, while
+// [x509.SystemCertPool] also reads each file of a directory. On macOS and Windows, where roots
+// are no files, and if SystemRoots fails, it returns the pool of crypto/x509.
 func SystemPool(getenv func(string) string) (*x509.CertPool, error) {
 	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
 		return x509.SystemCertPool()
@@ -85,7 +83,7 @@ func SystemPool(getenv func(string) string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// filesHold reports whether the first of the files that is there holds cert.
+// filesHold reports whether the first of the files that can be read holds cert.
 func filesHold(cert *x509.Certificate, files []string) bool {
 	for _, file := range files {
 		data, err := safefile.Read(file, maxBundleSize)

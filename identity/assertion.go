@@ -10,11 +10,11 @@ import (
 
 const assertionScheme = "AgentAssertion"
 
-// timestampLayout is RFC 3339 in UTC, whole seconds.
+// timestampLayout is RFC 3339 in UTC, with whole seconds.
 const timestampLayout = "2006-01-02T15:04:05Z"
 
-// Assertion says that an agent makes a request for one of its tasks, signed
-// over "{agent_runtime_id}:{task_id}:{timestamp}". Servers accept one for about
+// Assertion states that an agent makes a request for one of its tasks. The signature is
+// over "{agent_runtime_id}:{task_id}:{timestamp}". Servers accept an assertion for about
 // five minutes.
 type Assertion struct {
 	AgentRuntimeID string
@@ -23,16 +23,16 @@ type Assertion struct {
 	Timestamp      string // RFC 3339, UTC, whole seconds
 }
 
-// Assert signs an assertion. The ids must be UTF-8; [Identity.Assert] checks
-// that, and that task and agent belong together.
+// Assert returns a signed assertion, made at the time at. The ids must be UTF-8:
+// [Identity.Assert] checks that, and that task and agent belong together.
 func (k *Key) Assert(runtimeID, taskID string, at time.Time) Assertion {
 	a := Assertion{AgentRuntimeID: runtimeID, TaskID: taskID, Timestamp: at.UTC().Format(timestampLayout)}
 	a.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(k.private, a.payload()))
 	return a
 }
 
-// SignTaskRegistration signs "{agent_runtime_id}:{timestamp}", which registers
-// a task. The signature is standard base64.
+// SignTaskRegistration returns the signature of "{agent_runtime_id}:{timestamp}", by
+// which a task is registered, in standard base64.
 func (k *Key) SignTaskRegistration(runtimeID string, at time.Time) (signature, timestamp string) {
 	timestamp = at.UTC().Format(timestampLayout)
 	sig := ed25519.Sign(k.private, []byte(runtimeID+":"+timestamp))
@@ -43,8 +43,8 @@ func (a Assertion) payload() []byte {
 	return []byte(a.AgentRuntimeID + ":" + a.TaskID + ":" + a.Timestamp)
 }
 
-// Envelope returns the JSON that the header carries: keys in alphabetical
-// order, no spaces, nothing escaped that JSON does not require.
+// Envelope returns the JSON object that the header carries. Its keys are in alphabetical
+// order, and it has neither spaces nor escapes that JSON does not require.
 func (a Assertion) Envelope() []byte {
 	b := make([]byte, 0, 96+len(a.AgentRuntimeID)+len(a.Signature)+len(a.TaskID)+len(a.Timestamp))
 	b = strictjson.AppendString(append(b, `{"agent_runtime_id":`...), a.AgentRuntimeID)
@@ -54,8 +54,8 @@ func (a Assertion) Envelope() []byte {
 	return append(b, '}')
 }
 
-// Header returns the value of the Authorization header: "AgentAssertion " and
-// the envelope in base64url without padding.
+// Header returns the value of the Authorization header field: "AgentAssertion " and the
+// envelope in base64url without padding.
 func (a Assertion) Header() string {
 	envelope := a.Envelope()
 	b := make([]byte, 0, len(assertionScheme)+1+base64.RawURLEncoding.EncodedLen(len(envelope)))

@@ -4,11 +4,11 @@ import (
 	"fmt"
 )
 
-// Bind checks that r may act for acct: it is of the same workspace, of the same
-// user where acct names one, and its key is good. A record that names no user
-// is not taken for that of the user whom acct names.
+// Bind checks that r may act for acct and returns its identity. The workspaces must be
+// the same, the users too where acct names one, and the key must be good. A record that
+// names no user is refused if acct names one.
 //
-// The identity's account is acct with what acct leaves open filled in from r.
+// The account of the identity is acct, with what acct leaves open taken from r.
 func (r *Record) Bind(acct Account) (*Identity, error) {
 	if r.WorkspaceID != acct.WorkspaceID || acct.WorkspaceID == "" {
 		return nil, fmt.Errorf("agent identity %q %w: it is of %q, wanted is %q",

@@ -2,30 +2,29 @@ package identity
 
 import "strings"
 
-// BootstrapKind tells what a request is to the making of identities. Requests
-// that make one cannot be signed by it.
+// BootstrapKind is the part that a request has in making an identity. A request that
+// makes one cannot be signed by it.
 type BootstrapKind int
 
 // The kinds of request.
 const (
-	// BootstrapNone is any other request.
+	// BootstrapNone has no part in it.
 	BootstrapNone BootstrapKind = iota
 	// BootstrapBiscuit asks for the human biscuit; it takes a Bearer token.
 	BootstrapBiscuit
-	// BootstrapRegistration registers an agent or a task. It keeps what the
-	// client sent, and nothing of ours is put on it.
+	// BootstrapRegistration registers an agent or a task. It keeps the client's own
+	// credential and gets none of ours.
 	BootstrapRegistration
 )
 
-// IsBootstrapPath tells the kind of a request by its path, percent-encoded as it
-// was sent and without the query: …/authenticate_app_v2, …/v1/agent/register and
-// …/v1/agent/*/task/register. Doubled and trailing slashes do not count, since
-// clients that join URLs carelessly send them.
+// IsBootstrapPath returns the kind of the request with this path, which is
+// percent-encoded as it was sent and has no query: …/authenticate_app_v2,
+// …/v1/agent/register and …/v1/agent/*/task/register. Doubled and trailing slashes do
+// not count, for clients that join URLs carelessly send them.
 //
-// A path that some server may take for one of these, but that no client has
-// reason to send (that ending percent-encoded, in capitals, with dot segments,
-// backslashes or parameters), is BootstrapRegistration whatever it says: no
-// credential of ours goes there.
+// Some server may take another spelling for one of these: percent-encoded, in capitals,
+// with dot segments, backslashes or parameters. No client has a reason to send such a
+// path. It is BootstrapRegistration, so that no credential of ours goes there.
 func IsBootstrapPath(path string) BootstrapKind {
 	if !maybeBootstrap(path) {
 		return BootstrapNone
@@ -43,9 +42,8 @@ func IsBootstrapPath(path string) BootstrapKind {
 	return BootstrapNone
 }
 
-// maybeBootstrap tells, at no cost, the paths that every request has from those
-// that want a closer look: what is neither disguised nor holds the name of an
-// ending cannot end in one.
+// maybeBootstrap reports whether a path wants a closer look. It allocates nothing. A path
+// that is neither disguised nor holds the name of an ending cannot end in one.
 func maybeBootstrap(path string) bool {
 	for i := range len(path) {
 		switch c := path[i]; {
@@ -56,8 +54,8 @@ func maybeBootstrap(path string) bool {
 	return strings.Contains(path, "register") || strings.Contains(path, "authenticate_app_v2")
 }
 
-// bootstrapKind wants a path without doubled or trailing slashes. An id that was
-// sent with a slash in it makes more than one segment.
+// bootstrapKind returns the kind of a path without doubled or trailing slashes. An id
+// that was sent with a slash in it makes more than one segment.
 func bootstrapKind(path string) BootstrapKind {
 	switch {
 	case strings.HasSuffix(path, "/authenticate_app_v2"):
@@ -69,6 +67,7 @@ func bootstrapKind(path string) BootstrapKind {
 	return BootstrapNone
 }
 
+// joinSegments returns path without empty segments.
 func joinSegments(path string) string {
 	var b strings.Builder
 	b.Grow(len(path) + 1)
@@ -81,7 +80,8 @@ func joinSegments(path string) string {
 	return b.String()
 }
 
-// plainPath undoes the disguises that a server might see through, but for dots.
+// plainPath returns path without the disguises that a server might see through. Dot
+// segments stay.
 func plainPath(path string) string {
 	// Servers decode once; one behind a gateway, twice. More is no path.
 	for range 4 {
@@ -101,6 +101,7 @@ func plainPath(path string) string {
 	return strings.Join(segments, "/")
 }
 
+// removeDots returns path without dot segments.
 func removeDots(path string) string {
 	var kept []string
 	for segment := range strings.SplitSeq(path, "/") {
@@ -115,8 +116,8 @@ func removeDots(path string) string {
 	return strings.Join(kept, "/")
 }
 
-// unescape decodes %XX, leaves a % that begins none, and drops spaces and control
-// characters.
+// unescape returns s with %XX decoded and without spaces and control characters. A % that
+// begins no escape stays.
 func unescape(s string) string {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {

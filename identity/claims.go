@@ -9,8 +9,8 @@ import (
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
-// Claims is what an id token says of whom it was issued to. Fields that it does
-// not hold are empty.
+// Claims are the claims of an id token about the person it was issued to. Those that it
+// does not hold are empty.
 type Claims struct {
 	UserID    string
 	AccountID string
@@ -20,9 +20,9 @@ type Claims struct {
 	Expiry    time.Time
 }
 
-// ParseClaims reads the claims of an id token. It does not verify the token's
-// signature: the token comes from a file that only its owner can write, and
-// nothing is granted because of it.
+// ParseClaims returns the claims of an id token. It does not verify the signature: the
+// token comes from a file that only its owner can write, and nothing is granted because
+// of it.
 func ParseClaims(jwt string) (Claims, error) {
 	payload, err := jwtPayload(jwt)
 	if err != nil {
@@ -48,15 +48,15 @@ func ParseClaims(jwt string) (Claims, error) {
 	return c, d.Err
 }
 
-// TokenExpiry returns when an access token expires, by its claim exp. It
-// returns false for a token that does not say.
+// TokenExpiry returns when an access token expires, by its claim exp. It returns false
+// for a token without one.
 func TokenExpiry(jwt string) (time.Time, bool) {
 	_, expiry, ok := TokenTimes(jwt)
 	return expiry, ok
 }
 
-// TokenTimes returns when an access token was issued, zero if it does not say,
-// and when it expires.
+// TokenTimes returns when an access token was issued, zero if it does not say, and when
+// it expires. It returns false for a token without an expiry.
 func TokenTimes(jwt string) (issued, expiry time.Time, ok bool) {
 	payload, err := jwtPayload(jwt)
 	if err != nil {
@@ -71,7 +71,7 @@ func TokenTimes(jwt string) (issued, expiry time.Time, ok bool) {
 	return o.Seconds("iat"), expiry, true
 }
 
-// jwtPayload returns the claims of a JWT in compact form as JSON text.
+// jwtPayload returns the claims of a JWT in compact form (RFC 7519, section 3.1) as JSON.
 func jwtPayload(jwt string) ([]byte, error) {
 	parts := strings.Split(jwt, ".")
 	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {

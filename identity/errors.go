@@ -16,8 +16,8 @@ var (
 	ErrAPIKey      = errors.New("logged in with an API key")
 	ErrNotChatGPT  = errors.New("logged in to something other than ChatGPT")
 	ErrPlaceholder = errors.New("the log-in is one of agentproxy's placeholders")
-	// ErrLoginEnded says that a log-in cannot be refreshed any more. It is final until
-	// somebody logs in again.
+	// ErrLoginEnded says that a log-in cannot be refreshed any more. It is final until the
+	// next log-in.
 	ErrLoginEnded   = errors.New("the log-in has ended")
 	ErrTokenExpired = errors.New("the access token has expired")
 )

@@ -1,13 +1,16 @@
-// Package identity speaks the protocol of ChatGPT agent identities and reads
-// the files that hold them.
+// Package identity implements the protocol of ChatGPT agent identities.
 //
-// A [Key] signs an [Assertion], which authorises a request in the name of an
-// agent and a task. The agent's [Record] lies in Codex's auth.json, which
-// [codex.Home] reads and [codex.ParseAuth] parses; [Record.Bind] checks that it may act
-// for an [Account] and yields the [Identity] that signs.
+// A [Record] is an agent identity as it is stored. [Record.Bind] checks that it may act
+// for an [Account] and returns the [Identity], whose [Key] signs an [Assertion] for one
+// of the agent's tasks. The header of an assertion authorises a request. A server hands
+// out the ids of tasks in a sealed box, which [Key.OpenTaskID] opens.
 //
-// Signatures are made for the moment that the caller names. No error of this
-// package, and no formatting of its exported types, shows a secret.
+// The package opens no file and no connection, and asks no clock: signatures are made
+// for the moment that the caller names. The packages below it do the rest. Package codex
+// reads and writes Codex's own files, package backend asks the services, package store
+// keeps a record, and package agent brings them together into the life of an identity.
+//
+// No error of this package, and no formatting of its exported types, shows a secret.
 package identity
 
 import (
@@ -17,46 +20,46 @@ import (
 	"unicode/utf8"
 )
 
-// Account is whom a request is billed to. It holds no secret.
+// Account is the account that a request is billed to. It holds no secret.
 type Account struct {
 	// WorkspaceID is the id that the header ChatGPT-Account-ID carries.
 	WorkspaceID string
 	// UserID is the person in that workspace, "" if nothing names one.
 	UserID string
-	// Email and PlanType describe the account to people, "" if not known.
+	// Email and PlanType describe the account to people. They are "" if not known.
 	Email    string
 	PlanType string
 	// FedRAMP accounts send X-OpenAI-Fedramp: true with every request.
 	FedRAMP bool
 }
 
-// Task is a task that was registered with the backend for an agent.
+// Task is a task of an agent, registered with the backend. An assertion is for one.
 type Task struct {
 	AgentRuntimeID string
 	ID             string
 }
 
-// Identity is a [Record] that was checked by [Record.Bind]: its key is good,
-// and it belongs to the account.
+// Identity is a [Record] that [Record.Bind] has checked: its key is good, and it belongs
+// to the account.
 type Identity struct {
 	AgentRuntimeID string
 	Key            *Key
 	Account        Account
 	// TaskID is the task that serves a proxy as a whole, "" if there is none.
 	TaskID string
-	// RegisteredAt is the record's own note of its registration, RFC 3339 as a
-	// rule, unchecked, "" if there is none.
+	// RegisteredAt is the time of the registration as the record has it, in RFC 3339
+	// as a rule. It is not checked, and "" if there is none.
 	RegisteredAt string
-	// Protocol is the generation that it is of. It says which requests carry an
-	// assertion, and what goes beside it.
+	// Protocol is the generation of the protocol that the agent was registered by. It
+	// decides which requests carry an assertion, and what goes beside it.
 	Protocol Protocol
 
 	// FromJWT says that the record came as a JWT, which the backend has issued.
 	FromJWT bool
 }
 
-// Assert signs an assertion for t, made at the given moment. It refuses a task
-// that was registered for another agent, and one without an id.
+// Assert returns a signed assertion for t, made at the time at. It refuses a task of
+// another agent, and one without an id.
 func (id *Identity) Assert(t Task, at time.Time) (Assertion, error) {
 	if t.AgentRuntimeID != id.AgentRuntimeID {
 		return Assertion{}, fmt.Errorf("agent task runtime %s does not match stored agent identity %s", t.AgentRuntimeID, id.AgentRuntimeID)

@@ -26,7 +26,7 @@ type Key struct {
 
 var _ fmt.Formatter = Key{}
 
-// GenerateKey makes a new key.
+// GenerateKey returns a new key.
 func GenerateKey() (*Key, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -35,10 +35,9 @@ func GenerateKey() (*Key, error) {
 	return &Key{private}, nil
 }
 
-// ParseKey reads a private key: standard base64 of a PKCS#8 document, version
-// 1 (RFC 5208: the seed, 48 bytes) or 2 (RFC 5958: the seed and its public
-// key, 83 bytes), with nothing after it. The error says what is wrong and never
-// repeats the input.
+// ParseKey parses a private key: standard base64 of a PKCS#8 document with nothing after
+// it. The document is of version 1 (RFC 5208: the seed, 48 bytes) or version 2 (RFC 5958:
+// the seed and its public key, 83 bytes). The error never repeats the input.
 func ParseKey(s string) (*Key, error) {
 	if s == "" {
 		return nil, errors.New("agent private key is empty")
@@ -105,7 +104,7 @@ func parsePKCS8(der []byte) (ed25519.PrivateKey, error) {
 	return private, nil
 }
 
-// Encode returns the private key as standard base64 of PKCS#8 version 1.
+// Encode returns the private key in standard base64 of PKCS#8 version 1.
 func (k *Key) Encode() Secret {
 	der := append([]byte(pkcs8Prefix), k.private.Seed()...)
 	return Secret(base64.StdEncoding.EncodeToString(der))
@@ -116,7 +115,7 @@ func (k *Key) Public() ed25519.PublicKey {
 	return k.private.Public().(ed25519.PublicKey)
 }
 
-// PublicKey returns the public key as OpenSSH writes it, without a comment:
+// PublicKey returns the public key as OpenSSH writes it, without a comment, such as
 // "ssh-ed25519 AAAA…".
 func (k *Key) PublicKey() string { return k.String() }
 
@@ -140,11 +139,11 @@ func (k Key) GoString() string { return k.String() }
 // Format writes the public key for every verb.
 func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, k.String()) }
 
-// MarshalText returns the public key; encoding/json uses it too.
+// MarshalText returns the public key. Package encoding/json uses it too.
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// decodeBase64 reads padded standard base64. Unlike encoding/base64 it takes
-// no line breaks and no stray bits, so that a value has one spelling.
+// decodeBase64 decodes padded standard base64. Unlike encoding/base64 it refuses line
+// breaks and stray bits, so that a value has one spelling.
 func decodeBase64(s string) ([]byte, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, errors.New("not standard base64: line break")

@@ -8,7 +8,7 @@ import (
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
-// Shape tells how a record was stored. Versions of Codex differ in which they
+// Shape is the form in which a record is stored. Versions of Codex differ in which they
 // read.
 type Shape string
 
@@ -20,8 +20,8 @@ const (
 	ShapeN Shape = "N" // an object with account_id
 )
 
-// Record is an agent identity as it is stored, in auth.json or elsewhere. Its
-// key is not checked and it is bound to no account yet: see [Record.Bind].
+// Record is an agent identity as it is stored, in auth.json or elsewhere. Its key is not
+// checked, and it is bound to no account yet: see [Record.Bind].
 type Record struct {
 	WorkspaceID    string
 	UserID         string // "" if the record names none
@@ -34,17 +34,18 @@ type Record struct {
 	PlanType       string
 	FedRAMP        bool
 	Shape          Shape
-	// Protocol is how the agent was registered, "" if the record does not say.
+	// Protocol is the one that the agent was registered by, "" if the record does not
+	// say.
 	Protocol Protocol
 	JWT      Secret // of shape B, the whole token; it holds the private key
 }
 
-// ParseRecord reads a record in any shape: a JSON object (A, C, N), a JWT, or a JWT
-// as a JSON string (both B).
+// ParseRecord parses a record in any shape: a JSON object (A, C, N), a JWT, or a JWT as a
+// JSON string (both B).
 //
-// A JWT's signature is NOT verified: its claims are taken as they stand, and
-// so is its expiry. Whoever takes a JWT from an untrusted place has to verify
-// it against the backend's key set first.
+// It does NOT verify the signature of a JWT, and takes its claims and its expiry as they
+// stand. A caller that has a JWT from an untrusted place must verify it against the
+// backend's key set first.
 func ParseRecord(raw []byte) (*Record, error) {
 	raw = bytes.TrimSpace(raw)
 	const name = "agent_identity"
@@ -59,8 +60,7 @@ func ParseRecord(raw []byte) (*Record, error) {
 	return RecordFrom(d.Value(name, raw), &d)
 }
 
-// RecordFrom reads the record that v is, whose decoder is d. It is [ParseRecord] for
-// a value within a document.
+// RecordFrom is [ParseRecord] for a value within a document. d is the decoder of v.
 func RecordFrom(v strictjson.Value, d *strictjson.Decoder) (*Record, error) {
 	if v.IsString() {
 		record, err := recordFromJWT(v.Text())
@@ -115,9 +115,9 @@ func (r *Record) Account() Account {
 	return Account{r.WorkspaceID, r.UserID, r.Email, r.PlanType, r.FedRAMP}
 }
 
-// protocol returns how the agent was registered. A record that does not say tells
-// by its shape whose it is: A is of Codex 0.123 and before, B and N are of later
-// versions, and C is agentproxy's own from when it knew only the first generation.
+// protocol returns the protocol that the agent was registered by. The shape of a record
+// that does not say tells: Codex 0.123 and before write A, later versions B and N, and
+// agentproxy wrote C when it knew only the first generation.
 func (r *Record) protocol() Protocol {
 	switch {
 	case r.Protocol != "":

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// storedRecord is shape C, with the protocol for agentproxy alone.
+// storedRecord is shape C, and the protocol, which agentproxy alone writes and reads.
 type storedRecord struct {
 	WorkspaceID      string `json:"workspace_id"`
 	ChatGPTUserID    string `json:"chatgpt_user_id,omitempty"`
@@ -23,8 +23,8 @@ type storedRecord struct {
 	Protocol Protocol `json:"protocol,omitempty"`
 }
 
-// MarshalShapeC returns r as JSON in shape C, private key included. task is the
-// task to name in it, "" for the record's own.
+// MarshalShapeC returns r as JSON in shape C, private key included. task is the id of the
+// task in it, "" for the record's own.
 func (r *Record) MarshalShapeC(task string) []byte {
 	if task == "" {
 		task = r.TaskID
@@ -42,8 +42,8 @@ func (r *Record) MarshalShapeC(task string) []byte {
 	return append(raw, '\n')
 }
 
-// MarshalFor returns r, which is no JWT, as JSON in a shape that Codex writes or
-// reads, private key included. [Shape.Refusers] tells which versions do not read it.
+// MarshalFor returns r, which must not be a JWT, as JSON in a shape that Codex reads,
+// private key included. [Shape.Refusers] tells which versions do not read it.
 func (r *Record) MarshalFor(shape Shape) ([]byte, error) {
 	var v any
 	switch shape {
@@ -78,8 +78,8 @@ func (r *Record) MarshalFor(shape Shape) ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// Refusers says in words which versions of Codex refuse an auth.json with an identity
-// of this shape in it, as a whole: they are logged out by it.
+// Refusers returns, in words, the versions of Codex that refuse an auth.json with an
+// identity of this shape as a whole. Such a file logs them out.
 func (s Shape) Refusers() string {
 	switch s {
 	case ShapeA:
@@ -92,8 +92,8 @@ func (s Shape) Refusers() string {
 	return "Codex 0.128 to 0.141"
 }
 
-// ShapeOf returns the shape for an identity of a generation that most versions of
-// Codex read which speak that generation's protocol.
+// ShapeOf returns the shape for an identity of the protocol p. Of the versions of Codex
+// that speak p, most read it.
 func ShapeOf(p Protocol) Shape {
 	if p == ProtocolAccounts {
 		return ShapeN
@@ -101,8 +101,8 @@ func ShapeOf(p Protocol) Shape {
 	return ShapeC
 }
 
-// encode returns r as it is stored: a JWT stays one, since only the JWT proves
-// where it is from.
+// Encode returns r as it is stored. A JWT stays one, for only the JWT proves who has
+// issued it.
 func (r *Record) Encode() []byte {
 	if r.JWT != "" {
 		raw, err := json.Marshal(r.JWT.Reveal())

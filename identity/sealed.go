@@ -10,9 +10,8 @@ import (
 	"golang.org/x/crypto/nacl/box"
 )
 
-// X25519 returns the key that task ids are sealed for. As libsodium's
-// crypto_sign_ed25519_sk_to_curve25519 does, it takes the first half of the
-// seed's SHA-512 and clamps it.
+// X25519 returns the key that task ids are sealed for: the first half of the seed's
+// SHA-512, clamped, as libsodium's crypto_sign_ed25519_sk_to_curve25519 makes it.
 func (k *Key) X25519() *ecdh.PrivateKey {
 	h := sha512.Sum512(k.private.Seed())
 	h[0] &= 248
@@ -26,8 +25,8 @@ func (k *Key) X25519() *ecdh.PrivateKey {
 
 var errNotSealed = errors.New("encrypted_task_id was not sealed for this agent's key, or is damaged")
 
-// OpenTaskID opens the encrypted_task_id of a task registration: standard
-// base64 of a NaCl sealed box (crypto_box_seal) for [Key.X25519]. The task id
+// OpenTaskID returns the task id in encrypted, the encrypted_task_id of a registration:
+// standard base64 of a NaCl sealed box (crypto_box_seal) for [Key.X25519]. The task id
 // must be UTF-8 and not empty.
 func (k *Key) OpenTaskID(encrypted string) (string, error) {
 	sealed, err := decodeBase64(encrypted)

@@ -8,11 +8,10 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a string that must not be shown. However it is printed, logged or
-// encoded, "[redacted]" appears in its place; [Secret.Reveal] alone gives the
-// value.
+// Secret is a string that must not be shown. However it is printed, logged or encoded,
+// "[redacted]" appears in its place. [Secret.Reveal] alone returns the value.
 //
-// Keep a Secret, and what holds one, in exported fields: fmt cannot call the
+// Keep a Secret, and what holds one, in exported fields: package fmt cannot call the
 // methods of an unexported field and prints the string that it is.
 type Secret string
 
@@ -42,9 +41,10 @@ func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`
 // LogValue returns "[redacted]".
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// Given a verb that does not suit, as %s does not suit a pointer, fmt prints
-// what it points at without calling any method. The types that hold secrets
-// therefore print themselves: as they would anyway, secrets redacted.
+// If a verb does not suit, as %s does not suit a pointer, package fmt prints the value
+// that the pointer points at without calling any method. The types that hold secrets
+// therefore have a Format method of their own, which prints what fmt would print, with
+// the secrets redacted.
 
 // Format implements [fmt.Formatter] without showing a secret.
 func (r Record) Format(f fmt.State, verb rune) {

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Session is what an assertion is made with.
+// Session holds what an assertion is made with.
 type Session struct {
 	Identity *Identity
 	Task     Task
-	// ClockOffset is how far the backend's clock is ahead of ours.
+	// ClockOffset is how far the backend's clock is ahead of this machine's.
 	ClockOffset time.Duration
 }
 
-// AccessToken is a Bearer token and the account that it is for.
+// AccessToken is a Bearer token and the account that it belongs to.
 type AccessToken struct {
 	Value   Secret
 	Account Account
@@ -26,9 +26,9 @@ func (t AccessToken) Format(f fmt.State, verb rune) {
 	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(t))
 }
 
-// IsWorkspaceToken reports whether token is an access token of a workspace, which an
-// administrator makes: Codex calls it a personal access token. It says nothing of
-// itself, does not expire, and cannot be refreshed.
+// IsWorkspaceToken reports whether token is an access token of a workspace, which Codex
+// calls a personal access token. Such a token holds no claims, does not expire, and
+// cannot be refreshed.
 func IsWorkspaceToken(token Secret) bool { return strings.HasPrefix(string(token), "at-") }
 
 // HeaderSafe reports whether s is visible ASCII throughout, as the value of a header

@@ -114,6 +114,26 @@ func TestLinksInDocuments(t *testing.T) {
 	}
 }
 
+// TestNamedFilesExist looks for every file and directory that CONTRIBUTING.md
+// sends its reader to.
+func TestNamedFilesExist(t *testing.T) {
+	t.Parallel()
+	const path = "../CONTRIBUTING.md"
+	named := regexp.MustCompile("`([a-z]+/[\\w./-]*|[\\w.]+\\.(?:md|yaml))`")
+	found := 0
+	for _, m := range named.FindAllStringSubmatch(readFile(t, path), -1) {
+		if name := m[1]; name != "net/http" && !strings.Contains(name, "NAME") {
+			found++
+			if _, err := os.Stat(filepath.Join("..", name)); err != nil {
+				t.Errorf("%s names %s, which is not there", path, name)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%s names %d files", path, found)
+	}
+}
+
 // headings returns the names by which a document's headings are linked to.
 func headings(text string) (names []string) {
 	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)

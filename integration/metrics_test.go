@@ -159,6 +159,10 @@ profiles:
   - {name: nobody, labels: [stranger], refuse: true}`})
 	admin := f.adminOn(t)
 	f.serve(t)
+	// A scrape asks no signer. This one waits until the agent is registered.
+	if r := curl(t, baseEnv(t), "http://"+admin+"/readyz"); r.Code != 200 {
+		t.Errorf("/readyz: status %d\n%s", r.Code, r.body)
+	}
 	got, _ := scrape(t, admin)
 	for name, want := range map[string]float64{
 		`agentproxy_ready{profile=""}`: 1, `agentproxy_ready{profile="ci"}`: 0, `agentproxy_ready{profile="review"}`: 1,
@@ -170,9 +174,6 @@ profiles:
 	}
 	if _, ok := got[`agentproxy_token_expiry_timestamp_seconds{profile="ci"}`]; ok {
 		t.Error("there is a token without a log-in")
-	}
-	if r := curl(t, baseEnv(t), "http://"+admin+"/readyz"); r.Code != 200 {
-		t.Errorf("/readyz: status %d\n%s", r.Code, r.body)
 	}
 	r := curl(t, baseEnv(t), "http://"+admin+"/")
 	for _, want := range []string{"2 of 3 agents", ">ci</th>", "no_login", "run codex login", ">review</th>", "Bearer"} {

@@ -214,6 +214,11 @@ func TestPrometheus(t *testing.T) {
 		response.Body.Close() // of a stream that goes on: it is cut
 	}
 	get(backendAPI + "/codex/models?client_version=1")
+	turn, err := client.Post(backendAPI+"/codex/responses", "application/json", strings.NewReader(`{"model":"m","input":[]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	turn.Body.Close() // its header says what is left of the account's allowance
 	f.backend.ForgetTasks()
 	defer func() {
 		if t.Failed() {

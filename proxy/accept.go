@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -54,7 +55,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 		}
 		limits := l.p.current().Limits
 		if giveBack := l.p.places.all.Take("", limits.Connections); giveBack != nil {
-			return netconn.NewStallConn(c, limits.IdleTimeout, giveBack), nil
+			return netconn.NewStallConn(c, limits.IdleTimeout, netconn.Head{Take: l.p.live.set.TakeHead, Refuse: l.p.refuseStranger}, giveBack), nil
 		}
 		// On a goroutine of its own, so that no other client waits.
 		l.p.life.serving.Go(func() {
@@ -154,6 +155,14 @@ func (p *Proxy) admitPeer(c *netconn.StallConn, peer *access.Peer) error {
 	}
 	c.OnClose(giveBack)
 	return nil
+}
+
+// refuseStranger answers a client whose head there is no room for.
+func (p *Proxy) refuseStranger(c net.Conn) {
+	refused := live.RefuseStranger()
+	p.note(refused)
+	_ = c.SetWriteDeadline(time.Now().Add(refusalTimeout))
+	_ = refused.Response(nil).Write(c)
 }
 
 type clientConnKey struct{}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
 func BenchmarkForwardH1(b *testing.B) { benchmarkForward(b, proxytest.H1) }
@@ -69,6 +70,42 @@ func BenchmarkDownload(b *testing.B) {
 					b.Fatal(n, err)
 				}
 				res.Body.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkEvents measures an event on its way to the client and the client's word that
+// it is there, with and without its usage being read along.
+func BenchmarkEvents(b *testing.B) {
+	event := []byte("event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":17,\"item_id\":\"msg_0123456789abcdef\",\"output_index\":0,\"content_index\":0,\"delta\":\" and\",\"obfuscation\":\"0123456789\"}\n\n")
+	for name, observe := range map[string]func(usage.Entry){"off": nil, "on": func(usage.Entry) {}} {
+		b.Run("usage="+name, func(b *testing.B) {
+			next := make(chan struct{})
+			backend := proxytest.NewBackend(b, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
+				for range next {
+					_, _ = w.Write(event)
+					_ = http.NewResponseController(w).Flush()
+				}
+			})
+			p := startProxy(b, backend.Listener.Addr().String(), func(c *Config) { c.Log, c.ObserveUsage = zerolog.Nop(), observe })
+			go func() { next <- struct{}{} }() // the header comes with the first event
+			res, err := p.client(b, proxytest.H1).Post(proxytest.Origin+"/backend-api/codex/responses", "", nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer res.Body.Close()
+			defer close(next)
+			got := make([]byte, len(event))
+			if _, err := io.ReadFull(res.Body, got); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				next <- struct{}{}
+				if _, err := io.ReadFull(res.Body, got); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

@@ -57,7 +57,7 @@ func refuseAuthority(t hosts.Target, named string) *refuse.Refusal {
 	// What precedes an "@" may be a password.
 	named = named[strings.LastIndexByte(named, '@')+1:]
 	return refuse.New(http.StatusMisdirectedRequest, "misdirected_request", "http_request_denied",
-		"this tunnel leads to %s, but the request names %q; open a tunnel of its own for it", t.Authority(), shortened(named, maxNameShown))
+		"this tunnel leads to %s, but the request names %q; open another tunnel for it", t.Authority(), shortened(named, maxNameShown))
 }
 
 // The bytes that are written down of what a client has sent, in logs and in messages.
@@ -167,6 +167,6 @@ func (p *profile) checkSite(f *facts) *refuse.Refusal {
 		return nil
 	}
 	return refuse.New(http.StatusForbidden, "cross_site", "http_request_denied",
-		"a web page of another site had this request to %s sent, as %s says, so it is not signed; send it from a page of %[1]s, or from no page",
+		"a web page of another site sent this request to %s, as %s says, so it is not signed; send it from a page of %[1]s, or not from a web page",
 		f.target.Authority(), field)
 }

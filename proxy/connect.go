@@ -94,10 +94,12 @@ func (f *front) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 	if refused := x.policy.checkOther(x.profile, t); refused != nil {
 		return reject(ctx, x, refused)
 	}
+	if refused := f.live.add(x, ctx.Req); refused != nil {
+		return reject(ctx, x, refused)
+	}
 	if refused := x.decide(audit.VerdictTunnel, nil); refused != nil {
 		return reject(ctx, x, refused)
 	}
-	f.live.add(x)
 	// Not the request's context: that ends with what the client sends, and a client may
 	// send all that it has to say together with its CONNECT.
 	return hijack(func(client net.Conn) { tunnel(f.life.ctx, client, x) }), t.Authority()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -29,16 +30,17 @@ type exchange struct {
 	// strangers count the refusal if its client was not let in.
 	strangers *strangers
 	stranger  bool
-	links     // in the list of running exchanges
+	live.Entry
 }
 
 // facts is what is known of a request. Nothing of it changes once the request is
 // sent on.
 type facts struct {
-	kind      string // one of the kinds in front.go
-	peer      string // the client's address
-	label     string // the session label
-	admission *access.Admission
+	kind      string                // one of the kinds in front.go
+	peer      string                // the client's address
+	label     string                // the session label
+	admission *access.KeptAdmission // nil for what gateways ask
+	client    net.Conn              // to the client, which is closed to cut the exchange
 	method    string
 	path      string // byte for byte as it was sent, without the query
 	target    hosts.Target
@@ -61,12 +63,14 @@ type traffic struct {
 	started   time.Time
 	firstByte time.Duration // from the beginning to the response's header
 	status    int
-	sent      atomic.Int64 // to the client
-	received  atomic.Int64 // from the client
-	bodyLeft  atomic.Bool  // something of the client's HTTP/1 request may be unread
-	webSocket atomic.Bool  // the server has switched protocols
-	upgraded  net.Conn     // to the server, of an upgraded exchange
-	stall     *stall
+	sent      atomic.Int64           // to the client
+	received  atomic.Int64           // from the client
+	bodyLeft  atomic.Bool            // something of the client's HTTP/1 request may be unread
+	webSocket atomic.Bool            // the server has switched protocols
+	upgraded  net.Conn               // to the server, of an upgraded exchange
+	tap       tap                    // reads the response along, nil if nobody does
+	stream    bool                   // of HTTP/2, and not all that its connection carries
+	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
 	refused   *refuse.Refusal
 	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
@@ -125,18 +129,29 @@ func (x *exchange) Write(p []byte) (int, error) {
 	if x.status == 0 {
 		x.answered(http.StatusOK)
 	}
-	x.stall.begin()
+	x.BeginWrite()
 	n, err := x.ResponseWriter.Write(p)
-	x.stall.end()
+	x.EndWrite()
 	x.sent.Add(int64(n))
 	return n, err
 }
 
 // FlushError implements the method that [http.ResponseController.Flush] calls.
 func (x *exchange) FlushError() error {
-	x.stall.begin()
-	defer x.stall.end()
+	x.BeginWrite()
+	defer x.EndWrite()
 	return http.NewResponseController(x.ResponseWriter).Flush()
+}
+
+// Cut implements [live.Exchange].
+func (x *exchange) Cut(reason string) {
+	x.cut.CompareAndSwap(nil, &reason)
+	if !x.stream {
+		_ = x.client.Close()
+		return
+	}
+	// Resets the stream, and so ends the request's context.
+	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
 }
 
 // Unwrap implements the method that [http.ResponseController] calls.
@@ -154,6 +169,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn = netconn.Unread(conn, rw.Reader)
 	if x.kind != KindTunnel { // whose bytes are counted while they are copied
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
+	}
+	if x.tap != nil {
+		conn = tappedConn{conn, x.tap}
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }

@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 
 	"github.com/elazarl/goproxy"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
@@ -67,10 +69,12 @@ func (f *front) admit(x *exchange, r *http.Request) (refused *refuse.Refusal) {
 	if refused = x.policy.Limits.checkFields(r.Header); refused != nil {
 		return refused
 	}
-	if x.admission, refused = x.policy.clients.Admit(r); refused != nil {
+	admission, refused := x.policy.clients.Admit(r)
+	if refused != nil {
 		return refused
 	}
-	x.label = x.admission.Label
+	x.admission, x.label = &access.KeptAdmission{Admission: admission}, admission.Label
+	x.client, _ = r.Context().Value(clientConnKey{}).(net.Conn)
 	if x.profile, refused = x.policy.profileOf(x.label); refused != nil {
 		return refused
 	}
@@ -86,7 +90,9 @@ func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 		return refused
 	}
 	x.target, x.path = t, message.RawPath(r)
-	f.live.add(x)
+	if refused := f.live.add(x, r); refused != nil {
+		return refused
+	}
 	if refused := checkPlainMethod(r.Method); refused != nil {
 		return refused
 	}

@@ -67,7 +67,7 @@ func (i *interceptor) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Conn: client, target: x.target, pattern: x.pattern, admitted: access.KeptAdmission{Admission: x.admission}}
+	conn := &interceptedConn{Wrapper: netconn.Wrapper{Conn: client}, target: x.target, pattern: x.pattern, admitted: x.admission}
 	i.life.serving.Go(func() { i.h1.Serve(conn) })
 }
 
@@ -84,8 +84,12 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(interceptedKey{}).(*interceptedConn)
 	x := i.begin(w, r, KindRequest)
 	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, message.RawPath(r)
+	x.admission, x.client = conn.admitted, conn
 	defer i.end(x)
-	i.live.add(x)
+	if refused := i.live.add(x, r); refused != nil {
+		x.refuse(refused)
+		return
+	}
 	if r.TLS == nil { // net/http does not see TLS below a connection that h1 has read from
 		r.TLS = conn.tls
 	}
@@ -134,18 +138,12 @@ func checkInner(x *exchange, conn *interceptedConn, r *http.Request) (refused *r
 // interceptedConn is a client's connection after CONNECT to an intercepted host,
 // below TLS.
 type interceptedConn struct {
-	net.Conn
+	netconn.Wrapper
 	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
-	admitted access.KeptAdmission
+	admitted *access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
 }
-
-// NetConn returns the connection beneath.
-func (c *interceptedConn) NetConn() net.Conn { return c.Conn }
-
-// CloseWrite closes the sending side.
-func (c *interceptedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 type interceptedKey struct{}
 

@@ -3,23 +3,32 @@ package proxy
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/http"
+	"runtime/debug"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
-// Limits bound what clients may hold of the proxy. None of them ends an exchange
-// that moves, however slowly. A field that is zero has its default.
+// Limits bound what one client, and all clients together, may use. None of them ends an
+// exchange that moves, however slowly. A field that is zero has its default.
 type Limits struct {
 	// Connections bounds the connections of all clients.
 	Connections int
 	// ConnectionsPerClient bounds the connections of one user of this machine, or of one
 	// address, from the moment that they are accepted. 0 is three quarters of Connections.
 	ConnectionsPerClient int
-	// ConnectionsPerLabel bounds the connections of clients that show one session
-	// label. Those that show none are counted together.
+	// ConnectionsPerLabel bounds the connections of clients with the same session label.
+	// Those without one are counted together.
 	ConnectionsPerLabel int
+	// RequestsPerLabel bounds the requests, WebSockets and tunnels of clients that show
+	// one session label, and run at the same time.
+	RequestsPerLabel int
+	// Memory is divided among what clients have the proxy hold, in bytes. 0: the memory
+	// limit of the process (GOMEMLIMIT), or 256 MiB if it has none.
+	Memory int64
 	// HeaderBytes bounds a request's header.
 	HeaderBytes int
 	// HeaderFields bounds the number of fields in a request's header.
@@ -27,16 +36,17 @@ type Limits struct {
 	// HandshakeTimeout bounds the wait for a request's header, and for a TLS
 	// handshake.
 	HandshakeTimeout time.Duration
-	// IdleTimeout is how long a connection is kept between requests, and how
-	// long a client may take no byte at all of what is sent to it.
+	// IdleTimeout bounds how long a connection is kept between requests, and how long a
+	// client may read nothing of what is sent to it.
 	IdleTimeout time.Duration
 }
 
-// DefaultLimits returns the limits of a proxy that is told nothing else.
+// DefaultLimits returns the default of each limit.
 func DefaultLimits() Limits {
 	return Limits{
 		Connections:         4096,
 		ConnectionsPerLabel: 1024,
+		RequestsPerLabel:    1024,
 		HeaderBytes:         256 << 10,
 		HeaderFields:        1000,
 		HandshakeTimeout:    30 * time.Second,
@@ -44,15 +54,16 @@ func DefaultLimits() Limits {
 	}
 }
 
-// The least that limits may be: below, no client that means well is served.
+// The least values of limits. With less, no ordinary client is served.
 const (
 	minHeaderBytes  = 4 << 10 // net/http adds as much to whatever it is told
 	minHeaderFields = 20
 	minTimeout      = time.Second
+	minMemory       = 16 << 20
 )
 
-// Validate says what is wrong with the limits, and with which: its name in the
-// configuration.
+// Validate returns an error if a limit is too small or contradicts another, and its key in
+// the configuration.
 func (l Limits) Validate() (key string, err error) {
 	for _, c := range []struct {
 		key        string
@@ -60,12 +71,16 @@ func (l Limits) Validate() (key string, err error) {
 	}{
 		{"connections", l.Connections, 1},
 		{"connections_per_label", l.ConnectionsPerLabel, 1},
+		{"requests_per_label", l.RequestsPerLabel, 1},
 		{"header_bytes", l.HeaderBytes, minHeaderBytes},
 		{"header_fields", l.HeaderFields, minHeaderFields},
 	} {
 		if c.got < c.least {
 			return c.key, fmt.Errorf("%d is too few for any client; give at least %d", c.got, c.least)
 		}
+	}
+	if l.Memory != 0 && l.Memory < minMemory {
+		return "memory", fmt.Errorf("%d is too little for any client; give at least %d, or 0 for the memory limit of the process", l.Memory, minMemory)
 	}
 	if l.ConnectionsPerClient < 0 {
 		return "connections_per_client", fmt.Errorf("%d is too few for any client; give at least 1, or 0 for three quarters of limits.connections", l.ConnectionsPerClient)
@@ -95,7 +110,7 @@ func (l Limits) Validate() (key string, err error) {
 	return "", nil
 }
 
-// orDefaults returns l with the defaults where it says nothing.
+// orDefaults returns l with the defaults for the fields that are zero.
 func (l Limits) orDefaults() Limits {
 	d := DefaultLimits()
 	connections := cmp.Or(l.Connections, d.Connections)
@@ -103,6 +118,8 @@ func (l Limits) orDefaults() Limits {
 		Connections:          connections,
 		ConnectionsPerClient: cmp.Or(l.ConnectionsPerClient, (3*connections+3)/4),
 		ConnectionsPerLabel:  cmp.Or(l.ConnectionsPerLabel, d.ConnectionsPerLabel),
+		RequestsPerLabel:     cmp.Or(l.RequestsPerLabel, d.RequestsPerLabel),
+		Memory:               l.Memory,
 		HeaderBytes:          cmp.Or(l.HeaderBytes, d.HeaderBytes),
 		HeaderFields:         cmp.Or(l.HeaderFields, d.HeaderFields),
 		HandshakeTimeout:     cmp.Or(l.HandshakeTimeout, d.HandshakeTimeout),
@@ -110,8 +127,23 @@ func (l Limits) orDefaults() Limits {
 	}
 }
 
-// checkFields refuses a request with more fields than anybody needs. net/http
-// bounds their bytes, but an empty field costs it far more than its bytes.
+// defaultMemory is for a process without a memory limit, in bytes.
+const defaultMemory = 256 << 20
+
+// bounds returns what exchanges may hold.
+func (l Limits) bounds() live.Bounds {
+	memory := l.Memory
+	if memory == 0 {
+		memory = debug.SetMemoryLimit(-1) // which returns it, and changes nothing
+		if memory == math.MaxInt64 {
+			memory = defaultMemory
+		}
+	}
+	return live.BoundsOf(memory, l.RequestsPerLabel)
+}
+
+// checkFields refuses a request with too many header fields. net/http bounds their bytes,
+// but an empty field costs it far more than its bytes.
 func (l Limits) checkFields(h http.Header) *refuse.Refusal {
 	n := 0
 	for _, values := range h {

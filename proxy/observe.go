@@ -1,10 +1,13 @@
 package proxy
 
 import (
-	"sync"
+	"iter"
+	"net/http"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // Outcome is how an exchange ended, for metrics and the status page. It holds no
@@ -84,81 +87,61 @@ type Running struct {
 	Bytes   // zero for tunnels, whose bytes are known when they have ended
 }
 
-// live lists the running exchanges, and counts the bytes of those that have ended.
+// running lists the running exchanges, and counts the bytes of those that have ended.
 // An exchange is added when its target and label are settled, because other
 // goroutines read them from then on.
-type live struct {
-	mu    sync.Mutex
-	first *exchange
-	ended map[string]Bytes // by kind
+type running struct {
+	set   *live.Set
+	ended map[string]Bytes // by kind; changes while the set is locked
 }
 
-// links are an exchange's place in the list of live.
-type links struct {
-	listed        bool
-	before, after *exchange
+func newRunning(b live.Bounds) *running {
+	return &running{live.NewSet(b), make(map[string]Bytes)}
 }
 
-func newLive() *live { return &live{ended: make(map[string]Bytes)} }
-
-func (l *live) add(x *exchange) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	x.listed, x.after = true, l.first
-	if l.first != nil {
-		l.first.before = x
-	}
-	l.first = x
-}
+// add lists x, whose request is r, unless there is no room for it.
+func (l *running) add(x *exchange, r *http.Request) *refuse.Refusal { return l.set.Add(x, x.label, r) }
 
 // end counts an exchange that has ended, listed or not.
-func (l *live) end(x *exchange) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	// The bytes of a CONNECT are those of the requests inside. What a gateway asks about
-	// it sends itself.
-	if x.kind != KindConnect && x.kind != KindAsk {
-		l.ended[x.kind] = l.ended[x.kind].plus(x)
-	}
-	if !x.listed {
-		return
-	}
-	if x.before == nil {
-		l.first = x.after
-	} else {
-		x.before.after = x.after
-	}
-	if x.after != nil {
-		x.after.before = x.before
-	}
-	x.links = links{}
+func (l *running) end(x *exchange) {
+	l.set.Remove(x, func() {
+		// The bytes of a CONNECT are those of the requests inside. What a gateway asks
+		// about it sends itself.
+		if x.kind != KindConnect && x.kind != KindAsk {
+			l.ended[x.kind] = l.ended[x.kind].plus(x)
+		}
+	})
 }
 
-func (l *live) traffic() Traffic {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *running) traffic() Traffic {
 	t := Traffic{
 		Running: map[string]int{KindRequest: 0, KindPlain: 0, KindTunnel: 0, KindWebSocket: 0},
 		Bytes:   map[string]Bytes{KindRequest: {}, KindPlain: {}, KindTunnel: {}},
 	}
-	for kind, ended := range l.ended {
-		t.Bytes[kind] = ended
-	}
-	for x := l.first; x != nil; x = x.after {
-		t.Running[liveKind(x)]++
-		t.Bytes[x.kind] = t.Bytes[x.kind].plus(x)
-	}
+	l.set.Locked(func(all iter.Seq[live.Exchange]) {
+		for kind, ended := range l.ended {
+			t.Bytes[kind] = ended
+		}
+		for e := range all {
+			x := e.(*exchange)
+			t.Running[liveKind(x)]++
+			t.Bytes[x.kind] = t.Bytes[x.kind].plus(x)
+		}
+	})
 	return t
 }
 
-func (l *live) running(most int) []Running {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var all []Running
-	for x := l.first; x != nil && len(all) < most; x = x.after {
-		all = append(all, Running{liveKind(x), x.label, x.target.Authority(), x.started, Bytes{}.plus(x)})
-	}
-	return all
+func (l *running) running(most int) (list []Running) {
+	l.set.Locked(func(all iter.Seq[live.Exchange]) {
+		for e := range all {
+			if len(list) == most {
+				return
+			}
+			x := e.(*exchange)
+			list = append(list, Running{liveKind(x), x.label, x.target.Authority(), x.started, Bytes{}.plus(x)})
+		}
+	})
+	return list
 }
 
 // liveKind returns the kind of a running exchange, with WebSockets told apart.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -18,11 +19,12 @@ import (
 // its end the one that was in force when it began.
 type policy struct {
 	Config
-	refs     *track.Refs
-	clients  *access.Clients
-	upstream *upstream.Client
-	profiles []*profile
-	common   *profile // of the labels that no other is for
+	refs      *track.Refs
+	clients   *access.Clients
+	upstream  *upstream.Client // of tunnels, and of the common profile
+	upstreams upstream.Clients // by profile
+	profiles  []*profile
+	common    *profile // of the labels that no other is for
 }
 
 // newPolicy returns the policy of config. It shares the connections to servers with
@@ -38,11 +40,18 @@ func newPolicy(config Config, own *upstream.OwnListeners, former *policy) *polic
 	pol.common = newProfile(Profile{
 		Signer: config.Signer, OtherHosts: config.OtherHosts, ConnectionsPerLabel: config.Limits.ConnectionsPerLabel,
 	}, config.Scope)
+	names := []string{""}
+	for i, p := range pol.profiles {
+		names = append(names, cmp.Or(p.Name, strconv.Itoa(i)))
+	}
+	var shared upstream.Clients
 	if former != nil && former.Upstream.Equal(config.Upstream) {
-		pol.upstream = former.upstream
-		pol.upstream.Hold()
-	} else {
-		pol.upstream = upstream.New(config.Upstream, own)
+		shared = former.upstreams
+	}
+	pol.upstreams = upstream.NewClients(config.Upstream, own, names, shared)
+	pol.upstream = pol.upstreams[""]
+	for i, p := range append([]*profile{pol.common}, pol.profiles...) {
+		p.upstream = pol.upstreams[names[i]]
 	}
 	return pol
 }
@@ -51,7 +60,7 @@ func newPolicy(config Config, own *upstream.OwnListeners, former *policy) *polic
 // are closed, unless another policy shares them.
 func (pol *policy) release() {
 	if pol.refs.Release() {
-		pol.upstream.Release()
+		pol.upstreams.Release()
 	}
 }
 
@@ -66,7 +75,7 @@ func (pol *policy) profileOf(label string) (*profile, *refuse.Refusal) {
 			return p, nil
 		}
 		return p, refuse.New(http.StatusForbidden, "label_refused", "http_request_denied",
-			"clients of the label %q are not served, as profile %s says; use the label of another", label, p.Name)
+			"clients of the label %q are not served, as profile %s says; use another label", label, p.Name)
 	}
 	return pol.common, nil
 }
@@ -97,9 +106,7 @@ func (ps *policies) replace(config Config) (released <-chan struct{}) {
 	pol := newPolicy(config, &ps.own, former)
 	ps.current.Store(pol)
 	// Nobody would use its idle connections any more.
-	if pol.upstream != former.upstream {
-		former.upstream.CloseIdleConnections()
-	}
+	former.upstreams.CloseIdleConnections(pol.upstreams)
 	former.release()
 	return former.refs.Gone()
 }
@@ -129,8 +136,9 @@ type Profile struct {
 type profile struct {
 	Profile
 	scope    *signer.Scope
-	ownScope bool           // it is not that of all
-	renewer  signer.Renewer // nil: what was refused is not sent again
+	ownScope bool             // it is not that of all
+	renewer  signer.Renewer   // nil: what was refused is not sent again
+	upstream *upstream.Client // of its own
 }
 
 func newProfile(p Profile, common *signer.Scope) *profile {

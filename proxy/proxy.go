@@ -42,6 +42,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -84,6 +85,12 @@ type Config struct {
 	Audit audit.Auditor
 	// Observe, if set, is called with the outcome of every exchange. It must be quick.
 	Observe func(Outcome)
+	// ObserveQuota, if set, is called with what responses say of the account's limits,
+	// the profile that asked, and the response's status.
+	ObserveQuota func(profile string, status int, q usage.Quota)
+	// ObserveUsage, if set, is called with what each response says it used. For that
+	// the responses to inference are read along. It must be quick.
+	ObserveUsage func(usage.Entry)
 	// Log gets a line for every exchange.
 	Log zerolog.Logger
 }
@@ -92,7 +99,12 @@ const (
 	// refusalTimeout bounds the time in which a client takes a short answer of ours.
 	refusalTimeout = 5 * time.Second
 	// maxStreams bounds the requests that run on one HTTP/2 connection.
-	maxStreams = 250
+	maxStreams = 100
+	// maxStrangersHead bounds the header of a client that is not admitted yet, in bytes.
+	maxStrangersHead = 32 << 10
+	// uploadWindow bounds what is held of a connection's HTTP/2 requests, in bytes, while
+	// their server does not read.
+	uploadWindow = 256 << 10
 )
 
 // Proxy is a forward proxy. It is no [http.Handler]: it owns connections and not
@@ -104,8 +116,8 @@ type Proxy struct {
 	// strangers are clients that are not let in.
 	strangers *strangers
 	life      lifetime
-	live      *live // the exchanges whose target is known
-	sleep     sleepWatch
+	live      *running // the exchanges whose target is known
+	sleep     *track.SleepWatch
 	forwarder
 
 	front       *http.Server // serves what clients connect to
@@ -127,17 +139,20 @@ type lifetime struct {
 // New returns a proxy for config. It serves intercepted connections from now on;
 // [Proxy.Shutdown] must be called to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{places: newPlaces(), live: newLive(), sleep: sleepWatch{born: time.Now()}}
+	p := &Proxy{places: newPlaces(), sleep: track.NewSleepWatch()}
 	p.life.running = track.NewInFlight()
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
 	p.strangers = newStrangers(p.current)
+	p.live = newRunning(p.current().Limits.bounds())
+	p.life.serving.Go(func() { p.live.set.Watch(p.life.ctx, p.cutRevoked) })
 	// net/http reports here what clients do wrong, and quotes them.
 	errorLog := log.New(debugWriter{p}, "", 0)
 	p.forwarder = newForwarder(errorLog)
 	f := &front{Proxy: p}
 	f.connects = newConnects(f.connect, errorLog)
 	p.front = p.newServer(f, errorLog)
+	p.front.MaxHeaderBytes = min(p.front.MaxHeaderBytes, maxStrangersHead)
 	p.front.ConnContext = p.connContext
 	p.interceptor = newInterceptor(p, errorLog)
 	return p
@@ -155,7 +170,9 @@ func (p *Proxy) newServer(handler http.Handler, errorLog *log.Logger) *http.Serv
 		MaxHeaderBytes:               limits.HeaderBytes,
 		BaseContext:                  func(net.Listener) context.Context { return p.life.ctx },
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: maxStreams,
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerConnection: uploadWindow,
+			MaxReceiveBufferPerStream:     uploadWindow,
 			// These find out a client that is gone without closing the connection.
 			SendPingTimeout: 60 * time.Second,
 			PingTimeout:     15 * time.Second,
@@ -178,7 +195,9 @@ func (p *Proxy) current() *policy { return p.policies.current.Load() }
 // Limits that net/http enforces (HeaderBytes, HandshakeTimeout, and IdleTimeout
 // between requests) stay those of [New].
 func (p *Proxy) Reconfigure(config Config) (released <-chan struct{}) {
-	return p.policies.replace(config)
+	released = p.policies.replace(config)
+	p.live.set.SetBounds(p.current().Limits.bounds())
+	return released
 }
 
 // Serve serves the clients that connect to l. It returns nil when [Proxy.Shutdown]
@@ -235,7 +254,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	_ = p.life.running.Wait(context.Background())
 	p.life.serving.Wait()
 	p.strangers.stop()
-	p.current().upstream.CloseIdleConnections()
+	p.current().upstreams.CloseIdleConnections(nil)
 	return err
 }
 
@@ -253,8 +272,8 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	pol := p.policies.hold()
 	now := time.Now()
-	if p.sleep.woke(now.Round(0), now.Sub(p.sleep.born)) {
-		pol.upstream.CloseIdleConnections()
+	if p.sleep.Woke(now) {
+		pol.upstreams.CloseIdleConnections(nil)
 	}
 	x := &exchange{
 		ResponseWriter: w,
@@ -262,7 +281,12 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 		strangers:      p.strangers,
 		facts:          facts{kind: kind, method: r.Method, http10: !r.ProtoAtLeast(1, 1), peer: r.RemoteAddr},
 	}
-	x.started, x.stall = now, streamStall(w, r, pol.Limits.IdleTimeout)
+	x.started = now
+	if r.ProtoMajor == 2 {
+		// Its connection may be as alive as can be, so that the limit of
+		// [netconn.StallConn] does not find out a client that lets nothing through.
+		x.stream, x.Stall = true, pol.Limits.IdleTimeout
+	}
 	x.bodyLeft.Store(r.ProtoMajor == 1 && r.ContentLength != 0)
 	return x
 }
@@ -274,6 +298,8 @@ func (p *Proxy) end(x *exchange) {
 	v := recover()
 	upgraded := x.status == http.StatusSwitchingProtocols // ends without a panic
 	switch {
+	case x.cut.Load() != nil:
+		x.failure = *x.cut.Load()
 	case x.failure != "":
 	case p.life.ctx.Err() != nil && (v != nil || upgraded):
 		x.failure = context.Cause(p.life.ctx).Error()
@@ -282,6 +308,9 @@ func (p *Proxy) end(x *exchange) {
 		x.failure = "cut"
 	default:
 		x.failure = "internal error"
+	}
+	if x.tap != nil {
+		x.tap.Close()
 	}
 	x.log(&x.policy.Log)
 	p.live.end(x)

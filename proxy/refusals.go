@@ -112,6 +112,7 @@ func unquoted(err error) string {
 	return text
 }
 
+// refuseTarget returns the refusal of a target that cannot be parsed.
 func refuseTarget(err error) *refuse.Refusal {
 	return refuse.New(http.StatusBadRequest, "bad_target", "http_request_error", "%s", err)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
 // headerDelay is how long the header of a response waits for the first bytes of the
@@ -68,6 +69,10 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	if err != nil {
 		forwardFailed(x, out, err)
 		return
+	}
+	x.Unread = message.MaxBuffer
+	if res.ProtoMajor == 2 {
+		x.Unread += upstream.Window
 	}
 	empty, buffered := res.Body == http.NoBody, h1client.BodyBuffered(res)
 	if err := prepareResponse(res); err != nil {
@@ -218,6 +223,7 @@ func prepareResponse(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.redact(res.Header)
 	x.redact(res.Trailer) // the names, which are announced
+	x.readAlong(res)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return prepareUpgrade(res)
 	}
@@ -281,6 +287,7 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			if err := w.write(buffer[:n], !last, last && err == nil); err != nil {
 				return err
 			}
+			x.tapped(buffer[:n])
 		}
 		if err == io.EOF {
 			return nil

@@ -28,11 +28,11 @@ type resender struct{}
 // RoundTrip implements [http.RoundTripper].
 func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
-	next, renewer := x.policy.upstream, x.profile.renewer
+	next, renewer := x.profile.upstream, x.profile.renewer
 	if x.kind != KindRequest {
 		return next.RoundTrip(r)
 	}
-	body := message.Hold(r, x.policy.RetryBodyLimit)
+	body := message.Hold(r, x.policy.RetryBodyLimit, x)
 	defer body.Forget() // the response may go on for hours, and keeps its request
 	res, err := next.RoundTrip(r)
 	observeDate(x, res, err)

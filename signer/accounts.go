@@ -6,8 +6,9 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// Accounts tells whose an access token is that does not say so itself.
+// Accounts finds the accounts of access tokens that do not name them.
 type Accounts interface {
+	// TokenAccount returns the account of a workspace's access token.
 	TokenAccount(ctx context.Context, token identity.Secret) (identity.Account, error)
 }
 

@@ -9,34 +9,33 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// Sessions is where [AgentAssertion] finds the identity to sign as, and the
-// task that it has for a session label.
+// Sessions provides the identity and the tasks for [AgentAssertion].
 type Sessions interface {
 	// Session returns the identity and the task for a label.
 	Session(ctx context.Context, label string) (identity.Session, error)
-	// TaskRejected is told that a task was refused, and reports whether Session
-	// may have another one now.
+	// TaskRejected notes that a server has refused the task of a label, and reports
+	// whether Session may return another one now.
 	TaskRejected(label string, task identity.Task) bool
-	// TaskRegistered returns when the task of a label was registered, zero if that is
-	// not known.
+	// TaskRegistered returns when the task of a label was registered, zero if that is not
+	// known.
 	TaskRegistered(label string, task identity.Task) time.Time
-	// ClockOffset is that of the sessions which are returned now.
+	// ClockOffset returns the offset of sessions that Session returns now.
 	ClockOffset() time.Duration
 }
 
 // AgentAssertion signs as a registered agent identity.
 //
-// An assertion's time stamp counts whole seconds, so all requests of a task
-// within one second carry the same header: it is made once.
+// The time stamp of an assertion has whole seconds. All requests of a task within one second
+// carry the same header, which is made once.
 type AgentAssertion struct {
 	sessions Sessions
 	now      func() time.Time
 
-	hold time.Duration // of sessions
+	cacheFor time.Duration // of sessions
 
 	mu       sync.RWMutex
 	recent   map[identity.Task]*madeAssertion
-	held     map[string]heldSession          // by label
+	cached   map[string]cachedSession        // by label
 	accepted map[identity.Task]*atomic.Int64 // see Authorization
 }
 
@@ -48,60 +47,60 @@ type madeAssertion struct {
 	auth   *Authorization
 }
 
-// heldSession is what a label's session was a moment ago.
-type heldSession struct {
+// cachedSession is the session of a label a moment ago.
+type cachedSession struct {
 	session identity.Session
 	at      time.Time
 }
 
-// maxRecent bounds the assertions that are remembered. There is one a task,
-// and a proxy that serves more tasks than this within a second signs again.
+// maxRecent bounds the assertions that are remembered, one for each task. A proxy that
+// serves more tasks within a second signs again.
 const maxRecent = 4096
 
-// NewAgentAssertion returns a signer for the identity and tasks of sessions.
+// NewAgentAssertion returns a signer with the identity and the tasks of sessions.
 func NewAgentAssertion(sessions Sessions, now func() time.Time) *AgentAssertion {
 	return &AgentAssertion{
 		sessions: sessions, now: now,
-		recent: make(map[identity.Task]*madeAssertion), held: make(map[string]heldSession), accepted: make(map[identity.Task]*atomic.Int64),
+		recent: make(map[identity.Task]*madeAssertion), cached: make(map[string]cachedSession), accepted: make(map[identity.Task]*atomic.Int64),
 	}
 }
 
-// CacheSessions has the answer of [Sessions] hold for d, so that not each of many
-// requests at a time has the files looked at. A refusal ends it at once. It returns
-// s, and must be called before s is used.
+// CacheSessions caches the answers of [Sessions] for d: of many requests at a time, not each
+// one needs to look at the files. A refusal ends the caching of a session. It returns s, and
+// must be called before s is used.
 func (s *AgentAssertion) CacheSessions(d time.Duration) *AgentAssertion {
-	s.hold = d
+	s.cacheFor = d
 	return s
 }
 
 // session returns the session for a label.
 func (s *AgentAssertion) session(ctx context.Context, label string) (identity.Session, error) {
-	if s.hold > 0 {
+	if s.cacheFor > 0 {
 		s.mu.RLock()
-		held, ok := s.held[label]
+		cached, ok := s.cached[label]
 		s.mu.RUnlock()
-		if ok && time.Since(held.at) < s.hold {
-			return held.session, nil
+		if ok && time.Since(cached.at) < s.cacheFor {
+			return cached.session, nil
 		}
 	}
 	session, err := s.sessions.Session(ctx, label)
 	if err == nil {
-		s.keep(label, session)
+		s.cache(label, session)
 	}
 	return session, err
 }
 
-// keep holds the session of a label.
-func (s *AgentAssertion) keep(label string, session identity.Session) {
-	if s.hold == 0 {
+// cache keeps the session of a label for cacheFor.
+func (s *AgentAssertion) cache(label string, session identity.Session) {
+	if s.cacheFor == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.held) >= maxRecent {
-		clear(s.held)
+	if len(s.cached) >= maxRecent {
+		clear(s.cached)
 	}
-	s.held[label] = heldSession{session, time.Now()}
+	s.cached[label] = cachedSession{session, time.Now()}
 }
 
 // Sign implements [Signer].
@@ -166,20 +165,20 @@ func (s *AgentAssertion) assert(session identity.Session) (*Authorization, error
 	return auth, nil
 }
 
-// clockTolerance is the difference of a time stamp from the server's clock that
-// does not matter. Servers accept minutes.
+// clockTolerance is a difference between a time stamp and the server's clock that does not
+// matter. Servers accept minutes.
 const clockTolerance = 30 * time.Second
 
 // maxOffset is the largest difference from the server's clock that a refusal is believed.
 const maxOffset = 10 * time.Minute
 
-// provenFor is how long a task is certainly good that a server has taken.
+// provenFor is how long a task certainly stays good after a server has taken it.
 const provenFor = 5 * time.Minute
 
-// worksElsewhere reports whether a task was refused by a server that takes no
-// assertions for such requests, and is good: it was registered or taken a moment
-// ago. Inference is asked for with assertions or not at all, and those of the first
-// generation, which name no account beside them, are taken for everything.
+// worksElsewhere reports whether a refused task is good, for it was registered or taken a
+// moment ago: the server takes no assertions for requests like r. Inference always takes
+// them, and assertions of the first generation, which have no account beside them, are
+// taken for everything.
 func (s *AgentAssertion) worksElsewhere(r Request, refused *Authorization) bool {
 	if r.Kind != KindAccount || refused.accepted == nil || refused.AccountID == "" {
 		return false
@@ -191,21 +190,21 @@ func (s *AgentAssertion) worksElsewhere(r Request, refused *Authorization) bool 
 	return s.now().Sub(proven).Abs() < provenFor
 }
 
-// Renew implements [Renewer]. An assertion is refused because its time stamp is
-// too far from the server's clock, or because the server does not know the task
-// any more. What the time is there the refusal itself has told: what was learnt
-// from all answers may be another server's, or older.
+// Renew implements [Renewer]. An assertion is refused because its time stamp is too far from
+// the server's clock, or because the server no longer knows the task. The refusal's Date
+// field gives the server's time; the offset learnt from all answers may be older, or
+// another server's.
 func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
 	offset := s.sessions.ClockOffset()
 	skewed := offset != refused.offset
 	if !r.RefusedAt.IsZero() {
-		// Round strips the monotonic clock, which knows nothing of dates.
-		told := r.RefusedAt.Sub(s.now().Round(0)).Truncate(time.Second)
-		if told.Abs() > maxOffset {
+		// Round strips the monotonic clock reading, which has no date.
+		offsetThere := r.RefusedAt.Sub(s.now().Round(0)).Truncate(time.Second)
+		if offsetThere.Abs() > maxOffset {
 			return nil, errNotRenewable
 		}
-		if skewed = (told - refused.offset).Abs() > clockTolerance; skewed {
-			offset = told
+		if skewed = (offsetThere - refused.offset).Abs() > clockTolerance; skewed {
+			offset = offsetThere
 		}
 	}
 	if !skewed && (s.worksElsewhere(r, refused) || !s.sessions.TaskRejected(r.Label, refused.task)) {
@@ -215,7 +214,7 @@ func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authoriz
 	if err != nil {
 		return nil, fromIdentity(err)
 	}
-	s.keep(r.Label, session)
+	s.cache(r.Label, session)
 	if skewed {
 		session.ClockOffset = offset
 	}

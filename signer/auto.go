@@ -7,28 +7,27 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// Auto signs with First, and with Fallback where First cannot. Without a
-// Fallback First's refusal stands, and so it does where First cannot because the
-// server has refused the agent.
+// Auto signs with First, or with Fallback if First cannot. If there is no Fallback, or if
+// First cannot because the server has refused the agent, the error of First stands.
 type Auto struct {
 	First    Signer
 	Fallback Signer // nil: refuse
-	// Account signs the requests of [KindAccount], unless First signs them too by
-	// what Agent says. nil: First does.
+	// Account signs the requests of [KindAccount], unless Agent says that First signs them
+	// too. nil: First signs them.
 	Account Signer
 	Agent   Asserter
 }
 
-// Asserter knows for which requests an agent's assertions are.
+// Asserter knows which requests carry an agent's assertions.
 type Asserter interface {
-	// AssertsAll reports whether they are for all, and not for inference alone.
+	// AssertsAll reports whether all do, and not inference alone.
 	AssertsAll(ctx context.Context) bool
 }
 
 var _ Renewer = Auto{}
 
-// Sign implements [Signer]. If neither can sign, the error is First's, for it
-// names what was wanted, with Fallback's reason behind it.
+// Sign implements [Signer]. If neither can sign, the error is that of First with the reason
+// of Fallback behind it.
 func (a Auto) Sign(ctx context.Context, r Request) (*Authorization, error) {
 	if r.Kind == KindAccount && a.Account != nil && !a.Agent.AssertsAll(ctx) {
 		return a.Account.Sign(ctx, r)
@@ -48,9 +47,8 @@ func (a Auto) Sign(ctx context.Context, r Request) (*Authorization, error) {
 	return nil, &Error{Code: code, Message: err.Error() + "; nor with a Bearer token: " + fallbackErr.Error(), Err: err}
 }
 
-// Renew implements [Renewer], with a signer of the kind that has made what was
-// refused. A server that refuses an assertion is not given the log-in's token
-// instead.
+// Renew implements [Renewer]. It asks a signer of the kind that made the refused credential:
+// a server that refuses an assertion does not get the log-in's token instead.
 func (a Auto) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
 	switch {
 	case refused.Scheme == SchemeAssertion:

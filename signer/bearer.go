@@ -8,8 +8,9 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// Tokens is where [Bearer] finds the access token of whoever is logged in.
+// Tokens provides the access token of the log-in for [Bearer].
 type Tokens interface {
+	// AccessToken returns the token, refreshed if need be.
 	AccessToken(ctx context.Context) (identity.AccessToken, error)
 	// RenewToken returns the token to use in place of one that was refused.
 	RenewToken(ctx context.Context, refused identity.Secret) (identity.AccessToken, error)
@@ -28,7 +29,7 @@ type bearerAnswer struct {
 	auth  *Authorization
 }
 
-// NewBearer returns a signer that takes its token from tokens.
+// NewBearer returns a signer with the access token of tokens.
 func NewBearer(tokens Tokens) *Bearer { return &Bearer{tokens: tokens} }
 
 // Sign implements [Signer].
@@ -40,7 +41,7 @@ func (b *Bearer) Sign(ctx context.Context, _ Request) (*Authorization, error) {
 	return b.authorize(token), nil
 }
 
-// Renew implements [Renewer]: by the token that auth.json holds meanwhile, or a
+// Renew implements [Renewer], with the token that auth.json holds by now, or with a
 // refreshed one.
 func (b *Bearer) Renew(ctx context.Context, _ Request, refused *Authorization) (*Authorization, error) {
 	value := identity.Secret(trimScheme(refused.Value.Reveal()))
@@ -71,7 +72,7 @@ func (b *Bearer) authorize(token identity.AccessToken) *Authorization {
 
 func bearerValue(token identity.Secret) identity.Secret { return "Bearer " + token }
 
-// trimScheme returns the credential of an Authorization header's value.
+// trimScheme returns the value of an Authorization field without its scheme.
 func trimScheme(authorization string) string {
 	_, credential, ok := strings.Cut(strings.TrimSpace(authorization), " ")
 	if !ok {

@@ -6,12 +6,11 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// Bootstrap keeps assertions away from the requests by which assertions come
-// to be: the human biscuit is asked for with a Bearer token, and registrations
-// carry what the client itself put on them. All else is Next's.
+// Bootstrap keeps assertions away from the requests that make agents. A request for the
+// human biscuit gets a Bearer token, and a registration keeps the client's own credential.
+// Next signs everything else.
 type Bootstrap struct {
-	// Bearer signs the requests for a biscuit. nil: they are refused, for the
-	// configuration wants nothing done in the name of the log-in.
+	// Bearer signs the requests for a biscuit. nil: they are refused.
 	Bearer Signer
 	Next   Signer
 }
@@ -27,7 +26,7 @@ func (b Bootstrap) Sign(ctx context.Context, r Request) (*Authorization, error) 
 		}
 		return b.Bearer.Sign(ctx, r)
 	case identity.BootstrapRegistration:
-		return keep, nil
+		return passThrough, nil
 	default:
 		return b.Next.Sign(ctx, r)
 	}

@@ -21,8 +21,8 @@ import (
 //
 //	{"authorization": "Bearer …", "expires_at": "2026-04-15T00:00:00Z"}
 //
-// The program runs once however many requests wait for it, and again shortly
-// before what it printed expires.
+// The program runs once for all requests that wait for it, and again shortly before the
+// credential expires.
 type Command struct {
 	argv     []string
 	now      func() time.Time
@@ -40,23 +40,22 @@ var _ Renewer = (*Command)(nil)
 
 const (
 	commandTimeout = 30 * time.Second
-	// commandMargin is how long before its expiry a credential is renewed, so
-	// that it is still good when it reaches the server.
+	// commandMargin is how long before its expiry a credential is renewed: it must still
+	// be good when it reaches the server.
 	commandMargin = 30 * time.Second
-	// commandLifetime is how long a credential is used that does not say when
-	// it expires.
+	// commandLifetime is how long a credential without an expiry is used.
 	commandLifetime = 5 * time.Minute
 	maxCommandOut   = 64 << 10
 )
 
-// NewCommand returns a signer that runs argv, a program and its arguments,
-// without a shell.
+// NewCommand returns a signer that runs argv, a program and its arguments, without a
+// shell.
 func NewCommand(argv []string, now func() time.Time) *Command {
 	return &Command{argv: argv, now: now, timeout: commandTimeout}
 }
 
-// WithAccounts has accounts asked whose a token is that does not say so itself. It
-// returns c, and must be called before c is used.
+// WithAccounts sets where the account of a token is found that does not name it. It returns
+// c, and must be called before c is used.
 func (c *Command) WithAccounts(accounts Accounts) *Command {
 	c.accounts = accounts
 	return c
@@ -67,8 +66,8 @@ func (c *Command) Sign(ctx context.Context, _ Request) (*Authorization, error) {
 	if auth := c.current(); auth != nil {
 		return auth, nil
 	}
-	// The program works for every request that waits, so it is not stopped
-	// when the one that happened to start it goes away.
+	// The program works for all requests that wait. It does not stop when the one that
+	// started it goes away.
 	result := c.flight.DoChan("", func() (any, error) {
 		if auth := c.current(); auth != nil {
 			return auth, nil
@@ -86,8 +85,8 @@ func (c *Command) Sign(ctx context.Context, _ Request) (*Authorization, error) {
 	}
 }
 
-// Renew implements [Renewer]: by running the program again, but not more often
-// than a server that refuses everything would have it.
+// Renew implements [Renewer]. It runs the program again, unless it has just done so: the
+// server may refuse everything.
 func (c *Command) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
 	c.mu.Lock()
 	if c.auth == refused && c.now().Sub(c.madeAt) >= commandMargin {
@@ -151,8 +150,8 @@ func (c *Command) run(ctx context.Context) (*Authorization, error) {
 	return auth, nil
 }
 
-// withoutProgram drops the program's name from an error, where the message names
-// it anyway.
+// withoutProgram returns err without the name of the program, for messages that have it
+// anyway.
 func withoutProgram(err error) error {
 	if e, ok := errors.AsType[*exec.Error](err); ok {
 		err = e.Err
@@ -160,8 +159,8 @@ func withoutProgram(err error) error {
 	return safefile.Cause(err)
 }
 
-// parseCommandOutput returns what a program's output authorises, and until when,
-// zero if that is not known.
+// parseCommandOutput returns the answer with the credential in a program's output, and when
+// the credential expires, zero if that is not known.
 func parseCommandOutput(out []byte) (auth *Authorization, expires time.Time, err error) {
 	out = bytes.TrimSpace(out)
 	switch {
@@ -198,7 +197,7 @@ func parseCommandObject(out []byte) (*Authorization, time.Time, error) {
 	return auth, answer.ExpiresAt, err
 }
 
-// boundedBuffer fails a program that prints more than a credential can have.
+// boundedBuffer is a buffer that fails writes beyond its limit.
 type boundedBuffer struct {
 	buf      bytes.Buffer // not embedded: io.Copy would go by its ReadFrom
 	limit    int

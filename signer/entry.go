@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The entries of a scope that are one word.
+// The words that are entries of a scope by themselves.
 const (
 	WordCodex = "codex" // what Codex asks for
 	WordAll   = "all"   // whatever is asked of the backend
@@ -15,10 +15,10 @@ const (
 
 // ScopeEntry is an entry of scope.allow.
 type ScopeEntry struct {
-	// Word is WordCodex or WordAll. The rest is not used then.
+	// Word is [WordCodex] or [WordAll], or "". The other fields are then not used.
 	Word string
-	// Match says what is allowed. Its Host may have a port, which is 443 without
-	// one; "" is the backend.
+	// Match is what is allowed. The Host may have a port, 443 if it has none. "" is the
+	// backend.
 	Match
 	// Upgrade is the protocol that the connection may be upgraded to.
 	Upgrade string
@@ -54,8 +54,8 @@ func quoteYAML(s string) string {
 	return strconv.QuoteToASCII(s)
 }
 
-// Widening returns the entry that would allow a request which is out of scope by
-// the decision d. It reports false if no entry would.
+// Widening returns the entry that would allow the request q, which is out of scope by the
+// decision d. It returns false if no entry would.
 func (s *Scope) Widening(q Query, d Decision) (ScopeEntry, bool) {
 	switch {
 	case s == nil:
@@ -77,8 +77,8 @@ func (s *Scope) Widening(q Query, d Decision) (ScopeEntry, bool) {
 	}, true
 }
 
-// AllowYAML returns the lines of a configuration that allow what is allowed now,
-// and entries besides.
+// AllowYAML returns the lines of a configuration that allow entries, and what is allowed
+// now.
 func (s *Scope) AllowYAML(entries ...ScopeEntry) string {
 	var b strings.Builder
 	b.WriteString("scope:\n  allow:\n")

@@ -5,9 +5,8 @@ import (
 	"fmt"
 )
 
-// Code says in one word why a request could not be signed. Codes are sent to
-// clients and written to logs, and are documented one by one: they do not
-// change.
+// Code is the reason why a request was not signed, in one word. Codes are sent to clients,
+// written to logs and documented: they do not change.
 type Code string
 
 // The codes.
@@ -37,12 +36,13 @@ type Error struct {
 	Err error
 }
 
+// Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf makes an [*Error]; a %w verb sets its cause.
+// Errorf returns an [*Error] with a formatted message. The %w verb sets its cause.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}

@@ -6,7 +6,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// fromIdentity makes an [*Error] of what package identity reports.
+// fromIdentity returns err, of package identity or below, as an [*Error].
 func fromIdentity(err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err

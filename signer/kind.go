@@ -1,7 +1,7 @@
 package signer
 
-// Kind says which credential a request is to carry. [Scope] decides it by what the
-// request asks for; the signers decide what it comes to for an account.
+// Kind is the kind of credential that a request is to carry. A [Scope] decides it. The
+// signers decide which credential of the account that is.
 type Kind int
 
 // The kinds.

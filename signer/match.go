@@ -9,19 +9,18 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Match says which requests something is for. What is left out matches
-// everything.
+// Match is a condition on requests. A field that is left out matches everything.
 type Match struct {
 	// Host is a name, or "*." and a name for all names below it.
 	Host string
-	// Methods are those of [Methods]; they are compared byte for byte.
+	// Methods are some of [Methods]. They are compared byte for byte.
 	Methods []string
-	// Path is a pattern: "*" and "?" match within a segment and "**" across
-	// segments; all else stands for itself, without percent-encoding.
+	// Path is a pattern. "*" and "?" match within a segment, and "**" across segments.
+	// Everything else stands for itself, without percent-encoding.
 	Path string
 }
 
-// matcher is a Match made ready for use.
+// matcher is a parsed [Match].
 type matcher struct {
 	host    hostPattern
 	methods methodSet
@@ -45,8 +44,8 @@ func newMatcher(m Match, host hostPattern) (matcher, error) {
 // matchPath reports whether the path, in its strict form, matches.
 func (m *matcher) matchPath(path string) bool { return m.path == nil || m.path.match(path) }
 
-// matchPathFold is matchPath whatever the case: some servers make no difference,
-// and what denies must hold there, too.
+// matchPathFold is matchPath whatever the case. Some servers ignore the case, and what denies
+// must hold there too.
 func (m *matcher) matchPathFold(path string) bool {
 	return m.path == nil || m.folded.match(strings.ToLower(path))
 }
@@ -105,8 +104,8 @@ func (p hostPattern) match(host, port string) bool {
 	return p.name == "" || p.name == host
 }
 
-// CoversPublicSuffix reports whether a pattern such as "*.com" matches names that
-// anybody can register, and below what.
+// CoversPublicSuffix reports whether a pattern such as "*.com" matches names that anybody can
+// register, and returns the public suffix.
 func CoversPublicSuffix(pattern string) (suffix string, ok bool) {
 	below, ok := strings.CutPrefix(strings.ToLower(pattern), "*.")
 	if !ok {

@@ -6,20 +6,19 @@ import (
 	"strings"
 )
 
-// methodSet is a set of HTTP methods. The empty set stands for all of them.
+// methodSet is a set of HTTP methods. The empty set stands for all.
 type methodSet uint16
 
-// methods are those of RFC 9110, section 9.3, and RFC 5789 that a request may be
-// sent on with. CONNECT is not among them, for it makes a tunnel, nor TRACE, which
-// has the server send back the credential.
+// methods are the methods of RFC 9110, section 9.3, and RFC 5789 that a request may have.
+// CONNECT is not among them, for it makes a tunnel, nor TRACE, for the answer holds the
+// credential.
 var methods = [...]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
-// Methods returns the methods that a request may be sent on with: those of RFC
-// 9110 and RFC 5789 but CONNECT and TRACE.
+// Methods returns the methods that a request may have: those of RFC 9110 and RFC 5789 but
+// CONNECT and TRACE.
 func Methods() []string { return slices.Clone(methods[:]) }
 
-// KnownMethod reports whether a request with this method, which is compared byte
-// for byte, may be sent on.
+// KnownMethod reports whether method is one of [Methods], byte for byte.
 func KnownMethod(method string) bool { return methodBit(method) != 0 }
 
 // methodBit returns the set of one method, or 0 if it is not known.

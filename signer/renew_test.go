@@ -190,7 +190,7 @@ func TestRenewGoesToWhomSigned(t *testing.T) {
 	if auth := mustRenew(t, rules, Request{Host: "chatgpt.com", Path: "/x"}, next.auth); auth.Value != "next" {
 		t.Errorf("Renew = %q, want next", auth.Value.Reveal())
 	}
-	wantNotRenewable(t, rules, Request{Host: "chatgpt.com", Path: "/v1/agent/register"}, keep)
+	wantNotRenewable(t, rules, Request{Host: "chatgpt.com", Path: "/v1/agent/register"}, passThrough)
 	wantNotRenewable(t, rules, Request{Host: "other", Path: "/x"}, next.auth) // not a Renewer
-	wantNotRenewable(t, None{}, Request{}, keep)
+	wantNotRenewable(t, None{}, Request{}, passThrough)
 }

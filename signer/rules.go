@@ -5,14 +5,14 @@ import (
 	"errors"
 )
 
-// Rule gives the requests it matches a signer of their own, or refuses them.
+// Rule signs the requests that it matches with a signer of their own, or refuses them.
 type Rule struct {
 	matcher
 	signer Signer // nil: refuse
 }
 
-// NewRule returns the rule that has s sign the requests that m matches. If s is
-// nil they are refused.
+// NewRule returns the rule by which s signs the requests that m matches. If s is nil, the
+// rule refuses them.
 func NewRule(m Match, s Signer) (Rule, error) {
 	host, err := parseHost(m.Host)
 	if err != nil {
@@ -22,8 +22,8 @@ func NewRule(m Match, s Signer) (Rule, error) {
 	return Rule{matcher, s}, err
 }
 
-// Rules is a signer that asks the first rule that matches a request, and
-// Default where none does.
+// Rules is a signer that asks the first rule that matches a request, or Default if none
+// does.
 type Rules struct {
 	Rules   []Rule
 	Default Signer

@@ -68,7 +68,7 @@ func TestRulesRefuseOtherSpellings(t *testing.T) {
 		if CodeOf(err) != AmbiguousPath {
 			t.Errorf("%s: %v, %v", path, auth, err)
 		}
-		if _, err := s.Renew(t.Context(), Request{Host: "chatgpt.com", Path: path}, keep); CodeOf(err) != AmbiguousPath {
+		if _, err := s.Renew(t.Context(), Request{Host: "chatgpt.com", Path: path}, passThrough); CodeOf(err) != AmbiguousPath {
 			t.Errorf("%s is renewed: %v", path, err)
 		}
 		if _, err := s.Sign(t.Context(), Request{Host: "ab.chatgpt.com", Path: path}); err != nil {

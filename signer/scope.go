@@ -20,7 +20,7 @@ type Query struct {
 	OriginalURL string
 }
 
-// Reason says in one word why a request is out of scope.
+// Reason is the reason why a request is out of scope, in one word.
 type Reason string
 
 // The reasons. Requests are counted by them.
@@ -34,48 +34,47 @@ const (
 	ReasonBootstrap Reason = "bootstrap" // it makes an agent
 )
 
-// Decision is what a [Scope] says of a request.
+// Decision is the decision of a [Scope] on a request.
 type Decision struct {
-	// Kind is which credential the request is to carry. It is KindUnknown if the
+	// Kind is the credential that the request is to carry. It is [KindUnknown] if the
 	// request is refused.
 	Kind Kind
 	// Reason says why the request is out of scope.
 	Reason Reason
-	// Path is the path as it was understood: decoded, if that could be done in one
-	// way only, else as it was sent.
+	// Path is the decoded path, or the path as it was sent if there is more than one way
+	// to decode it.
 	Path string
 	// Entry is the index of the entry of scope.allow that allows the request, -1
 	// if none does.
 	Entry int
-	// Row is the request of Codex's that it was taken for, "" if it is none.
+	// Row is the row of Codex's requests that matched, "" if none did.
 	Row string
 }
 
-// Allowed reports whether the request is sent on. That may be so although it is
-// out of scope, where the scope only warns.
+// Allowed reports whether the request is sent. A scope that only warns allows requests that
+// are out of scope.
 func (d Decision) Allowed() bool { return d.Kind != KindUnknown }
 
-// Origins knows the hosts that the backend names for an account besides its own.
+// Origins knows the further hosts that the backend names for an account.
 type Origins interface {
 	// Named reports whether the backend has named https://host, on the usual port.
 	// It may ask the backend.
 	Named(ctx context.Context, host string) bool
 }
 
-// ScopeConfig says what a [Scope] allows.
+// ScopeConfig is what a [Scope] allows.
 type ScopeConfig struct {
 	// BaseURL is that of the backend.
 	BaseURL string
 	// Allow is what is allowed.
 	Allow []ScopeEntry
-	// Warn sends on, with a credential, what is out of scope but would be in it by
-	// the entry "all".
+	// Warn allows what is out of scope but would be in it by the entry "all".
 	Warn bool
-	// Origins are asked for hosts below chatgpt.com. nil: there are none.
+	// Origins is asked about hosts below chatgpt.com. nil: there are none.
 	Origins Origins
 }
 
-// Scope says which requests carry a credential, and of which kind. It is safe for
+// Scope decides which requests carry a credential, and of which kind. It is safe for
 // concurrent use. A nil Scope allows nothing.
 type Scope struct {
 	config  ScopeConfig
@@ -103,11 +102,11 @@ type scopeEntry struct {
 	upgrade string
 }
 
-// originsBelow is what the hosts that the backend may name end with.
+// originsBelow is the end of every host that the backend may name.
 const originsBelow = ".chatgpt.com"
 
-// NewScope returns the scope of a configuration. The error is about the entry of
-// that index.
+// NewScope returns the scope of a configuration. An error is about the entry of that
+// index, or about none if it is -1.
 func NewScope(config ScopeConfig) (s *Scope, index int, err error) {
 	s = &Scope{config: config, all: -1, codex: -1}
 	u, err := url.Parse(config.BaseURL)
@@ -171,8 +170,8 @@ func (s *Scope) add(index int, entry ScopeEntry) error {
 	return err
 }
 
-// IsBackend reports whether a host, with its port if that is not the usual one, is
-// that of the base URL.
+// IsBackend reports whether authority is that of the base URL. It may be without the port
+// 443.
 func (s *Scope) IsBackend(authority string) bool {
 	if s == nil {
 		return false
@@ -184,8 +183,8 @@ func (s *Scope) IsBackend(authority string) bool {
 	return strings.EqualFold(authority, name+":"+s.backend.port) || s.backend.port == "443" && strings.EqualFold(authority, name)
 }
 
-// Decide says what becomes of a request. It asks for hosts that the backend may
-// have named for the account, if all else is in scope.
+// Decide returns the decision on a request. If all else is in scope, it asks Origins about
+// the host.
 func (s *Scope) Decide(ctx context.Context, q Query) Decision {
 	if s == nil {
 		return Decision{Reason: ReasonHost, Path: q.Path, Entry: -1}
@@ -351,7 +350,7 @@ func isBootstrap(sent, strict string) bool {
 }
 
 // bootstrap returns what the bootstrap of an agent carries where all is allowed.
-// The biscuit is the one thing by which somebody could make an agent that
+// The biscuit is the one thing by which a client could make an agent that
 // outlives the proxy, so it takes exactly what Codex sends.
 func (s *Scope) bootstrap(q Query) Kind {
 	if !s.backend.match(q.Host, q.Port) || q.Upgrade != "" {

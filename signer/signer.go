@@ -1,9 +1,13 @@
-// Package signer decides what authorises a request to ChatGPT.
+// Package signer decides whether a request to ChatGPT may carry a credential, and which.
 //
-// A [Signer] is asked once for every request that the proxy is about to send
-// and answers with an [Authorization], or with an [*Error] that says why there
-// is none and what to do about it. Nothing here knows of proxying: the same
-// signers serve a proxy, a command line and a gateway's authorisation endpoint.
+// A [Scope] decides on the kind of credential by the request's host, method and path. A
+// [Signer] returns the credential as an [Authorization], or an [*Error] that says why there
+// is none and what to do about it. [AgentAssertion], [Bearer], [Token] and [Command] make
+// credentials; [Auto], [Rules] and [Bootstrap] choose between signers. A [Renewer] replaces
+// a credential that a server has refused.
+//
+// The package knows nothing of proxying. The same signers serve a proxy, a command line and
+// a gateway that asks what to put on a request.
 package signer
 
 import (
@@ -16,24 +20,23 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// Request is what a signer may know of the request that it authorises. It has
-// no header and no body: whoever signs must not be able to be talked into
-// something by the client.
+// Request is what a signer may know of the request that it authorises. It has no header and
+// no body, so that no client can talk a signer into something.
 type Request struct {
 	Host   string // the authority's host, lower case, without port
 	Method string
 	Path   string // the path as it was sent, still percent-encoded, without query
 	Kind   Kind   // which credential the request is to carry, by its scope
 	Label  string // the client's session label; "" is the proxy as a whole
-	// RefusedAt is when a server refused the request, by its own clock. It is zero
-	// if none has, or does not say.
+	// RefusedAt is when a server refused the request, by the server's clock. It is zero
+	// if none has, or if the answer does not say.
 	RefusedAt time.Time
 }
 
-// Scheme names the kind of credential of an [Authorization].
+// Scheme is the kind of credential in an [Authorization].
 type Scheme string
 
-// The schemes. They are what a log says of a request.
+// The schemes, which logs name.
 const (
 	SchemeAssertion Scheme = "AgentAssertion"
 	SchemeBearer    Scheme = "Bearer"
@@ -41,16 +44,16 @@ const (
 	SchemeNone      Scheme = "none"  // no credential of ours
 )
 
-// Authorization is a signer's answer. It is shared between requests and must
-// not be changed by whoever receives it.
+// Authorization is the answer of a signer. Requests share it, and callers must not change
+// it.
 type Authorization struct {
 	// Value is the value of the Authorization header. "" puts no credential on the
 	// request.
 	Value identity.Secret
 	// Scheme is the kind of credential in Value.
 	Scheme Scheme
-	// AccountID is the value of ChatGPT-Account-ID, "" for none. Beside an
-	// assertion it is set for identities of the second generation alone.
+	// AccountID is the value of ChatGPT-Account-ID, "" for none. Beside an assertion it is
+	// set for identities of the second generation alone.
 	AccountID string
 	// FedRAMP asks for X-OpenAI-Fedramp: true.
 	FedRAMP bool
@@ -58,8 +61,8 @@ type Authorization struct {
 	PassThrough bool
 	// TaskID is the task that an assertion was made for.
 	TaskID string
-	// Signer names the signer that has answered, in the words of the
-	// configuration: agent-assertion, bearer, command, token or none.
+	// Signer is the name of the signer in the configuration: agent-assertion, bearer,
+	// command, token or none.
 	Signer string
 
 	task     identity.Task
@@ -95,16 +98,15 @@ type Signer interface {
 	Sign(ctx context.Context, r Request) (*Authorization, error)
 }
 
-// Renewer is a [Signer] that can do something about a credential which a server
-// has refused.
+// Renewer is a [Signer] that can replace a credential that a server has refused.
 type Renewer interface {
 	Signer
-	// Renew returns another authorisation for a request that was refused with
-	// 401 although it bore the given one. The error says why there is none.
+	// Renew returns another authorization for a request that was refused with 401
+	// although it carried the one in refused. The error says why there is none.
 	Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error)
 }
 
-// renew renews with s, if it can.
+// renew calls Renew of s, if it is a [Renewer].
 func renew(ctx context.Context, s Signer, r Request, refused *Authorization) (*Authorization, error) {
 	if renewer, ok := s.(Renewer); ok {
 		return renewer.Renew(ctx, r, refused)
@@ -114,46 +116,45 @@ func renew(ctx context.Context, s Signer, r Request, refused *Authorization) (*A
 
 var errNotRenewable = errors.New("the credential that was refused cannot be renewed")
 
-// IsPlaceholder reports whether the value of an Authorization header is a
-// placeholder of ours: what a client is given to hold instead of a credential.
-// No such value may ever be sent to a server.
+// IsPlaceholder reports whether the value of an Authorization header field is one of
+// agentproxy's placeholders, which a client holds instead of a credential. No such value
+// may ever be sent to a server.
 func IsPlaceholder(authorization string) bool {
 	return identity.IsPlaceholder(trimScheme(authorization))
 }
 
-// None is the signer that has requests sent without any credential.
+// None is the signer of requests that are sent without any credential.
 type None struct{}
 
 var _ Signer = None{}
 
 // Sign implements [Signer].
-func (None) Sign(context.Context, Request) (*Authorization, error) { return without, nil }
+func (None) Sign(context.Context, Request) (*Authorization, error) { return none, nil }
 
-// Client is the signer that leaves requests as the client sent them.
+// Client is the signer of requests that are sent with the client's own credential.
 type Client struct{}
 
 var _ Signer = Client{}
 
 // Sign implements [Signer].
-func (Client) Sign(context.Context, Request) (*Authorization, error) { return keep, nil }
+func (Client) Sign(context.Context, Request) (*Authorization, error) { return passThrough, nil }
 
-// The answers that have no credential of ours: the client's own stay, or none.
+// The answers without a credential of ours.
 var (
-	keep    = &Authorization{Scheme: SchemeNone, PassThrough: true, Signer: "none"}
-	without = &Authorization{Scheme: SchemeNone, Signer: "none"}
+	passThrough = &Authorization{Scheme: SchemeNone, PassThrough: true, Signer: "none"}
+	none        = &Authorization{Scheme: SchemeNone, Signer: "none"}
 )
 
-// Refuser is a [Signer] that refuses some requests whatever credential they would
-// get.
+// Refuser is a [Signer] that refuses some requests, whatever their credential.
 type Refuser interface {
 	Signer
-	// Refuse returns an [*Error] that says why r is refused, or nil. It asks
-	// nobody.
+	// Refuse returns an [*Error] that says why r is refused, or nil. It sends no
+	// request.
 	Refuse(r Request) error
 }
 
-// Authorize returns what authorises a request whose kind a [Scope] has decided.
-// A signer is asked only where there is to be a credential of ours.
+// Authorize returns what authorises a request whose kind a [Scope] has decided. It asks s
+// only for requests that are to carry a credential of ours.
 func Authorize(ctx context.Context, s Signer, r Request) (*Authorization, error) {
 	if refuser, ok := s.(Refuser); ok {
 		if err := refuser.Refuse(r); err != nil {
@@ -162,9 +163,9 @@ func Authorize(ctx context.Context, s Signer, r Request) (*Authorization, error)
 	}
 	switch r.Kind {
 	case KindClient:
-		return keep, nil
+		return passThrough, nil
 	case KindNone:
-		return without, nil
+		return none, nil
 	}
 	return s.Sign(ctx, r)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// Token signs with a fixed Bearer token, from a file or a variable. It is read
-// for every request, so that a new one counts at once.
+// Token signs with a fixed Bearer token, from a file or an environment variable. It reads
+// the token for every request, so that a new one counts at once.
 type Token struct {
 	source   string // what holds the token, for errors
 	read     func() (string, error)
@@ -23,12 +23,11 @@ type Token struct {
 
 var _ Renewer = (*Token)(nil)
 
-// maxTokenSize bounds what is read as a token, in bytes. ChatGPT's access
-// tokens have about 2 kB.
+// maxTokenSize bounds a token, in bytes. ChatGPT's access tokens have about 2 kB.
 const maxTokenSize = 64 << 10
 
-// NewTokenFromEnv returns a signer for the token in the environment variable
-// name, as lookup gives it.
+// NewTokenFromEnv returns a signer with the token in the environment variable called name.
+// It calls lookup for the value.
 func NewTokenFromEnv(name string, lookup func(string) (string, bool)) *Token {
 	source := "environment variable " + name
 	return &Token{source: source, read: func() (string, error) {
@@ -43,18 +42,20 @@ func NewTokenFromEnv(name string, lookup func(string) (string, bool)) *Token {
 	}}
 }
 
-// NewTokenFromFile returns a signer for the token in the file at path.
+// NewTokenFromFile returns a signer with the token in the file at path, which its owner and
+// group alone may read.
 func NewTokenFromFile(path string) *Token {
 	return &Token{source: path, read: func() (string, error) { return readTokenFile(path) }}
 }
 
-// WithAccounts has accounts asked whose a token is that does not say so itself. It
-// returns t, and must be called before t is used.
+// WithAccounts sets where the account of a token is found that does not name it. It returns
+// t, and must be called before t is used.
 func (t *Token) WithAccounts(accounts Accounts) *Token {
 	t.accounts = accounts
 	return t
 }
 
+// readTokenFile returns the content of a token file.
 func readTokenFile(path string) (string, error) {
 	raw, err := safefile.ReadPrivate(path, maxTokenSize, safefile.BeyondGroup)
 	switch {
@@ -92,8 +93,8 @@ func (t *Token) Sign(ctx context.Context, _ Request) (*Authorization, error) {
 	return auth, nil
 }
 
-// authorizationForToken makes an answer of a Bearer token that came from
-// outside.
+// authorizationForToken returns the answer with a Bearer token from a file, a variable or a
+// command.
 func authorizationForToken(token string) (*Authorization, error) {
 	if strings.ContainsAny(token, " \t") {
 		return nil, errors.New("it has spaces; it must be a token alone, without Bearer before it")
@@ -101,7 +102,7 @@ func authorizationForToken(token string) (*Authorization, error) {
 	return authorizationFor("Bearer " + token)
 }
 
-// Renew implements [Renewer]: by the token that is configured meanwhile.
+// Renew implements [Renewer], with the token that the file or variable holds by now.
 func (t *Token) Renew(ctx context.Context, r Request, refused *Authorization) (*Authorization, error) {
 	auth, err := t.Sign(ctx, r)
 	if err == nil && auth.Value == refused.Value {
@@ -110,8 +111,8 @@ func (t *Token) Renew(ctx context.Context, r Request, refused *Authorization) (*
 	return auth, err
 }
 
-// authorizationFor makes an answer of a header's value that came from outside.
-// A ChatGPT access token says itself which account it is for.
+// authorizationFor returns the answer with value, from a file, a variable or a command, in
+// the Authorization field. The claims of a ChatGPT access token name its account.
 func authorizationFor(value string) (*Authorization, error) {
 	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return nil, errors.New("it has characters that a header may not have; it must be one line of ASCII")

@@ -5,9 +5,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// completeFiles has shells complete the names of files only where one is meant:
-// by flags whose value the help calls a file or a directory, and by commands
-// that say so.
+// completeFiles makes shells complete names of files only for flags whose value the help
+// calls a file or a directory, and for commands that use fileArgs.
 func completeFiles(root *cobra.Command) {
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	var walk func(*cobra.Command)

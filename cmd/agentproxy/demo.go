@@ -163,5 +163,5 @@ func demoRequest(ctx context.Context, say func(string, ...any), proxyURL *url.UR
 	return nil
 }
 
-// noVariable is an environment without variables.
+// noVariable is the lookup of an environment without variables.
 func noVariable(string) (string, bool) { return "", false }

@@ -102,7 +102,7 @@ func parseImport(name string, raw []byte) (*identity.Record, error) {
 func importRecord(ctx context.Context, a *app.App, name string, record *identity.Record) (*identity.Identity, error) {
 	account, err := a.Default.Account.Agent.Account(ctx)
 	if errors.Is(err, identity.ErrNoLogin) {
-		account = identity.Account{WorkspaceID: record.WorkspaceID, UserID: record.UserID}
+		account = record.Account()
 	} else if err != nil {
 		return nil, err
 	}
@@ -183,6 +183,9 @@ export names those versions and asks first.`,
 
 // exportToCodex writes record into Codex's auth.json, if the user agrees.
 func (c *command) exportToCodex(ctx context.Context, a *app.App, record *identity.Record, shape identity.Shape, yes bool) error {
+	if a.Default.Account.UsesOwnLogin() {
+		return errors.New("the log-in is that of agentproxy login, which Codex does not share; set identity.login: codex to write into the auth.json of Codex's")
+	}
 	raw, err := record.MarshalFor(shape)
 	if err != nil {
 		return err
@@ -230,7 +233,7 @@ func (c *command) confirm(question string) bool {
 	fmt.Fprintf(c.stderr, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(c.stdin).ReadString('\n')
 	if err != nil {
-		fmt.Fprintln(c.stderr) // nobody has ended the line
+		fmt.Fprintln(c.stderr) // the line has no end
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":

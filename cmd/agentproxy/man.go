@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// manCommands has the command by which make man writes the manual pages. The tag
-// man keeps it, and what turns Markdown into pages, out of the program.
+// manCommands returns the command with which make man writes the manual pages. The tag man
+// keeps it and its Markdown renderer out of the program.
 func manCommands() []*cobra.Command {
 	return []*cobra.Command{{
 		Use:    "man DIR DATE",
@@ -34,7 +34,7 @@ func manCommands() []*cobra.Command {
 	}}
 }
 
-// manSections is what agentproxy(1) says beyond agentproxy help.
+// manSections are the sections of agentproxy(1) that agentproxy help lacks.
 const manSections = `
 
 # EXIT STATUS
@@ -75,7 +75,7 @@ func writePages(cmd *cobra.Command, dir string, date time.Time) error {
 	return os.WriteFile(filepath.Join(dir, name+".1"), tidyPage(page.String(), date), 0o644)
 }
 
-// tidyPage mends what mandoc's and man's checks complain of, and readers might.
+// tidyPage mends what the checks of mandoc and man complain of.
 func tidyPage(page string, date time.Time) []byte {
 	page = strings.Replace(page, `"`+date.Format("Jan 2006")+`"`, `"`+date.Format(time.DateOnly)+`"`, 1)
 	page = strings.NewReplacer(`[=false]`, "", `=""`, "", "=[]", "").Replace(page)

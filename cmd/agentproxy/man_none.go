@@ -4,5 +4,5 @@ package main
 
 import "github.com/spf13/cobra"
 
-// manCommands has nothing in the program that is released.
+// manCommands returns nothing: the program that is released has no such commands.
 func manCommands() []*cobra.Command { return nil }

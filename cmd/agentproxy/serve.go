@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -27,8 +28,8 @@ func newServeCommand(c *command) *cobra.Command {
 and gives running requests 30 seconds to end. A second signal cuts them.
 
 The proxy reads the configuration again at SIGHUP and when the file, or one that
-it names, has changed. Nothing is cut. A configuration with a mistake is rejected,
-and the former stays in force. SIGHUP also opens the audit log again and takes up
+it names, has changed. What it refuses now is cut, and nothing else. A
+configuration with a mistake is rejected, and the former stays in force. SIGHUP also opens the audit log again and takes up
 a rotated CA.
 
 With systemd, the proxy uses the sockets that systemd passes for the listeners
@@ -36,6 +37,7 @@ whose addresses they have, and reports start, reload and end (Type=notify).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cli.DisableCoreDumps()
+			app.LimitMemory(c.env.Get, memlimit.FromCgroup)
 			defer app.ReserveHeap(c.env.Get)()
 			metrics := admin.NewMetrics()
 			r, err := app.NewReloader(c.configPath, c.env, c.stderr, metrics)

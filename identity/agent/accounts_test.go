@@ -8,10 +8,12 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/agent"
 	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
@@ -245,10 +247,15 @@ func TestGenerationOfCodexsIdentity(t *testing.T) {
 func TestAssertsAll(t *testing.T) {
 	r := newRig(t)
 	l := r.server.Login(chatgpttest.Account{})
+	placeholder, err := codex.Placeholder(identity.Account{WorkspaceID: "account-123"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		auth []byte
 		want bool
 	}{
+		"a placeholder":              {placeholder, true},
 		"tokens":                     {l.AuthJSON(), false},
 		"tokens and a JWT":           {l.AuthJSONWithIdentity("B"), false},
 		"tokens and Codex 0.123's":   {l.AuthJSONWithIdentity("A"), true},

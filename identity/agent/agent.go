@@ -1,3 +1,13 @@
+// Package agent runs the life of an agent identity.
+//
+// An [Agent] reads the log-in of a Codex home, finds or registers the identity that
+// belongs to it, registers a task for every session label, and refreshes the access token
+// before it expires. [Agent.Session] returns what an assertion is made with, and
+// [Agent.AccessToken] the Bearer token. Several processes may act for the same log-in: they
+// take turns by locks on files, and each takes over what another has done.
+//
+// The files of an agent are tasks.json, refresh.json, the journal of the last refresh, and
+// whoami.json, the accounts of tokens that do not name them.
 package agent
 
 import (
@@ -15,53 +25,52 @@ import (
 	"github.com/agentproxy/agentproxy/identity/store"
 )
 
-// Event is something that an [Agent] did on its own and that people want to
-// know of. It holds no secret.
+// Event is something that an [Agent] did on its own, for a log. It holds no secret.
 type Event struct {
 	Message string
 	Err     error // nil if all is well
 }
 
-// AgentConfig says as whom an [Agent] acts.
+// Config holds what an [Agent] acts by.
 type Config struct {
-	// Home is where the log-in is.
+	// Home is the Codex home that holds the log-in.
 	Home *codex.Home
-	// AccessToken is the log-in, in place of that in Home: an access token of a
-	// workspace, or the JWT of an agent identity. "": that in Home. AccessTokenName
-	// says where it is from.
+	// AccessToken replaces the log-in in Home: an access token of a workspace, or the
+	// JWT of an agent identity. "": the log-in in Home. AccessTokenName is the place
+	// that it is from, for errors.
 	AccessToken     identity.Secret
 	AccessTokenName string
-	// WorkspaceID is the one workspace to act in. "": the one logged in to.
+	// WorkspaceID is the workspace to act in. "": the one that is logged in to.
 	WorkspaceID string
-	// StateDir keeps the tasks and the last refresh. "": in memory only.
+	// StateDir is the directory of the agent's files. "": they are kept in memory.
 	StateDir string
-	// RefreshFile keeps the last refresh elsewhere. All agents that share a log-in
-	// must share it, for a refresh token is good once. "": in StateDir.
+	// RefreshFile is the journal of the last refresh. All agents that share a log-in
+	// must share it, for a refresh token is good once. "": refresh.json in StateDir.
 	RefreshFile string
-	// Store keeps the identity that is registered. nil: only what Codex's
-	// auth.json holds is used.
+	// Store keeps the identity that is registered. nil: only an identity in auth.json is
+	// used.
 	Store store.Store
-	// Backend is asked for what is missing. nil: nothing is asked for.
+	// Backend registers and refreshes what is missing. nil: nothing is.
 	Backend *backend.Client
-	// Courtesy is how long Codex, which may be asking for tokens at the same moment, is
-	// given before the log-in in Home is refreshed. 0: it is not there.
+	// Courtesy is how long the agent waits, before it refreshes the log-in in Home, for a
+	// Codex that may be refreshing it at the same moment. 0: there is no Codex.
 	Courtesy time.Duration
-	// Protocol is how agents and tasks are registered. "": [identity.ProtocolAuto].
+	// Protocol is the protocol of registrations. "": [identity.ProtocolAuto].
 	Protocol identity.Protocol
-	// Register allows to register an identity, unless Store is read-only, and tasks.
+	// Register allows the agent to register tasks and, unless Store is read-only, an
+	// identity.
 	Register bool
-	// Clock tells the time. nil: that of Backend, else this machine's.
+	// Clock is the clock of the servers. nil: that of Backend, else this machine's.
 	Clock *backend.Clock
-	// Notify is told what the agent does on its own. nil: nobody.
+	// Notify, if set, is called with what the agent does on its own.
 	Notify func(Event)
-	// WatchAfter is how long Run goes on before it watches the log-in for changes. To
-	// end a watch takes the kernel longer than a short command runs.
+	// WatchAfter is how long Run waits before it watches the log-in for changes. The
+	// kernel takes longer to end a watch than a short command runs.
 	WatchAfter time.Duration
 }
 
-// Agent answers for a log-in and its agent identity: it registers the identity
-// and its tasks when they are needed, and keeps the access token fresh. It is
-// safe for concurrent use. [Agent.Close] must be called to release it.
+// Agent acts for a log-in and its agent identity. It is safe for concurrent use. Its owner
+// must call [Agent.Close].
 type Agent struct {
 	config Config
 	tokens *tokens
@@ -87,7 +96,7 @@ type Agent struct {
 	stored   heldRecord
 	unsaved  *identity.Record // registered, but the store could not take it
 	unusable map[string]bool  // runtime ids that the backend does not know
-	// answered is the protocol that was answered last for a runtime id; "" is for
+	// answered is the protocol that was answered last, by runtime id. "" stands for
 	// agents that are to be registered.
 	answered map[string]identity.Protocol
 	verified identity.Secret // the JWT that was
@@ -100,22 +109,22 @@ type Agent struct {
 // of new labels at once the backend would refuse most.
 const maxRegistrations = 10
 
-// heldIdentity is the identity that was found for one version of the log-in and
-// of the store.
+// heldIdentity is the identity that was found for one version of the log-in and of the
+// store.
 type heldIdentity struct {
 	auth     *codex.Auth
 	stored   store.Version
 	identity *identity.Identity
 }
 
-// heldRecord is what one version of the store holds.
+// heldRecord is the record of one version of the store.
 type heldRecord struct {
 	version store.Version
 	record  *identity.Record
 	err     error
 }
 
-// NewAgent returns the agent for config.
+// New returns the agent for config.
 func New(config Config) *Agent {
 	if config.Clock == nil && config.Backend != nil {
 		config.Clock = config.Backend.Clock() // which learns
@@ -149,8 +158,8 @@ func New(config Config) *Agent {
 	return a
 }
 
-// Close ends what the agent is doing and waits for it. The context of
-// [Agent.Run] must have ended.
+// Close ends the agent's work and waits for it. The context of [Agent.Run] must have
+// ended.
 func (a *Agent) Close() {
 	a.background.Wait()
 	a.registrations.Close()
@@ -172,8 +181,8 @@ func (a *Agent) AccessToken(ctx context.Context) (identity.AccessToken, error) {
 	return view.token, nil
 }
 
-// TokenExpiry returns when the access token of the log-in expires, zero if it
-// does not say. It refreshes nothing.
+// TokenExpiry returns when the access token of the log-in expires, zero if the token does
+// not say. It refreshes nothing.
 func (a *Agent) TokenExpiry(ctx context.Context) (time.Time, error) {
 	view, err := a.tokens.view(ctx)
 	if err != nil {
@@ -182,8 +191,8 @@ func (a *Agent) TokenExpiry(ctx context.Context) (time.Time, error) {
 	return view.expiry, nil
 }
 
-// LoginEnded returns an error that wraps [identity.ErrLoginEnded] and names the remedy if
-// the log-in cannot be refreshed any more. It asks nobody.
+// LoginEnded returns nil as long as the log-in can be refreshed. Then the error wraps
+// [identity.ErrLoginEnded] and names the remedy. It sends no request.
 func (a *Agent) LoginEnded(ctx context.Context) error {
 	view, err := a.tokens.view(ctx)
 	if err != nil || view.auth.Tokens == nil {
@@ -192,7 +201,7 @@ func (a *Agent) LoginEnded(ctx context.Context) error {
 	return a.tokens.hasEnded(view, view.auth.Tokens.RefreshToken)
 }
 
-// Task returns the task that is remembered for a label. It registers nothing.
+// Task returns the task of a session label, if it has one. It registers nothing.
 func (a *Agent) Task(ctx context.Context, label string) (identity.Task, bool) {
 	id, err := a.Identity(ctx)
 	if err != nil {
@@ -202,8 +211,7 @@ func (a *Agent) Task(ctx context.Context, label string) (identity.Task, bool) {
 	return task, ok
 }
 
-// TaskRegistered returns when the task that is remembered for a label was
-// registered, zero if it is another one.
+// TaskRegistered returns when task was registered, zero if the label has another.
 func (a *Agent) TaskRegistered(label string, task identity.Task) time.Time {
 	return a.tasks.registeredAt(task, label)
 }
@@ -220,11 +228,11 @@ func (a *Agent) RenewToken(ctx context.Context, refused identity.Secret) (identi
 // ClockOffset returns how far the backend's clock is ahead of this machine's.
 func (a *Agent) ClockOffset() time.Duration { return a.config.Clock.Offset() }
 
-// Session returns the identity to sign as and its task for a session label,
-// registering what is missing if that is allowed. A task that is due is replaced
-// in the background, and used until then. Where the backend has refused the last
-// task of the label, and no other could be had since, the error wraps
-// [identity.ErrTaskRefused] and [identity.ErrNoTask].
+// Session returns the identity to sign as and its task for a session label. It registers
+// what is missing, if that is allowed. A task that is due is used until another one has
+// been registered in the background. If the backend has refused the last task of the label
+// and no other could be registered since, the error wraps [identity.ErrTaskRefused] and
+// [identity.ErrNoTask].
 func (a *Agent) Session(ctx context.Context, label string) (identity.Session, error) {
 	for again := true; ; again = false {
 		id, err := a.ensureIdentity(ctx)
@@ -248,15 +256,15 @@ func (a *Agent) Session(ctx context.Context, label string) (identity.Session, er
 	}
 }
 
-// storedTask returns the task for a label, without registering one, and whether
-// it is due to be replaced.
+// storedTask returns the task for a label, and reports whether it is due to be replaced.
+// It registers nothing.
 func (a *Agent) storedTask(id *identity.Identity, label string) (task identity.Task, due, ok bool) {
 	task, due, ok = a.tasks.get(id.AgentRuntimeID, label)
 	if ok && (!due || a.mayRegister()) {
 		return task, due, true
 	}
-	// The record's own task serves the proxy as a whole. Where none can be
-	// registered it serves every session.
+	// The record's own task is for the empty label. If none can be registered, it
+	// serves all labels.
 	own := identity.Task{AgentRuntimeID: id.AgentRuntimeID, ID: id.TaskID}
 	if id.TaskID != "" && !a.tasks.isRefused(own) && (label == "" || !a.mayRegister()) {
 		return own, false, true
@@ -266,8 +274,8 @@ func (a *Agent) storedTask(id *identity.Identity, label string) (task identity.T
 
 func (a *Agent) mayRegister() bool { return a.config.Register && a.config.Backend != nil }
 
-// TaskRejected is told that the backend has refused an assertion for a task. It
-// reports whether there is something new to sign with, or may be.
+// TaskRejected notes that the backend has refused an assertion for the task of a label. It
+// reports whether Session may return another task now.
 func (a *Agent) TaskRejected(label string, task identity.Task) bool {
 	if !a.mayRegister() {
 		a.tasks.keepRefused(task, label)
@@ -280,8 +288,9 @@ func (a *Agent) TaskRejected(label string, task identity.Task) bool {
 	return again
 }
 
-// refuse forgets a task unless somebody was faster. All who come with the same
-// refusal get the same answer, so that it is one at a time.
+// refuse forgets a task, unless another caller was faster, and reports whether it did and
+// whether there may be another task. It runs one at a time: all callers with the same
+// refusal get the same answer.
 func (a *Agent) refuse(label string, task identity.Task) (refused, again bool) {
 	a.refusing.Lock()
 	defer a.refusing.Unlock()
@@ -300,7 +309,7 @@ func (a *Agent) refuse(label string, task identity.Task) (refused, again bool) {
 	return true, true
 }
 
-// saveTasks writes tasks.json. Without it the tasks live in memory.
+// saveTasks writes tasks.json. If that fails, the tasks are kept in memory.
 func (a *Agent) saveTasks() {
 	a.tokens.warnOnce("the tasks are remembered in memory only", a.tasks.save())
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// Export returns the identity in use as a record of shape C, private key and default
-// task included. The task is registered if there is none or it is due, where that is
-// allowed: versions of Codex differ in whether and where they would register one.
+// Export returns the identity in use as a record of shape C, with its private key and a
+// task. If the task is missing or due, and that is allowed, another is registered: not
+// every version of Codex would do so.
 func (a *Agent) Export(ctx context.Context) (*identity.Record, error) {
 	id, err := a.Identity(ctx)
 	if err != nil {
@@ -29,7 +29,7 @@ func (a *Agent) Export(ctx context.Context) (*identity.Record, error) {
 	}, nil
 }
 
-// Forget deletes the identity that the agent keeps, and its tasks.
+// Forget deletes the identity in the store, and its tasks.
 func (a *Agent) Forget() error {
 	if err := a.config.Store.Remove(); err != nil {
 		return err

@@ -11,9 +11,9 @@ import (
 	"github.com/agentproxy/agentproxy/identity/store"
 )
 
-// login returns the log-in, nil if there is none, and the account to act for. An
-// identity that agentproxy keeps outlives the log-in that it was registered
-// with: where nobody is logged in, it stands for its own account.
+// login returns the log-in, nil if there is none, and the account to act for. The identity
+// in the store outlives the log-in that it was registered with: if nobody is logged in, the
+// account is that of the identity.
 func (a *Agent) login(ctx context.Context) (*codex.Auth, identity.Account, error) {
 	auth, err := a.loadLogin(ctx)
 	if err == nil {
@@ -37,7 +37,7 @@ func (a *Agent) login(ctx context.Context) (*codex.Auth, identity.Account, error
 	return nil, account, nil
 }
 
-// load returns the record in the store. It is read anew when it changed.
+// load returns the record in the store. It reads the record again when it has changed.
 func (a *Agent) load() (*identity.Record, error) {
 	version := a.config.Store.Version()
 	a.mu.Lock()
@@ -60,21 +60,21 @@ func (a *Agent) load() (*identity.Record, error) {
 	return record, err
 }
 
-// forget has everything looked up anew.
+// forget drops what was read of the log-in's identity and of the store.
 func (a *Agent) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.held, a.stored = heldIdentity{}, heldRecord{}
 }
 
-// Account returns whom the agent acts for.
+// Account returns the account that the agent acts for.
 func (a *Agent) Account(ctx context.Context) (identity.Account, error) {
 	_, account, err := a.login(ctx)
 	return account, err
 }
 
-// Identity returns the identity to sign as, if one is stored: the one that
-// agentproxy keeps, else the one in Codex's auth.json. It registers nothing.
+// Identity returns the stored identity to sign as: the one in the store, else the one in
+// auth.json. It registers nothing.
 func (a *Agent) Identity(ctx context.Context) (*identity.Identity, error) {
 	auth, account, err := a.login(ctx)
 	if err != nil {
@@ -83,8 +83,8 @@ func (a *Agent) Identity(ctx context.Context) (*identity.Identity, error) {
 	return a.find(ctx, auth, account)
 }
 
-// find returns the identity for a log-in, and remembers it until the log-in or
-// the store changes.
+// find returns the identity for a log-in. It keeps the identity until the log-in or the
+// store changes.
 func (a *Agent) find(ctx context.Context, auth *codex.Auth, account identity.Account) (*identity.Identity, error) {
 	var version store.Version
 	if a.config.Store != nil {
@@ -109,6 +109,7 @@ func (a *Agent) find(ctx context.Context, auth *codex.Auth, account identity.Acc
 	return id, nil
 }
 
+// findAnew is find without what is kept.
 func (a *Agent) findAnew(ctx context.Context, auth *codex.Auth, account identity.Account) (*identity.Identity, error) {
 	id, err := a.findKept(ctx, account)
 	if err == nil || a.readOnly() {
@@ -124,7 +125,7 @@ func (a *Agent) findAnew(ctx context.Context, auth *codex.Auth, account identity
 	return nil, err
 }
 
-// findKept returns the identity in agentproxy's own store.
+// findKept returns the identity in the store.
 func (a *Agent) findKept(ctx context.Context, account identity.Account) (*identity.Identity, error) {
 	if a.config.Store == nil {
 		return nil, identity.ErrNoIdentity
@@ -136,7 +137,7 @@ func (a *Agent) findKept(ctx context.Context, account identity.Account) (*identi
 	return a.use(ctx, a.config.Store.String(), record, account)
 }
 
-// findCodexs returns the identity in Codex's auth.json.
+// findCodexs returns the identity in auth.json.
 func (a *Agent) findCodexs(ctx context.Context, auth *codex.Auth, account identity.Account) (*identity.Identity, error) {
 	switch {
 	case auth == nil:
@@ -149,7 +150,7 @@ func (a *Agent) findCodexs(ctx context.Context, auth *codex.Auth, account identi
 	return a.use(ctx, auth.Name(), auth.Record, account)
 }
 
-// use makes an identity of a record if it may be used.
+// use returns the identity of a record, if it may be used.
 func (a *Agent) use(ctx context.Context, name string, record *identity.Record, account identity.Account) (*identity.Identity, error) {
 	id, err := record.Bind(account)
 	if err != nil {
@@ -169,10 +170,10 @@ func (a *Agent) use(ctx context.Context, name string, record *identity.Record, a
 	return id, nil
 }
 
-// errUnknownAgent says that the backend does not know an agent any more.
+// errUnknownAgent says that the backend no longer knows an agent.
 var errUnknownAgent = errors.New("the backend does not know it")
 
-// verify checks a JWT with the backend, once for each.
+// verify verifies the JWT of a record with the backend, once for each JWT.
 func (a *Agent) verify(ctx context.Context, record *identity.Record) error {
 	if !record.Expiry.IsZero() && !a.config.Clock.Backend().Before(record.Expiry) {
 		return fmt.Errorf("agent identity %q: %w: it has expired", record.AgentRuntimeID, backend.ErrUnverified)
@@ -185,7 +186,7 @@ func (a *Agent) verify(ctx context.Context, record *identity.Record) error {
 	}
 	_, err := a.verifications.Do(ctx, tokenHash(record.JWT), func(ctx context.Context) (struct{}, error) {
 		if a.isVerified(record) {
-			return struct{}{}, nil // by somebody who was faster
+			return struct{}{}, nil // another caller was faster
 		}
 		if err := a.verifyFailed.Ready(a.config.Clock.Now(), record.JWT); err != nil {
 			return struct{}{}, err

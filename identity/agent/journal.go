@@ -18,38 +18,38 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// journal remembers the last refresh and which refresh tokens were spent.
+// journal is the record of the last refresh and of the refresh tokens that were spent.
 //
-// A refresh token is good once. Codex may write an older auth.json over a
-// refreshed one (it reads, then writes, and takes no lock), and a file that is
-// being written cannot be changed at that moment. In both cases the file holds
-// a token that is spent, and its successors would be lost but for the journal.
+// A refresh token is good once. Older versions of Codex may write an older auth.json over
+// a refreshed one, for they read and then write without a lock, and a file that is being
+// written cannot be changed at that moment. In both cases the file holds a token that is
+// spent, and without the journal the tokens that replaced it would be lost.
 type journal struct {
-	// Whose log-in it is.
+	// The account of the log-in.
 	WorkspaceID string `json:"workspace_id"`
 	UserID      string `json:"user_id"`
 	// Spent holds the SHA-256 of spent tokens in hex, the newest last.
 	Spent []string `json:"spent"`
-	// What stands in place of a log-in with a spent token.
+	// The tokens in place of those of a log-in with a spent token.
 	IDToken      string `json:"id_token"`
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
 	LastRefresh  string `json:"last_refresh"`
-	// Ended is about a log-in that cannot be refreshed any more, nil if there is none.
+	// Ended names the log-in that cannot be refreshed any more, nil if there is none.
 	Ended *endNote `json:"ended,omitempty"`
 }
 
-// endNote says which log-in has ended. It holds no secret.
+// endNote names a log-in that has ended. It holds no secret.
 type endNote struct {
 	Login  string `json:"login"` // the SHA-256 of its tokens in hex
 	Reason string `json:"reason"`
 }
 
-// maxStateBytes bounds each file of the state directory, but for the identity's.
+// maxStateBytes bounds each of the agent's files.
 const maxStateBytes = 1 << 20
 
-// maxSpent bounds the spent tokens that are remembered. A file that is older
-// than that many refreshes, months, does not come back.
+// maxSpent bounds the spent tokens that are remembered. A file that is so many refreshes,
+// or months, old does not come back.
 const maxSpent = 64
 
 func tokenHash(token identity.Secret) string {
@@ -57,12 +57,12 @@ func tokenHash(token identity.Secret) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// covers reports whether the log-in with this refresh token was refreshed.
+// covers reports whether this refresh token is spent.
 func (j *journal) covers(token identity.Secret) bool {
 	return j != nil && token != "" && slices.Contains(j.Spent, tokenHash(token))
 }
 
-// replaces reports whether the journal's tokens came after those of auth.
+// replaces reports whether the journal's tokens are newer than those of auth.
 func (j *journal) replaces(auth *codex.Auth) bool {
 	if j == nil || auth.Tokens == nil {
 		return false
@@ -76,8 +76,8 @@ func (j *journal) replaces(auth *codex.Auth) bool {
 	return err == nil && j.AccessToken != string(auth.Tokens.AccessToken) && at.After(auth.LastRefresh)
 }
 
-// next returns the journal after the tokens of before, a log-in of account, were
-// exchanged for r. Those that r leaves out stay those of before.
+// next returns the journal after the tokens before, of a log-in of account, were exchanged
+// for r. A token that r leaves out stays.
 func (j *journal) next(account identity.Account, before codex.Tokens, r identity.TokenSet, lastRefresh string) *journal {
 	n := &journal{
 		WorkspaceID:  account.WorkspaceID,
@@ -94,7 +94,7 @@ func (j *journal) next(account identity.Account, before codex.Tokens, r identity
 		spent = append(slices.Clone(j.Spent), spent...)
 	case j.UserID != "" && j.UserID == n.UserID && j.WorkspaceID == n.WorkspaceID:
 		// Codex has refreshed what the journal held, or the person has logged in
-		// again. Either way what comes back of it is out of date.
+		// again. Either way the journal's refresh token is out of date.
 		spent = append(append(slices.Clone(j.Spent), tokenHash(identity.Secret(j.RefreshToken))), spent...)
 	}
 	// A backend that does not replace refresh tokens leaves this one good.
@@ -104,14 +104,13 @@ func (j *journal) next(account identity.Account, before codex.Tokens, r identity
 	return n
 }
 
-// loginHash tells one log-in from the next. Somebody who has refreshed this one where
-// refresh tokens are not replaced has another access token.
+// loginHash returns a hash that tells one log-in from the next. The access token is part
+// of it: some backends do not replace refresh tokens.
 func loginHash(tokens *codex.Tokens) string {
 	return tokenHash(tokens.RefreshToken + "\n" + tokens.AccessToken)
 }
 
-// endOf returns why the log-in with these tokens has ended, "" if it has not as far
-// as is known.
+// endOf returns why the log-in with these tokens has ended, "" if that is not known.
 func (j *journal) endOf(tokens *codex.Tokens) string {
 	if j == nil || j.Ended == nil || j.Ended.Login != loginHash(tokens) {
 		return ""
@@ -119,7 +118,8 @@ func (j *journal) endOf(tokens *codex.Tokens) string {
 	return j.Ended.Reason
 }
 
-// withEnd returns the journal with the end of the log-in with these tokens.
+// withEnd returns a copy of the journal that notes why the log-in with these tokens has
+// ended.
 func (j *journal) withEnd(tokens *codex.Tokens, reason string) *journal {
 	n := new(journal)
 	if j != nil {
@@ -133,7 +133,7 @@ func (j *journal) tokens() identity.TokenSet {
 	return identity.TokenSet{IDToken: identity.Secret(j.IDToken), AccessToken: identity.Secret(j.AccessToken), RefreshToken: identity.Secret(j.RefreshToken)}
 }
 
-// apply returns auth with the journal's tokens in place of its own.
+// apply returns a copy of auth with the journal's tokens.
 func (j *journal) apply(auth *codex.Auth) (*codex.Auth, error) {
 	claims := auth.Tokens.Claims
 	if j.IDToken != "" {
@@ -153,7 +153,7 @@ func (j *journal) apply(auth *codex.Auth) (*codex.Auth, error) {
 	return &renewed, nil
 }
 
-// parseIDToken returns the claims of an id token that is in place of the log-in's.
+// parseIDToken returns the claims of an id token. The error names the remedy.
 func parseIDToken(jwt string) (identity.Claims, error) {
 	claims, err := identity.ParseClaims(jwt)
 	if err != nil {

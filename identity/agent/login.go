@@ -8,22 +8,22 @@ import (
 	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
-// tokenGiver is a [store.Store] that may hold an access token in place of an identity.
+// tokenGiver is a [store.Store] that may hold an access token instead of an identity.
 type tokenGiver interface {
 	// AccessToken returns the token, "" if there is none.
 	AccessToken() (identity.Secret, error)
 }
 
-// tokenLogin is the log-in that an access token amounts to.
+// tokenLogin is the log-in made of an access token.
 type tokenLogin struct {
 	token identity.Secret
 	file  *codex.Auth // that the token is from, nil if it is from elsewhere
 	auth  *codex.Auth
 }
 
-// loadLogin returns the log-in: the access token that was given, in the store or by
-// configuration, else what is in the Codex home. An access token of a workspace comes
-// with the account that it is for. The same log-in is the same pointer.
+// loadLogin returns the log-in: that of the access token in the store or in the
+// configuration, else the one in the Codex home. An access token of a workspace gets the
+// account that the service names. The same log-in is the same pointer.
 func (a *Agent) loadLogin(ctx context.Context) (*codex.Auth, error) {
 	if giver, ok := a.config.Store.(tokenGiver); ok {
 		token, err := giver.AccessToken()
@@ -41,8 +41,8 @@ func (a *Agent) loadLogin(ctx context.Context) (*codex.Auth, error) {
 	return a.loginByToken(ctx, file.Path, file.PersonalAccessToken, file, nil)
 }
 
-// hasToken reports whether an access token was given, beside which no other log-in
-// counts.
+// hasToken reports whether an access token is in the store or in the configuration. No
+// other log-in counts then.
 func (a *Agent) hasToken() bool {
 	if giver, ok := a.config.Store.(tokenGiver); ok {
 		if token, err := giver.AccessToken(); err == nil && token != "" {
@@ -52,8 +52,7 @@ func (a *Agent) hasToken() bool {
 	return a.config.AccessToken != ""
 }
 
-// loginByToken returns the log-in that the access token of the place called name
-// amounts to.
+// loginByToken returns the log-in made of an access token, from the place called name.
 func (a *Agent) loginByToken(ctx context.Context, name string, token identity.Secret, file *codex.Auth, err error) (*codex.Auth, error) {
 	if err != nil {
 		return nil, err
@@ -71,7 +70,7 @@ func (a *Agent) loginByToken(ctx context.Context, name string, token identity.Se
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if last := a.tokenLogin; last.auth != nil && last.token == token && last.file == file {
-		return last.auth, nil // somebody was faster
+		return last.auth, nil // another caller was faster
 	}
 	a.tokenLogin = tokenLogin{token, file, auth}
 	return auth, nil

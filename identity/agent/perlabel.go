@@ -2,12 +2,13 @@ package agent
 
 import "sync"
 
-// perLabel holds something for every session label, bounded like the tasks.
+// perLabel holds a value for every session label, up to as many as there are tasks.
 type perLabel[T any] struct {
 	mu      sync.Mutex
 	byLabel map[string]*T
 }
 
+// of returns the value of a label.
 func (l *perLabel[T]) of(label string) *T {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,11 +15,10 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// errAccountChanged says that somebody logged in as another while something was
-// registered for the one before.
+// errAccountChanged says that the account of the log-in changed during a registration.
 var errAccountChanged = errors.New("the log-in has changed meanwhile")
 
-// ensureIdentity returns the stored identity, or registers one.
+// ensureIdentity returns the stored identity. It registers one if there is none.
 func (a *Agent) ensureIdentity(ctx context.Context) (*identity.Identity, error) {
 	auth, account, err := a.login(ctx)
 	if err != nil {
@@ -35,7 +34,7 @@ func (a *Agent) ensureIdentity(ctx context.Context) (*identity.Identity, error) 
 // readOnly reports whether the identity is another program's to change.
 func (a *Agent) readOnly() bool { return a.config.Store != nil && a.config.Store.ReadOnly() != nil }
 
-// canVouch reports whether there is somebody logged in to register an identity.
+// canVouch reports whether an identity can be registered with the log-in.
 func canVouch(auth *codex.Auth) bool {
 	return hasTokens(auth) && auth.Mode != codex.ModePersonalAccessToken
 }
@@ -43,8 +42,8 @@ func canVouch(auth *codex.Auth) bool {
 // hasTokens reports whether there is a log-in with an access token.
 func hasTokens(auth *codex.Auth) bool { return auth != nil && auth.Tokens != nil }
 
-// replaceable reports whether an identity that is missing or not used for this
-// reason may be replaced by a new one.
+// replaceable reports whether another identity may be registered after err, which says why
+// the stored one is missing or not used.
 func replaceable(err error) bool {
 	for _, reason := range []error{identity.ErrNoIdentity, identity.ErrOtherWorkspace, identity.ErrOtherUser, identity.ErrBadKey, errUnknownAgent, backend.ErrUnverified} {
 		if errors.Is(err, reason) {
@@ -88,7 +87,7 @@ func (a *Agent) registerIdentity(ctx context.Context) (*identity.Identity, error
 	if id, err := a.find(ctx, auth, account); err == nil || !canVouch(auth) || !replaceable(err) {
 		return id, err
 	}
-	// Another log-in, or the same one put right, is tried at once.
+	// Another log-in is tried at once, and the same one when its file has changed.
 	if err := a.identityFailed.Ready(a.config.Clock.Now(), auth); err != nil {
 		return nil, err
 	}
@@ -100,8 +99,8 @@ func (a *Agent) registerIdentity(ctx context.Context) (*identity.Identity, error
 	return id, err
 }
 
-// registerNew registers an identity, and once more if the log-in changed
-// meanwhile. The caller holds the state's lock.
+// registerNew registers an identity, and another if the log-in has changed meanwhile. The
+// caller holds the lock of lockState.
 func (a *Agent) registerNew(ctx context.Context) (*identity.Identity, error) {
 	id, err := a.registerOnce(ctx)
 	if errors.Is(err, errAccountChanged) {
@@ -119,10 +118,10 @@ func (a *Agent) registerOnce(ctx context.Context) (*identity.Identity, error) {
 	return id, nil
 }
 
-// newIdentity registers an agent by the first of protocols that is answered. It
-// keeps nothing.
+// newIdentity registers an agent by the first of protocols that is answered. It stores
+// nothing.
 func (a *Agent) newIdentity(ctx context.Context, protocols []identity.Protocol) (*identity.Record, *identity.Identity, error) {
-	// One snapshot of the log-in serves all that follows.
+	// All that follows goes by this one version of the log-in.
 	view, err := a.tokens.current(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -173,8 +172,7 @@ func (a *Agent) registerAgent(ctx context.Context, protocols []identity.Protocol
 	return "", "", err
 }
 
-// alsoTried returns the error of having tried something else after err, which is
-// nil at first.
+// alsoTried returns err, nil at first, with the error of another try behind it.
 func alsoTried(err, tried error) error {
 	if err == nil {
 		return tried
@@ -198,7 +196,7 @@ func (a *Agent) registerByToken(ctx context.Context, key *identity.Key, view *to
 	return runtimeID, err
 }
 
-// adopt makes the identity that was registered the one in use.
+// adopt makes the identity that was just registered the one in use.
 func (a *Agent) adopt(record *identity.Record) {
 	err := a.keep(record)
 	a.mu.Lock()
@@ -224,7 +222,7 @@ func (a *Agent) Keep(record *identity.Record) error {
 	return a.keep(record)
 }
 
-// keep is Keep for who holds the state's lock.
+// keep is Keep for a caller that holds the lock of lockState.
 func (a *Agent) keep(record *identity.Record) error {
 	if old, err := a.config.Store.Load(); err == nil && old.AgentRuntimeID == record.AgentRuntimeID {
 		return a.config.Store.Save(record)
@@ -243,7 +241,7 @@ func sameAccount(a, b identity.Account) bool {
 	return a.WorkspaceID == b.WorkspaceID && a.UserID == b.UserID
 }
 
-// biscuit asks for a biscuit with the token of view.
+// biscuit returns a biscuit for url, asked for with the token of view.
 func (a *Agent) biscuit(ctx context.Context, view *tokenView, account identity.Account, url string) (biscuit identity.Secret, err error) {
 	err = a.withToken(ctx, view, account, func(token identity.Secret) (err error) {
 		biscuit, err = a.config.Backend.Biscuit(ctx, token, url)
@@ -252,8 +250,8 @@ func (a *Agent) biscuit(ctx context.Context, view *tokenView, account identity.A
 	return biscuit, err
 }
 
-// withToken asks for something with the token of view. Should the backend refuse
-// the token, it is renewed once, for the same account.
+// withToken calls ask with the token of view. If the backend refuses the token, it renews
+// the token once, for the same account, and calls ask again.
 func (a *Agent) withToken(ctx context.Context, view *tokenView, account identity.Account, ask func(identity.Secret) error) error {
 	err := ask(view.token.Value)
 	if backend.Status(err) != http.StatusUnauthorized {
@@ -269,7 +267,7 @@ func (a *Agent) withToken(ctx context.Context, view *tokenView, account identity
 	return ask(renewed.token.Value)
 }
 
-// lockState keeps other processes from registering an identity meanwhile.
+// lockState keeps other processes from registering an identity until unlock is called.
 func (a *Agent) lockState(ctx context.Context) (unlock func(), err error) {
 	if a.config.StateDir == "" {
 		return func() {}, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
-// ensureTask registers a task of id for a label that has none.
+// ensureTask registers a task of id for a label without one.
 func (a *Agent) ensureTask(ctx context.Context, id *identity.Identity, label string) (identity.Task, error) {
 	task, err := a.firstTask(ctx, id, label)
 	if err != nil && a.tasks.lastRefused(id.AgentRuntimeID, label) {
@@ -31,8 +31,8 @@ func (a *Agent) firstTask(ctx context.Context, id *identity.Identity, label stri
 	return task, nil
 }
 
-// RenewTask replaces the task of a label if it is due. The error says why the
-// former one stays in use. [Agent.Session] begins the same and does not wait.
+// RenewTask replaces the task of a label if it is due. The error says why the former one
+// stays in use. [Agent.Session] does the same in the background.
 func (a *Agent) RenewTask(ctx context.Context, label string) error {
 	id, err := a.Identity(ctx)
 	if err != nil {
@@ -48,15 +48,15 @@ func (a *Agent) RenewTask(ctx context.Context, label string) error {
 	return err
 }
 
-// beginRenewal has a task that is due replaced in the background.
+// beginRenewal replaces a task that is due in the background.
 func (a *Agent) beginRenewal(id *identity.Identity, label string) {
 	if !a.taskFailed.Waits(a.config.Clock.Now(), accountKey(id)) {
 		a.registrations.Start(taskKey(id, label), a.newTask(id, label))
 	}
 }
 
-// TaskOverdue returns why the task of a label was not replaced although it is
-// due, nil if it was or is not. It asks nobody.
+// TaskOverdue returns why the task of a label, which is due, was not replaced. It returns
+// nil if it was replaced or is not due. It sends no request.
 func (a *Agent) TaskOverdue(ctx context.Context, label string) error {
 	id, err := a.Identity(ctx)
 	if err != nil {
@@ -68,21 +68,21 @@ func (a *Agent) TaskOverdue(ctx context.Context, label string) error {
 	return a.taskFailed.Last(accountKey(id))
 }
 
-// taskKey names the registration of a task.
+// taskKey returns the key of the registration of a task.
 func taskKey(id *identity.Identity, label string) string { return id.AgentRuntimeID + "\x00" + label }
 
-// accountKey is what registrations of tasks fail for: the label is not what
-// fails, nor is the agent if the next one fails too.
+// accountKey returns the key under which failed registrations of tasks count: neither the
+// label nor, as a rule, the agent is to blame.
 func accountKey(id *identity.Identity) [2]string {
 	return [2]string{id.Account.WorkspaceID, id.Account.UserID}
 }
 
-// newTask returns what registers a task for a label that has none, or one that is
-// due.
+// newTask returns a function that registers a task for a label that has none, or one that
+// is due.
 func (a *Agent) newTask(id *identity.Identity, label string) func(context.Context) (identity.Task, error) {
 	return func(ctx context.Context) (identity.Task, error) {
 		if task, due, ok := a.storedTask(id, label); ok && !due {
-			return task, nil // by somebody who was faster
+			return task, nil // another caller was faster
 		}
 		a.tasks.reload(id.AgentRuntimeID)
 		if task, due, ok := a.storedTask(id, label); ok && !due {
@@ -109,7 +109,7 @@ func (a *Agent) newTask(id *identity.Identity, label string) func(context.Contex
 	}
 }
 
-// warnTask notifies of what came of registering a task.
+// warnTask notifies of the outcome of registering a task.
 func (a *Agent) warnTask(id *identity.Identity, label string, failure error) {
 	const none, overdue = "no task was registered", "a task is used past its time, for no other was registered"
 	_, _, former := a.storedTask(id, label)
@@ -124,13 +124,13 @@ func (a *Agent) warnTask(id *identity.Identity, label string, failure error) {
 	}
 }
 
-// errReplaced says that another identity has taken the place of the one that a
-// task was wanted for.
+// errReplaced says that another identity has taken the place of the one whose task was
+// asked for.
 var errReplaced = errors.New("the agent identity was replaced meanwhile")
 
-// registerTask registers a task. Where the log-in is another's by now, or another
-// identity took the place of one that the backend does not know, the error is
-// errReplaced.
+// registerTask registers a task of id for a label. The error is errReplaced if the log-in
+// is another's by now, or if another identity took the place of one that the backend does
+// not know.
 func (a *Agent) registerTask(ctx context.Context, id *identity.Identity, label string) (identity.Task, error) {
 	var task identity.Task
 	err := a.gate.Do(ctx, func() (err error) {
@@ -157,9 +157,9 @@ func (a *Agent) registerTask(ctx context.Context, id *identity.Identity, label s
 	return identity.Task{}, errReplaced
 }
 
-// registerTaskOf registers a task of id by the likeliest protocol. Where that has no
-// such endpoint, or does not know the agent, the other one may. The status of the
-// error is what the likeliest one answered.
+// registerTaskOf registers a task of id by the likeliest protocol, or by the other one if
+// the first has no such endpoint or does not know the agent. The status of the error is
+// the answer to the first.
 func (a *Agent) registerTaskOf(ctx context.Context, id *identity.Identity) (identity.Task, error) {
 	var failure error
 	for _, p := range a.taskProtocols(id) {
@@ -193,9 +193,9 @@ func (a *Agent) registerTaskBy(ctx context.Context, p identity.Protocol, id *ide
 	return task, err
 }
 
-// taskBiscuit returns the biscuit for a task registration, "" where there is
-// nobody to vouch: an identity that came as a JWT needs none, nor does a log-in
-// that consists of the identity have a token to ask with.
+// taskBiscuit returns the biscuit for a task registration. It is "" for an identity that
+// came as a JWT, which needs none, and for a log-in that consists of the identity, which
+// has no token to ask with.
 func (a *Agent) taskBiscuit(ctx context.Context, id *identity.Identity) (identity.Secret, error) {
 	if id.FromJWT {
 		return "", nil

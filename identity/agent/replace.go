@@ -7,11 +7,10 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// replaceUnknown replaces an identity for which no task could be registered,
-// because of cause: something is missing. That may be the agent, or the endpoint,
-// for a while, and nothing is lost by asking the wrong one: another identity takes
-// the place of this one only once it has a task where this one got none. It returns
-// errReplaced if that is so, or if somebody was faster.
+// replaceUnknown replaces an identity for which no task could be registered. cause says
+// that something is missing: the agent or, for a while, the endpoint. Nothing is lost if it
+// is the endpoint, for another identity takes the place of this one only once it has a
+// task. The error is errReplaced if it has, or if another process was faster.
 func (a *Agent) replaceUnknown(ctx context.Context, id *identity.Identity, label string, cause error) error {
 	if a.readOnly() || a.config.Store == nil {
 		return cause

@@ -18,22 +18,22 @@ import (
 )
 
 const (
-	// maxTasks bounds the tasks that are remembered; beyond it the one that
-	// was not used for longest goes.
+	// maxTasks bounds the tasks that are remembered. The one that was not used for
+	// longest goes first.
 	maxTasks = 1024
-	// renewTaskAge is when a task is due to be replaced. The backend keeps one
-	// for about a day.
+	// renewTaskAge is the age at which a task is due to be replaced. The backend keeps
+	// one for about a day.
 	renewTaskAge = 20 * time.Hour
-	// taskAgeSpread is how much earlier that may be. Tasks that were registered
+	// taskAgeSpread is how much earlier a task may be due. Tasks that were registered
 	// together are not replaced together.
 	taskAgeSpread = 2 * time.Hour
-	// maxTaskAge is when a task is used no more, though no other could be
-	// registered. It is surely gone by then.
+	// maxTaskAge is the age from which a task is no longer used, although no other could
+	// be registered. The backend has surely dropped it by then.
 	maxTaskAge = 48 * time.Hour
 )
 
-// tasks remembers the tasks of one agent, one a session label, in a file. It is
-// safe for concurrent use, and several processes may share the file.
+// tasks holds the tasks of one agent, one for each session label, in a file. It is safe for
+// concurrent use, and several processes may share the file.
 type tasks struct {
 	path string // "" keeps them in memory only
 	now  func() time.Time
@@ -56,7 +56,7 @@ type taskEntry struct {
 	UsedAt       time.Time `json:"used_at"`
 }
 
-// refusal says that the backend has refused the last task of a label.
+// refusal notes that the backend has refused the last task of a label.
 type refusal struct {
 	AgentRuntimeID string    `json:"agent_runtime_id"`
 	At             time.Time `json:"refused_at"`
@@ -73,7 +73,7 @@ func newTasks(path string, now func() time.Time) *tasks {
 	return &tasks{path: path, now: now, refused: make(map[identity.Task]bool), refusals: make(map[string]refusal)}
 }
 
-// get returns the task of an agent for a label, and whether it is due to be
+// get returns the task of an agent for a label, and reports whether it is due to be
 // replaced.
 func (t *tasks) get(runtimeID, label string) (task identity.Task, due, ok bool) {
 	t.mu.Lock()
@@ -88,8 +88,8 @@ func (t *tasks) get(runtimeID, label string) (task identity.Task, due, ok bool) 
 	return identity.Task{AgentRuntimeID: runtimeID, ID: entry.ID}, entry.due(now), true
 }
 
-// registeredAt returns when the task of a label was registered, zero if the label
-// has another one.
+// registeredAt returns when the task of a label was registered, zero if the label has
+// another.
 func (t *tasks) registeredAt(task identity.Task, label string) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,8 +101,8 @@ func (t *tasks) registeredAt(task identity.Task, label string) time.Time {
 	return entry.RegisteredAt
 }
 
-// usable reports whether the backend may know the task still. One from the
-// future was registered under another clock.
+// usable reports whether the backend may still know the task. A task from the future was
+// registered under another clock.
 func (e *taskEntry) usable(now time.Time) bool {
 	return now.Sub(e.RegisteredAt).Abs() < maxTaskAge
 }
@@ -120,7 +120,7 @@ func (e *taskEntry) renewAge() time.Duration {
 	return renewTaskAge - time.Duration(hash.Sum64()%uint64(taskAgeSpread))
 }
 
-// put remembers a task for a label. All tasks of another agent are dropped.
+// put remembers a task for a label, and drops the tasks of other agents.
 func (t *tasks) put(task identity.Task, label string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -139,7 +139,7 @@ func (t *tasks) put(task identity.Task, label string) {
 	t.changes++
 }
 
-// tidy drops what is too old or too much.
+// tidy drops tasks that are too old, and those beyond the bound.
 func (t *tasks) tidy() {
 	now := t.now()
 	maps.DeleteFunc(t.byLabel, func(_ string, e *taskEntry) bool { return !e.usable(now) })
@@ -164,8 +164,8 @@ func (t *tasks) dropOldest() {
 	delete(t.byLabel, oldest)
 }
 
-// refuse forgets a task that the backend refused for a label, unless another
-// has taken its place.
+// refuse forgets the task of a label, which the backend has refused, unless another has
+// taken its place.
 func (t *tasks) refuse(task identity.Task, label string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -181,8 +181,8 @@ func (t *tasks) refuse(task identity.Task, label string) {
 	t.changes++
 }
 
-// keepRefused notes that the backend refused a task for a label, which keeps it
-// for want of another.
+// keepRefused notes that the backend has refused the task of a label. The label keeps the
+// task, for there is no other.
 func (t *tasks) keepRefused(task identity.Task, label string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -221,8 +221,8 @@ func (t *tasks) isRefused(task identity.Task) bool {
 // saveTimeout bounds the wait for another process that holds the file.
 const saveTimeout = 5 * time.Second
 
-// save writes the file, with what other processes have put there. Of many that
-// save at a time one does it for those who wait.
+// save writes the file, with what other processes have put there. Of many callers at a
+// time, one writes for those that wait.
 func (t *tasks) save() error {
 	if t.path == "" {
 		return nil
@@ -268,7 +268,7 @@ func (t *tasks) write() error {
 	return nil
 }
 
-// reload takes over what other processes have written for an agent.
+// reload merges what other processes have written for an agent.
 func (t *tasks) reload(runtimeID string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -282,9 +282,8 @@ func (t *tasks) load() {
 	}
 }
 
-// merge takes over what other processes have written for our agent, or for the
-// one that we come to be. Of two tasks for a label the one that was registered
-// later counts.
+// merge adds what other processes have written for our agent, or for comingID, which is to
+// become ours. Of two tasks for a label, the one that was registered later counts.
 func (t *tasks) merge(comingID string) {
 	file, err := readTaskFile(t.path)
 	first := !t.loaded

@@ -14,24 +14,24 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// errRenewedTooOften keeps a backend that refuses every token from having one
-// refreshed for every request.
+// errRenewedTooOften says that a token is not refreshed so soon again. Otherwise a backend
+// that refuses every token would cause a refresh for every request.
 var errRenewedTooOften = errors.New("what the backend refused was renewed a moment ago")
 
 const (
-	// refreshMargin is how long before its expiry a token is TokenSet, at most
-	// the last fifth of its life. Codex does so 5 minutes before, and holds no lock
-	// while it asks: whoever comes first must come well before.
+	// refreshMargin is how long before its expiry a token is refreshed, at most the last
+	// fifth of its life. Codex does so 5 minutes before, and holds no lock while it asks:
+	// the agent has to be well ahead.
 	refreshMargin = 7 * time.Minute
-	// commitPatience is how long Codex, which has refreshed a token, is given to write
-	// the next one down, and commitInterval how often that is looked for.
+	// commitPatience is how long a Codex that has refreshed a token is given to write the
+	// next one, and commitInterval how often the file is read meanwhile.
 	commitPatience = 2 * time.Second
 	commitInterval = 20 * time.Millisecond
-	// refreshAge is when a token is refreshed that does not say when it
-	// expires, as in Codex.
+	// refreshAge is the age at which a token without an expiry is refreshed, as in
+	// Codex.
 	refreshAge = 8 * 24 * time.Hour
-	// refreshPatience is how long a request waits for the refresh of a token
-	// that is good meanwhile.
+	// refreshPatience is how long a request waits for the refresh of a token that is
+	// still good.
 	refreshPatience = 3 * time.Second
 	// writeBackTimeout bounds the wait for Codex to finish writing auth.json.
 	writeBackTimeout = 2 * time.Second
@@ -62,39 +62,39 @@ type tokens struct {
 	warned   map[string]string // the last problem of each kind
 }
 
-// tokenView is what is known of the access token of one version of auth.json.
+// tokenView is the access token by one version of auth.json and the journal.
 type tokenView struct {
 	file  *codex.Auth // as it was read
 	auth  *codex.Auth // with the tokens of the last refresh
 	token identity.AccessToken
-	// due is when it is to be TokenSet, expiry when it is no good any more;
-	// zero if that is not known.
+	// due is when the token is to be refreshed, and expiry when it ends. They are zero
+	// if that is not known.
 	due, expiry time.Time
 	// behind says that the file does not hold these tokens yet.
 	behind bool
 }
 
-// endedLogin remembers that a refresh token is refused for good.
+// endedLogin notes that a refresh token is refused for good.
 type endedLogin struct {
 	file    *codex.Auth
 	refresh identity.Secret
 	err     error
 }
 
-// errEnded says that a log-in has ended, and why.
+// errEnded returns an error that says why a log-in has ended.
 func errEnded(file *codex.Auth, reason string) error {
-	return fmt.Errorf("%s: %w (%s); %s", file.Name(), identity.ErrLoginEnded, reason, identity.RemedyLogin)
+	return fmt.Errorf("%s: %w (%s); %s", file.Name(), identity.ErrLoginEnded, reason, file.Remedy())
 }
 
 func (v *tokenView) isDue(now time.Time) bool   { return !v.due.IsZero() && !now.Before(v.due) }
 func (v *tokenView) expired(now time.Time) bool { return !v.expiry.IsZero() && !now.Before(v.expiry) }
 
 func (v *tokenView) errExpired() error {
-	return fmt.Errorf("%s: %w at %s; %s", v.file.Name(), identity.ErrTokenExpired, v.expiry.UTC().Format(time.RFC3339), identity.RemedyLogin)
+	return fmt.Errorf("%s: %w at %s; %s", v.file.Name(), identity.ErrTokenExpired, v.expiry.UTC().Format(time.RFC3339), v.file.Remedy())
 }
 
-// natural reports whether time alone is the reason to renew the token. A token
-// that is due from the start is not renewed for that: so would the next one be.
+// natural reports whether the token has become due or has expired since the last refresh.
+// A token that was due from the start is no such case: the next one would be due too.
 func (v *tokenView) natural(now time.Time) bool {
 	since := v.auth.LastRefresh
 	return v.expired(now) && v.expiry.After(since) || v.isDue(now) && v.due.After(since)
@@ -145,8 +145,8 @@ func (t *tokens) repair(ctx context.Context) {
 	}
 }
 
-// rejected returns the token to use after the backend has refused one: that of
-// the file if that is another by now, else a refreshed one.
+// rejected returns the token to use after the backend has refused one: that of the file if
+// it is another by now, else a refreshed one.
 func (t *tokens) rejected(ctx context.Context, refused identity.Secret) (*tokenView, error) {
 	view, err := t.view(ctx)
 	if err != nil {
@@ -158,7 +158,7 @@ func (t *tokens) rejected(ctx context.Context, refused identity.Secret) (*tokenV
 	return t.renew(ctx, view, true)
 }
 
-// view returns what auth.json and the journal say, without asking anybody.
+// view returns the access token by auth.json and the journal. It sends no request.
 func (t *tokens) view(ctx context.Context) (*tokenView, error) {
 	file, err := t.loadLogin(ctx)
 	if err != nil {
@@ -183,7 +183,7 @@ func (t *tokens) view(ctx context.Context) (*tokenView, error) {
 	return view, nil
 }
 
-// loadJournal takes over what other processes have noted.
+// loadJournal reads the journal, which other processes may have written.
 func (t *tokens) loadJournal() {
 	j, err := readJournal(t.path)
 	t.warnOnce("the record of the last refresh is not used", err)
@@ -243,8 +243,8 @@ func (t *tokens) makeView(file *codex.Auth) (*tokenView, error) {
 // errCannotRefresh says that there is nothing to refresh with.
 var errCannotRefresh = errors.New("the token cannot be refreshed")
 
-// renew refreshes the token of stale, because it is due or because the backend
-// has refused it. However many ask, it happens once.
+// renew refreshes the token of stale, which is due or was refused by the backend. It does
+// so once for all callers.
 func (t *tokens) renew(ctx context.Context, stale *tokenView, refused bool) (*tokenView, error) {
 	if t.backend == nil || stale.auth.Tokens.RefreshToken == "" {
 		return nil, errCannotRefresh
@@ -281,8 +281,8 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	if err := t.hasEnded(view, refresh); err != nil {
 		return nil, err
 	}
-	// What is refused although it has just been renewed is paced, not a log-in
-	// that is new.
+	// A token that is refused although it was just renewed has to wait, one of a new
+	// log-in has not.
 	paced := !view.natural(now) && t.renewedBefore(refresh)
 	if paced && !t.pace.Ready(now) {
 		return nil, errRenewedTooOften
@@ -290,8 +290,8 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	if err := t.refreshing.Ready(now, refresh); err != nil {
 		return nil, err
 	}
-	// From here on the token may be spent, and what came of that must not be lost
-	// because somebody closes the agent.
+	// From here on the token may be spent. The answer must not be lost because the agent
+	// is closed.
 	ctx = context.WithoutCancel(ctx)
 	claim, faster := t.claim(ctx, view)
 	if faster != nil {
@@ -313,12 +313,12 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	return t.keep(ctx, view, answer, claim)
 }
 
-// claimTries bounds how often somebody else who reads auth.json is let go first.
+// claimTries bounds how often another reader of auth.json is let go first.
 const claimTries = 3
 
-// claim keeps Codex from refreshing the log-in at the same time: it waits until nobody
-// has auth.json open or waits for it, and has whoever comes later wait. It returns what
-// another program has refreshed the log-in to meanwhile.
+// claim keeps Codex from refreshing the log-in at the same time. It waits until no other
+// process has auth.json open or waits for it, and makes later ones wait. If another program
+// has refreshed the log-in meanwhile, it returns the new view and no claim.
 func (t *tokens) claim(ctx context.Context, view *tokenView) (*codex.Claim, *tokenView) {
 	if t.courtesy == 0 || view.file.InKeyring || view.file.Path != t.home.Path() {
 		return nil, nil
@@ -330,7 +330,7 @@ func (t *tokens) claim(ctx context.Context, view *tokenView) (*codex.Claim, *tok
 			return c, nil
 		}
 		c.Release()
-		// Who reads it refreshes it, or does not. What comes of it comes soon.
+		// Another reader may refresh the log-in. If it does, it writes the file soon.
 		if renewed := t.awaitAnother(ctx, refresh, t.courtesy); renewed != nil {
 			return nil, renewed
 		}
@@ -338,8 +338,8 @@ func (t *tokens) claim(ctx context.Context, view *tokenView) (*codex.Claim, *tok
 	return nil, nil
 }
 
-// byAnother returns what another program has refreshed the log-in to, where the
-// refusal says that one has, nil if that does not come to light.
+// byAnother returns the view after another program has refreshed the log-in, if refusal
+// says that one has. It returns nil if the file does not change.
 func (t *tokens) byAnother(ctx context.Context, refresh identity.Secret, refusal error) *tokenView {
 	answer, _ := errors.AsType[*backend.AnswerError](refusal)
 	if answer == nil || answer.Code != "refresh_token_reused" {
@@ -348,8 +348,8 @@ func (t *tokens) byAnother(ctx context.Context, refresh identity.Secret, refusal
 	return t.awaitAnother(ctx, refresh, commitPatience)
 }
 
-// awaitAnother waits for another program to write what it has refreshed the log-in to,
-// and returns that, nil if it does not come.
+// awaitAnother waits until another program has written other tokens, and returns the new
+// view, nil if it does not.
 func (t *tokens) awaitAnother(ctx context.Context, refresh identity.Secret, patience time.Duration) *tokenView {
 	for range patience / commitInterval {
 		view, err := t.view(ctx)
@@ -363,7 +363,7 @@ func (t *tokens) awaitAnother(ctx context.Context, refresh identity.Secret, pati
 	return nil
 }
 
-// renewedBefore reports whether a refresh token came from a refresh of ours.
+// renewedBefore reports whether a refresh token came from the last refresh.
 func (t *tokens) renewedBefore(refresh identity.Secret) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -391,7 +391,7 @@ func (t *tokens) refreshFailed(view *tokenView, refresh identity.Secret, err err
 	return t.end(view, refresh, reason)
 }
 
-// noteEnd writes down that a log-in has ended, so that no other process asks again.
+// noteEnd writes the end of a log-in into the journal, so that no other process asks again.
 func (t *tokens) noteEnd(view *tokenView, reason string) {
 	t.mu.Lock()
 	t.journal = t.journal.withEnd(view.auth.Tokens, reason)
@@ -402,7 +402,7 @@ func (t *tokens) noteEnd(view *tokenView, reason string) {
 	}
 }
 
-// end remembers that a refresh token is of no more use, and why.
+// end notes that a refresh token is refused for good, and returns the error that says why.
 func (t *tokens) end(view *tokenView, refresh identity.Secret, reason string) error {
 	t.noteEnd(view, reason)
 	err := errEnded(view.file, reason)
@@ -423,7 +423,7 @@ func (t *tokens) keep(ctx context.Context, view *tokenView, answer identity.Toke
 	j := t.journal.next(view.token.Account, *view.auth.Tokens, answer, at)
 	t.journal, t.last, t.inMemory = j, nil, true
 	t.mu.Unlock()
-	// Who keeps the log-in in the keyring does not want it in a file.
+	// A log-in in the keyring was not meant for a file.
 	if t.path != "" && !view.file.InKeyring {
 		err := j.write(t.path)
 		t.mu.Lock()
@@ -436,7 +436,7 @@ func (t *tokens) keep(ctx context.Context, view *tokenView, answer identity.Toke
 	return t.view(ctx)
 }
 
-// sameUser refuses the tokens of somebody else.
+// sameUser returns an error if the tokens of answer are another user's.
 func sameUser(view *tokenView, answer identity.TokenSet) error {
 	if answer.IDToken == "" {
 		return nil
@@ -456,9 +456,8 @@ func sameUser(view *tokenView, answer identity.TokenSet) error {
 	return nil
 }
 
-// writeBack writes the journal's tokens into auth.json, if that still holds a
-// token that they have replaced. Where it cannot be written, the journal stands
-// in for it.
+// writeBack writes the journal's tokens into auth.json, if that still holds a token that
+// they have replaced. If it cannot be written, the journal's tokens count.
 func (t *tokens) writeBack(ctx context.Context) { t.writeBackUnder(ctx, nil) }
 
 // writeBackUnder is writeBack under a claim, which it releases.

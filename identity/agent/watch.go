@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// watchSettle is how long auth.json must be quiet before it is looked at.
+	// watchSettle is how long auth.json must be unchanged before it is read.
 	watchSettle = 100 * time.Millisecond
-	// watchInterval is how often it is looked at where it cannot be watched,
-	// because its directory is not there or the system has no means.
+	// watchInterval is how often a watch is tried again that cannot be set up, for the
+	// directory does not exist or the system has no means.
 	watchInterval = 5 * time.Second
 )
 
-// Run prepares the identity and the task of a session label, and again whenever
-// the log-in changes, until ctx ends. Failures are told to Notify, each once: the
-// next request tries again.
+// Run prepares the identity and the task of a session label, and does so again whenever
+// the log-in changes, until ctx ends. It calls Notify once for each failure: the next
+// request tries again.
 func (a *Agent) Run(ctx context.Context, label string) {
 	changes := a.watch(ctx)
 	last := ""
@@ -46,9 +46,9 @@ func (a *Agent) Run(ctx context.Context, label string) {
 	}
 }
 
-// Prepare gets the identity and the task of a session label ready, and auth.json
-// up to date should it hold a token that is spent. It registers only where that
-// is allowed.
+// Prepare makes the identity and the task of a session label ready for the next request,
+// and brings auth.json up to date if it holds a token that is spent. It registers what is
+// missing, if that is allowed.
 func (a *Agent) Prepare(ctx context.Context, label string) error {
 	a.Repair(ctx)
 	_, err := a.Session(ctx, label)
@@ -62,7 +62,7 @@ func (a *Agent) Prepare(ctx context.Context, label string) error {
 // nothing.
 func (a *Agent) Repair(ctx context.Context) { a.tokens.repair(ctx) }
 
-// watch returns a channel that tells of changes of auth.json, until ctx ends.
+// watch returns a channel that receives a value when auth.json changes, until ctx ends.
 func (a *Agent) watch(ctx context.Context) <-chan struct{} {
 	changes := make(chan struct{}, 1)
 	a.background.Go(func() {
@@ -74,9 +74,9 @@ func (a *Agent) watch(ctx context.Context) <-chan struct{} {
 	return changes
 }
 
-// watchHome watches the Codex home, and where auth.json lies if it is a link, for
-// as long as that is possible. It tells of a change at once, for there may have
-// been one that nobody saw.
+// watchHome watches the Codex home, and the directory of the file that auth.json links to,
+// for as long as that is possible. It sends on changes when it begins, for there may have
+// been a change that nobody saw.
 func (a *Agent) watchHome(ctx context.Context, changes chan<- struct{}) {
 	tell := func() {
 		select {

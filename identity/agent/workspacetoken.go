@@ -13,21 +13,21 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// remedyWorkspaceToken is what to do about a token that is refused.
+// remedyWorkspaceToken is what to do about a workspace's token that is refused.
 const remedyWorkspaceToken = "have another made in the workspace's settings, and run codex login --with-access-token"
 
-// knownToken is what was learnt of a workspace's token.
+// knownToken is the account of a workspace's token.
 type knownToken struct {
 	Token   string           `json:"token"` // its SHA-256 in hex
 	Account identity.Account `json:"account"`
 }
 
-// maxKnownTokens bounds the tokens that an agent knows: its log-in's, and those of
-// rules.
+// maxKnownTokens bounds the tokens whose accounts are kept: that of the log-in, and those
+// of rules.
 const maxKnownTokens = 16
 
-// TokenAccount returns the account of a workspace's access token. The accounts
-// service is asked once for each token.
+// TokenAccount returns the account of a workspace's access token. It asks the accounts
+// service once for each token.
 func (a *Agent) TokenAccount(ctx context.Context, token identity.Secret) (identity.Account, error) {
 	hash := tokenHash(token)
 	if account, ok := a.knownAccount(hash); ok {
@@ -38,7 +38,7 @@ func (a *Agent) TokenAccount(ctx context.Context, token identity.Secret) (identi
 	}
 	return a.whoamis.Do(ctx, hash, func(ctx context.Context) (identity.Account, error) {
 		if account, ok := a.knownAccount(hash); ok {
-			return account, nil // somebody was faster
+			return account, nil // another caller was faster
 		}
 		if err := a.whoamiFailed.Ready(a.config.Clock.Now(), hash); err != nil {
 			return identity.Account{}, err
@@ -67,7 +67,7 @@ func (a *Agent) knownAccount(hash string) (identity.Account, bool) {
 	return account, ok
 }
 
-// whoamiPath is where what was learnt of tokens is kept, "" for nowhere.
+// whoamiPath returns the path of whoami.json, "" if there is no state directory.
 func (a *Agent) whoamiPath() string {
 	if a.config.StateDir == "" {
 		return ""
@@ -103,7 +103,8 @@ func writeKnownTokens(path string, all []knownToken) error {
 	return safefile.Write(path, append(raw, '\n'), 0o600)
 }
 
-// readKnownTokens returns what the file at path holds, nothing if it cannot be read.
+// readKnownTokens returns the accounts in the file at path, by the hashes of their tokens.
+// It returns none if the file cannot be read.
 func readKnownTokens(path string) map[string]identity.Account {
 	known := make(map[string]identity.Account)
 	raw, err := safefile.Read(path, maxStateBytes)

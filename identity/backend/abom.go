@@ -1,18 +1,18 @@
 package backend
 
-// CodexVersion is the version of Codex whose protocol this package speaks.
+// CodexVersion is the version of Codex that this package speaks the protocol of.
 const CodexVersion = "0.171.0"
 
-// ABOM is the agent's bill of materials, sent when it is registered.
+// ABOM is an agent's bill of materials, which is sent when the agent is registered.
 type ABOM struct {
 	AgentVersion    string `json:"agent_version"`
 	AgentHarnessID  string `json:"agent_harness_id"`
 	RunningLocation string `json:"running_location"`
 }
 
-// NewABOM describes an agent of the given version, started from source ("cli",
-// "vscode"), on the system that Go calls goos. Codex names systems as Rust does,
-// and its VS Code extension counts as the app.
+// NewABOM returns the bill of materials of an agent of this version, which was started
+// from source ("cli" or "vscode") on the system that Go calls goos. Codex names systems
+// as Rust does, and its VS Code extension counts as the app.
 func NewABOM(version, source, goos string) ABOM {
 	harness := "codex-cli"
 	if source == "vscode" {

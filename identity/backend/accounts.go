@@ -11,13 +11,12 @@ import (
 const (
 	// accountsTaskTimeout bounds the registration of a task, as in Codex.
 	accountsTaskTimeout = 30 * time.Second
-	// accountsTries is how often Codex tries a registration in all.
+	// accountsTries is how often a registration is tried in all, as in Codex.
 	accountsTries = 3
 )
 
-// RegisterAgentByToken registers the agent whose public key is key's by
-// [identity.ProtocolAccounts], in the name of whoever token belongs to. It returns the
-// agent's runtime id.
+// RegisterAgentByToken registers the agent with this key by [identity.ProtocolAccounts],
+// for the account of token. It returns the agent's runtime id.
 func (b *Client) RegisterAgentByToken(ctx context.Context, key *identity.Key, token identity.AccessToken) (runtimeID string, err error) {
 	header := http.Header{"Authorization": {"Bearer " + token.Value.Reveal()}}
 	if token.Account.FedRAMP {
@@ -31,8 +30,8 @@ func (b *Client) RegisterAgentByToken(ctx context.Context, key *identity.Key, to
 	}{b.config.ABOM, key.PublicKey(), []string{"responsesapi"}, nil}})
 }
 
-// RegisterTaskByKey registers a task of id by [identity.ProtocolAccounts]. The signature of
-// the identity's key is all that vouches for it.
+// RegisterTaskByKey registers a task of id by [identity.ProtocolAccounts]. It sends no
+// credential but the signature of the identity's key.
 func (b *Client) RegisterTaskByKey(ctx context.Context, id *identity.Identity) (identity.Task, error) {
 	return b.registerTask(ctx, id, call{
 		url: b.accounts.RegisterTask(id.AgentRuntimeID), timeout: accountsTaskTimeout, tries: accountsTries,

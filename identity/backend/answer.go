@@ -9,16 +9,17 @@ import (
 	"time"
 )
 
-// AnswerError says that the backend answered a request with a refusal.
+// AnswerError is the answer to a request with a status other than 2xx.
 type AnswerError struct {
 	Doing  string // such as "register the agent"
 	Status int
 	Code   string // the error code in the answer, "" if there is none
-	// RetryAfter is how long it asks to be left alone (RFC 9110, 10.2.3), 0 if it
-	// does not.
+	// RetryAfter is the time for which the server asks to be left alone (RFC 9110,
+	// section 10.2.3), 0 if it does not ask.
 	RetryAfter time.Duration
 }
 
+// Error returns what was asked for, the status and the code.
 func (e *AnswerError) Error() string {
 	if e.Code != "" {
 		return fmt.Sprintf("%s: the backend answered %d (%s)", e.Doing, e.Status, e.Code)
@@ -26,7 +27,7 @@ func (e *AnswerError) Error() string {
 	return fmt.Sprintf("%s: the backend answered %d", e.Doing, e.Status)
 }
 
-// Status returns the status of an [AnswerError], 0 for other errors.
+// Status returns the status of an [*AnswerError], 0 for other errors.
 func Status(err error) int {
 	if e, ok := errors.AsType[*AnswerError](err); ok {
 		return e.Status
@@ -34,8 +35,8 @@ func Status(err error) int {
 	return 0
 }
 
-// IsMissing reports whether err says that what was asked for is not there: no such
-// endpoint, or nothing that the endpoint knows.
+// IsMissing reports whether err is an answer that something is not there: the endpoint,
+// or what it was asked about.
 func IsMissing(err error) bool {
 	switch Status(err) {
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
@@ -53,8 +54,8 @@ func isTransient(err error) bool {
 	return unanswered
 }
 
-// RetryAfter returns how long the backend that answered with err asks to be left alone,
-// 0 if it does not.
+// RetryAfter returns the time for which the server that answered with err asks to be left
+// alone, 0 if it does not ask.
 func RetryAfter(err error) time.Duration {
 	if e, ok := errors.AsType[*AnswerError](err); ok {
 		return e.RetryAfter
@@ -62,10 +63,11 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// maxRetryAfter bounds what a backend may ask for.
+// maxRetryAfter bounds the time that a server may ask for.
 const maxRetryAfter = time.Hour
 
-// retryAfter returns how long a backend with too much to do asks to be left alone.
+// retryAfter returns the time for which a server with too much to do asks to be left
+// alone, 0 if it does not ask.
 func (b *Client) retryAfter(response *http.Response) time.Duration {
 	if response.StatusCode != http.StatusTooManyRequests && response.StatusCode != http.StatusServiceUnavailable {
 		return 0
@@ -81,8 +83,8 @@ func (b *Client) retryAfter(response *http.Response) time.Duration {
 	return min(max(at.Sub(b.config.Clock.Backend()), 0), maxRetryAfter)
 }
 
-// errorCode returns the code of an error in one of the forms that OpenAI's
-// services use, if it looks like one.
+// errorCode returns the code in an answer of one of the forms that OpenAI's services use,
+// "" if there is none.
 func errorCode(raw []byte) string {
 	var answer struct {
 		Code  string          `json:"code"`

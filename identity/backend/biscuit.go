@@ -10,8 +10,8 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// Biscuit asks for the human biscuit that vouches for a POST to url, in the
-// name of whoever token belongs to.
+// Biscuit returns the human biscuit that vouches for a POST to url. It is asked for with
+// token, a Bearer token.
 func (b *Client) Biscuit(ctx context.Context, token identity.Secret, url string) (_ identity.Secret, err error) {
 	defer b.observe(OperationBiscuit, &err)
 	const doing = "ask for the human biscuit"
@@ -33,9 +33,8 @@ func (b *Client) Biscuit(ctx context.Context, token identity.Secret, url string)
 	return identity.Secret(biscuit), nil
 }
 
-// RegisterAgent registers the agent whose public key is key's by
-// [identity.ProtocolBackend], with a biscuit for [Endpoints.RegisterAgent]. It returns the
-// agent's runtime id.
+// RegisterAgent registers the agent with this key by [identity.ProtocolBackend], with a
+// biscuit for [Endpoints.RegisterAgent]. It returns the agent's runtime id.
 func (b *Client) RegisterAgent(ctx context.Context, key *identity.Key, biscuit identity.Secret) (runtimeID string, err error) {
 	return b.registerAgent(ctx, call{url: b.endpoints.RegisterAgent, header: biscuitHeader(biscuit), body: struct {
 		ABOM           ABOM     `json:"abom"`

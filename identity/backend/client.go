@@ -1,3 +1,10 @@
+// Package backend asks ChatGPT's backend and its accounts service for what an agent
+// identity needs, in the words of Codex.
+//
+// A [Client] registers agents and tasks by both generations of the protocol, refreshes
+// and revokes tokens, and verifies identities that are JWTs. What a server refuses is an
+// [*AnswerError]. A [Clock] learns from the answers how far the servers' clock is from
+// this machine's.
 package backend
 
 import (
@@ -17,51 +24,50 @@ import (
 	"github.com/agentproxy/agentproxy/identity/agent/retry"
 )
 
-// Backend asks ChatGPT's backend and its accounts service for what an identity
-// needs. It is safe for concurrent use.
+// Client asks the backend and the accounts service. It is safe for concurrent use.
 type Client struct {
 	config    Config
 	endpoints Endpoints
 	accounts  Endpoints
 }
 
-// BackendConfig says where the backend is and what is said to it.
+// Config holds the URLs of the services, and what they are told.
 type Config struct {
-	// BaseURL is the backend's, such as https://chatgpt.com/backend-api.
+	// BaseURL is the URL of the backend, such as https://chatgpt.com/backend-api.
 	BaseURL string
-	// Overrides are URLs in place of the usual ones.
+	// Overrides are URLs that replace the usual ones.
 	Overrides Overrides
 	// Transport sends the requests. It must verify servers.
 	Transport http.RoundTripper
-	// Clock gives the time stamps, and learns from the answers. nil: one of its
-	// own.
+	// Clock gives the time stamps, and learns from the answers. nil: a clock of the
+	// client's own.
 	Clock *Clock
 	// ABOM describes the agents that are registered.
 	ABOM ABOM
-	// Observe, if set, is told what came of every request to the backend.
+	// Observe, if set, is called with the result of every request.
 	Observe func(Operation, Result)
-	// Wait waits between two tries of a request. nil: by the real time.
+	// Wait waits between two tries of a request. nil: for that long.
 	Wait func(context.Context, time.Duration) error
 }
 
-// oauthClientID is Codex's, whose refresh tokens these are.
+// oauthClientID is the id of Codex, which the refresh tokens were issued to.
 const oauthClientID = "app_EMoamEEZ73f0CkXaXp7hrann"
 
 const (
-	// backendTimeout bounds each try of a request that says nothing else, as in
+	// backendTimeout bounds each try of a request without a bound of its own, as in
 	// Codex.
 	backendTimeout = 15 * time.Second
-	// maxAnswer bounds what is read of an answer, in bytes.
+	// maxAnswer bounds the body of an answer, in bytes.
 	maxAnswer = 1 << 20
-	// firstRetryWait is how long the second try waits. The third waits twice as
-	// long.
+	// firstRetryWait is the wait before the second try. The wait before the third is
+	// twice as long.
 	firstRetryWait = 200 * time.Millisecond
-	// longestRetryWait is how long a server may ask a further try to wait. Beyond
-	// that whoever asked decides.
+	// longestRetryWait bounds the wait that a server may ask for. If it asks for more,
+	// the caller decides.
 	longestRetryWait = 2 * time.Second
 )
 
-// NewBackend returns the backend of config.
+// New returns the client of config.
 func New(config Config) *Client {
 	config.BaseURL = NormalizeBaseURL(config.BaseURL)
 	config.Overrides = config.Overrides.withDefaults(config.BaseURL)
@@ -78,39 +84,41 @@ func New(config Config) *Client {
 	}
 }
 
-// Clock returns the clock that learns from the backend's answers.
+// Clock returns the clock that learns from the answers.
 func (b *Client) Clock() *Clock { return b.config.Clock }
 
-// Endpoints returns the URLs of [identity.ProtocolBackend], which a biscuit is asked for.
+// Endpoints returns the URLs of [identity.ProtocolBackend]. A biscuit is for one of them.
 func (b *Client) Endpoints() Endpoints { return b.endpoints }
 
-// originator names the program that asks, as Codex does. Its services know no
-// others.
+// originator is the program that asks. The services know Codex alone.
 const originator = "codex_cli_rs"
 
-// userAgent names Codex, the version whose protocol this is, and agentproxy in the
-// place where Codex names the terminal.
+// userAgent returns the User-Agent field of Codex, with agentproxy in the place of the
+// terminal.
 func (b *Client) userAgent() string {
 	return fmt.Sprintf("%s/%s (%s; %s) agentproxy/%s",
 		originator, CodexVersion, runtime.GOOS, runtime.GOARCH, cmp.Or(b.config.ABOM.AgentVersion, "unknown"))
 }
 
-// call is a request to the backend.
+// call is a request to one of the services.
 type call struct {
 	doing       string // what it is for, such as "register the agent"
 	method, url string
 	header      http.Header
 	body        any           // is sent as JSON; nil: no body
+	form        url.Values    // is sent in place of body; nil: none
 	timeout     time.Duration // of each try; 0: backendTimeout
 	tries       int           // in all; 0: one
 }
 
-// do makes a call and returns the answer's header and body. A status other than
-// 2xx is an [*AnswerError], and a 2xx that cannot be read an [*unusableError]. A call with several tries is repeated after 429, 5xx
-// and transport errors.
+// do makes a call and returns the header and body of the answer. A status other than 2xx
+// is an [*AnswerError], and a 2xx that cannot be read an [*unusableError]. A call with
+// several tries is repeated after 429, 5xx and transport errors.
 func (b *Client) do(ctx context.Context, c call) (http.Header, []byte, error) {
 	var body []byte
-	if c.body != nil {
+	if c.form != nil {
+		body = []byte(c.form.Encode())
+	} else if c.body != nil {
 		var err error
 		if body, err = json.Marshal(c.body); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", c.doing, err)
@@ -153,7 +161,9 @@ func (b *Client) try(ctx context.Context, c call, body []byte) (http.Header, []b
 	if c.header != nil {
 		request.Header = c.header.Clone()
 	}
-	if body != nil {
+	if c.form != nil {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	} else if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("Accept", "*/*") // as Codex does, for all that it asks

@@ -6,43 +6,42 @@ import (
 	"time"
 )
 
-// Clock learns how far the backend's clock is from this machine's, from the
-// Date header (RFC 9110, 6.6.1) of answers that came over verified TLS. It is
-// safe for concurrent use.
+// Clock measures how far the servers' clock is from this machine's, by the Date field
+// (RFC 9110, section 6.6.1) of answers that came over verified TLS. It is safe for
+// concurrent use.
 type Clock struct {
 	now func() time.Time
 
 	mu     sync.Mutex
-	date   string    // the last that was observed
-	at     time.Time // which it says
+	date   string    // that was observed last
+	at     time.Time // date, parsed
 	offset time.Duration
 	excess time.Duration // the difference, if it is not followed
-	told   func(offset time.Duration)
+	notify func(offset time.Duration)
 }
 
 // MaxClockOffset is the largest difference that is followed. Whoever answers in the
 // backend's name could otherwise have assertions made that are good tomorrow.
 const MaxClockOffset = 10 * time.Minute
 
-// clockTolerance is the difference that is left alone: Date counts seconds,
-// answers take time to arrive, and the backend accepts minutes.
+// clockTolerance is a difference that does not count: Date has whole seconds, answers
+// take time to arrive, and the servers accept minutes.
 const clockTolerance = 30 * time.Second
 
-// NewClock returns a clock that takes this machine's time from now (nil:
-// time.Now), and tells of the differences that it finds (nil: nobody), also of those that
-// it does not follow.
-func NewClock(now func() time.Time, told func(offset time.Duration)) *Clock {
+// NewClock returns a clock that takes this machine's time from now, time.Now if nil. It
+// calls notify, if not nil, with every new offset, also with those that are not followed.
+func NewClock(now func() time.Time, notify func(offset time.Duration)) *Clock {
 	if now == nil {
 		now = time.Now
 	}
-	return &Clock{now: now, told: told}
+	return &Clock{now: now, notify: notify}
 }
 
 // Now returns this machine's time, uncorrected.
 func (c *Clock) Now() time.Time { return c.now() }
 
-// Offset returns how far the backend's clock is ahead of this machine's, zero
-// if by less than what does not matter.
+// Offset returns how far the servers' clock is ahead of this machine's. A difference of
+// less than 30 seconds counts as zero.
 func (c *Clock) Offset() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,11 +56,11 @@ func (c *Clock) Excess() time.Duration {
 	return c.excess
 }
 
-// Backend returns what the time is to the backend.
+// Backend returns the time by the servers' clock.
 func (c *Clock) Backend() time.Time { return c.now().Add(c.Offset()) }
 
-// Observe notes the Date header of an answer that has just arrived. What is not
-// a date is passed over.
+// Observe takes the Date field of an answer that has just arrived. It ignores what is not
+// a date.
 func (c *Clock) Observe(date string) {
 	if date == "" {
 		return
@@ -75,7 +74,7 @@ func (c *Clock) Observe(date string) {
 		}
 		c.date, c.at = date, at
 	}
-	// Round strips the monotonic clock, which knows nothing of dates.
+	// Round strips the monotonic clock reading, which has no date.
 	offset := c.at.Sub(c.now().Round(0)).Truncate(time.Second)
 	tooFar := offset.Abs() > MaxClockOffset
 	if tooFar && c.excess != 0 && (offset-c.excess).Abs() <= clockTolerance {
@@ -100,9 +99,9 @@ func (c *Clock) Observe(date string) {
 	if !tooFar {
 		c.offset = offset
 	}
-	told := c.told
+	notify := c.notify
 	c.mu.Unlock()
-	if told != nil {
-		told(offset)
+	if notify != nil {
+		notify(offset)
 	}
 }

@@ -8,10 +8,9 @@ import (
 	"strings"
 )
 
-// NormalizeBaseURL returns the base URL of the backend that s means: without
-// slashes at the end, without the paths of Codex's own settings (…/codex), and
-// for ChatGPT itself with /backend-api. What [CheckBaseURL] refuses comes back
-// with only its ending trimmed.
+// NormalizeBaseURL returns the base URL of the backend that s stands for: without slashes
+// at the end, without the paths of Codex's own settings (…/codex), and for ChatGPT itself
+// with /backend-api. Of a URL that [CheckBaseURL] refuses only the end is trimmed.
 func NormalizeBaseURL(s string) string {
 	s = strings.TrimRight(s, "/")
 	for _, suffix := range []string{"/wham/remote/control/server/enroll", "/wham/remote/control/server", "/codex"} {
@@ -30,9 +29,9 @@ func NormalizeBaseURL(s string) string {
 	return s
 }
 
-// CheckBaseURL checks that s can be a base URL: absolute, https (http on this
-// machine only, since credentials travel with it), and nothing but host and
-// path.
+// CheckBaseURL checks that s can be a base URL. It must be absolute and hold nothing but
+// host and path. Its scheme must be https, or http on this machine, for credentials
+// travel with it.
 func CheckBaseURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -58,19 +57,17 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
-// Endpoints are the URLs of the backend that an identity needs before it can
-// sign.
+// Endpoints are the URLs at which an identity is registered.
 type Endpoints struct {
 	// RegisterAgent registers an agent (POST).
 	RegisterAgent string
-	// Biscuit proves to the other two that a person is behind it (GET).
+	// Biscuit returns the proof that a person is behind a registration (GET).
 	Biscuit string
 
 	agents string
 }
 
-// EndpointsFor returns the endpoints of the backend at base, which it
-// normalises.
+// EndpointsFor returns the endpoints of the backend at base, normalized.
 func EndpointsFor(base string) Endpoints {
 	return endpointsBelow(NormalizeBaseURL(base))
 }

@@ -16,18 +16,18 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// What an agent identity's JWT must say of itself.
+// The audience and the issuer of a JWT that is an agent identity.
 const (
 	identityAudience = "codex-app-server"
 	identityIssuer   = "https://chatgpt.com/codex-backend/agent-identity"
 )
 
-// ErrUnverified says that a JWT does not prove where it is from.
+// ErrUnverified says that a JWT does not prove who has issued it.
 var ErrUnverified = errors.New("its JWT cannot be trusted")
 
-// VerifyJWT checks that a record which came as a JWT was issued by the backend
-// (RS256, by its key set), for agents, and has not expired. A record of another
-// shape needs no such proof and passes.
+// VerifyJWT checks that a record that came as a JWT was issued by the backend for agents,
+// and has not expired. The JWT must be signed (RS256) by a key of the backend's key set.
+// A record of another shape needs no such proof: the error is nil.
 func (b *Client) VerifyJWT(ctx context.Context, r *identity.Record) error {
 	if r.JWT == "" {
 		return nil
@@ -62,7 +62,8 @@ func (b *Client) VerifyJWT(ctx context.Context, r *identity.Record) error {
 // keySetTimeout bounds the request for the key set, as in Codex.
 const keySetTimeout = 10 * time.Second
 
-// keySet returns the JSON Web Key Set that signs identities which are JWTs.
+// keySet returns the JSON Web Key Set (RFC 7517) that JWTs of identities are verified
+// with.
 func (b *Client) keySet(ctx context.Context) (_ []byte, err error) {
 	defer b.observe(OperationKeySet, &err)
 	_, raw, err := b.do(ctx, call{

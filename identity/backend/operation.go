@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Operation names what is asked of the backend.
+// Operation is a kind of request to the services.
 type Operation string
 
 // The operations.
@@ -22,14 +22,16 @@ const (
 	OperationKeySet        Operation = "key_set"        // that signs identities which are JWTs
 	OperationRevoke        Operation = "revoke"         // [Client.Revoke]
 	OperationWhoami        Operation = "whoami"         // of a workspace's access token
+	OperationDeviceCode    Operation = "device_code"    // [Client.DeviceCode]
+	OperationDeviceLogin   Operation = "device_login"   // the exchange that ends [Client.DeviceLogin]
 )
 
 // Operations returns all operations.
 func Operations() []Operation {
-	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet, OperationRevoke, OperationWhoami}
+	return []Operation{OperationBiscuit, OperationRegisterAgent, OperationRegisterTask, OperationRefresh, OperationKeySet, OperationRevoke, OperationWhoami, OperationDeviceCode, OperationDeviceLogin}
 }
 
-// Result is what came of an [Operation], in one word.
+// Result is the outcome of an [Operation], in one word.
 type Result string
 
 // The results.
@@ -37,7 +39,7 @@ const (
 	ResultOK       Result = "ok"
 	ResultEnded    Result = "ended"     // refused for good: somebody has to log in again
 	ResultRefused  Result = "refused"   // the backend answered 4xx
-	ResultFailed   Result = "failed"    // the backend answered something else, or nothing that makes sense
+	ResultFailed   Result = "failed"    // the backend answered something else, or what makes no sense
 	ResultNoAnswer Result = "no_answer" // it was not reached, or did not answer in time
 	ResultCanceled Result = "canceled"  // given up here
 )
@@ -47,9 +49,9 @@ func Results() []Result {
 	return []Result{ResultOK, ResultEnded, ResultRefused, ResultFailed, ResultNoAnswer, ResultCanceled}
 }
 
-// permanent reports whether the answer to a refresh says that the refresh token is
-// never good again. As in Codex every 401 does, and others by their code. A bare 403
-// is what a network filter says, or a country.
+// permanent reports whether the answer to a refresh says that the refresh token is never
+// good again. As in Codex, every 401 says so, and other answers by their code. A 403
+// without such a code may come from a network filter.
 func (e *AnswerError) permanent() bool {
 	switch {
 	case e == nil, e.Status == http.StatusTooManyRequests, e.Status/100 != 4:
@@ -65,8 +67,8 @@ func (e *AnswerError) permanent() bool {
 	return false
 }
 
-// endOfRefresh returns why what came of a refresh says that the refresh token is never
-// good again, "" if it does not.
+// RefreshEnd returns why the refresh token is never good again after a refresh that
+// failed with err, "" if it may be.
 func RefreshEnd(err error) string {
 	if answer, _ := errors.AsType[*AnswerError](err); answer.permanent() {
 		return cmp.Or(answer.Code, fmt.Sprintf("the answer was %d", answer.Status))
@@ -77,7 +79,7 @@ func RefreshEnd(err error) string {
 	return ""
 }
 
-// observe is deferred by every operation.
+// observe reports the result of an operation. Every operation defers it.
 func (b *Client) observe(o Operation, err *error) {
 	if b.config.Observe != nil {
 		b.config.Observe(o, resultOf(o, *err))
@@ -104,13 +106,13 @@ func resultOf(o Operation, err error) Result {
 	return ResultFailed
 }
 
-// unusableError says that a request was answered with 2xx, so that what it asks for has
-// been done, and that the answer is of no use.
+// unusableError says that the answer to a request is of no use, although its status is
+// 2xx: what the request asked for has been done.
 type unusableError struct {
 	doing string
 	err   error
-	// object says that it is at least the beginning of a JSON object, as the services
-	// give. A page is what a network filter gives, which has asked nobody.
+	// object says that the answer is at least the beginning of a JSON object, as the
+	// services send it. A network filter, which has asked nobody, sends a page.
 	object bool
 }
 
@@ -121,7 +123,7 @@ func newUnusableError(doing string, err error, raw []byte) *unusableError {
 func (e *unusableError) Error() string { return e.doing + ": " + e.err.Error() }
 func (e *unusableError) Unwrap() error { return e.err }
 
-// unansweredError says that a request got no answer at all.
+// unansweredError says that a request got no answer.
 type unansweredError struct{ err error }
 
 func (e *unansweredError) Error() string { return e.err.Error() }

@@ -7,14 +7,13 @@ import (
 	"strings"
 )
 
-// Overrides are URLs that stand in place of the usual ones. The zero value names
-// none.
+// Overrides are URLs that replace the usual ones. Those that are "" replace none.
 type Overrides struct {
 	// AgentsURL is the base URL below which [identity.ProtocolAccounts] registers agents.
 	AgentsURL string
-	// AccountsURL is the base URL of the accounts service for all else.
+	// AccountsURL is the base URL of the accounts service for everything else.
 	AccountsURL string
-	// JWKSURL is the base URL below which the key set of agent identities is.
+	// JWKSURL is the base URL below which the key set of agent identities lies.
 	JWKSURL string
 	// RefreshURL is where tokens are refreshed.
 	RefreshURL string
@@ -22,7 +21,7 @@ type Overrides struct {
 	RevokeURL string
 }
 
-// The usual URLs of Codex. DefaultRefreshURL is where it refreshes tokens.
+// The usual URLs of Codex. At DefaultRefreshURL it refreshes tokens.
 const (
 	defaultAccountsURL = "https://auth.openai.com/api/accounts"
 	stagingAccountsURL = "https://auth.api.openai.org/api/accounts"
@@ -30,9 +29,9 @@ const (
 	defaultRevokeURL   = "https://auth.openai.com/oauth/revoke"
 )
 
-// OverridesFrom reads the environment variables by which Codex overrides URLs.
-// Those that are empty count as not set. The error names the variable whose URL
-// no credential should go to.
+// OverridesFrom returns the URLs in the environment variables by which Codex overrides
+// its own. An empty variable counts as not set. The error names a variable whose URL must
+// not get a credential.
 func OverridesFrom(getenv func(string) string) (Overrides, error) {
 	var o Overrides
 	for _, v := range []struct {
@@ -59,8 +58,8 @@ func OverridesFrom(getenv func(string) string) (Overrides, error) {
 	return o, nil
 }
 
-// withDefaults returns o with the usual URLs of the backend at baseURL in place of
-// what it leaves out.
+// withDefaults returns o with the usual URLs of the backend at baseURL where o has
+// none.
 func (o Overrides) withDefaults(baseURL string) Overrides {
 	accounts := defaultAccountsURL
 	switch u, err := url.Parse(baseURL); {
@@ -90,7 +89,7 @@ func isBelow(host, domain string) bool {
 	return host == domain || strings.HasSuffix(host, "."+domain)
 }
 
-// keySetURL returns where the key set is below base, as Codex finds it.
+// keySetURL returns the URL of the key set below base, as Codex finds it.
 func keySetURL(base string) string {
 	if strings.Contains(base, "/backend-api") {
 		return base + "/wham/agent-identities/jwks"

@@ -11,8 +11,8 @@ import (
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
-// refresh exchanges a refresh token, which is spent by it. A refusal is an
-// [*AnswerError], and an answer that holds no tokens an [*unusableError].
+// Refresh exchanges a refresh token for other tokens. The refresh token is spent then. A
+// refusal is an [*AnswerError], and an answer without tokens an [*unusableError].
 func (b *Client) Refresh(ctx context.Context, token identity.Secret) (_ identity.TokenSet, err error) {
 	defer b.observe(OperationRefresh, &err)
 	const doing = "refresh the access token"
@@ -58,8 +58,7 @@ func parseRefreshAnswer(raw []byte) (identity.TokenSet, error) {
 // revokeTimeout bounds the revocation of a token, as in Codex.
 const revokeTimeout = 10 * time.Second
 
-// Revoke has the accounts service forget a refresh token, and the access tokens
-// that came of it.
+// Revoke revokes a refresh token, and with it the access tokens that came of it.
 func (b *Client) Revoke(ctx context.Context, refresh identity.Secret) (err error) {
 	defer b.observe(OperationRevoke, &err)
 	_, _, err = b.do(ctx, call{doing: "revoke the refresh token", method: http.MethodPost, url: b.config.Overrides.RevokeURL, timeout: revokeTimeout, body: map[string]string{

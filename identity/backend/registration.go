@@ -13,7 +13,7 @@ import (
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
-// registerAgent makes the call that registers an agent, and reads its answer.
+// registerAgent makes the call c, which registers an agent, and returns the runtime id.
 func (b *Client) registerAgent(ctx context.Context, c call) (runtimeID string, err error) {
 	defer b.observe(OperationRegisterAgent, &err)
 	c.doing, c.method = "register the agent", http.MethodPost
@@ -36,11 +36,11 @@ func parseAgentAnswer(doing string, raw []byte) (string, error) {
 	return id, nil
 }
 
-// maxID bounds the ids that the backend gives out, in bytes. They are part of
-// every assertion.
+// maxID bounds the ids that the services give out, in bytes. They are part of every
+// assertion.
 const maxID = 512
 
-// checkID refuses an id that would spoil logs and headers.
+// checkID returns an error for an id that would spoil logs and headers.
 func checkID(name, id string) error {
 	if len(id) > maxID || strings.ContainsFunc(id, unicode.IsControl) {
 		return fmt.Errorf("the answer's %s is too long or holds control characters", name)
@@ -48,7 +48,7 @@ func checkID(name, id string) error {
 	return nil
 }
 
-// registerTask makes the call that registers a task of id, and reads its answer.
+// registerTask makes the call c, which registers a task of id, and returns the task.
 func (b *Client) registerTask(ctx context.Context, id *identity.Identity, c call) (_ identity.Task, err error) {
 	defer b.observe(OperationRegisterTask, &err)
 	c.doing, c.method = fmt.Sprintf("register a task of agent identity %q", id.AgentRuntimeID), http.MethodPost
@@ -75,7 +75,7 @@ func (b *Client) registerTask(ctx context.Context, id *identity.Identity, c call
 	return identity.Task{AgentRuntimeID: id.AgentRuntimeID, ID: task}, nil
 }
 
-// parseTaskAnswer reads a task's id in any of the forms that backends use.
+// parseTaskAnswer returns the id of a task in any of the forms that the services use.
 func parseTaskAnswer(key *identity.Key, raw []byte) (string, error) {
 	var d strictjson.Decoder
 	o := d.Document("answer", raw)

@@ -10,7 +10,7 @@ import (
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
-// Whoami asks whose an access token of a workspace is.
+// Whoami returns the account of an access token of a workspace.
 func (b *Client) Whoami(ctx context.Context, token identity.Secret) (_ identity.Account, err error) {
 	defer b.observe(OperationWhoami, &err)
 	const doing = "ask whose the workspace's access token is"

@@ -1,3 +1,12 @@
+// Package codex reads and writes Codex's own files.
+//
+// A [Home] is a Codex home directory. [Home.Load] returns the log-in in its auth.json, or
+// in Codex's entry in the system's keyring, as an [Auth]. [Home.Update] edits the file as
+// Codex would: under Codex's locks, at once, and with every field kept that the edit does
+// not mean. A [Claim] keeps other programs from reading the file while its tokens are
+// being refreshed, where the system can do that.
+//
+// A [Placeholder] is an auth.json for a client behind the proxy, without a secret.
 package codex
 
 import (
@@ -9,10 +18,10 @@ import (
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
-// Mode is how Codex is logged in.
+// Mode is the way in which Codex is logged in.
 type Mode string
 
-// The modes that auth.json knows, spelled as Codex writes them.
+// The modes, spelled as in auth.json.
 const (
 	ModeChatGPT             Mode = "chatgpt"
 	ModeChatGPTAuthTokens   Mode = "chatgptAuthTokens" // the tokens of another program, which refreshes them
@@ -27,17 +36,16 @@ const (
 // maxAuthBytes bounds an auth.json.
 const maxAuthBytes = 1 << 20
 
-// Tokens are what a log-in with ChatGPT left.
+// Tokens are the tokens of a log-in with ChatGPT.
 type Tokens struct {
 	IDToken, AccessToken, RefreshToken identity.Secret
-	// AccountID is the workspace that the tokens are for, "" if only the claims say.
+	// AccountID is the id of the tokens' workspace, "" if the claims alone have it.
 	AccountID string
-	// Claims are those of IDToken, empty if there is none.
+	// Claims are the claims of IDToken, empty if there is none.
 	Claims identity.Claims
 }
 
-// Auth is a parsed auth.json. It is shared by all who loaded it and must not be
-// changed.
+// Auth is a parsed auth.json. Callers share it and must not change it.
 type Auth struct {
 	Mode      Mode
 	HasAPIKey bool
@@ -46,18 +54,20 @@ type Auth struct {
 	Tokens              *Tokens // nil if there are none
 	LastRefresh         time.Time
 	Record              *identity.Record // nil if there is none
-	// RecordErr says why agent_identity was not understood. The tokens are good
-	// all the same: what newer versions of Codex store there is theirs.
+	// RecordErr says why agent_identity was not understood. The tokens are good all the
+	// same, for newer versions of Codex may store another form.
 	RecordErr error
+	// Own says that it is agentproxy's own, and none of Codex's.
+	Own bool
 	// Path is the file, "" if it was not read from one.
 	Path string
 
-	// InKeyring says that it lies in the system keyring, not in a file.
+	// InKeyring says that it is from the system's keyring, and not from a file.
 	InKeyring bool
 }
 
-// ParseAuth parses an auth.json. Fields that it does not know are passed over;
-// null and "" are as absent. Its errors are of type [*identity.FileError].
+// ParseAuth parses an auth.json. It ignores unknown fields, and takes null and "" as
+// absent. Its errors are of type [*identity.FileError].
 func ParseAuth(raw []byte) (*Auth, error) { return parseAuth("", raw) }
 
 func parseAuth(path string, raw []byte) (*Auth, error) {
@@ -129,7 +139,8 @@ func tooLarge(path string) *identity.FileError {
 	return &identity.FileError{Path: fileName(path), Reason: fmt.Sprintf("larger than %d MiB, not an auth.json", maxAuthBytes>>20), Remedy: identity.RemedyLogin}
 }
 
-// Name returns what errors call the log-in: the path of its file, where there is one.
+// Name returns the name of the log-in for errors: the path of its file, or "auth.json" if
+// it is from none.
 func (a *Auth) Name() string { return fileName(a.Path) }
 
 func fileName(path string) string {
@@ -139,12 +150,12 @@ func fileName(path string) string {
 	return path
 }
 
-// Account returns the account to act for: in forcedWorkspace if that is not "",
-// else in the workspace logged in to. With mode agentIdentity and no tokens,
-// the record stands for the log-in.
+// Account returns the account to act for. Its workspace is forcedWorkspace, or the one
+// that is logged in to if that is "". In mode agentIdentity without tokens the account is
+// that of the record.
 //
-// Plan and FedRAMP are the log-in's, and stay empty for another workspace than
-// the one logged in to. Errors wrap [identity.ErrAPIKey] or [identity.ErrNoLogin].
+// Plan and FedRAMP belong to the workspace that is logged in to. They stay empty for
+// another. Errors wrap [identity.ErrAPIKey] or [identity.ErrNoLogin].
 func (a *Auth) Account(forcedWorkspace string) (identity.Account, error) {
 	acct, err := a.login()
 	if err != nil {
@@ -154,21 +165,21 @@ func (a *Auth) Account(forcedWorkspace string) (identity.Account, error) {
 		return identity.Account{WorkspaceID: forcedWorkspace, UserID: acct.UserID, Email: acct.Email}, nil
 	}
 	if acct.WorkspaceID == "" {
-		return identity.Account{}, fmt.Errorf("%s: %w: it names no workspace; %s", a.Name(), identity.ErrNoLogin, identity.RemedyLogin)
+		return identity.Account{}, fmt.Errorf("%s: %w: it names no workspace; %s", a.Name(), identity.ErrNoLogin, a.Remedy())
 	}
 	return acct, nil
 }
 
-// login returns the account that the file is logged in to. Its workspace is ""
-// if nothing names one.
+// login returns the account that is logged in. Its workspace is "" if nothing names
+// one.
 func (a *Auth) login() (identity.Account, error) {
 	switch path := a.Name(); a.Mode {
 	case ModeAPIKey:
-		return identity.Account{}, fmt.Errorf("%s: %w; %s to use ChatGPT", path, identity.ErrAPIKey, identity.RemedyLogin)
+		return identity.Account{}, fmt.Errorf("%s: %w; %s to use ChatGPT", path, identity.ErrAPIKey, a.Remedy())
 	case ModeBedrockAPIKey, ModeBedrockAccessKeys:
-		return identity.Account{}, fmt.Errorf("%s: %w: %s is Amazon Bedrock, where this proxy is not needed; %s to use ChatGPT", path, identity.ErrNotChatGPT, a.Mode, identity.RemedyLogin)
+		return identity.Account{}, fmt.Errorf("%s: %w: %s is Amazon Bedrock, where this proxy is not needed; %s to use ChatGPT", path, identity.ErrNotChatGPT, a.Mode, a.Remedy())
 	case ModeHeaders:
-		return identity.Account{}, fmt.Errorf("%s: %w: with headers another program adds the credential; %s to use ChatGPT", path, identity.ErrNotChatGPT, identity.RemedyLogin)
+		return identity.Account{}, fmt.Errorf("%s: %w: with headers another program adds the credential; %s to use ChatGPT", path, identity.ErrNotChatGPT, a.Remedy())
 	case ModePersonalAccessToken:
 		if !identity.IsWorkspaceToken(a.PersonalAccessToken) {
 			return identity.Account{}, fmt.Errorf("%s: %w: personal_access_token is no access token of a workspace, at-…; run codex login --with-access-token", path, identity.ErrNoLogin)
@@ -192,16 +203,26 @@ func (a *Auth) login() (identity.Account, error) {
 			return identity.Account{}, a.RecordErr
 		}
 	}
-	return identity.Account{}, fmt.Errorf("%s: %w: it holds no tokens; %s", a.Name(), identity.ErrNoLogin, identity.RemedyLogin)
+	return identity.Account{}, fmt.Errorf("%s: %w: it holds no tokens; %s", a.Name(), identity.ErrNoLogin, a.Remedy())
 }
 
-// Bearer returns the access token and the account that it is for, whose
-// workspace is "" if nothing names one. The token may have expired: see
-// [identity.TokenExpiry].
+// Remedy returns what to do if the log-in does not serve.
+func (a *Auth) Remedy() string { return remedyLogin(a.Own) }
+
+func remedyLogin(own bool) string {
+	if own {
+		return "run agentproxy login"
+	}
+	return identity.RemedyLogin
+}
+
+// Bearer returns the access token and its account. The workspace of the account is "" if
+// nothing names one. The token may have expired: see [identity.TokenExpiry].
 //
-// A token is good for its own workspace only, so forcedWorkspace, if not "", must
-// be that: else the error wraps [identity.ErrOtherWorkspace]. Other errors wrap
-// [identity.ErrAPIKey], [identity.ErrNoLogin] or [identity.ErrPlaceholder], or are of type [*identity.FileError].
+// A token is good for its own workspace only. If forcedWorkspace is another, and not "",
+// the error wraps [identity.ErrOtherWorkspace]. Other errors wrap [identity.ErrAPIKey],
+// [identity.ErrNoLogin] or [identity.ErrPlaceholder], or are of type
+// [*identity.FileError].
 func (a *Auth) Bearer(forcedWorkspace string) (identity.Secret, identity.Account, error) {
 	acct, err := a.login()
 	if err != nil {
@@ -210,16 +231,16 @@ func (a *Auth) Bearer(forcedWorkspace string) (identity.Secret, identity.Account
 	path := a.Name()
 	switch {
 	case a.Tokens == nil || a.Tokens.AccessToken == "":
-		err = fmt.Errorf("%s: %w: it holds no access token; %s", path, identity.ErrNoLogin, identity.RemedyLogin)
+		err = fmt.Errorf("%s: %w: it holds no access token; %s", path, identity.ErrNoLogin, a.Remedy())
 	case identity.IsPlaceholder(a.Tokens.AccessToken.Reveal()):
 		err = fmt.Errorf("%s: %w; point agentproxy at the Codex home of a real log-in", path, identity.ErrPlaceholder)
 	case forcedWorkspace != "" && forcedWorkspace != acct.WorkspaceID:
 		err = fmt.Errorf("%s: the access token %w: it is of %q, wanted is %q; %s into that workspace",
-			path, identity.ErrOtherWorkspace, acct.WorkspaceID, forcedWorkspace, identity.RemedyLogin)
+			path, identity.ErrOtherWorkspace, acct.WorkspaceID, forcedWorkspace, a.Remedy())
 	case !identity.HeaderSafe(a.Tokens.AccessToken.Reveal()):
-		err = &identity.FileError{Path: path, Reason: "tokens.access_token: holds a space, a line break or other bytes that no header may carry", Remedy: identity.RemedyLogin}
+		err = &identity.FileError{Path: path, Reason: "tokens.access_token: holds a space, a line break or other bytes that no header may carry", Remedy: a.Remedy()}
 	case !identity.HeaderSafe(acct.WorkspaceID):
-		err = &identity.FileError{Path: path, Reason: "tokens.account_id: holds a space, a line break or other bytes that no header may carry", Remedy: identity.RemedyLogin}
+		err = &identity.FileError{Path: path, Reason: "tokens.account_id: holds a space, a line break or other bytes that no header may carry", Remedy: a.Remedy()}
 	}
 	if err != nil {
 		return "", identity.Account{}, err

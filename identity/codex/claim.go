@@ -24,7 +24,7 @@ func (h *Home) Claim() *Claim {
 	return &Claim{h, file}
 }
 
-// Release lets everybody go on. It may be called again, and on nil.
+// Release ends the claim. It may be called again, and on nil.
 func (c *Claim) Release() {
 	if c == nil || c.file == nil {
 		return
@@ -37,7 +37,7 @@ func (c *Claim) Release() {
 // claimInterval is how often the claim is asked whether another process waits.
 const claimInterval = 10 * time.Millisecond
 
-// Wanted reports whether another process comes to wait for the file within d.
+// Wanted reports whether another process waits for the file within d.
 func (c *Claim) Wanted(ctx context.Context, d time.Duration) bool {
 	for end := time.Now().Add(d); ; {
 		if c.file.Wanted() {
@@ -49,8 +49,8 @@ func (c *Claim) Wanted(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Update replaces the file by what edit makes of it, under Codex's locks, which must
-// be free. Processes that wait for the former file read the same.
+// Update replaces the content of the file by what edit returns, under Codex's locks, which
+// must be free. Processes that wait for the former file read the new content.
 func (c *Claim) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]byte, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*claimInterval) // who holds them may wait for us
 	defer cancel()

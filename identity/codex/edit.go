@@ -8,8 +8,8 @@ import (
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
-// WithTokens returns the auth.json raw with the tokens of r in place of its own,
-// and lastRefresh. Nothing else changes.
+// WithTokens returns the auth.json raw with the tokens of r in place of its own, and with
+// lastRefresh. Nothing else changes.
 func WithTokens(raw []byte, r identity.TokenSet, lastRefresh string) ([]byte, error) {
 	o, err := strictjson.ParseEdit(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))
 	if err != nil {
@@ -32,8 +32,7 @@ func WithTokens(raw []byte, r identity.TokenSet, lastRefresh string) ([]byte, er
 	return o.Indented()
 }
 
-// withRecord returns the auth.json raw with record, JSON text, as its
-// agent_identity.
+// withRecord returns the auth.json raw with record, which is JSON, as its agent_identity.
 func withRecord(raw, record []byte) ([]byte, error) {
 	o, err := strictjson.ParseEdit(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))
 	if err != nil {

@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// A file that Codex is writing is whole again within a quarter of a second.
+	// A file that Codex is writing is whole again within 250 ms.
 	rereadTimes    = 50
 	rereadInterval = 5 * time.Millisecond
 
-	// A file changed more recently than this may change again without its
-	// modification time showing it: some file systems count in two seconds.
+	// A file that was changed more recently than this may change again without another
+	// modification time: some file systems count in two seconds.
 	mtimeGranularity = 2 * time.Second
 )
 
-// DefaultHome returns the Codex home directory of the environment: $CODEX_HOME,
-// else .codex in $HOME ($USERPROFILE where there is no $HOME). It need not exist.
+// DefaultHome returns the Codex home directory of an environment: $CODEX_HOME, else .codex
+// in $HOME, else in $USERPROFILE. The directory need not exist.
 func DefaultHome(getenv func(string) string) (string, error) {
 	if dir := getenv("CODEX_HOME"); dir != "" {
 		return dir, nil
@@ -47,10 +47,11 @@ type Home struct {
 	lock    chan struct{} // a mutex that waits no longer than a context
 	last    reading       // of the file
 	held    reading       // of the keyring
-	keyring *codexKeyring
+	keyring *keyringEntry
 	writing chan struct{} // another, for [Home.Lock]
 	claimed atomic.Bool   // nobody can read the file, nor write it
 	inPlace bool
+	own     bool
 	// lockBeside says that the system can neither lock a directory nor read a locked file.
 	lockBeside bool
 
@@ -69,21 +70,27 @@ type reading struct {
 
 // OpenHome returns the Codex home at dir, which need not exist yet.
 func OpenHome(dir string) *Home {
-	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(codexKeyring), lockBeside: runtime.GOOS == "windows", now: time.Now, wait: sleep}
+	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(keyringEntry), lockBeside: runtime.GOOS == "windows", now: time.Now, wait: sleep}
 }
 
-// WithKeyring has h read Codex's entry in the system's keyring where there is no
-// auth.json, or none but a [Placeholder], as agentproxy run puts one there for
-// the time of a run. It returns h.
+// WithKeyring makes h read Codex's entry in the system's keyring if there is no auth.json,
+// or none but a [Placeholder], which agentproxy run puts there for the time of a run. It
+// returns h.
 func (h *Home) WithKeyring() *Home {
-	h.keyring = &codexKeyring{account: codexKeyringAccount(h.dir), now: h.now}
+	h.keyring = &keyringEntry{account: entryAccount(h.dir), now: h.now}
 	return h
 }
 
-// InPlace has h write over auth.json, and put no other file in its place: a mount
-// that hides it from somebody goes when it is replaced. It returns h.
+// InPlace makes h write over auth.json instead of replacing it: a mount that hides the
+// file from somebody would go with the file. It returns h.
 func (h *Home) InPlace() *Home {
 	h.inPlace = true
+	return h
+}
+
+// Own says that the log-in in h is agentproxy's own. It returns h.
+func (h *Home) Own() *Home {
+	h.own = true
 	return h
 }
 
@@ -93,15 +100,15 @@ func (h *Home) Dir() string { return h.dir }
 // Path returns the path of auth.json.
 func (h *Home) Path() string { return filepath.Join(h.dir, "auth.json") }
 
-// Load returns the parsed auth.json. It reads the file only if it changed, and
-// the result is shared: callers must not change it.
+// Load returns the parsed auth.json. It reads the file only if it has changed. Callers
+// share the result and must not change it.
 //
-// Codex does not write the file atomically. One that is empty or not JSON is
-// read again for a quarter of a second before it is reported, and reported it is
-// although an older version is known: what that held may have been revoked.
+// Older versions of Codex do not write the file at once. Load reads one that is empty or
+// not JSON again for 250 ms before it returns an error. It does so although an older
+// version of the file is known, for the tokens in that may have been revoked.
 //
-// The error wraps [identity.ErrNoLogin] if there is no such file, and is a [*identity.FileError]
-// if there is one that cannot be used.
+// The error wraps [identity.ErrNoLogin] if there is no such file, and is a
+// [*identity.FileError] if there is one that cannot be used.
 func (h *Home) Load(ctx context.Context) (*Auth, error) {
 	select {
 	case h.lock <- struct{}{}:
@@ -139,12 +146,13 @@ func (h *Home) Load(ctx context.Context) (*Auth, error) {
 	}
 }
 
-// readKeyring parses what the keyring holds, unless it is what it held before.
+// readKeyring returns the log-in in raw, the entry of the keyring. It parses raw only if
+// the entry has changed.
 func (h *Home) readKeyring(raw string) (*Auth, error) {
 	sum := sha256.Sum256([]byte(raw))
 	if h.held.sum != sum {
 		h.held = reading{sum: sum}
-		h.held.auth, h.held.err = parseAuth(keyringName(h.keyring.account), []byte(raw))
+		h.held.auth, h.held.err = h.parse(keyringName(h.keyring.account), []byte(raw))
 		if h.held.auth != nil {
 			h.held.auth.InKeyring = true
 		}
@@ -153,11 +161,11 @@ func (h *Home) readKeyring(raw string) (*Auth, error) {
 }
 
 func keyringName(account string) string {
-	return fmt.Sprintf("the system's keyring (service %s, account %s)", codexKeyringService, account)
+	return fmt.Sprintf("the system's keyring (service %s, account %s)", entryService, account)
 }
 
-// read reads auth.json. It returns h.last if nothing changed, and whether what it
-// returns is new. The error is one of reading; what is wrong with the content
+// read reads auth.json. It returns h.last if nothing has changed, and reports whether what
+// it returns is new. The error says why the file cannot be read; an error in the content
 // is in the reading.
 func (h *Home) read() (r reading, fresh bool, err error) {
 	path := h.Path()
@@ -180,16 +188,29 @@ func (h *Home) read() (r reading, fresh bool, err error) {
 		return r, false, h.openError(err)
 	}
 	r = reading{info: info, sum: sha256.Sum256(raw), recent: h.now().Sub(info.ModTime()) < mtimeGranularity}
-	// An error is known only for the very file that it was found in: another
-	// write that stops at the same byte is a new one, to be waited for.
+	// An error counts for the very file that it was found in alone: another write that
+	// stops at the same byte has to be waited for as well.
 	if h.last.info != nil && h.last.sum == r.sum && (h.last.err == nil || sameVersion(h.last.info, info)) {
 		r.auth, r.err = h.last.auth, h.last.err
 		return r, false, nil
 	}
-	r.auth, r.err = parseAuth(path, raw)
+	r.auth, r.err = h.parse(path, raw)
 	return r, true, nil
 }
 
+// parse parses the log-in, and has it know whose it is.
+func (h *Home) parse(path string, raw []byte) (*Auth, error) {
+	auth, err := parseAuth(path, raw)
+	if auth != nil {
+		auth.Own = h.own
+	}
+	if e, ok := errors.AsType[*identity.FileError](err); ok && h.own {
+		e.Remedy = remedyLogin(true)
+	}
+	return auth, err
+}
+
+// openError says why auth.json cannot be read, and what to do about it.
 func (h *Home) openError(err error) error {
 	path := h.Path()
 	switch {
@@ -197,11 +218,11 @@ func (h *Home) openError(err error) error {
 		if _, err := os.Stat(h.dir); errors.Is(err, fs.ErrNotExist) {
 			path = h.dir
 		}
-		return fmt.Errorf("%w: %s does not exist; %s", identity.ErrNoLogin, path, identity.RemedyLogin)
+		return fmt.Errorf("%w: %s does not exist; %s", identity.ErrNoLogin, path, remedyLogin(h.own))
 	case errors.Is(err, fs.ErrPermission):
 		return &identity.FileError{Path: path, Reason: "permission denied", Remedy: "let the user who runs agentproxy read it", Err: err}
 	case errors.Is(err, safefile.ErrNotRegular):
-		return &identity.FileError{Path: path, Reason: safefile.Cause(err).Error(), Remedy: "remove it and " + identity.RemedyLogin}
+		return &identity.FileError{Path: path, Reason: safefile.Cause(err).Error(), Remedy: "remove it and " + remedyLogin(h.own)}
 	case errors.Is(err, safefile.ErrTooLarge):
 		return tooLarge(path)
 	}
@@ -209,8 +230,8 @@ func (h *Home) openError(err error) error {
 	return &identity.FileError{Path: path, Reason: err.Error(), Remedy: "see that it is a readable file", Err: err}
 }
 
-// sameVersion reports whether a and b are the same file, unchanged as far as
-// its inode tells.
+// sameVersion reports whether a and b are the same file, unchanged as far as its inode
+// tells.
 func sameVersion(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }

@@ -10,20 +10,19 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// codexKeyringService names Codex's own entries in the system's keyring.
-const codexKeyringService = "Codex Auth"
+// entryService is the service of Codex's entries in the system's keyring.
+const entryService = "Codex Auth"
 
-// entryInterval is how long what the keyring said is believed. Asking it means
-// asking another process.
+// entryInterval is how long an answer of the keyring counts. Asking it means asking
+// another process.
 const entryInterval = 10 * time.Second
 
-// codexKeyringAccount is the account of the entry for the Codex home at dir.
-// It is named by a hash of the home's path.
-func codexKeyringAccount(dir string) string { return "cli|" + safefile.PathID(dir) }
+// entryAccount returns the account of the entry for the Codex home at dir.
+func entryAccount(dir string) string { return "cli|" + safefile.PathID(dir) }
 
-// codexKeyring reads and writes Codex's entry for one home. The zero value is a
+// keyringEntry reads and writes Codex's entry for one home. The zero value is a
 // keyring without entries.
-type codexKeyring struct {
+type keyringEntry struct {
 	account string
 	now     func() time.Time
 
@@ -32,9 +31,8 @@ type codexKeyring struct {
 	raw   string
 }
 
-// load returns the entry, "" if there is none or no keyring. That there is no
-// keyring is the usual case on servers, and no error.
-func (k *codexKeyring) load() string {
+// load returns the entry, "" if there is none or no keyring: servers usually have none.
+func (k *keyringEntry) load() string {
 	if k.account == "" {
 		return ""
 	}
@@ -42,15 +40,15 @@ func (k *codexKeyring) load() string {
 	defer k.mu.Unlock()
 	if now := k.now(); k.asked.IsZero() || now.Sub(k.asked).Abs() >= entryInterval {
 		k.asked, k.raw = now, ""
-		if raw, err := keyring.Get(codexKeyringService, k.account); err == nil {
+		if raw, err := keyring.Get(entryService, k.account); err == nil {
 			k.raw = raw
 		}
 	}
 	return k.raw
 }
 
-// forget makes the next load ask.
-func (k *codexKeyring) forget() {
+// forget makes the next load ask the keyring.
+func (k *keyringEntry) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked = time.Time{}
@@ -59,12 +57,23 @@ func (k *codexKeyring) forget() {
 var errNoKeyring = errors.New("the keyring holds no log-in")
 
 // save replaces the entry.
-func (k *codexKeyring) save(raw string) error {
+func (k *keyringEntry) save(raw string) error {
 	if k.account == "" {
 		return errNoKeyring
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked = time.Time{}
-	return keyring.Set(codexKeyringService, k.account, raw)
+	return keyring.Set(entryService, k.account, raw)
+}
+
+// remove removes the entry, if there is one.
+func (k *keyringEntry) remove() {
+	if k.account == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = time.Time{}
+	_ = keyring.Delete(entryService, k.account) // where there is no keyring there is no entry
 }

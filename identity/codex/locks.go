@@ -10,13 +10,12 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// lockAsCodex takes the locks of Codex 0.168 and later around the replacement of
-// auth.json, in its order: auth.lock in the Codex home, then auth.json.lock beside
-// the file, links followed. Codex holds them while it replaces the file, and not
-// while it asks for other tokens.
+// lockAsCodex takes the locks that Codex 0.168 and later hold while they replace
+// auth.json, in the same order: auth.lock in the Codex home, then auth.json.lock beside
+// the file, links followed. Codex does not hold them while it asks for other tokens.
 //
-// Where a lock's file cannot be made, as in a home that is mounted read-only, Codex
-// cannot write either.
+// A lock whose file cannot be made is left out. In such a home, which may be mounted
+// read-only, Codex cannot write either.
 func (h *Home) lockAsCodex(ctx context.Context) (unlock func(), err error) {
 	unlockAll := func() {}
 	for _, path := range []string{filepath.Join(h.dir, "auth.lock"), h.Target() + ".lock"} {

@@ -9,13 +9,12 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
-// placeholderYears is how long the placeholders last, so that no client asks for
-// new ones.
+// placeholderYears is how long a placeholder lasts. No client asks for a new one before.
 const placeholderYears = 10
 
-// Placeholder returns an auth.json for a client behind the proxy: Codex takes
-// it for a log-in of acct, and it holds nothing that any server would accept.
-// acct must name a workspace.
+// Placeholder returns an auth.json for a client behind the proxy. Codex takes it for a
+// log-in of acct, which must name a workspace. No server accepts anything that it
+// holds.
 func Placeholder(acct identity.Account, now time.Time) ([]byte, error) {
 	if acct.WorkspaceID == "" {
 		return nil, errors.New("placeholder: the account names no workspace")
@@ -68,7 +67,7 @@ func Placeholder(acct identity.Account, now time.Time) ([]byte, error) {
 	return append(file, '\n'), nil
 }
 
-// isPlaceholder reports whether a is what [Placeholder] returns: no log-in.
+// isPlaceholder reports whether a is what [Placeholder] returns, and no log-in.
 func (a *Auth) isPlaceholder() bool {
 	return a != nil && a.Tokens != nil && identity.IsPlaceholder(a.Tokens.AccessToken.Reveal()) &&
 		!a.HasAPIKey && a.Record == nil && a.RecordErr == nil

@@ -14,10 +14,10 @@ import (
 )
 
 // Lock keeps other processes of agentproxy from changing the log-in until unlock is
-// called. Codex knows nothing of it: its own locks are taken by [Home.Update].
+// called. Codex does not know this lock: [Home.Update] takes Codex's own.
 //
-// The lock is on the directory of auth.json, so that it needs no file of its own
-// in Codex's home, and holds whoever replaces the file meanwhile.
+// The lock is on the directory of auth.json. It needs no file of its own in Codex's home,
+// and holds although the file is replaced meanwhile.
 func (h *Home) Lock(ctx context.Context) (unlock func(), err error) {
 	select {
 	case h.writing <- struct{}{}:
@@ -48,8 +48,8 @@ func (h *Home) lockFile(ctx context.Context) (unlock func(), err error) {
 	return unlock, err
 }
 
-// Target returns the path of the file that auth.json is, links followed: when the file
-// is replaced, a link stays a link.
+// Target returns the path of auth.json, links followed. When the file is replaced, a link
+// stays a link.
 func (h *Home) Target() string {
 	if target, err := filepath.EvalSymlinks(h.Path()); err == nil {
 		return target
@@ -57,11 +57,11 @@ func (h *Home) Target() string {
 	return h.Path()
 }
 
-// Update replaces the log-in's file by what edit makes of it, under Codex's locks.
-// edit gets a whole file that was understood, and may return nil to leave it as it
-// is. The caller holds the lock.
+// Update replaces the content of auth.json by what edit returns, under Codex's locks. It
+// calls edit with the content of a file that was understood. If edit returns nil, the file
+// stays as it is. The caller holds the lock of [Home.Lock].
 //
-// A file that an older Codex changed while edit worked is edited anew.
+// If an older Codex changes the file while edit works, edit is called again.
 func (h *Home) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]byte, error)) error {
 	unlock, err := h.lockAsCodex(ctx)
 	if err != nil {
@@ -96,11 +96,11 @@ func (h *Home) Update(ctx context.Context, edit func(raw []byte, auth *Auth) ([]
 	}
 }
 
-// createTries bounds how often a log-in that came while one was to be made is looked at.
+// createTries bounds how often WriteIdentity starts again because a log-in came or went.
 const createTries = 3
 
-// WriteIdentity writes record, the JSON of [identity.Record.MarshalFor], into auth.json. Where
-// there is none, one is made in which the identity is the log-in.
+// WriteIdentity writes record, the JSON of [identity.Record.MarshalFor], into auth.json. If
+// there is no such file, it makes one in which the identity is the log-in.
 func (h *Home) WriteIdentity(ctx context.Context, record []byte) error {
 	unlock, err := h.Lock(ctx)
 	if err != nil {
@@ -123,8 +123,8 @@ func (h *Home) WriteIdentity(ctx context.Context, record []byte) error {
 	return fmt.Errorf("%s: it is there but cannot be read; it is left as it is", h.Path())
 }
 
-// create makes auth.json, under Codex's locks. The error wraps [fs.ErrExist] if there is
-// one, of somebody who has logged in meanwhile. The caller holds the lock.
+// create makes auth.json, under Codex's locks. If somebody has logged in meanwhile, the
+// error wraps [fs.ErrExist]. The caller holds the lock of [Home.Lock].
 func (h *Home) create(ctx context.Context, raw []byte) error {
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
 		return fmt.Errorf("make the Codex home: %w", err)
@@ -140,7 +140,8 @@ func (h *Home) create(ctx context.Context, raw []byte) error {
 	return nil
 }
 
-// readWhole returns the file's content once that is a whole one.
+// readWhole returns the content of auth.json, and the content parsed. It waits for one
+// that is being written.
 func (h *Home) readWhole(ctx context.Context) ([]byte, *Auth, error) {
 	for i := 0; ; i++ {
 		auth, err := h.Load(ctx)

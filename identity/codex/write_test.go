@@ -30,7 +30,7 @@ func TestExportDuringLogin(t *testing.T) {
 		keyring.MockInit()
 		h := OpenHome(t.TempDir())
 		// The keyring is asked when there is no file.
-		h.keyring = &codexKeyring{account: "none", now: func() time.Time { write(t, h, exportLogin); return time.Now() }}
+		h.keyring = &keyringEntry{account: "none", now: func() time.Time { write(t, h, exportLogin); return time.Now() }}
 		exportInto(t, h)
 		raw, err := os.ReadFile(h.Path())
 		if err != nil || !strings.Contains(string(raw), "the log-in's") || !strings.Contains(string(raw), "exported") {

@@ -26,12 +26,12 @@ func compaction() event {
 }
 
 // compactionAnswer returns the events of an answer to a request that compacts.
-func compactionAnswer() []event {
+func (s *Server) compactionAnswer(model string) []event {
 	id, item := "resp_"+rand.Text(), compaction()
 	return number([]event{
 		{"type": "response.created", "response": event{"id": id, "object": "response", "status": "in_progress"}},
 		{"type": "response.output_item.done", "output_index": 0, "item": item},
-		{"type": "response.completed", "response": completed(id, []any{item})},
+		{"type": "response.completed", "response": s.completed(id, model, []any{item})},
 	})
 }
 
@@ -40,7 +40,7 @@ func compactionAnswer() []event {
 func (s *Server) serveCompact(w http.ResponseWriter, r *http.Request, _ *exchange) {
 	body, err := decodedBody(r)
 	if err == nil {
-		err = checkResponsesRequest(body)
+		_, err = checkResponsesRequest(body)
 	}
 	if err != nil {
 		writeError(w, http.StatusBadRequest, "invalid_request", err.Error())

@@ -2,6 +2,7 @@ package chatgpttest
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -14,18 +15,35 @@ type limitWindow struct {
 	resetsIn    time.Duration
 }
 
+// SetUsedPercent changes how much of every account's allowance is used up, in the
+// window of five hours and in that of a week. From 100 on POST codex/responses is
+// answered with 429.
+func (s *Server) SetUsedPercent(primary, secondary int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.usedPercent = [2]int{primary, secondary}
+}
+
 // limits are every account's.
-func limits() []limitWindow {
+func (s *Server) limits() []limitWindow {
+	s.mu.Lock()
+	used := s.state.usedPercent
+	s.mu.Unlock()
 	return []limitWindow{
-		{"primary", 5 * time.Hour, 12, time.Hour},
-		{"secondary", 7 * 24 * time.Hour, 34, 24 * time.Hour},
+		{"primary", 5 * time.Hour, used[0], time.Hour},
+		{"secondary", 7 * 24 * time.Hour, used[1], 24 * time.Hour},
 	}
+}
+
+// limitReached reports whether nothing is left in a window.
+func (s *Server) limitReached() bool {
+	return slices.ContainsFunc(s.limits(), func(l limitWindow) bool { return l.usedPercent >= 100 })
 }
 
 // writeLimits puts the account's limits into the headers of an answer to
 // codex/responses.
-func writeLimits(h http.Header, now time.Time) {
-	for _, l := range limits() {
+func (s *Server) writeLimits(h http.Header, now time.Time) {
+	for _, l := range s.limits() {
 		prefix := "X-Codex-" + l.name
 		h.Set(prefix+"-Used-Percent", strconv.Itoa(l.usedPercent))
 		h.Set(prefix+"-Window-Minutes", strconv.Itoa(int(l.length.Minutes())))
@@ -37,8 +55,9 @@ func writeLimits(h http.Header, now time.Time) {
 
 // serveUsage answers GET wham/usage with the same limits.
 func (s *Server) serveUsage(w http.ResponseWriter, _ *http.Request, x *exchange) {
-	rate := map[string]any{"allowed": true, "limit_reached": false}
-	for _, l := range limits() {
+	reached := s.limitReached()
+	rate := map[string]any{"allowed": !reached, "limit_reached": reached}
+	for _, l := range s.limits() {
 		rate[l.name+"_window"] = map[string]any{
 			"used_percent":         l.usedPercent,
 			"limit_window_seconds": int(l.length.Seconds()),

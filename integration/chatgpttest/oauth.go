@@ -15,8 +15,13 @@ type refreshToken struct {
 	refused string // the error code it is refused with, if any
 }
 
-// serveToken answers POST /oauth/token.
+// serveToken answers POST /oauth/token: JSON for a refresh, a form for the
+// authorization code of a device.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request, _ *exchange) {
+	if r.Header.Get("Content-Type") == "application/x-www-form-urlencoded" {
+		s.exchangeDeviceGrant(w, r)
+		return
+	}
 	var req struct {
 		ClientID     string `json:"client_id"`
 		GrantType    string `json:"grant_type"`
@@ -39,6 +44,10 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request, _ *exchange)
 		writeError(w, http.StatusUnauthorized, code, "Your refresh token cannot be used. Please log in again.")
 		return
 	}
+	writeTokens(w, tokens)
+}
+
+func writeTokens(w http.ResponseWriter, tokens Tokens) {
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, map[string]any{
 		"id_token":      tokens.IDToken,
@@ -87,6 +96,7 @@ func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request, _ *exchange
 	s.mu.Lock()
 	if t := s.state.refresh[req.Token]; t != nil {
 		t.refused = "refresh_token_invalidated"
+		s.state.stats.Revocations++
 	}
 	s.mu.Unlock()
 	w.WriteHeader(http.StatusOK)

@@ -26,19 +26,26 @@ type event map[string]any
 // serveResponses answers POST codex/responses with server-sent events.
 func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, x *exchange) {
 	body, err := decodedBody(r)
+	model := ""
 	if err == nil {
-		err = checkResponsesRequest(body)
+		model, err = checkResponsesRequest(body)
 	}
 	if err != nil {
 		writeError(w, http.StatusBadRequest, "invalid_request", err.Error())
 		return
 	}
-	events := compactionAnswer()
-	if !compacts(body) {
-		s.countResponse()
-		events = s.answer()
+	s.writeLimits(w.Header(), x.now)
+	if s.limitReached() {
+		writeError(w, http.StatusTooManyRequests, "usage_limit_reached", "The usage limit has been reached.")
+		return
 	}
-	writeLimits(w.Header(), x.now)
+	var events []event
+	if compacts(body) {
+		events = s.compactionAnswer(model)
+	} else {
+		s.countResponse()
+		events = s.answer(model)
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
 	rc := http.NewResponseController(w)
@@ -56,7 +63,7 @@ func (s *Server) serveResponses(w http.ResponseWriter, r *http.Request, x *excha
 // serveResponsesWebSocket answers codex/responses as a WebSocket: any number of
 // response.create messages, each answered with the events that SSE would carry.
 func (s *Server) serveResponsesWebSocket(w http.ResponseWriter, r *http.Request, x *exchange) {
-	writeLimits(w.Header(), x.now)
+	s.writeLimits(w.Header(), x.now)
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // a stand-in has no origin to protect
 		CompressionMode:    websocket.CompressionContextTakeover,
@@ -86,12 +93,12 @@ func (s *Server) answerMessage(r *http.Request, conn *websocket.Conn, msg []byte
 		Type     string `json:"type"`
 		Generate *bool  `json:"generate"`
 	}
-	err := json.Unmarshal(msg, &req)
+	err, model := json.Unmarshal(msg, &req), ""
 	if err == nil && req.Type != "response.create" {
 		err = fmt.Errorf("a message of type %q, not response.create", req.Type)
 	}
 	if err == nil {
-		err = checkResponsesRequest(msg)
+		model, err = checkResponsesRequest(msg)
 	}
 	var events []event
 	switch {
@@ -101,12 +108,12 @@ func (s *Server) answerMessage(r *http.Request, conn *websocket.Conn, msg []byte
 			"error": map[string]any{"type": "invalid_request_error", "code": "invalid_request", "message": err.Error()},
 		}}
 	case req.Generate != nil && !*req.Generate:
-		events = emptyAnswer()
+		events = s.emptyAnswer(model)
 	case compacts(msg):
-		events = compactionAnswer()
+		events = s.compactionAnswer(model)
 	default:
 		s.countResponse()
-		events = s.answer()
+		events = s.answer(model)
 	}
 	for i, e := range events {
 		if i > 0 && s.Config.DeltaInterval > 0 && isDelta(e) && !sleep(r.Context(), s.Config.DeltaInterval) {
@@ -157,36 +164,37 @@ func decodedBody(r *http.Request) ([]byte, error) {
 	return b, nil
 }
 
-// checkResponsesRequest tells a request for an answer from anything else.
-func checkResponsesRequest(body []byte) error {
+// checkResponsesRequest tells a request for an answer from anything else. It returns
+// the model that is asked.
+func checkResponsesRequest(body []byte) (model string, err error) {
 	var req struct {
 		Model *string           `json:"model"`
 		Input []json.RawMessage `json:"input"`
 	}
 	if err := json.Unmarshal(body, &req); err != nil {
-		return fmt.Errorf("the request is not JSON of the right form: %w", err)
+		return "", fmt.Errorf("the request is not JSON of the right form: %w", err)
 	}
 	if req.Model == nil || *req.Model == "" {
-		return errors.New("the request names no model")
+		return "", errors.New("the request names no model")
 	}
 	if req.Input == nil {
-		return errors.New("the request has no input")
+		return "", errors.New("the request has no input")
 	}
-	return nil
+	return *req.Model, nil
 }
 
 // emptyAnswer is the answer to a request that only warms the connection up.
-func emptyAnswer() []event {
+func (s *Server) emptyAnswer(model string) []event {
 	id := "resp_" + rand.Text()
 	return number([]event{
 		{"type": "response.created", "response": event{"id": id, "object": "response", "status": "in_progress"}},
-		{"type": "response.completed", "response": completed(id, nil)},
+		{"type": "response.completed", "response": s.completed(id, model, nil)},
 	})
 }
 
 // answer returns the events of an answer of the assistant, its text in several
 // deltas.
-func (s *Server) answer() []event {
+func (s *Server) answer(model string) []event {
 	s.mu.Lock()
 	text := s.state.reply
 	s.mu.Unlock()
@@ -212,21 +220,22 @@ func (s *Server) answer() []event {
 		event{"type": "response.output_text.done", "item_id": itemID, "output_index": 0, "content_index": 0, "text": text},
 		event{"type": "response.content_part.done", "item_id": itemID, "output_index": 0, "content_index": 0, "part": part},
 		event{"type": "response.output_item.done", "output_index": 0, "item": item},
-		event{"type": "response.completed", "response": completed(id, []any{item})},
+		event{"type": "response.completed", "response": s.completed(id, model, []any{item})},
 	))
 }
 
-func completed(id string, output []any) event {
+// completed returns a response that has come to its end.
+func (s *Server) completed(id, model string, output []any) event {
 	if output == nil {
 		output = []any{}
 	}
-	n := len(output)
+	used := s.use(model, len(output))
 	return event{
-		"id": id, "object": "response", "status": "completed", "output": output,
+		"id": id, "object": "response", "status": "completed", "model": used.Model, "output": output,
 		"usage": event{
-			"input_tokens": n, "input_tokens_details": event{"cached_tokens": 0},
-			"output_tokens": n, "output_tokens_details": event{"reasoning_tokens": 0},
-			"total_tokens": 2 * n,
+			"input_tokens": used.Input, "input_tokens_details": event{"cached_tokens": used.Cached},
+			"output_tokens": used.Output, "output_tokens_details": event{"reasoning_tokens": 0},
+			"total_tokens": used.Input + used.Output,
 		},
 	}
 }

@@ -17,6 +17,11 @@ type state struct {
 	faults   []*injected
 	files    map[string]*file
 
+	devices        []*device // in the order in which they came
+	deviceGrants   map[string]deviceGrant
+	deviceInterval time.Duration
+	noDeviceCodes  bool
+
 	remoteServers map[string]*remoteServer // by id
 	remoteTokens  map[string]*remoteToken
 
@@ -29,8 +34,12 @@ type state struct {
 	tokenAge   time.Duration // of tokens when they are issued
 	signingKey *rsa.PrivateKey
 	taskAnswer TaskAnswer
-	reply      string
-	stats      Stats
+
+	usedPercent [2]int
+	usage       func(n int) Usage
+	used        []Usage
+	reply       string
+	stats       Stats
 }
 
 func newState(c Config) state {
@@ -42,6 +51,10 @@ func newState(c Config) state {
 		biscuits: make(map[string]*biscuit),
 		files:    make(map[string]*file),
 		missing:  make(map[Generation]int),
+
+		deviceGrants:   make(map[string]deviceGrant),
+		deviceInterval: deviceInterval,
+		usedPercent:    [2]int{12, 34},
 
 		remoteServers: make(map[string]*remoteServer),
 		remoteTokens:  make(map[string]*remoteToken),
@@ -82,6 +95,9 @@ type Stats struct {
 	TaskRegistrations   int // tasks registered over the network
 	Refreshes           int // refresh tokens exchanged
 	ReusedRefreshTokens int // refresh tokens refused because they had been used
+	DeviceLogins        int // log-ins by device code
+	EarlyDevicePolls    int // questions of devices before their interval was over
+	Revocations         int // refresh tokens revoked
 	JWKS                int // key sets served
 	Responses           int // answers of the assistant begun, prewarming excluded
 	WebSockets          int // WebSocket upgrades of codex/responses accepted

@@ -36,10 +36,19 @@ EOF
 for start in invoke-rc.d deb-systemd-invoke; do printf '#!/bin/sh\nexit 0\n' >"$quiet/$start"; done
 chmod 755 "$quiet" "$quiet"/*
 
-before=$(enabled | sort)
+install() {
+  apt-get install -y -qq --no-install-recommends -o "DPkg::Path=$quiet:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
+}
+
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends -o "DPkg::Path=$quiet:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
+# systemd enables units of its own when it comes to a machine without it, such as
+# a container. They are no service's.
+if [[ " $* " == *" systemd "* ]] && ! command -v systemctl >/dev/null; then
+  install systemd
+fi
+before=$(enabled | sort)
+install "$@"
 
 new=$(comm -13 <(echo "$before") <(enabled | sort))
 if [ -n "$new" ]; then

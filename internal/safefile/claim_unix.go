@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// Claim keeps other programs from opening a file: whoever does waits until the claim
-// is released, and then reads what was written meanwhile. Linux alone can do that.
+// Claim makes other programs wait that open a file, until the claim is released. They then
+// read what was written meanwhile. Linux alone can do that.
 type Claim struct {
 	path  string
 	f     *os.File
@@ -68,7 +68,7 @@ func (c *Claim) Replace(data []byte) error {
 // Overwrite writes data over what the file holds.
 func (c *Claim) Overwrite(data []byte) error { return overwrite(c.f, data) }
 
-// Release lets everybody go on. The claim must not be used any more.
+// Release ends the claim, which must not be used any more.
 func (c *Claim) Release() {
 	c.lease.release()
 	c.f.Close()

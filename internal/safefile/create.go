@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// createInPlace makes a file that must not be there yet. Others may see it before it is
-// whole.
+// createInPlace makes a file that must not be there yet. Other processes may read it before
+// it is whole.
 func createInPlace(path string, data []byte, perm fs.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {

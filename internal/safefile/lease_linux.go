@@ -12,13 +12,12 @@ const (
 	leaseInterval = time.Millisecond
 )
 
-// lease keeps others from opening a file: they wait until it is released (see
-// fcntl(2), "Leases").
+// lease makes other processes wait that open the file, until it is released (see fcntl(2),
+// "Leases"). A nil lease is none.
 type lease struct{ f *os.File }
 
-// takeLease takes the lease of f, which nobody else may have open. It is nil
-// where there is none to be had: f is not ours, somebody keeps it open, or the
-// file system knows no leases.
+// takeLease takes a lease on f. It returns nil if there is none to be had: f is not this
+// user's, another process keeps it open, or the file system knows no leases.
 func takeLease(f *os.File) *lease {
 	for range leaseTries {
 		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
@@ -33,7 +32,7 @@ func takeLease(f *os.File) *lease {
 	return nil
 }
 
-// wanted reports whether somebody waits to open the file.
+// wanted reports whether another process waits to open the file.
 func (l *lease) wanted() bool {
 	if l == nil {
 		return false
@@ -42,6 +41,7 @@ func (l *lease) wanted() bool {
 	return err != nil || kind != unix.F_WRLCK
 }
 
+// release ends the lease.
 func (l *lease) release() {
 	if l != nil {
 		_, _ = unix.FcntlInt(l.f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)

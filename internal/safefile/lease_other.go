@@ -4,7 +4,7 @@ package safefile
 
 import "os"
 
-// lease keeps others from opening a file, which Linux alone can do.
+// lease does nothing: Linux alone has leases.
 type lease struct{}
 
 func takeLease(*os.File) *lease { return nil }

@@ -15,10 +15,10 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Write replaces the file at path atomically and durably: a reader, or whoever comes
-// after a crash, finds the old content or the new. Neither the umask nor the
-// permissions of a file that was there change perm. The temporary file lies beside
-// it, for a secret must not pass through a shared directory.
+// Write replaces the file at path atomically and durably: a reader, also after a crash, finds
+// the old content or the new. Neither the umask nor the permissions of a file that was there
+// change perm. The temporary file lies beside it, for a secret must not pass through a shared
+// directory.
 func Write(path string, data []byte, perm fs.FileMode) error {
 	return replaceFile(path, data, perm, nothing, nothing)
 }
@@ -39,10 +39,10 @@ func Create(path string, data []byte, perm fs.FileMode) error {
 // program, by data. The file keeps its owner, and no more people may read it than
 // before. If it holds something else than was, the error is [ErrChanged].
 //
-// A program that opened the file before it was replaced, and writes to it after,
-// would write to a file that nobody reads. Where there are leases, it is made to
-// wait, and the old file is put back before it goes on. Elsewhere the old file is put
-// back if it was written meanwhile.
+// A program that opened the file before it was replaced, and writes to it after, would write
+// to a file that nobody reads. Where there are leases, the program waits, and the old file is
+// put back before it goes on. Elsewhere the old file is put back if it was written
+// meanwhile.
 //
 // A file that cannot be replaced, such as one that is mounted by itself into a
 // container, is written in place.
@@ -111,8 +111,9 @@ func Overwrite(path string, was, data []byte) error {
 	return writeInPlace(path, data)
 }
 
-// writeInPlace writes JSON text over what a file holds. Spaces make up for what
-// was longer, so that no moment leaves half of the old text behind the new.
+// writeInPlace writes JSON text over the content of a file. If that was longer, spaces follow
+// the text before the file is cut, so that no reader finds the end of the old text behind the
+// new.
 func writeInPlace(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -138,16 +139,16 @@ func overwrite(f *os.File, data []byte) error {
 	return f.Sync()
 }
 
-// replaceFile replaces a file. prepare gets the new one before it is written,
-// last just before it takes its place.
+// replaceFile replaces a file. It calls prepare with the new file before it writes it, and
+// last just before the new file takes its place.
 func replaceFile(path string, data []byte, perm fs.FileMode, prepare, last func(*os.File) error) error {
 	return placeFile(path, data, perm, prepare, last, os.Rename)
 }
 
-// placeFile is replaceFile by another way for the file to take its place.
+// placeFile is replaceFile that puts the new file in its place by place.
 func placeFile(path string, data []byte, perm fs.FileMode, prepare, last func(*os.File) error, place func(from, to string) error) (err error) {
 	defer func() {
-		// The name of the temporary file means nothing to anybody.
+		// The name of the temporary file means nothing to the caller.
 		if e, ok := errors.AsType[*fs.PathError](err); ok {
 			err = &fs.PathError{Op: "replace", Path: path, Err: e.Err}
 		}
@@ -179,8 +180,8 @@ func placeFile(path string, data []byte, perm fs.FileMode, prepare, last func(*o
 	return place(f.Name(), path)
 }
 
-// temporaryName is what the name of the temporary file for path begins with, after a
-// dot. That of auth.json is as Codex's.
+// temporaryName returns the beginning of the name of the temporary file for path, without the
+// dot before it. That for auth.json is Codex's own, which other code knows to hide.
 func temporaryName(path string) string {
 	if name := filepath.Base(path); name != "auth.json" {
 		return name
@@ -188,11 +189,11 @@ func temporaryName(path string) string {
 	return "auth-"
 }
 
-// leftoverAge is when a temporary file is one that a crash has left.
+// leftoverAge is the age from which a temporary file is one that a crash has left.
 const leftoverAge = time.Minute
 
-// removeLeftovers removes the temporary files for path whose writer was killed: those
-// called "." and the name and digits.
+// removeLeftovers removes the temporary files for path whose writer was killed: those whose
+// name is a dot, the temporary name and digits.
 func removeLeftovers(path string) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {

@@ -5,23 +5,23 @@ import (
 	"sync/atomic"
 
 	"github.com/agentproxy/agentproxy/internal/localguard"
-
+	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
-// Admission is on what grounds a client was let in. It is kept with a tunnel to
-// an intercepted host, to look again when the grounds have changed, and holds no
-// token.
+// Admission holds the grounds on which a client was admitted, but not its token. It is kept
+// with a tunnel to an intercepted host, to decide again when the grounds have changed.
 type Admission struct {
 	Label  string            // of the session
 	user   string            // that the client gave
 	digest localguard.Digest // of the token that it showed
 	hash   []byte            // the bcrypt hash that the token fits, nil if none was needed
 	peer   *Peer             // who has the connection
+	issued *issued.Token     // that it was let in by, nil if by something else
 }
 
-// grounds are what clients are admitted by. They differ whenever what is
-// configured has been read anew.
+// grounds are what clients are admitted by. Two differ if the configuration or the tokens
+// file was read between them.
 type grounds struct {
 	clients *Clients
 	tokens  *tokenTable
@@ -34,10 +34,14 @@ func (c *Clients) grounds() grounds {
 	return grounds{c, c.tokens.table.Load()}
 }
 
-// admits reports whether a client that was admitted before would be again, and
-// with the same label.
+// admits reports whether a client that was admitted before would be admitted again, with
+// the same label.
 func (g grounds) admits(a *Admission) bool {
 	switch c := g.clients; {
+	case a.issued != nil:
+		return c.issued != nil && c.issued.Good(a.issued) == nil
+	case c.only:
+		return false
 	case g.tokens != nil:
 		label, ok := g.tokens.findAgain(a)
 		return ok && label == a.Label
@@ -49,26 +53,30 @@ func (g grounds) admits(a *Admission) bool {
 	return true
 }
 
-// KeptAdmission is an intercepted connection's admission, and the grounds that it was
-// last found good by.
-type KeptAdmission struct {
-	*Admission
-	last atomic.Pointer[grounds]
+// Refresh reads the tokens file if it has changed, but not often.
+func (c *Clients) Refresh() {
+	if c.tokens != nil {
+		c.tokens.refreshIfChanged(&c.log)
+	}
 }
 
-// Check refuses a request of a client that was let in once, and would not be any
-// more.
+// KeptAdmission is the admission of a connection that stays open.
+type KeptAdmission struct {
+	*Admission
+	last atomic.Pointer[grounds] // by which it was found good
+}
+
+// Check refuses a request of a client that would not be admitted any more.
 func (a *KeptAdmission) Check(c *Clients) *refuse.Refusal {
-	if c.tokens != nil {
-		c.tokens.look(&c.log)
-	}
+	c.Refresh()
 	now := c.grounds()
-	if last := a.last.Load(); last != nil && *last == now {
+	// Time alone may end a token that was issued.
+	if last := a.last.Load(); last != nil && *last == now && a.issued == nil {
 		return nil
 	}
 	if !now.admits(a.Admission) {
 		return refuse.New(http.StatusForbidden, "no_longer_admitted", "http_request_denied",
-			"the client was let in when it opened this connection, and would not be now; connect anew, with a token that is accepted")
+			"the client was admitted when it opened this connection, but is not admitted any more; connect again, with a token that is accepted")
 	}
 	a.last.Store(new(now)) // a copy, so that nothing is allocated before
 	return nil

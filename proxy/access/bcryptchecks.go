@@ -14,19 +14,19 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Limits on the comparisons with bcrypt hashes. They are slow by intention, and
-// whoever reaches the proxy can ask for them.
+// Limits on the comparisons with bcrypt hashes. They are slow on purpose, and anybody
+// who reaches the proxy can cause them.
 const (
 	maxWaitingChecks = 64
 	checkPatience    = 5 * time.Second
 	maxVerified      = 4096
 )
 
-// errBusy is returned where a token cannot be checked now.
+// errBusy is the error of a token that cannot be checked now.
 var errBusy = errors.New("too many tokens are being checked")
 
-// bcryptChecks compares tokens with bcrypt hashes, few at a time, and remembers
-// those that fit, so that a client pays for the comparison once.
+// bcryptChecks compares tokens with bcrypt hashes, few at a time, and remembers those that
+// fit, so that a client pays for the comparison once.
 type bcryptChecks struct {
 	compare func(hash, token []byte) error
 	// slots bounds how many comparisons run; waiting counts who waits for one.
@@ -59,7 +59,7 @@ func (c *bcryptChecks) remembered(hash []byte, token string) bool {
 	return c.verified[sum]
 }
 
-// sum names the pair. A hash has no NUL in it.
+// sum returns the key under which a pair is remembered. A hash has no NUL in it.
 func (c *bcryptChecks) sum(hash []byte, token string) (sum [sha256.Size]byte) {
 	mac := hmac.New(sha256.New, c.key[:])
 	mac.Write(hash)
@@ -69,8 +69,8 @@ func (c *bcryptChecks) sum(hash []byte, token string) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// find returns the first of the candidates whose hash token fits. All wrong
-// tokens are compared as often, with decoy where candidates are too few.
+// find returns the first of the candidates whose hash token fits. Every wrong token is
+// compared the same number of times, with decoy if there are too few candidates.
 func (c *bcryptChecks) find(ctx context.Context, candidates []hashedToken, token string, comparisons int, decoy []byte) (found hashedToken, ok bool, err error) {
 	for _, h := range candidates {
 		if c.remembered(h.hash, token) {
@@ -107,7 +107,7 @@ func (c *bcryptChecks) remember(hash []byte, token string) {
 	c.verified[sum] = true
 }
 
-// acquire waits for a slot, but not for long and not among many.
+// acquire waits for a slot. It returns errBusy if that takes long, or many others wait.
 func (c *bcryptChecks) acquire(ctx context.Context) error {
 	select {
 	case c.slots <- struct{}{}:

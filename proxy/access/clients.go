@@ -1,3 +1,10 @@
+// Package access decides who may use the proxy.
+//
+//	clients    the decision                                        clients.go
+//	admission  its grounds, which are checked again later           admission.go
+//	tokens     the tokens file and its bcrypt hashes                tokens.go, tokenfile.go, bcryptchecks.go
+//	users      whose process is at the other end of a connection    users.go, peeruid_*.go
+//	labels     session labels and patterns of them                  labels.go
 package access
 
 import (
@@ -9,20 +16,22 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/internal/localguard"
-
+	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
-// Clients says who may use the proxy.
+// Clients are those who may use the proxy.
 type Clients struct {
 	// tokens, or else token, is what clients must show.
 	tokens *TokenFile
 	token  *localguard.Digest
-	// users are those who need not show anything, and nobody else may; nil lets
-	// everyone in.
+	// users are admitted without a token; nil admits everyone.
 	users Users
-	label string // of all, "" for the one that each shows
+	label string // of all; "" leaves it to each client
 	log   zerolog.Logger
+
+	issued *issued.Tokens // that let in besides, nil for none
+	only   bool           // nothing else does
 }
 
 // Config says who may use the proxy.
@@ -38,12 +47,16 @@ type Config struct {
 	// Users are the users whose processes are served where no token is asked for.
 	// nil serves all. It needs Linux: elsewhere none is served unless it is nil.
 	Users Users
+	// Issued are the tokens that let a client in whatever is asked for besides, with
+	// the label that each is for. nil: none do.
+	Issued *issued.Tokens
+	// IssuedOnly has nothing but Issued let a client in.
+	IssuedOnly bool
 }
 
-// New returns the clients that config lets in. Changes of the tokens file
-// are told to log.
+// New returns the clients that config admits. It logs changes of the tokens file.
 func New(config Config, log zerolog.Logger) *Clients {
-	c := &Clients{tokens: config.Tokens, users: config.Users, label: config.Label, log: log}
+	c := &Clients{tokens: config.Tokens, users: config.Users, label: config.Label, log: log, issued: config.Issued, only: config.IssuedOnly}
 	if config.Token != "" {
 		digest := localguard.DigestOf(config.Token)
 		c.token = &digest
@@ -51,8 +64,8 @@ func New(config Config, log zerolog.Logger) *Clients {
 	return c
 }
 
-// Admit lets the client in that sent r. Its session label is the user name in
-// its proxy URL.
+// Admit decides whether the client that sent r may use the proxy. Its session label is the
+// user name in its proxy URL, unless the configuration has one for all.
 func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 	if len(r.Header["Proxy-Authorization"]) > 1 {
 		return nil, refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
@@ -60,14 +73,21 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 	}
 	user, token, shown := proxyCredentials(r.Header)
 	a := &Admission{Label: user, user: user, digest: localguard.DigestOf(token), peer: peerOf(r.Context())}
+	wrong := c.admitByIssued(a, token)
 	switch {
+	case a.issued != nil:
+	case c.only:
+		return nil, refuseIssued(r, wrong)
 	case c.tokens != nil:
 		if refused := c.admitByFile(r, a, token); refused != nil {
+			if wrong != nil {
+				refused = refuseIssued(r, wrong)
+			}
 			return nil, refused
 		}
 	case c.token != nil:
 		if !a.digest.Equal(*c.token) {
-			return nil, refuseToken(r)
+			return nil, refuseIssued(r, wrong)
 		}
 	case c.users != nil:
 		if err := a.peer.check(c.users); err != nil {
@@ -88,12 +108,44 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 	return a, nil
 }
 
+// admitByIssued lets a client in that shows a token which was issued for it. It
+// returns what is wrong with a token that was issued here and is good no more, nil if
+// it was not.
+func (c *Clients) admitByIssued(a *Admission, token string) (wrong error) {
+	if c.issued == nil || !issued.Looks(token) {
+		return nil
+	}
+	t, err := c.issued.Check(token)
+	switch {
+	case errors.Is(err, issued.ErrForeign):
+		return nil
+	case err != nil:
+		return err
+	case a.user != "" && a.user != t.Label:
+		return errOtherLabel
+	}
+	a.Label, a.issued = t.Label, t
+	return nil
+}
+
+var errOtherLabel = errors.New("the token is for another session label than the user name in the proxy URL")
+
+// refuseIssued is [refuseToken] for a token that may have been issued here. Whoever
+// shows one knows that, and is told what is wrong with it.
+func refuseIssued(r *http.Request, wrong error) *refuse.Refusal {
+	if wrong == nil {
+		return refuseToken(r)
+	}
+	return refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
+		"%s; have another issued with agentproxy token issue", wrong)
+}
+
 func (c *Clients) admitByFile(r *http.Request, a *Admission, token string) *refuse.Refusal {
-	c.tokens.look(&c.log)
+	c.tokens.refreshIfChanged(&c.log)
 	err := c.tokens.admit(r.Context(), a, token)
 	if errors.Is(err, errBusy) {
 		return refuse.New(http.StatusServiceUnavailable, "auth_busy", "http_request_denied",
-			"%s at the moment; try again, or write the token into clients.tokens_file as it is, which takes no time to check", err)
+			"%s at the moment; try again, or put the token itself in place of its hash into clients.tokens_file, which is checked at once", err)
 	}
 	if err != nil {
 		return refuseToken(r)
@@ -101,17 +153,17 @@ func (c *Clients) admitByFile(r *http.Request, a *Admission, token string) *refu
 	return nil
 }
 
-// refuseToken is the same whatever is wrong with the token. Where none was shown it
-// is how clients such as git learn that they are to show one, and nothing that
-// anybody has to see to.
+// refuseToken returns the same refusal whatever is wrong with the token. Clients such as
+// git show their token only after it, so that it is no failure if they have shown none.
 func refuseToken(r *http.Request) *refuse.Refusal {
 	refused := refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
-		"the proxy wants its token: put it as the password into the proxy URL, as in http://LABEL:TOKEN@HOST:PORT")
+		"the proxy requires a token: put it as the password into the proxy URL, as in http://LABEL:TOKEN@HOST:PORT")
 	refused.Challenge = r.Header["Proxy-Authorization"] == nil
 	return refused
 }
 
-// proxyCredentials reads Proxy-Authorization: Basic (RFC 7617).
+// proxyCredentials returns the user name and password of Proxy-Authorization: Basic (RFC
+// 7617).
 func proxyCredentials(h http.Header) (user, password string, ok bool) {
 	values := h["Proxy-Authorization"]
 	if len(values) != 1 {

@@ -9,7 +9,7 @@ import (
 // LabelPattern is a session label in which "*" stands for any text, or none.
 type LabelPattern struct{ parts []string }
 
-// ParseLabelPattern reads a pattern such as "build-*".
+// ParseLabelPattern parses a pattern such as "build-*".
 func ParseLabelPattern(s string) (LabelPattern, error) {
 	if s == "" {
 		return LabelPattern{}, errors.New(`the empty label cannot be named; "*" matches it with all others`)
@@ -55,10 +55,12 @@ func (ps LabelPatterns) Match(label string) bool {
 	return false
 }
 
-// MaxLabel bounds a session label, in bytes. Labels are keys of files and logs.
+// MaxLabel bounds the length of a session label, in bytes. Labels are keys of files and
+// logs.
 const MaxLabel = 128
 
-// CheckLabel says what is wrong with a session label.
+// CheckLabel returns what is wrong with a session label, as it continues a sentence that
+// names the label. It returns "" for a good one.
 func CheckLabel(label string) string {
 	if len(label) > MaxLabel {
 		return "is longer than 128 bytes; it is a short label for the session"

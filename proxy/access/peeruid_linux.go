@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID returns the user whose process is at the other end of conn, a TCP
-// connection within this machine. It asks the kernel for the socket whose
-// addresses are conn's the other way round (sock_diag(7)).
+// peerUID returns the user whose process is at the other end of conn, a TCP connection
+// within this machine. It asks the kernel for the socket with the addresses of conn the
+// other way round (sock_diag(7)).
 func peerUID(conn net.Conn) (uid uint32, err error) {
 	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
 	if err != nil {
@@ -41,7 +41,7 @@ const (
 	sockDiagTimeout     = time.Second
 )
 
-// sockDiagRequest asks for the one TCP socket from src to dst.
+// sockDiagRequest returns a request for the TCP socket from src to dst.
 func sockDiagRequest(src, dst netip.AddrPort) []byte {
 	request := make([]byte, sockDiagRequestSize)
 	native := binary.NativeEndian
@@ -90,8 +90,8 @@ func askSockDiag(request []byte) ([]byte, error) {
 
 var errNoSuchSocket = errors.New("the kernel knows no such connection")
 
-// parseSockDiag returns the user in the kernel's answer, which must be about
-// the socket with these ports.
+// parseSockDiag returns the user in the kernel's answer, which must be about the socket
+// with these ports.
 func parseSockDiag(answer []byte, src, dst uint16) (uint32, error) {
 	native := binary.NativeEndian
 	if len(answer) < unix.SizeofNlMsghdr+4 {

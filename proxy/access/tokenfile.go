@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	// tokenFileInterval is how often a tokens file is looked at.
-	tokenFileInterval = time.Second
-	// tokenFileSettled is how old a file must be for a look at its time stamp to
-	// do: one that was just written may be written again within the same tick.
+	// tokenFileInterval is the least time between two looks at a tokens file.
+	tokenFileInterval = time.Second / 2
+	// tokenFileSettled is the age from which on the time stamp of a file is trusted: one
+	// that was just written may be written again within the same tick.
 	tokenFileSettled = 2 * time.Second
 	maxTokenFile     = 1 << 20
 )
 
-// TokenFile is a file of tokens and the session labels that they are for. It is
-// read again when it changes, as long as there is no mistake in it.
+// TokenFile is a file of tokens and the session labels that they are for. It is read again
+// when it changes. A file with a mistake in it does not replace what was read before.
 type TokenFile struct {
 	path   string
 	checks *bcryptChecks
@@ -52,7 +52,7 @@ func OpenTokenFile(path string) (*TokenFile, error) {
 // Path returns the path of the file.
 func (f *TokenFile) Path() string { return f.path }
 
-// Token returns a token that stands in the file for label, and not as a hash.
+// Token returns a token that is in the file for label, and not as a hash.
 func (f *TokenFile) Token(label string) (string, bool) {
 	lines, _, err := readTokenFile(f.path)
 	if err != nil {
@@ -68,8 +68,8 @@ func (f *TokenFile) Token(label string) (string, bool) {
 
 var errWrongToken = errors.New("no such token for this label")
 
-// admit fills in the session label of a client that gave a user name and this
-// token in the proxy's URL. Its errors are errWrongToken and errBusy.
+// admit sets the session label of a client that gave a user name and this token in the
+// proxy URL. Its errors are errWrongToken and errBusy.
 func (f *TokenFile) admit(ctx context.Context, a *Admission, token string) error {
 	t := f.table.Load()
 	if !IsToken(token) {
@@ -97,9 +97,9 @@ func (f *TokenFile) admit(ctx context.Context, a *Admission, token string) error
 	return nil
 }
 
-// look reads the file again if it has changed. Of many that look at once, one
-// does, and the others go by what is known.
-func (f *TokenFile) look(log *zerolog.Logger) {
+// refreshIfChanged reads the file again if it has changed. Of several callers at once, one
+// does so, and the others use what is known.
+func (f *TokenFile) refreshIfChanged(log *zerolog.Logger) {
 	if !f.mu.TryLock() {
 		return
 	}
@@ -125,16 +125,15 @@ func (f *TokenFile) look(log *zerolog.Logger) {
 	}
 }
 
-// Reread reads the file now, whether or not it seems to have changed. If there is
-// a mistake in it, what was read before holds.
+// Reread reads the file now, whether or not it seems to have changed. If there is a mistake
+// in it, the tokens that were read before still hold.
 func (f *TokenFile) Reread() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.reread()
 }
 
-// reread reads the file. If there is a mistake in it, what was read before
-// holds.
+// reread is Reread with mu held.
 func (f *TokenFile) reread() error {
 	f.read = f.now()
 	lines, info, err := readTokenFile(f.path)
@@ -153,24 +152,16 @@ func (f *TokenFile) reread() error {
 func readTokenFile(path string) ([]tokenLine, fs.FileInfo, error) {
 	const remedy = "write a line LABEL:TOKEN there, with a token such as the output of: openssl rand -hex 32"
 	file, info, err := safefile.Open(path)
-	switch {
-	case errors.Is(err, safefile.ErrNotRegular):
-		return nil, nil, fmt.Errorf("%s is not a regular file; name one, for it is read again when it changes", path)
-	case errors.Is(err, fs.ErrNotExist):
+	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w; %s", path, safefile.Cause(err), remedy)
-	case err != nil:
-		return nil, nil, fmt.Errorf("%s: %w; make it readable for this program's user", path, safefile.Cause(err))
 	}
 	defer file.Close()
 	if err := safefile.CheckMode(path, info, safefile.BeyondGroup); err != nil {
 		return nil, info, fmt.Errorf("%s: %w", path, err)
 	}
 	raw, err := safefile.ReadAll(file, maxTokenFile)
-	if errors.Is(err, safefile.ErrTooLarge) {
-		return nil, info, fmt.Errorf("%s is larger than 1 MiB; a tokens file has a line for each client", path)
-	}
 	if err != nil {
-		return nil, info, fmt.Errorf("%s: %w", path, safefile.Cause(err))
+		return nil, info, fmt.Errorf("%s is %w; a tokens file has a line for each client", path, safefile.Cause(err))
 	}
 	lines, err := parseTokens(raw)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// anyLabel is the label of a token that may be used with every label.
+// anyLabel is the label of a token that is good for every label.
 const anyLabel = "*"
 
 // Limits on the hashes of a tokens file, so that a wrong token costs a bounded
@@ -34,16 +34,17 @@ func (l tokenLine) hashed() bool { return strings.HasPrefix(l.token, "$2") }
 
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
 
-// lineError is a mistake in a line of a tokens file. It never quotes the line.
+// lineError is a mistake in a line of a tokens file. It does not quote the line.
 type lineError struct {
 	line    int
 	message string
 }
 
+// Error returns the number of the line and the mistake.
 func (e *lineError) Error() string { return fmt.Sprintf("%d: %s", e.line, e.message) }
 
-// parseTokens reads a tokens file: LABEL:TOKEN or LABEL:HASH on each line, but
-// for blank lines and comments.
+// parseTokens parses a tokens file: a line is LABEL:TOKEN or LABEL:HASH, blank, or a
+// comment.
 func parseTokens(raw []byte) ([]tokenLine, error) {
 	var lines []tokenLine
 	n := 0
@@ -73,14 +74,14 @@ func (l tokenLine) check() string {
 	case CheckLabel(l.label) != "":
 		return "the label " + CheckLabel(l.label)
 	case l.token == "":
-		return "there is no token behind the colon; write one there, such as the output of: openssl rand -hex 32"
+		return "there is no token after the colon; write one there, such as the output of: openssl rand -hex 32"
 	case !IsToken(l.token):
-		return "the token is not one word of printable ASCII, as it has to be to stand in a URL"
+		return "the token must be one word of printable ASCII, because it is written in a URL"
 	case !l.hashed():
 		return ""
 	}
 	if !bcryptHash.MatchString(l.token) {
-		return "what begins with $2 is taken for a bcrypt hash, and this is none; make one with: htpasswd -nB LABEL"
+		return "a token that begins with $2 must be a bcrypt hash, and this is not one; make one with: htpasswd -nB LABEL"
 	}
 	switch cost, err := bcrypt.Cost([]byte(l.token)); {
 	case err != nil:
@@ -100,8 +101,8 @@ func IsToken(s string) bool {
 type tokenTable struct {
 	plain  []plainToken
 	hashed []hashedToken
-	// Every wrong token is compared with so many hashes, so that the time it
-	// takes does not tell which labels there are. decoy fills in.
+	// comparisons is the number of hashes that every wrong token is compared with, so that
+	// the time does not reveal which labels there are. decoy stands in for missing ones.
 	comparisons int
 	decoy       []byte
 }
@@ -144,8 +145,8 @@ func newTokenTable(lines []tokenLine) (*tokenTable, error) {
 	return t, nil
 }
 
-// findPlain looks for a token that is not hashed, by its digest. It returns the
-// label of the session.
+// findPlain looks for a token that is not hashed by its digest. It returns the label of the
+// session.
 func (t *tokenTable) findPlain(user string, digest localguard.Digest) (label string, ok bool) {
 	for _, p := range t.plain {
 		equal := digest.Equal(p.digest)
@@ -156,8 +157,8 @@ func (t *tokenTable) findPlain(user string, digest localguard.Digest) (label str
 	return label, ok
 }
 
-// findAgain looks for what a client was admitted by before. It returns the label
-// that the session would have now.
+// findAgain looks for what a client was admitted by before. It returns the label that the
+// session would have now.
 func (t *tokenTable) findAgain(a *Admission) (label string, ok bool) {
 	if label, ok := t.findPlain(a.user, a.digest); ok {
 		return label, true
@@ -170,8 +171,8 @@ func (t *tokenTable) findAgain(a *Admission) (label string, ok bool) {
 	return "", false
 }
 
-// candidates returns the hashes that the token of user may have. A hash is found
-// by its label alone, so without a user name there are those for every label.
+// candidates returns the hashes that the token of user may have. A hash is found by its
+// label alone, so without a user name it returns those for every label.
 func (t *tokenTable) candidates(user string) []hashedToken {
 	var found []hashedToken
 	for _, h := range t.hashed {
@@ -182,8 +183,8 @@ func (t *tokenTable) candidates(user string) []hashedToken {
 	return found
 }
 
-// sessionLabel is the label of a session whose client gave a user name, perhaps
-// "", and showed the token of an entry.
+// sessionLabel returns the label of a session whose client gave a user name, perhaps "",
+// and showed the token of an entry.
 func sessionLabel(user, entry string) string {
 	if user == "" && entry != anyLabel {
 		return entry

@@ -7,20 +7,18 @@ import (
 	"net"
 )
 
-// Users are the users of this machine whose processes may connect over TCP. A
-// process of anybody else, a process on another machine and one that the kernel
-// does not know may not. Connections over Unix sockets are not looked at: who
-// may open one is said by the socket's mode.
+// Users are the users of this machine whose processes may connect over TCP. Processes of
+// other users, on other machines, and those that the kernel does not know may not.
+// Connections over Unix sockets are not checked: the mode of the socket decides about them.
 type Users []uint32
 
-// ConnContext is for the field of that name of an [http.Server] whose handlers
-// call Check.
+// ConnContext is for the field of that name of an [http.Server] whose handlers call Check.
 func (u Users) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return NewPeer(c).Context(ctx)
 }
 
-// Check says what is wrong with the user at the other end of the connection
-// that a request came on, ctx being the request's context.
+// Check returns an error if the user at the other end of a request's connection is not one
+// of u. ctx is the context of the request.
 func (u Users) Check(ctx context.Context) error { return peerOf(ctx).check(u) }
 
 // CheckConn says what is wrong with the user at the other end of a connection. It asks

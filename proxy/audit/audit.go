@@ -1,3 +1,5 @@
+// Package audit has the decisions of the proxy, and the file that they are recorded in.
+// A decision is recorded before it is carried out.
 package audit
 
 import (
@@ -6,7 +8,7 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// Verdict is what a [Decision] comes to.
+// Verdict is what is done with a request.
 type Verdict string
 
 // The verdicts. They are words of the audit log, and do not change.
@@ -20,35 +22,34 @@ const (
 	VerdictRefuse Verdict = "refuse" // answered by the proxy itself
 )
 
-// Decision is what the audit log says of a request: who asked for what, what was
-// put on it, or why it was refused. It never holds a credential, a query, a
-// header or a body.
+// Decision is what the audit log says of a request: who asked for what, and what was put on
+// it or why it was refused. It holds no credential, no query, no header field and no body.
 type Decision struct {
-	Time    time.Time
-	Verdict Verdict
-	Client  string // the session label that the client was admitted with
-	Profile string // that the label has; "" is none of its own
-	Peer    string // the address that it came from
-	Host    string // host:port; "" if the request was refused before that was known
-	Method  string
-	Path    string // as it was sent, without query
-	// Scheme, Task and Signer say what was injected: its kind, the task that it
-	// was made for, and by whom.
-	Scheme signer.Scheme
-	Task   string
-	Signer string
+	Time    time.Time `json:"-"`
+	Verdict Verdict   `json:"decision"`
+	Client  string    `json:"client,omitempty"`  // the session label that the client was admitted with
+	Profile string    `json:"profile,omitempty"` // of the label; "" is none of its own
+	Peer    string    `json:"peer,omitempty"`    // the address that the client connected from
+	Host    string    `json:"host,omitempty"`    // host:port; "" if the request was refused before that was known
+	Method  string    `json:"method,omitempty"`
+	Path    string    `json:"path,omitempty"` // as it was sent, without query
+	// Scheme, Task and Signer say what was put on the request: the kind of credential, the
+	// task that it was made for, and who made it.
+	Scheme signer.Scheme `json:"credential,omitempty"`
+	Task   string        `json:"task,omitempty"`
+	Signer string        `json:"signer,omitempty"`
 	// Refused is the code of a refusal.
-	Refused string
+	Refused string `json:"refused,omitempty"`
 	// Times, if not 0, says that there were so many refusals with this code, of clients
 	// that were not let in.
-	Times int
-	// OutOfScope says why the request is out of scope, be it refused or not.
-	OutOfScope signer.Reason
+	Times int `json:"times,omitempty"`
+	// OutOfScope says why the request is out of scope, whether it was refused or not.
+	OutOfScope signer.Reason `json:"out_of_scope,omitempty"`
 }
 
-// Auditor is told of every decision before it is carried out.
+// Auditor records decisions.
 type Auditor interface {
-	// Audit records d. An error means that d could not be recorded and therefore
-	// must not be carried out: the request is not sent.
+	// Audit records d. If it returns an error, d was not recorded and must not be carried
+	// out: the request is not sent.
 	Audit(d Decision) error
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -15,20 +14,20 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// FileConfig says how an [AuditFile] is written.
+// FileConfig says how a [File] is written.
 type FileConfig struct {
 	Path string
-	// Sync has every line reach the disk before its decision is carried out.
+	// Sync waits until a line has reached the disk before its decision is carried out.
 	Sync bool
-	// Continue lets decisions be carried out that could not be written. The log
-	// is told, once a minute at most, and the file how many are missing.
+	// Continue carries out decisions that could not be written. A warning is logged, at
+	// most once a minute, and the file later says how many are missing.
 	Continue bool
-	// Log is told when the file cannot be written.
+	// Log gets a line when the file cannot be written.
 	Log zerolog.Logger
 }
 
-// File is an [Auditor] that appends a line of JSON for every decision to a
-// file, each in one write(2), so that several processes can share it.
+// File is an [Auditor] that appends a line of JSON to a file for every decision. Each is
+// one write(2), so that several processes can share the file.
 type File struct {
 	config FileConfig
 
@@ -45,13 +44,12 @@ var _ Auditor = (*File)(nil)
 
 const (
 	auditWarnInterval = time.Minute
-	// auditWriteTimeout bounds the wait for whoever reads from a pipe.
+	// auditWriteTimeout bounds the wait for the reader of a pipe.
 	auditWriteTimeout = 2 * time.Second
 	auditTimeFormat   = "2006-01-02T15:04:05.000Z"
 )
 
-// OpenFile opens the file, and makes it, readable by its owner alone, where
-// there is none.
+// OpenFile opens the file. If there is none, it makes one that only its owner can read.
 func OpenFile(config FileConfig) (*File, error) {
 	a := &File{config: config}
 	var err error
@@ -62,7 +60,7 @@ func OpenFile(config FileConfig) (*File, error) {
 }
 
 func (c FileConfig) open() (f *os.File, torn bool, err error) {
-	// Without O_NONBLOCK the opening of a pipe that nobody reads would hang.
+	// Without O_NONBLOCK, opening a pipe that nobody reads would hang.
 	f, err = os.OpenFile(c.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
 	if err == nil {
 		torn, err = c.check(f)
@@ -76,8 +74,8 @@ func (c FileConfig) open() (f *os.File, torn bool, err error) {
 	return f, torn, nil
 }
 
-// check refuses a file that is of no use as an audit log, and reports whether it
-// ends in the midst of a line, as after a crash.
+// check returns an error if the file cannot be an audit log. torn reports whether it ends
+// within a line, as after a crash.
 func (c FileConfig) check(f *os.File) (torn bool, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -91,8 +89,8 @@ func (c FileConfig) check(f *os.File) (torn bool, err error) {
 	if !info.Mode().IsRegular() {
 		return false, nil
 	}
-	if perm := info.Mode().Perm(); perm&0o022 != 0 && runtime.GOOS != "windows" {
-		return false, fmt.Errorf("others can write to it (mode %#o): run chmod 600 on it", perm)
+	if err := safefile.CheckMode(c.Path, info, safefile.OthersWrite); err != nil {
+		return false, err
 	}
 	if info.Size() == 0 {
 		return false, nil
@@ -107,38 +105,24 @@ func (c FileConfig) check(f *os.File) (torn bool, err error) {
 	return err == nil && last[0] != '\n', nil
 }
 
-// auditLine is a line of the file. The names of its fields do not change.
-type auditLine struct {
-	Time     string `json:"time"`
-	Decision string `json:"decision"`
-	Client   string `json:"client,omitempty"`
-	Profile  string `json:"profile,omitempty"`
-	Peer     string `json:"peer,omitempty"`
-	Host     string `json:"host,omitempty"`
-	Method   string `json:"method,omitempty"`
-	Path     string `json:"path,omitempty"`
-	Scheme   string `json:"credential,omitempty"`
-	Task     string `json:"task,omitempty"`
-	Signer   string `json:"signer,omitempty"`
-	Refused  string `json:"refused,omitempty"`
+// line is a line of the file. The names of its fields do not change.
+type line struct {
+	Time string `json:"time"`
+	Decision
+	Lost int `json:"lost,omitempty"`
+}
 
-	OutOfScope string `json:"out_of_scope,omitempty"`
-	Times      int    `json:"times,omitempty"`
-	Lost       int    `json:"lost,omitempty"`
+func newLine(d Decision) line {
+	return line{Time: d.Time.UTC().Format(auditTimeFormat), Decision: d}
 }
 
 // Audit implements [Auditor].
 func (a *File) Audit(d Decision) error {
-	line := auditLine{
-		Time: d.Time.UTC().Format(auditTimeFormat), Decision: string(d.Verdict), Client: d.Client, Profile: d.Profile, Peer: d.Peer, Host: d.Host,
-		Method: d.Method, Path: d.Path, Scheme: string(d.Scheme), Task: d.Task, Signer: d.Signer, Refused: d.Refused,
-		OutOfScope: string(d.OutOfScope), Times: d.Times,
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	err := a.writeGap(d.Time)
 	if err == nil {
-		err = a.write(line)
+		err = a.write(newLine(d))
 	}
 	if err == nil {
 		return nil
@@ -151,20 +135,22 @@ func (a *File) Audit(d Decision) error {
 	return fmt.Errorf("%s: %w; free the disk or correct audit.file", a.config.Path, a.err)
 }
 
-// writeGap says in the file that decisions before it are missing, if any are.
+// writeGap writes that decisions are missing, if any are.
 func (a *File) writeGap(now time.Time) error {
 	if a.lost == 0 {
 		return nil
 	}
-	err := a.write(auditLine{Time: now.UTC().Format(auditTimeFormat), Decision: "gap", Lost: a.lost})
+	gap := newLine(Decision{Time: now, Verdict: "gap"})
+	gap.Lost = a.lost
+	err := a.write(gap)
 	if err == nil {
 		a.lost = 0
 	}
 	return err
 }
 
-// write appends a line, and keeps in a.err whether that worked.
-func (a *File) write(line auditLine) error {
+// write appends a line, and keeps the error in a.err.
+func (a *File) write(line line) error {
 	a.buf.Reset()
 	if a.torn {
 		a.buf.WriteByte('\n')
@@ -205,8 +191,8 @@ func (a *File) warn(now time.Time) {
 	a.config.Log.Error().Str("file", a.config.Path).Int("lost", a.lost).AnErr("error", a.err).Msg(message)
 }
 
-// Check returns why decisions cannot be recorded, or nil. After a failure it
-// tries anew, with a line that says how many decisions were lost.
+// Check returns why decisions cannot be recorded, or nil. After a failure it tries again,
+// with a line that says how many decisions were lost.
 func (a *File) Check(now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -216,8 +202,8 @@ func (a *File) Check(now time.Time) error {
 	return nil
 }
 
-// Reopen opens the file's path anew, for after the file was moved away. If that
-// fails, the former file stays in use.
+// Reopen opens the path again, for when the file was moved away. If that fails, the former
+// file stays in use.
 func (a *File) Reopen() error {
 	file, torn, err := a.config.open()
 	if err != nil {
@@ -230,7 +216,7 @@ func (a *File) Reopen() error {
 	return former.Close()
 }
 
-// Close closes the file. No decision may be recorded any more.
+// Close closes the file. No decision may be recorded afterwards.
 func (a *File) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

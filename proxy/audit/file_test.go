@@ -117,7 +117,7 @@ func TestAuditFileRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		wide:                          "others can write to it (mode 0622)",
+		wide:                          "permissions 0622 are too wide; run: chmod 644 " + wide,
 		dir:                           "is a directory",
 		filepath.Join(dir, "no", "x"): "no such file or directory",
 	} {

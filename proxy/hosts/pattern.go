@@ -56,6 +56,9 @@ func (p Pattern) matchHost(host string) bool {
 // HasPort reports whether the pattern is for one port alone.
 func (p Pattern) HasPort() bool { return p.port != "" }
 
+// Domain returns the name of the pattern, without "*." and port.
+func (p Pattern) Domain() string { return p.name + strings.TrimPrefix(p.suffix, ".") }
+
 // String returns the pattern as it is written.
 func (p Pattern) String() string {
 	host := p.name

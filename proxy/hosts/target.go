@@ -22,7 +22,7 @@ const maxAuthority = 300
 // and another for an address, or that hide a name from a pattern.
 func ParseTarget(authority string) (Target, error) {
 	if strings.Contains(authority, "@") { // a password, perhaps, which must not be shown
-		return Target{}, errors.New("a target with a user name is not connected to")
+		return Target{}, errors.New("the target has a user name in it; leave it out")
 	}
 	if len(authority) > maxAuthority {
 		return Target{}, fmt.Errorf("a target of %d bytes is none: the name of a host has 253 at most", len(authority))
@@ -32,7 +32,7 @@ func ParseTarget(authority string) (Target, error) {
 		return Target{}, fmt.Errorf("%q is not host:port", authority)
 	}
 	if strings.HasPrefix(authority, "[") && !strings.Contains(host, ":") {
-		return Target{}, fmt.Errorf("%q has brackets around what is no IPv6 address", authority)
+		return Target{}, fmt.Errorf("%q has brackets around something that is not an IPv6 address", authority)
 	}
 	if err := checkPort(port); err != nil {
 		return Target{}, err

@@ -45,3 +45,43 @@ func (u *Client) Release() {
 	// A connection of HTTP/2 is idle a moment after its last response has ended.
 	time.AfterFunc(time.Second, u.CloseIdleConnections)
 }
+
+// Clients are clients by name. They share no connection, so that whatever a server does,
+// no byte of one's requests and responses reaches another.
+type Clients map[string]*Client
+
+// NewClients returns a client for config under each name. Those that shared has already
+// are taken from it; it must not be released meanwhile.
+func NewClients(config Config, own *OwnListeners, names []string, shared Clients) Clients {
+	clients := make(Clients, len(names))
+	for _, name := range names {
+		if clients[name] != nil {
+			continue
+		}
+		c := shared[name]
+		if c == nil {
+			c = New(config, own)
+		} else {
+			c.Hold()
+		}
+		clients[name] = c
+	}
+	return clients
+}
+
+// Release drops a user of each.
+func (cs Clients) Release() {
+	for _, c := range cs {
+		c.Release()
+	}
+}
+
+// CloseIdleConnections closes the connections that no request uses, but for those that
+// are in others too.
+func (cs Clients) CloseIdleConnections(others Clients) {
+	for name, c := range cs {
+		if others[name] != c {
+			c.CloseIdleConnections()
+		}
+	}
+}

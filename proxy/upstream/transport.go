@@ -13,6 +13,10 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
+// Window bounds what is held of a response over HTTP/2 whose client does not read, in
+// bytes.
+const Window = 256 << 10
+
 // newTLSConfig returns the configuration of TLS with servers.
 func newTLSConfig(roots *x509.CertPool) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
@@ -41,8 +45,7 @@ func newTransport(d *dialer, protos ...string) *http.Transport {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 1 << 20,
 		HTTP2: &http.HTTP2Config{
-			// Bounds what is held of a response whose client does not read.
-			MaxReceiveBufferPerStream: 1 << 20,
+			MaxReceiveBufferPerStream: Window,
 			// Pings find out a connection that a laptop's sleep or a NAT box has killed.
 			// Otherwise requests on it would wait for ever.
 			SendPingTimeout: 15 * time.Second,

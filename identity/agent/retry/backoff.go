@@ -1,3 +1,8 @@
+// Package retry holds back what many callers would try at the same time.
+//
+// A [Flight] does a piece of work once for all callers. A [Gate] lets a few in at a time,
+// and none while the server asks to be left alone. A [Backoff] spaces the tries of what
+// fails, and a [Cooldown] the renewals of what is refused.
 package retry
 
 import (
@@ -20,13 +25,13 @@ type Backoff struct {
 	mu      sync.Mutex
 	wait    time.Duration
 	until   time.Time
-	span    time.Duration // from when until was set
+	span    time.Duration // between the failure and until
 	err     error
-	key     any  // what failed; another thing may be tried at once
-	probing bool // somebody was let through after a failure
+	key     any  // of what failed; another thing may be tried at once
+	probing bool // one caller was let through after a failure
 }
 
-// Waits reports whether key is not to be tried yet.
+// Waits reports whether key must not be tried yet.
 func (b *Backoff) Waits(now time.Time, key any) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -38,7 +43,7 @@ func (b *Backoff) waitsLocked(now time.Time, key any) bool {
 	return b.err != nil && b.key == key && now.Before(b.until) && b.until.Sub(now) <= b.span
 }
 
-// Last returns why key failed the last time, nil if it did not.
+// Last returns the error of the last try of key, nil if it succeeded.
 func (b *Backoff) Last(key any) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -34,19 +34,27 @@ type serverConn struct {
 	socket *probeSocket // below the encryption
 	pool   *connPool
 	host   string
-	reader *bufio.Reader // of the h1Conn itself, which counts
+	reader *bufio.Reader // of the connection itself, which counts
 	writer *bufio.Writer
 	abort  func() // close, made once
 	closed sync.Once
 
-	// For the goroutine that has the connection.
+	usage
+	progress
+}
+
+// usage is for the goroutine that has the connection.
+type usage struct {
 	reused   bool
 	answered bool  // something has come since the request began
 	left     int64 // how much may still be read
 	since    time.Time
+}
 
+// progress is how far a request and its response have come.
+type progress struct {
 	mu      sync.Mutex
-	parts   int         // of the exchange that are not done: the request's body, the answer
+	parts   int         // of the two that are not done: the request's body, the response
 	spoilt  bool        // no further request may be sent
 	sending error       // why the request's body was not sent
 	late    *time.Timer // closes the connection if the request does not end soon
@@ -119,12 +127,27 @@ func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 		return nil, c.reason(r.Context(), err)
 	}
 	if response.Body == http.NoBody {
-		c.answerDone(unwatch() && !response.Close)
+		c.answerDone(unwatch() && !response.Close && !doubtfulEnd(response))
 		return response, nil
 	}
 	c.left = math.MaxInt64
 	response.Body = &responseBody{body: response.Body, conn: c, ctx: r.Context(), unwatch: unwatch, last: response.Close}
 	return response, nil
+}
+
+// doubtfulEnd reports whether a server that has answered without a body might send one all
+// the same, which would be taken for the next response: the header describes a body that
+// the method or the status leaves out (RFC 9112, section 6.3).
+func doubtfulEnd(response *http.Response) bool {
+	if response.TransferEncoding != nil {
+		return true
+	}
+	for _, length := range response.Header["Content-Length"] {
+		if length != "0" {
+			return true
+		}
+	}
+	return false
 }
 
 // reason returns the cause of an error.
@@ -283,9 +306,14 @@ func (b *responseBody) end(err error) {
 // buffer's size.
 type bodyWriter struct{ w *bufio.Writer }
 
-func (w bodyWriter) Write(p []byte) (int, error)       { return w.w.Write(p) }
+// Write implements [io.Writer].
+func (w bodyWriter) Write(p []byte) (int, error) { return w.w.Write(p) }
+
+// WriteString implements [io.StringWriter].
 func (w bodyWriter) WriteString(s string) (int, error) { return w.w.WriteString(s) }
-func (w bodyWriter) WriteByte(b byte) error            { return w.w.WriteByte(b) }
+
+// WriteByte implements [io.ByteWriter].
+func (w bodyWriter) WriteByte(b byte) error { return w.w.WriteByte(b) }
 
 // flushingBody is a body that sends what was read of it before it waits for more.
 type flushingBody struct {

@@ -30,8 +30,12 @@ type serverConn struct {
 	reader *bufio.Reader
 	writer *bufio.Writer // nil between requests
 	readBy time.Time     // the deadline that is in force, zero for none
+	watcher
+}
 
-	timer *time.Timer // has watch called
+// watcher is what a connection has to find out that the client is gone.
+type watcher struct {
+	timer *time.Timer // calls watch
 
 	mu       sync.Mutex
 	serving  bool

@@ -13,6 +13,9 @@ const (
 	bulkSize   = 128 << 10 // for what comes faster
 )
 
+// MaxBuffer is the largest size of buffers, in bytes.
+const MaxBuffer = bulkSize
+
 // Get implements [httputil.BufferPool].
 func (p *Buffers) Get() []byte {
 	if b, ok := p.usual.Get().(*[bufferSize]byte); ok {

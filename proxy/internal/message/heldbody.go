@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 )
@@ -17,17 +16,25 @@ const bodyReleaseTimeout = 5 * time.Second
 // body is no longer held.
 var ErrNotHeld = errors.New("the server refused the request unprocessed, and not all of its body is held in memory to be sent again")
 
-// Hold holds up to limit bytes of the body of r in memory while it is sent, and sets
-// r.GetBody, by which net/http gets the body again. net/http asks for it if nothing of
+// Budget is the memory, in bytes, that bodies are held in.
+type Budget interface {
+	// Take takes n bytes, and reports whether there were as many left.
+	Take(n int64) bool
+	// Give gives back n bytes.
+	Give(n int64)
+}
+
+// Hold holds up to limit bytes of the body of r in memory while it is sent, as far as
+// budget has room for them, and sets r.GetBody, by which net/http gets the body again. net/http asks for it if nothing of
 // the request was written, the server has refused it unprocessed (REFUSED_STREAM, a
 // GOAWAY that leaves it out), or its method or an Idempotency-Key says that sending it
 // twice does no harm.
-func Hold(r *http.Request, limit int64) *Held {
+func Hold(r *http.Request, limit int64, budget Budget) *Held {
 	h := &Held{ctx: r.Context()}
 	if r.Body == nil || r.Body == http.NoBody {
 		return h
 	}
-	h.last = &heldBody{body: r.Body, limit: limit, spill: r.ContentLength > limit, released: make(chan struct{})}
+	h.last = &heldBody{body: r.Body, limit: limit, budget: budget, spill: r.ContentLength > limit, released: make(chan struct{})}
 	r.Body = h.last
 	r.GetBody = func() (io.ReadCloser, error) {
 		_ = h.last.Close() // net/http does not always close it before it asks for another
@@ -76,11 +83,13 @@ func (h *Held) Forget() {
 type heldBody struct {
 	body     io.Reader
 	limit    int64
+	budget   Budget
 	released chan struct{} // closed when the transport is done with the body
 
 	mu      sync.Mutex
 	ahead   []byte // of what a former one has read, what this one has yet to give
 	read    []byte // by this one or a former one
+	taken   int64  // of the budget, for read
 	spill   bool   // there was too much to remember
 	reading bool
 	closed  bool
@@ -104,11 +113,8 @@ func (b *heldBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.spill && int64(len(b.read)+n) > b.limit {
-		b.spill, b.read = true, nil
-	}
-	if !b.spill {
-		b.read = append(b.read, p[:n]...)
+	if !b.spill && !b.remember(p[:n]) {
+		b.drop()
 	}
 	b.reading = false
 	if b.closed {
@@ -139,7 +145,31 @@ func (b *heldBody) spilled() bool {
 func (b *heldBody) forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.spill, b.read = true, nil
+	b.drop()
+}
+
+// remember appends p to what was read, and reports whether there was room for it.
+func (b *heldBody) remember(p []byte) bool {
+	need := int64(len(b.read) + len(p))
+	if need > b.limit {
+		return false
+	}
+	if need > b.taken {
+		size := min(max(need, 2*b.taken), b.limit)
+		if !b.budget.Take(size - b.taken) {
+			return false
+		}
+		b.taken = size
+		b.read = append(make([]byte, 0, size), b.read...)
+	}
+	b.read = append(b.read, p...)
+	return true
+}
+
+// drop drops what is held. Nothing is from now on.
+func (b *heldBody) drop() {
+	b.budget.Give(b.taken)
+	b.spill, b.read, b.taken = true, nil, 0
 }
 
 // reuse returns the body from its beginning as soon as the transport has let go of it.
@@ -153,9 +183,12 @@ func (b *heldBody) reuse(ctx context.Context) (*heldBody, bool) {
 	case <-timeout.C:
 		return nil, false
 	}
-	if b.spilled() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.spill {
 		return nil, false
 	}
-	read := slices.Clip(b.read) // what is appended must not be another's
-	return &heldBody{body: b.body, limit: b.limit, ahead: read, read: read, released: make(chan struct{})}, true
+	next := &heldBody{body: b.body, limit: b.limit, budget: b.budget, ahead: b.read, read: b.read, taken: b.taken, released: make(chan struct{})}
+	b.spill, b.read, b.taken = true, nil, 0 // they are the next one's
+	return next, true
 }

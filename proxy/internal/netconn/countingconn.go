@@ -7,17 +7,14 @@ import (
 
 // CountingConn counts the bytes that are read and written.
 type CountingConn struct {
-	net.Conn
+	Wrapper
 	read, written *atomic.Int64
 }
 
 // NewCountingConn returns conn, whose bytes are added to read and written.
 func NewCountingConn(conn net.Conn, read, written *atomic.Int64) CountingConn {
-	return CountingConn{conn, read, written}
+	return CountingConn{Wrapper{conn}, read, written}
 }
-
-// NetConn returns the connection beneath.
-func (c CountingConn) NetConn() net.Conn { return c.Conn }
 
 // Read implements [io.Reader].
 func (c CountingConn) Read(p []byte) (int, error) {
@@ -32,6 +29,3 @@ func (c CountingConn) Write(p []byte) (int, error) {
 	c.written.Add(int64(n))
 	return n, err
 }
-
-// CloseWrite closes the sending side.
-func (c CountingConn) CloseWrite() error { return CloseWrite(c.Conn) }

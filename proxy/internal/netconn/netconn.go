@@ -3,12 +3,21 @@
 // ([PrefixConn]), and what is done to any: closing one side, finding the socket
 // and corking it, and the TLS handshake with a server.
 //
-// A wrapper has a method NetConn that returns the connection beneath it, as
-// [crypto/tls.Conn] has, so that code that needs the socket finds it without
-// knowing the wrappers.
+// Every wrapper embeds [Wrapper], whose method NetConn returns the connection beneath,
+// as that of [crypto/tls.Conn] does: code that needs the socket finds it without knowing
+// the wrappers.
 package netconn
 
 import "net"
+
+// Wrapper is a connection around another one. Types embed it and replace some methods.
+type Wrapper struct{ net.Conn }
+
+// NetConn returns the connection beneath.
+func (w Wrapper) NetConn() net.Conn { return w.Conn }
+
+// CloseWrite closes the sending side.
+func (w Wrapper) CloseWrite() error { return CloseWrite(w.Conn) }
 
 // CloseWrite closes the sending side of conn, so that the peer reads the end. It
 // closes conn if that cannot be half closed.

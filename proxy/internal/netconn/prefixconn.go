@@ -10,14 +10,14 @@ import (
 // PrefixConn is a connection whose first bytes were already read. Reading from it
 // returns them again.
 type PrefixConn struct {
-	net.Conn
+	Wrapper
 	ahead []byte
 }
 
 // NewPrefixConn returns conn with ahead in front of what is still to be read. It
 // keeps ahead.
 func NewPrefixConn(conn net.Conn, ahead []byte) *PrefixConn {
-	return &PrefixConn{Conn: conn, ahead: ahead}
+	return &PrefixConn{Wrapper: Wrapper{conn}, ahead: ahead}
 }
 
 // Unread returns conn as it was before r read ahead on it.
@@ -29,9 +29,6 @@ func Unread(conn net.Conn, r *bufio.Reader) net.Conn {
 	ahead, _ := r.Peek(n)
 	return NewPrefixConn(conn, bytes.Clone(ahead))
 }
-
-// NetConn returns the connection beneath.
-func (c *PrefixConn) NetConn() net.Conn { return c.Conn }
 
 // Read implements [io.Reader].
 func (c *PrefixConn) Read(p []byte) (int, error) {
@@ -57,6 +54,3 @@ func (c *PrefixConn) WriteTo(w io.Writer) (int64, error) {
 
 // ReadFrom implements [io.ReaderFrom]. It leaves the copying to the connection.
 func (c *PrefixConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
-
-// CloseWrite closes the sending side.
-func (c *PrefixConn) CloseWrite() error { return CloseWrite(c.Conn) }

@@ -12,6 +12,7 @@ type Queue struct {
 	close sync.Once
 }
 
+// NewQueue returns an empty queue, which must be closed.
 func NewQueue() *Queue {
 	return &Queue{conns: make(chan net.Conn), done: make(chan struct{})}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -15,9 +16,11 @@ import (
 // all clients until it is closed, and writing to it fails when the client reads
 // nothing for a time.
 type StallConn struct {
-	net.Conn
+	Wrapper
 	giveBack func() // its place
 	stall    time.Duration
+	head     Head
+	read     atomic.Int64 // of a client that is not known; -1: the client is known
 
 	beforeRead func() error             // nil: nothing is to be done
 	firstRead  func(first []byte) error // nil: nothing is to be done
@@ -34,14 +37,75 @@ type StallConn struct {
 	onClose  func() // nil: nothing is to be done
 }
 
-// NewStallConn returns a wrapper of conn. Writing fails when the client reads
-// nothing for stall; Close calls giveBack, which may be called more than once.
-func NewStallConn(conn net.Conn, stall time.Duration, giveBack func()) *StallConn {
-	return &StallConn{Conn: conn, stall: stall, giveBack: giveBack}
+// Head bounds what clients send before they are known, that is before [StallConn.Join].
+// The zero value does not.
+type Head struct {
+	// Take takes n bytes, and reports whether there were as many left; a negative n gives
+	// them back. It is not called for the first FreeHead bytes of a connection.
+	Take func(n int64) bool
+	// Refuse answers a client for which there are none.
+	Refuse func(net.Conn)
 }
 
-// NetConn returns the connection beneath.
-func (c *StallConn) NetConn() net.Conn { return c.Conn }
+// FreeHead is how much clients may always send before they are known, in bytes. The
+// head of a well-behaved one is smaller.
+const FreeHead = 4 << 10
+
+// NewStallConn returns a wrapper of conn. Writing fails when the client reads
+// nothing for stall; reading fails when there is no room for its head; Close calls
+// giveBack, which may be called more than once.
+func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()) *StallConn {
+	c := &StallConn{Wrapper: Wrapper{conn}, stall: stall, head: head, giveBack: giveBack}
+	if head.Take == nil {
+		c.read.Store(-1)
+	}
+	return c
+}
+
+// Read implements [net.Conn].
+func (c *StallConn) Read(p []byte) (int, error) {
+	if c.beforeRead != nil {
+		c.once.Do(func() { c.refused = c.beforeRead() })
+		if c.refused != nil {
+			return 0, c.refused
+		}
+	}
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.firstRead != nil {
+		c.begun.Do(func() { c.refused = c.firstRead(p[:n]) })
+		if c.refused != nil {
+			return 0, c.refused
+		}
+	}
+	if c.read.Load() < 0 || n == 0 {
+		return n, err
+	}
+	c.mu.Lock()
+	before := c.read.Load()
+	ok := c.closed || before < 0 || c.takeHead(before, before+int64(n))
+	c.mu.Unlock()
+	if !ok {
+		c.head.Refuse(c.Conn)
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// takeHead takes what is more than FreeHead in the step from before to after.
+func (c *StallConn) takeHead(before, after int64) bool {
+	if more := max(after, FreeHead) - max(before, FreeHead); more > 0 && !c.head.Take(more) {
+		return false
+	}
+	c.read.Store(after)
+	return true
+}
+
+// giveHead gives back what was taken: the client is known, or gone.
+func (c *StallConn) giveHead() {
+	if taken := c.read.Swap(-1) - FreeHead; taken > 0 {
+		c.head.Take(-taken)
+	}
+}
 
 // Close implements [net.Conn].
 func (c *StallConn) Close() error {
@@ -50,6 +114,7 @@ func (c *StallConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	c.giveHead()
 	if c.leave != nil {
 		c.leave()
 	}
@@ -77,24 +142,6 @@ func (c *StallConn) OnClose(f func()) {
 // is one. It must be called before the connection is in use.
 func (c *StallConn) BeforeRead(f func() error) { c.beforeRead = f }
 
-// Read implements [net.Conn].
-func (c *StallConn) Read(p []byte) (int, error) {
-	if c.beforeRead != nil {
-		c.once.Do(func() { c.refused = c.beforeRead() })
-		if c.refused != nil {
-			return 0, c.refused
-		}
-	}
-	n, err := c.Conn.Read(p)
-	if n > 0 && c.firstRead != nil {
-		c.begun.Do(func() { c.refused = c.firstRead(p[:n]) })
-		if c.refused != nil {
-			return 0, c.refused
-		}
-	}
-	return n, err
-}
-
 // OnFirstRead has f be called with what comes first. If it returns an error, that Read and
 // all that follow fail. It must be called before the connection is in use.
 func (c *StallConn) OnFirstRead(f func(first []byte) error) { c.firstRead = f }
@@ -115,6 +162,7 @@ func (c *StallConn) Join(labels *track.Limiter, label string, most int) bool {
 		c.leave()
 	}
 	c.label, c.leave = label, leave
+	c.giveHead()
 	return true
 }
 
@@ -144,9 +192,6 @@ func (c *StallConn) ReadFrom(r io.Reader) (int64, error) {
 
 // WriteTo implements [io.WriterTo], so that the kernel may copy.
 func (c *StallConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
-
-// CloseWrite closes the sending side.
-func (c *StallConn) CloseWrite() error { return CloseWrite(c.Conn) }
 
 // SetDeadline implements [net.Conn].
 func (c *StallConn) SetDeadline(t time.Time) error {

@@ -37,7 +37,7 @@ func (c *slowConn) Write(p []byte) (int, error) {
 func TestSlowReaderIsNotCut(t *testing.T) {
 	t.Parallel()
 	slow := &slowConn{takes: []int{1, 1, 1}}
-	c := &StallConn{Conn: slow, stall: time.Hour, giveBack: func() {}}
+	c := NewStallConn(slow, time.Hour, Head{}, func() {})
 	if n, err := c.Write([]byte("abcdef")); n != 6 || err != nil || slow.took.String() != "abcdef" {
 		t.Errorf("%d, %v; took %q", n, err, slow.took.String())
 	}
@@ -68,7 +68,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 func TestStallDeadline(t *testing.T) {
 	t.Parallel()
 	counting := &deadlineCounter{}
-	c := &StallConn{stall: 16 * time.Minute, Conn: counting}
+	c := NewStallConn(counting, 16*time.Minute, Head{}, func() {})
 	begin := time.Now()
 	for _, step := range []struct {
 		after time.Duration

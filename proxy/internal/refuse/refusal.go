@@ -55,6 +55,12 @@ func New(status int, code, proxyError, format string, args ...any) *Refusal {
 	return &Refusal{Status: status, Code: code, Message: fmt.Sprintf(format, args...), ProxyError: proxyError}
 }
 
+// Busy returns the refusal of a client that has, or all of which have, as much in use as
+// there is. It may come again soon.
+func Busy(format string, args ...any) *Refusal {
+	return New(http.StatusServiceUnavailable, "busy", "http_request_denied", format, args...)
+}
+
 // Header returns the header that the refusal is sent with.
 func (r *Refusal) Header() http.Header {
 	h := http.Header{

@@ -30,7 +30,7 @@ const (
 	maxHeader = 16 << 10
 )
 
-// Serve serves the admin listener l until ctx ends. m counts for the apps of r.
+// Serve serves the admin listener l until ctx ends. m are the metrics of the apps of r.
 func Serve(ctx context.Context, l net.Listener, r *app.Reloader, m *Metrics) error {
 	return serve(ctx, l, newHandler(r, m), func() access.Users {
 		a, done := r.Use()

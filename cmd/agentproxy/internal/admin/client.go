@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// maxAnswer bounds the answer that is read, in bytes.
+	// maxAnswer bounds the response that is read, in bytes.
 	maxAnswer = 4 << 20
-	// clientTimeout bounds the wait for an answer. The proxy may have to register a task
+	// clientTimeout bounds the wait for a response. The proxy may have to register a task
 	// first.
 	clientTimeout = 15 * time.Second
 )
@@ -68,7 +68,7 @@ func (c *Client) Ready(ctx context.Context) (scheme string, err error) {
 	return answer.Signs, err
 }
 
-// Status returns how the proxy is.
+// Status returns the state of the proxy.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var answer struct {
 		Status
@@ -81,7 +81,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return answer.Status, err
 }
 
-// ask asks for a path of the admin listener, and decodes the answer from JSON.
+// ask requests a path of the admin listener, and decodes the response from JSON.
 func (c *Client) ask(ctx context.Context, path string, answer any) (statusCode int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()

@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// stateCollector looks at the proxy's state whenever somebody asks for the
-// metrics. What it says then is true, and costs no request anything.
+// stateCollector reads the proxy's state at each scrape, which costs no request
+// anything.
 type stateCollector struct {
 	look func(context.Context) Status
 }
@@ -27,6 +27,12 @@ var (
 		"When the log-in's access token expires. Absent if there is no token or no expiry in it.", []string{"profile"}, nil)
 	loginEndedDesc = prometheus.NewDesc("agentproxy_login_ended",
 		"1 if somebody has to log in again because the log-in cannot be refreshed, else 0.", []string{"profile"}, nil)
+	quotaUsedDesc = prometheus.NewDesc("agentproxy_quota_used_ratio",
+		"How much of the account's allowance at ChatGPT is used up, 1 being all of it, by window: primary or secondary. Absent until a response has said so.", []string{"profile", "window"}, nil)
+	quotaResetDesc = prometheus.NewDesc("agentproxy_quota_reset_timestamp_seconds",
+		"When the account's allowance at ChatGPT is whole again, by window.", []string{"profile", "window"}, nil)
+	usageLostDesc = prometheus.NewDesc("agentproxy_usage_lines_lost_total",
+		"Lines that could not be written to the usage file.", nil, nil)
 	caExpiryDesc = prometheus.NewDesc("agentproxy_ca_expiry_timestamp_seconds",
 		"When the certificate authority expires.", nil, nil)
 	clockDesc = prometheus.NewDesc("agentproxy_clock_offset_seconds",
@@ -36,7 +42,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (c *stateCollector) Describe(descs chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		readyDesc, runningDesc, receivedDesc, sentDesc, tokenExpiryDesc, loginEndedDesc, caExpiryDesc, clockDesc,
+		readyDesc, runningDesc, receivedDesc, sentDesc, tokenExpiryDesc, loginEndedDesc, quotaUsedDesc, quotaResetDesc, usageLostDesc, caExpiryDesc, clockDesc,
 	} {
 		descs <- d
 	}
@@ -57,6 +63,12 @@ func (c *stateCollector) Collect(metrics chan<- prometheus.Metric) {
 		if agent.TokenExpires != nil {
 			gauge(tokenExpiryDesc, float64(agent.TokenExpires.Unix()), agent.Profile)
 		}
+		for name, window := range agent.Quota.windows() {
+			gauge(quotaUsedDesc, window.UsedPercent/100, agent.Profile, name)
+			if window.ResetAt != nil {
+				gauge(quotaResetDesc, float64(window.ResetAt.Unix()), agent.Profile, name)
+			}
+		}
 	}
 	for kind, n := range s.InFlight {
 		gauge(runningDesc, float64(n), kind)
@@ -65,6 +77,7 @@ func (c *stateCollector) Collect(metrics chan<- prometheus.Metric) {
 		counter(receivedDesc, bytes.Received, kind)
 		counter(sentDesc, bytes.Sent, kind)
 	}
+	counter(usageLostDesc, int64(s.UsageLost))
 	gauge(caExpiryDesc, float64(s.CAExpires.Unix()))
 	gauge(clockDesc, s.ClockOffset)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// countedSigner counts what comes of asking a signer.
+// countedSigner counts the results of a signer.
 type countedSigner struct {
 	signer.Renewer
 	ok     prometheus.Counter
@@ -34,7 +34,7 @@ func (s *countedSigner) Sign(ctx context.Context, r signer.Request) (*signer.Aut
 	case err == nil:
 		s.ok.Inc()
 	case ctx.Err() != nil:
-		s.failed("canceled").Inc() // whoever asked is gone
+		s.failed("canceled").Inc() // the client is gone
 	default:
 		s.failed(string(cmp.Or(signer.CodeOf(err), "signing_failed"))).Inc()
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
-// guard lets those through who may know how the proxy is. It never gives a
-// web page leave to read an answer (no CORS).
+// guard passes on requests from those who may read the proxy's state. It never allows a
+// web page to read a response (no CORS).
 type guard struct {
 	who  access.Config
 	next http.Handler
@@ -34,8 +34,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	// That it runs is seen from the open port, and those who watch it should not
-	// need a secret for that.
+	// The open port shows that the proxy runs. Probes of that need no secret.
 	if g.who.Token != "" && !authorized && r.URL.Path != "/healthz" {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		refuse(w, http.StatusUnauthorized, "send admin_token, as in Authorization: Bearer TOKEN")
@@ -45,7 +44,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // hasAddress reports whether r names this server by an address or as localhost. A page
-// whose own name was made to lead here (DNS rebinding) names it by that.
+// that reaches it by DNS rebinding names its own host.
 func (g *guard) hasAddress(r *http.Request) bool {
 	if localguard.OverUnixSocket(r) {
 		return true
@@ -60,7 +59,7 @@ func ofAnotherSite(r *http.Request) bool {
 	return field != ""
 }
 
-// bearerIs reports whether r shows the token, in the same time for every wrong one.
+// bearerIs reports whether r shows the token. It takes the same time for all wrong ones.
 func bearerIs(r *http.Request, token string) bool {
 	values := r.Header["Authorization"]
 	if len(values) != 1 {

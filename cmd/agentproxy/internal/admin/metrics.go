@@ -14,12 +14,13 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
-// Metrics counts what the proxy does, and remembers what it refused last. No label has a value that a client, a
-// server or the network chose: hosts are named by the configured pattern that
-// they match, codes and kinds are words of this program's. docs/metrics.md says
-// what each is good for.
+// Metrics counts what the proxy does, and remembers the last refusals. No label has a
+// value that a client, a server or the network chose: hosts are named by the configured
+// pattern that they match, codes and kinds by this program's words. docs/metrics.md
+// explains each metric.
 type Metrics struct {
 	registry *prometheus.Registry
 	refused  *Refusals
@@ -39,12 +40,15 @@ type Metrics struct {
 	backend   *prometheus.CounterVec
 	reloads   *prometheus.CounterVec
 	reloaded  prometheus.Gauge
+	responses *prometheus.CounterVec
+	tokens    *prometheus.CounterVec
+	quotas    quotas
 
 	mu     sync.RWMutex
 	series map[requestLabels]*requestSeries
 }
 
-// otherHosts is the host label of all hosts that are not intercepted.
+// otherHostsLabel is the host label of all hosts that are not intercepted.
 const otherHostsLabel = "other"
 
 var _ app.Observer = (*Metrics)(nil)
@@ -91,9 +95,13 @@ func NewMetrics() *Metrics {
 		"The proxy's own requests to the backend, by operation and result.", "operation", "result")
 	for _, o := range backend.Operations() {
 		for _, r := range backend.Results() {
-			m.backend.WithLabelValues(string(o), string(r)) // zero is worth knowing
+			m.backend.WithLabelValues(string(o), string(r)) // zero counts, too
 		}
 	}
+	m.responses = counter("agentproxy_model_responses_total",
+		"Responses of the model that said what they used. Counted if usage.file is set.", "profile")
+	m.tokens = counter("agentproxy_model_tokens_total",
+		"Tokens that responses of the model used, by kind: input, cached (part of the input) and output. Counted if usage.file is set.", "profile", "kind")
 	m.reloads = counter("agentproxy_reloads_total",
 		"Configuration reloads that changed something, by result: ok or refused.", "result")
 	m.reloads.WithLabelValues("ok")
@@ -157,7 +165,7 @@ func (m *Metrics) Exchange(o proxy.Outcome) {
 	s.duration.Observe(o.Duration.Seconds())
 }
 
-// missAction says what became of a request that was out of scope.
+// missAction returns what was done with a request that was out of scope.
 func missAction(sent bool) string {
 	if sent {
 		return "sent"
@@ -167,8 +175,8 @@ func missAction(sent bool) string {
 
 type requestLabels struct{ host, signer, code string }
 
-// requestSeries is what a request is counted in. Looking that up by its labels
-// is most of the work, so it is done once.
+// requestSeries holds the metrics of a request. Looking them up by their labels is most of
+// the work, so it is done once.
 type requestSeries struct {
 	requests            prometheus.Counter
 	firstByte, duration prometheus.Observer
@@ -187,7 +195,7 @@ func (m *Metrics) seriesOf(l requestLabels) *requestSeries {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.series[l] = s // the same as that of whoever was faster
+	m.series[l] = s // another goroutine may have stored the same
 	return s
 }
 
@@ -202,6 +210,17 @@ func (m *Metrics) Reloaded(changed bool, err error) {
 	}
 }
 
+// Usage implements [app.Observer].
+func (m *Metrics) Usage(e usage.Entry) {
+	m.responses.WithLabelValues(e.Profile).Inc()
+	m.tokens.WithLabelValues(e.Profile, "input").Add(float64(e.Input))
+	m.tokens.WithLabelValues(e.Profile, "cached").Add(float64(e.Cached))
+	m.tokens.WithLabelValues(e.Profile, "output").Add(float64(e.Output))
+}
+
+// Quota implements [app.Observer].
+func (m *Metrics) Quota(profile string, q usage.Quota) { m.quotas.set(profile, q) }
+
 // Backend implements [app.Observer].
 func (m *Metrics) Backend(o backend.Operation, r backend.Result) {
 	m.backend.WithLabelValues(string(o), string(r)).Inc()
@@ -213,8 +232,8 @@ var codeNames = map[int]string{
 	421: "421", 429: "429", 431: "431", 500: "500", 502: "502", 503: "503", 504: "504",
 }
 
-// codeLabel names a status in a bounded number of ways: those that somebody acts
-// on by themselves, all others by their class. "none" is no answer at all.
+// codeLabel returns the label of a status, of which there are few: a status of codeNames
+// itself, or else its class. "none" is no response.
 func codeLabel(status int) string {
 	if name, ok := codeNames[status]; ok {
 		return name

@@ -12,16 +12,16 @@ import (
 // maxMisses bounds the requests out of scope that are remembered.
 const maxMisses = 100
 
-// miss is what is remembered of requests that were out of scope in the same way.
+// miss is a kind of requests that were out of scope.
 type miss struct {
 	Last   time.Time     `json:"last"`
 	Count  int           `json:"count"` // since the first that is remembered
 	Host   string        `json:"host"`
 	Method string        `json:"method"`
-	Path   string        `json:"path"` // with * in the place of ids
+	Path   string        `json:"path"` // with * in place of IDs
 	Reason signer.Reason `json:"reason"`
 	Client string        `json:"client,omitempty"` // the last one
-	// Sent says that they were sent all the same.
+	// Sent is whether they were sent with a warning.
 	Sent bool `json:"sent"`
 	// Allow is the entry of scope.allow that would allow them, "" if none would.
 	Allow string `json:"allow,omitempty"`
@@ -57,8 +57,7 @@ func missOf(o proxy.Outcome) miss {
 	return m
 }
 
-// withoutIDs puts "*" in the place of segments that look like ids, of which each
-// request may have another.
+// withoutIDs replaces segments that look like IDs, which differ between requests, by "*".
 func withoutIDs(path string) string {
 	segments := strings.Split(path, "/")
 	for i, segment := range segments {

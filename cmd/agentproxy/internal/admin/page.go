@@ -21,8 +21,7 @@ var pageFiles embed.FS
 // refreshSeconds is how often a browser asks for the page again.
 const refreshSeconds = "5"
 
-// statusPage shows how the proxy is, to people and, at /status.json or where JSON
-// is asked for, to programs.
+// statusPage shows the state of the proxy, as a page and as JSON.
 type statusPage struct {
 	look func(context.Context) Status
 	page *template.Template
@@ -40,7 +39,7 @@ func newStatusPage(look func(context.Context) Status) *statusPage {
 	return &statusPage{look, template.Must(page.ParseFS(pageFiles, "page/status.html"))}
 }
 
-// add has mux serve the page and what belongs to it.
+// add registers the page and its parts with mux.
 func (p *statusPage) add(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", p.serve)
 	mux.HandleFunc("GET /status.json", p.serveJSON)
@@ -50,8 +49,8 @@ func (p *statusPage) add(mux *http.ServeMux) {
 	})
 }
 
-// pageHeaders allow the page its own style sheet and nothing else: whatever gets
-// into it by way of a label or a host, no script runs and nothing is fetched.
+// pageHeaders sets header fields that allow the page its own style sheet and nothing else.
+// Whatever a label or a host smuggles in, no script runs and nothing is fetched.
 func pageHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -98,7 +97,7 @@ type shownAgent struct {
 	at time.Time
 }
 
-// Left is the time until the access token expires, 0 if it has.
+// Left returns the time until the access token expires, 0 if it has expired.
 func (a shownAgent) Left() time.Duration { return max(a.TokenExpires.Sub(a.at), 0) }
 
 // List returns the agents.
@@ -109,7 +108,7 @@ func (s Status) List() (list []shownAgent) {
 	return list
 }
 
-// Only returns the agent if there is but one.
+// Only returns the agent if there is only one, else nil.
 func (s Status) Only() *shownAgent {
 	if len(s.Agents) != 1 {
 		return nil
@@ -117,7 +116,7 @@ func (s Status) Only() *shownAgent {
 	return &s.List()[0]
 }
 
-// CanSign is how many agents can sign.
+// CanSign returns the number of agents that can sign.
 func (s Status) CanSign() (n int) {
 	for _, agent := range s.Agents {
 		if agent.Ready {
@@ -127,8 +126,8 @@ func (s Status) CanSign() (n int) {
 	return n
 }
 
-// Widening returns the entries of scope.allow, as lines of YAML, that would allow
-// what was out of scope.
+// Widening returns the entries of scope.allow, as lines of YAML, that would allow the
+// requests out of scope.
 func (s Status) Widening() string {
 	var lines []string
 	for _, m := range s.OutOfScope {
@@ -140,10 +139,10 @@ func (s Status) Widening() string {
 	return strings.Join(slices.Compact(lines), "")
 }
 
-// Left is the time until t, from the moment of the status.
+// Left returns the time from the status until t.
 func (s Status) Left(t time.Time) time.Duration { return t.Sub(s.At) }
 
-// Ago is the time since t, to the moment of the status.
+// Ago returns the time from t until the status.
 func (s Status) Ago(t time.Time) time.Duration { return s.At.Sub(t) }
 
 // Soon reports whether t is less than some days away.
@@ -151,7 +150,7 @@ func (s Status) Soon(t time.Time, days int) bool {
 	return s.Left(t) < time.Duration(days)*24*time.Hour
 }
 
-// Total is what was carried so far of all kinds.
+// Total returns the bytes of all kinds.
 func (s Status) Total() (all traffic) {
 	for _, t := range s.Bytes {
 		all.Received += t.Received
@@ -160,7 +159,7 @@ func (s Status) Total() (all traffic) {
 	return all
 }
 
-// More is how many exchanges in flight are not listed.
+// More returns the number of exchanges in flight that are not listed.
 func (s Status) More() int {
 	more := -len(s.Live)
 	for _, n := range s.InFlight {
@@ -169,7 +168,7 @@ func (s Status) More() int {
 	return max(more, 0)
 }
 
-// Counts says what is in flight, in words.
+// Counts returns in words what is in flight.
 func (s Status) Counts() string {
 	var parts []string
 	for _, k := range []struct{ kind, one, many string }{
@@ -189,7 +188,7 @@ func (s Status) Counts() string {
 	return strings.Join(parts, ", ")
 }
 
-// roughly says how long d is, in one unit.
+// roughly returns d in one unit.
 func roughly(d time.Duration) string {
 	for _, u := range []struct {
 		least time.Duration
@@ -208,7 +207,7 @@ func roughly(d time.Duration) string {
 	return fmt.Sprintf("%d s", max(d, 0)/time.Second)
 }
 
-// byteCount says how many n bytes are, in one unit.
+// byteCount returns n bytes in one unit.
 func byteCount(n int64) string {
 	if n < 1000 {
 		return fmt.Sprintf("%d B", n)

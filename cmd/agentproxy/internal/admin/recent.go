@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxShown bounds, in bytes, what is remembered of words that a client may have chosen.
+// maxShown bounds, in bytes, the words of clients that are remembered.
 const maxShown = 400
 
-// occurrence is something that is remembered, with how often it occurred.
+// occurrence is something that occurred so many times.
 type occurrence[E any] interface {
 	// like reports whether the other occurrence is of the same kind.
 	like(other E) bool
@@ -17,8 +17,8 @@ type occurrence[E any] interface {
 	after(former E) E
 }
 
-// recent remembers the kinds of things that occurred last, at most so many: anybody who
-// reaches the proxy can cause them. It is safe for concurrent use.
+// recent remembers the last kinds of occurrences. It is bounded, for every client can cause
+// them, and safe for concurrent use.
 type recent[E occurrence[E]] struct {
 	most int
 	mu   sync.Mutex
@@ -38,7 +38,7 @@ func (r *recent[E]) add(e E) {
 	r.list = append(r.list, e)
 }
 
-// latest returns what is remembered, the latest first.
+// latest returns the occurrences, the latest first.
 func (r *recent[E]) latest() []E {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -47,7 +47,7 @@ func (r *recent[E]) latest() []E {
 	return list
 }
 
-// shorten cuts s to the bytes that are shown of it.
+// shorten cuts s to maxShown bytes.
 func shorten(s string) string {
 	if len(s) <= maxShown {
 		return s

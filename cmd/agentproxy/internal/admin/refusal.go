@@ -10,7 +10,7 @@ import (
 // maxRefusals bounds the refusals that are remembered.
 const maxRefusals = 50
 
-// Refusal is what is remembered of requests that were refused in the same way.
+// Refusal is a kind of requests that were refused.
 type Refusal struct {
 	Last   time.Time `json:"last"`
 	Count  int       `json:"count"` // since the first that is remembered
@@ -36,7 +36,7 @@ func refusalOf(o proxy.Outcome) Refusal {
 	}
 }
 
-// Refusals is an [app.Observer] that remembers what was refused, and counts nothing.
+// Refusals is an [app.Observer] that remembers the last refusals and nothing else.
 type Refusals struct {
 	app.Unobserved
 	recent recent[Refusal]

@@ -12,30 +12,27 @@ import (
 )
 
 const (
-	// statusTimeout bounds how long those who look wait for the answer to
-	// whether the proxy can sign.
+	// statusTimeout bounds the time to find out the state.
 	statusTimeout = 5 * time.Second
 	// maxLive bounds the exchanges that are listed.
 	maxLive = 100
 )
 
-// Status is how the proxy is: what the page on the admin listener shows, and
-// /status.json says. It holds no secret, and of requests neither query, header
-// nor body.
+// Status is the state of the proxy, as the page and /status.json show it. It holds no
+// secret, and no query, header or body of a request.
 type Status struct {
 	At      time.Time `json:"at"`
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 
-	// Ready says that requests of some clients at least can be signed.
+	// Ready is whether requests of at least some clients can be signed.
 	Ready bool `json:"ready"`
-	// Agents are those that clients can come to act as, one unless there are
-	// profiles.
+	// Agents are what clients may act as: one, unless there are profiles.
 	Agents []agentStatus `json:"agents"`
 
 	CAExpires time.Time `json:"ca_expires"`
 	// ClockOffset is how far the backend's clock is ahead of this machine's, in
-	// seconds, 0 if by less than matters.
+	// seconds. It is 0 if the difference does not matter.
 	ClockOffset float64 `json:"clock_offset_seconds"`
 	// ClockExcess is the same if it is too far to be followed, so that signatures are
 	// refused.
@@ -43,19 +40,20 @@ type Status struct {
 
 	InFlight map[string]int     `json:"in_flight"` // by kind
 	Bytes    map[string]traffic `json:"bytes"`     // of all exchanges so far, by kind
-	Live     []live             `json:"live"`      // the latest of those in flight
-	Refusals []Refusal          `json:"refusals"`  // the latest first
-	// OutOfScope are the last requests that were out of scope, the latest first, be
-	// it that they were refused or not.
+	// UsageLost counts the lines of the usage file that could not be written.
+	UsageLost int       `json:"usage_lines_lost"`
+	Live      []live    `json:"live"`     // the latest of those in flight
+	Refusals  []Refusal `json:"refusals"` // the latest first
+	// OutOfScope are the last requests out of scope, refused or not, the latest first.
 	OutOfScope []miss `json:"out_of_scope"`
 }
 
-// agentStatus is how it is with an agent.
+// agentStatus is the state of an agent.
 type agentStatus struct {
 	Profile string `json:"profile,omitempty"` // "" is for clients that have none
 
-	// Ready says that requests can be signed, with a credential of the kind
-	// Scheme. If not, Code and Message say why and what to do.
+	// Ready is whether requests can be signed, with a credential of the kind Scheme. If
+	// not, Code and Message say why and what to do.
 	Ready   bool          `json:"ready"`
 	Scheme  signer.Scheme `json:"scheme,omitempty"`
 	Code    signer.Code   `json:"code,omitempty"`
@@ -69,6 +67,9 @@ type agentStatus struct {
 	TokenExpires *time.Time `json:"token_expires,omitempty"` // of the log-in, if it says
 	// LoginEnded says that somebody has to log in again.
 	LoginEnded string `json:"login_ended,omitempty"`
+
+	// Quota is what the account's responses have said last of its limits.
+	Quota *quota `json:"quota,omitempty"`
 }
 
 // traffic counts bytes from and to clients.
@@ -77,7 +78,7 @@ type traffic struct {
 	Sent     int64 `json:"sent"`
 }
 
-// live is an exchange that is under way.
+// live is an exchange in flight.
 type live struct {
 	Kind    string    `json:"kind"`
 	Client  string    `json:"client,omitempty"`
@@ -86,8 +87,8 @@ type live struct {
 	traffic           // 0 for tunnels, whose bytes are known when they have ended
 }
 
-// look returns how the proxy of r is by the configuration in force. It changes nothing: it
-// neither asks the backend nor registers what is missing.
+// look returns the state of the proxy of r. It changes nothing: it neither asks the backend
+// nor registers what is missing.
 func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
 	a, done := r.Use()
 	defer done()
@@ -96,13 +97,17 @@ func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
 	s := Status{
 		Version: cli.Version(), Started: m.started,
 		CAExpires: a.CA.Certificate().NotAfter, ClockOffset: a.Clock.Offset().Seconds(), ClockExcess: a.Clock.Excess().Seconds(),
-		Bytes: make(map[string]traffic), Live: []live{}, Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
+		UsageLost: a.UsageLost(),
+		Bytes:     make(map[string]traffic), Live: []live{}, Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
 	}
 	principals := a.InUse()
 	s.Agents = make([]agentStatus, len(principals))
 	var looking sync.WaitGroup
 	for i, p := range principals {
-		looking.Go(func() { s.Agents[i] = lookAt(ctx, a, p) })
+		looking.Go(func() {
+			s.Agents[i] = lookAt(ctx, a, p)
+			s.Agents[i].Quota = m.quotas.of(p.Config.Profile, a.Now())
+		})
 	}
 	looking.Wait()
 	s.Ready = slices.ContainsFunc(s.Agents, func(agent agentStatus) bool { return agent.Ready })

@@ -19,8 +19,8 @@ import (
 // topInterval is how often the view is renewed.
 const topInterval = 2 * time.Second
 
-// What is sent to a terminal: another screen without a cursor and back, and the
-// upper left corner, the rest of a line and of the screen.
+// The control sequences: switch to another screen without a cursor and back, go to the
+// upper left corner, clear the rest of a line and of the screen.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l"
 	leaveScreen = "\x1b[?25h\x1b[?1049l"
@@ -29,7 +29,7 @@ const (
 	clearScreen = "\x1b[J"
 )
 
-// Top shows how the proxy of a client is on a terminal until ctx ends.
+// Top shows the state of the proxy of a client on a terminal until ctx ends.
 func Top(ctx context.Context, c *Client, terminal *os.File) (err error) {
 	s, err := c.Status(ctx)
 	if err != nil {
@@ -62,7 +62,7 @@ func Top(ctx context.Context, c *Client, terminal *os.File) (err error) {
 	}
 }
 
-// fitted returns as much of a text as a screen holds.
+// fitted returns the part of a text that a screen holds.
 func fitted(text string, width, height int) string {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	lines = lines[:min(len(lines), max(height, 1))]
@@ -100,7 +100,7 @@ func (s Status) Text() *bytes.Buffer {
 	}
 	b.WriteString("\n\n")
 
-	w := table("PROFILE", "SIGNS", "TASK", "TOKEN", "")
+	w := table("PROFILE", "SIGNS", "TASK", "TOKEN", "QUOTA", "")
 	for _, agent := range s.List() {
 		signs, about := any(agent.Scheme), agent.As
 		if !agent.Ready {
@@ -119,7 +119,7 @@ func (s Status) Text() *bytes.Buffer {
 		if agent.TaskOverdue != "" {
 			task += " (overdue)"
 		}
-		row(w, dashed(agent.Profile), signs, task, token, about)
+		row(w, dashed(agent.Profile), signs, task, token, dashed(agent.Quota.String()), about)
 	}
 	w.Flush()
 

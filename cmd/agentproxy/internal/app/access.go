@@ -20,10 +20,13 @@ import (
 type readFile func(path string) ([]byte, error)
 
 // NeedsToken reports whether clients have to show a token.
-func NeedsToken(a access.Config) bool { return a.Token != "" || a.Tokens != nil }
+func NeedsToken(a access.Config) bool { return a.Token != "" || a.Tokens != nil || a.IssuedOnly }
 
 // TokenFor returns what a client with a session label shows, "" for nothing.
 func TokenFor(a access.Config, label string) (string, error) {
+	if a.IssuedOnly {
+		return "", cli.Usagef("clients.issued is only, and no such token is kept; put one of agentproxy token issue --label %s into the proxy's URL", label)
+	}
 	if a.Tokens == nil {
 		return a.Token, nil
 	}
@@ -34,8 +37,8 @@ func TokenFor(a access.Config, label string) (string, error) {
 	return token, nil
 }
 
-// keepTokens has a go on with the tokens file of former if it is the same file, with what
-// that remembers.
+// keepTokens makes a use the open tokens file of former if it is the same file, so that
+// nothing that it remembers is lost.
 func keepTokens(a *access.Config, former access.Config) error {
 	if a.Tokens == nil || former.Tokens == nil || a.Tokens.Path() != former.Tokens.Path() {
 		return nil
@@ -44,10 +47,11 @@ func keepTokens(a *access.Config, former access.Config) error {
 	return a.Tokens.Reread()
 }
 
-// resources are the contents of files that a configuration names.
+// resources hold the contents of files that a configuration names.
 type resources struct {
 	clients, admin, gateways access.Config
 	upstream                 upstream.Config
+	logins                   map[string]Login // by profile
 }
 
 // openResources opens the files that a configuration names, and looks up its programs.
@@ -60,6 +64,12 @@ func openResources(c *config.Config, read readFile) (r resources, err error) {
 	}
 	if r.gateways, err = openAccess(c, c.Gateways, "authz.token", "a header", read); err != nil {
 		return r, err
+	}
+	r.logins = map[string]Login{c.Agent.Profile: findLogin(c.Agent.Identity, read)}
+	for i := range c.Profiles {
+		if agent := &c.Profiles[i].Agent; !c.Profiles[i].Refuse {
+			r.logins[agent.Profile] = findLogin(agent.Identity, read)
+		}
 	}
 	r.upstream = c.Upstream
 	if c.CAFile != "" {
@@ -84,9 +94,9 @@ func OpenAdmin(c *config.Config, read func(path string) ([]byte, error)) (access
 }
 
 // openAccess reads the tokens of an access. Its token is at key, or in the file that
-// key_file names, and has to stand in place.
+// key_file names, and must be one that can stand in place.
 func openAccess(c *config.Config, k config.Access, key, place string, read readFile) (access.Config, error) {
-	a := access.Config{Token: k.Token}
+	a := access.Config{Token: k.Token, IssuedOnly: k.IssuedOnly}
 	if k.OwnUser {
 		a.Users = append(access.Users{uint32(os.Geteuid())}, k.UIDs...)
 	}

@@ -39,16 +39,17 @@ type Account struct {
 // accountSettings are what an account is made of.
 type accountSettings struct {
 	identity config.Identity
+	login    Login
 	baseURL  string
 	upstream upstream.Config
 }
 
 func (s accountSettings) equal(other accountSettings) bool {
-	return s.identity == other.identity && s.baseURL == other.baseURL && s.upstream.Equal(other.upstream)
+	return s.identity == other.identity && s.login == other.login && s.baseURL == other.baseURL && s.upstream.Equal(other.upstream)
 }
 
-// refreshCourtesy is how long Codex is given before a log-in is refreshed that it uses,
-// too. Codex takes no longer from reading auth.json to writing it.
+// refreshCourtesy is how long Codex is given to refresh a log-in before agentproxy does.
+// Codex takes no longer from reading auth.json to writing it.
 const refreshCourtesy = time.Second
 
 // openAccount opens an account. Its agent's events go to the log.
@@ -56,7 +57,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 	id := s.identity
 	n := &Account{settings: s}
 	n.users.join()
-	n.Home = codex.OpenHome(id.CodexHome).WithKeyring()
+	n.Home = codex.OpenHome(s.login.Dir).WithKeyring()
 	if a.options.LoginInPlace {
 		n.Home.InPlace()
 	}
@@ -76,16 +77,21 @@ func (a *App) openAccount(s accountSettings) *Account {
 		ABOM:      backend.NewABOM(cli.Version(), "cli", runtime.GOOS),
 		Observe:   a.options.Observer.Backend,
 	})
+	courtesy, refreshFile := refreshCourtesy, id.RefreshFile
+	if s.login.Own {
+		n.Home.Own()
+		courtesy, refreshFile = 0, filepath.Join(s.login.Dir, "refresh.json")
+	}
 	n.Agent = agent.New(agent.Config{
 		Home:        n.Home,
 		AccessToken: id.AccessToken,
-		Courtesy:    refreshCourtesy,
+		Courtesy:    courtesy,
 		WorkspaceID: id.WorkspaceID,
 
 		AccessTokenName: "environment variable " + config.AccessTokenVariable,
 
 		StateDir:    id.StateDir,
-		RefreshFile: id.RefreshFile,
+		RefreshFile: refreshFile,
 		Store:       n.Store,
 		Backend:     n.Backend,
 		Protocol:    id.Protocol,
@@ -97,7 +103,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 	return n
 }
 
-// logEvent logs what an agent did on its own.
+// logEvent logs an event of an agent.
 func (a *App) logEvent(e agent.Event) {
 	if errors.Is(e.Err, context.Canceled) {
 		return // the program is ending

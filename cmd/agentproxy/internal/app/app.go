@@ -19,12 +19,14 @@ import (
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// App is the open parts of a configuration. serve replaces it by another when the
-// configuration changes. It must be closed.
+// App holds the open parts of a configuration. A [Reloader] replaces it by another when
+// the configuration changes. It must be closed.
 type App struct {
 	Config   *config.Config
 	Clients  access.Config // of the proxy's listener
@@ -43,7 +45,10 @@ type App struct {
 
 	options    Options
 	upstream   upstream.Config
-	audit      *auditLog // nil: off, or not opened yet
+	logins     map[string]Login // by profile
+	audit      *auditLog        // nil: off, or not opened yet
+	usage      *usageFile       // the same
+	quotas     *quotaWatch
 	logInForce *atomic.Pointer[zerolog.Logger]
 	readers    sync.WaitGroup // besides the proxy
 }
@@ -55,7 +60,7 @@ type Options struct {
 	Observer Observer // nil for none
 	// WatchAfter is how long the app runs before its log-ins are watched for changes.
 	WatchAfter time.Duration
-	// LoginInPlace says that auth.json must not be replaced by another file, for
+	// LoginInPlace is whether auth.json is written in place instead of replaced, because
 	// something is mounted over it.
 	LoginInPlace bool
 }
@@ -66,9 +71,13 @@ type Observer interface {
 	Exchange(proxy.Outcome)
 	// Backend is told of a request of the proxy's own.
 	Backend(backend.Operation, backend.Result)
-	// Signer returns a signer that passes on to s, for the observer to see what comes of
-	// it. The name is that of the configuration.
+	// Signer returns a signer that passes on to s, so that the observer sees the results.
+	// The name is that of the configuration.
 	Signer(name string, s signer.Renewer) signer.Renewer
+	// Usage is told what a response says it used.
+	Usage(usage.Entry)
+	// Quota is told what a response says of the limits of a profile's account.
+	Quota(profile string, q usage.Quota)
 	// Reloaded is told whether a reload changed anything, or why it was rejected.
 	Reloaded(changed bool, err error)
 }
@@ -86,6 +95,12 @@ func (Unobserved) Backend(backend.Operation, backend.Result) {}
 
 // Signer implements [Observer].
 func (Unobserved) Signer(_ string, s signer.Renewer) signer.Renewer { return s }
+
+// Usage implements [Observer].
+func (Unobserved) Usage(usage.Entry) {}
+
+// Quota implements [Observer].
+func (Unobserved) Quota(string, usage.Quota) {}
 
 // Reloaded implements [Observer].
 func (Unobserved) Reloaded(bool, error) {}
@@ -105,7 +120,7 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 		o.Observer = Unobserved{}
 	}
 	a := newApp(c, r, o)
-	a.Now, a.logInForce = time.Now, new(atomic.Pointer[zerolog.Logger])
+	a.Now, a.logInForce, a.quotas = time.Now, new(atomic.Pointer[zerolog.Logger]), new(quotaWatch)
 	a.logInForce.Store(&a.Log)
 	a.Clock = backend.NewClock(a.Now, func(offset time.Duration) {
 		log := a.logInForce.Load()
@@ -122,36 +137,40 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 }
 
 func newApp(c *config.Config, r resources, o Options) *App {
-	return &App{Config: c, Clients: r.clients, Admin: r.admin, Gateways: r.gateways, upstream: r.upstream, Log: o.Log, options: o}
+	a := &App{Config: c, Clients: r.clients, Admin: r.admin, Gateways: r.gateways, upstream: r.upstream, logins: r.logins, Log: o.Log, options: o}
+	if dir := c.Clients.IssuedDir; dir != "" {
+		a.Clients.Issued = issued.Open(dir, time.Now, func(err error) {
+			a.logInForce.Load().Warn().AnErr("error", err).Msg("no token of agentproxy token issue lets anybody in")
+		})
+	}
+	return a
 }
 
-// next returns the app that is to follow a, for another configuration. It shares the
-// parts whose configuration is the same, with what they remember.
+// next returns the app that follows a with another configuration. It shares the parts
+// whose configuration is the same, with all that they remember.
 func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, error) {
 	o := a.options
 	o.Log = log
 	n := newApp(c, r, o)
-	n.Clock, n.Now, n.logInForce = a.Clock, a.Now, a.logInForce
+	n.Clock, n.Now, n.logInForce, n.quotas = a.Clock, a.Now, a.logInForce, a.quotas
 	if err := n.openPrincipals(a); err != nil {
 		return nil, err
 	}
-	if err := n.openAudit(a); err != nil {
+	if err := errors.Join(n.openAudit(a), n.openUsage(a)); err != nil {
 		n.Close()
 		return nil, err
 	}
 	return n, nil
 }
 
-// Close ends what the app is doing and waits for it. The contexts that its parts were
+// Close ends the app's background work and waits for it. The contexts that its parts were
 // given must have ended.
 func (a *App) Close() {
 	a.readers.Wait()
 	a.closeAudit()
+	a.closeUsage()
 	a.closePrincipals()
 }
-
-// Env returns the environment that the app was opened in.
-func (a *App) Env() cli.Environment { return a.options.Env }
 
 // CAConfig returns the configuration of the certificate authority.
 func (a *App) CAConfig() certs.Config { return caConfig(a.Config, a.Now) }
@@ -177,12 +196,16 @@ func (a *App) ProxyConfig(ca *certs.Authority, clients access.Config) proxy.Conf
 		Observe:     a.options.Observer.Exchange,
 		Log:         a.Log,
 
-		Clients: clients,
+		Clients:      clients,
+		ObserveQuota: a.observeQuota,
 
 		RetryBodyLimit: cmp.Or(c.RetryBodyLimit, -1),
 	}
 	if a.audit != nil {
 		p.Audit = a.audit
+	}
+	if a.usage != nil {
+		p.ObserveUsage = a.observeUsage
 	}
 	return p
 }
@@ -211,7 +234,7 @@ func (a *App) Ready(ctx context.Context) (signer.Scheme, error) {
 	return "", failed
 }
 
-// probe is the request that stands for all when readiness is asked for.
+// probe is the request for which readiness is found out.
 var probe = signer.Request{Host: "chatgpt.com", Method: "POST", Path: "/backend-api/codex/responses", Kind: signer.KindInference}
 
 // DrainTimeout bounds how long exchanges may go on after SIGTERM.

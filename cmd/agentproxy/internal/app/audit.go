@@ -8,8 +8,8 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// auditLog is an audit log that apps which follow one another share while it is
-// configured the same.
+// auditLog is an audit log. Apps that follow one another share it while its configuration
+// is the same.
 type auditLog struct {
 	*audit.File
 	settings auditSettings
@@ -18,14 +18,14 @@ type auditLog struct {
 
 type auditSettings struct {
 	audit config.Audit
-	log   config.Log // is told when the file cannot be written
+	log   config.Log // for errors of writing
 }
 
 // OpenAudit opens the audit log, if one is configured.
 func (a *App) OpenAudit() error { return a.openAudit(nil) }
 
-// openAudit opens the audit log, if one is configured. former, the app before
-// this one, may have it open already; nil if there was none.
+// openAudit is [App.OpenAudit] for an app that follows former, which may have the audit log
+// open. former may be nil.
 func (a *App) openAudit(former *App) error {
 	settings := auditSettings{a.Config.Audit, a.Config.Log}
 	if settings.audit.File == "" {
@@ -56,10 +56,10 @@ func (a *App) closeAudit() {
 	}
 }
 
-// auditFailed is the code of requests that are refused for want of an audit log.
+// auditFailed is the code of requests that are refused because they cannot be audited.
 const auditFailed signer.Code = "audit_failed"
 
-// Auditable returns why requests would be refused for want of an audit log.
+// Auditable returns why requests would be refused because they cannot be audited.
 func (a *App) Auditable() error {
 	if a.audit == nil || a.Config.Audit.OnFailure == config.AuditContinue {
 		return nil

@@ -7,10 +7,10 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
-// fileDigests remembers what files held when they were read, by their paths.
+// fileDigests holds digests of files when they were read, by their paths.
 type fileDigests map[string]fileDigest
 
-// fileDigest is the zero value for a file that could not be read.
+// fileDigest is the digest of a file, zero if it could not be read.
 type fileDigest [sha256.Size]byte
 
 // read reads a file and remembers it.
@@ -27,7 +27,7 @@ func digestOf(raw []byte, err error) (d fileDigest) {
 	return sha256.Sum256(raw)
 }
 
-// changed reports whether a file holds something else by now.
+// changed reports whether a file has changed since.
 func (s fileDigests) changed() bool {
 	for path, seen := range s {
 		if digestOf(cli.ReadFile(path)) != seen {
@@ -44,7 +44,7 @@ func (s fileDigests) watched() (dirs, files map[string]bool) {
 	for path := range s {
 		abs, err := filepath.Abs(path)
 		if err != nil {
-			continue // it is looked at now and then all the same
+			continue // it is read now and then all the same
 		}
 		for _, p := range []string{abs, linkTarget(abs)} {
 			dirs[filepath.Dir(p)], files[p] = true, true

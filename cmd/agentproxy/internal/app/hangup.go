@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// OnHangup calls renew for each SIGHUP, one at a time, until stop is called, which waits for
-// a call that is under way. A SIGHUP that comes meanwhile is not lost.
+// OnHangup calls renew at each SIGHUP until stop is called. stop waits for a running call.
+// A SIGHUP during a call leads to another call.
 func OnHangup(renew func()) (stop func()) {
 	hangups, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(hangups, syscall.SIGHUP)

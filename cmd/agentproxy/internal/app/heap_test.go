@@ -2,6 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
+	"math"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
@@ -57,5 +60,30 @@ func TestReserveHeap(t *testing.T) {
 			t.Errorf("with %q set: reserved %t", set, reserved)
 		}
 		release()
+	}
+}
+
+// TestLimitMemory takes the memory limit from the cgroup, if there is one and nobody has
+// set another.
+func TestLimitMemory(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	for _, test := range []struct {
+		set    string
+		cgroup uint64
+		err    error
+		want   int64
+	}{
+		{"", 256 << 20, nil, 256<<20 - (256<<20)/10},
+		{"GOMEMLIMIT", 256 << 20, nil, before},
+		{"", 0, errors.New("no limit"), before},
+		{"", math.MaxUint64, nil, before},
+	} {
+		debug.SetMemoryLimit(before)
+		LimitMemory(func(name string) string { return map[string]string{test.set: "1"}[name] },
+			func() (uint64, error) { return test.cgroup, test.err })
+		if got := debug.SetMemoryLimit(-1); got != test.want {
+			t.Errorf("%+v: the limit is %d", test, got)
+		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 
 // Known returns the scheme of the credential that a request of p would get now, or why the
 // request would be refused, as far as that is known. It asks no backend and runs no
-// command: what has not been tried yet and may work counts as working, but for an agent
-// that is not registered yet.
+// command. A signer that was not asked yet counts as working, unless it needs an agent
+// that is not registered.
 func (a *App) Known(ctx context.Context, p *Principal) (signer.Scheme, error) {
 	auth, err := p.known.Sign(ctx, probe)
 	if err == nil {
@@ -27,7 +27,7 @@ func (a *App) Known(ctx context.Context, p *Principal) (signer.Scheme, error) {
 	return auth.Scheme, nil
 }
 
-// outcomes remember what came of asking the signers of a principal last.
+// outcomes remember the last outcomes of the signers of a principal.
 type outcomes struct {
 	bearer, assertion outcome
 	others            []outcome // commands and tokens, as [config.Signer.All] has them
@@ -94,7 +94,7 @@ var (
 	_ signer.Sessions = knownSources{}
 )
 
-// errReadOnly is never seen: what only says what is known renews nothing.
+// errReadOnly is never returned to anybody: nobody renews what knownSources return.
 var errReadOnly = errors.New("nothing is renewed to find out what is known")
 
 // AccessToken implements [signer.Tokens]. The token's value is not that of the log-in.
@@ -127,7 +127,7 @@ func (k knownSources) Session(ctx context.Context, label string) (identity.Sessi
 		}
 		err = identity.ErrNoTask
 	}
-	// A failed try tells more than that nothing is there.
+	// The reason of a failed try says more than that nothing is there.
 	if last := k.last.assertion.last(); last != nil && (errors.Is(err, identity.ErrNoTask) || errors.Is(err, identity.ErrNoIdentity)) {
 		err = last
 	}

@@ -30,7 +30,7 @@ func Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// ListenError says why address cannot be listened on, and what to do.
+// ListenError returns err as the reason why address cannot be listened on, with a remedy.
 func ListenError(address string, err error, remedy string) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("listen on %s: another program uses this port; stop it, or %s", address, remedy)
@@ -38,8 +38,8 @@ func ListenError(address string, err error, remedy string) error {
 	return fmt.Errorf("listen on %s: %w; %s", address, cli.SyscallError(err), remedy)
 }
 
-// listenUnix opens a socket that only its owner can connect to. A socket that
-// nobody listens on any more is replaced.
+// listenUnix opens a socket that only its owner can connect to. It replaces a socket that
+// nobody listens on.
 func listenUnix(path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&fs.ModeSocket == 0 {
@@ -64,7 +64,7 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// bindPrivate has the socket's file be private from the moment that it is there.
+// bindPrivate binds a socket whose file is private from the beginning.
 func bindPrivate(path string) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return c.Control(makePrivate) }}
 	return config.Listen(context.Background(), "unix", path)

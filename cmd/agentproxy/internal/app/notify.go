@@ -5,7 +5,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Notify tells systemd, if it waits for that (sd_Notify(3)), how the program is.
+// Notify reports a state to systemd if that expects it (sd_notify(3)).
 func Notify(log zerolog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Warn().AnErr("error", err).Msg("systemd could not be told how the program is; look at NOTIFY_SOCKET")

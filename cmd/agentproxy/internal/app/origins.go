@@ -19,19 +19,19 @@ import (
 )
 
 const (
-	// originsTimeout bounds the question for an account's origins.
+	// originsTimeout bounds the request for an account's origins.
 	originsTimeout = 15 * time.Second
-	// originsHold is how long an answer counts, originsRetry how long it counts that
-	// there was none.
+	// originsHold is how long a response is used, originsRetry how long no other is asked
+	// for after a failure.
 	originsHold  = time.Hour
 	originsRetry = time.Minute
-	// maxOriginsAnswer bounds the answer, in bytes.
+	// maxOriginsAnswer bounds the response, in bytes.
 	maxOriginsAnswer = 1 << 20
 )
 
-// origins knows the hosts that the backend names for an account besides its own, as
-// Codex learns them: from wham/accounts/check. It asks when such a host is first
-// wanted, and reads no answer that a client was given.
+// origins knows the hosts that the backend names for an account besides its own. Like
+// Codex, it learns them from wham/accounts/check. It asks when such a host is first
+// wanted, and reads no response to a client.
 type origins struct {
 	base      *url.URL
 	transport http.RoundTripper
@@ -42,9 +42,9 @@ type origins struct {
 
 	flight singleflight.Group
 	mu     sync.Mutex
-	of     string // the account that named is of
+	of     string // the account of named
 	named  map[string]bool
-	until  time.Time // that named counts
+	until  time.Time // named is used until then
 }
 
 var _ signer.Origins = (*origins)(nil)
@@ -55,7 +55,7 @@ func (o *origins) Named(ctx context.Context, host string) bool {
 	if named, ok := o.known(id); ok {
 		return named[host]
 	}
-	// The answer is for all who ask, so that it does not end with the first of them.
+	// All who wait get the response, so it does not end with the first of them.
 	result := o.flight.DoChan(id, func() (any, error) {
 		if named, ok := o.known(id); ok {
 			return named, nil
@@ -70,15 +70,14 @@ func (o *origins) Named(ctx context.Context, host string) bool {
 	}
 }
 
-// known returns what was learnt for an account, if it still counts.
+// known returns the hosts of an account, and whether they may still be used.
 func (o *origins) known(id string) (map[string]bool, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.named, o.of == id && o.now().Before(o.until)
 }
 
-// learn asks for the hosts of an account. Where there is no answer, the former one
-// for that account counts on.
+// learn asks for the hosts of an account. If that fails, it goes on with the former ones.
 func (o *origins) learn(ctx context.Context, id string) map[string]bool {
 	ctx, cancel := context.WithTimeout(ctx, originsTimeout)
 	defer cancel()
@@ -142,8 +141,8 @@ func (o *origins) send(ctx context.Context, target *url.URL, auth *signer.Author
 	return o.transport.RoundTrip(request)
 }
 
-// originsOf returns the hosts that the backend's answer names for an account. An
-// origin that is not below chatgpt.com, or not on the usual port, is none.
+// originsOf returns the hosts that a response names for an account. It leaves out origins
+// that are not below chatgpt.com or not on port 443.
 func originsOf(answer []byte, account string) (map[string]bool, error) {
 	var accounts struct {
 		Accounts []struct {

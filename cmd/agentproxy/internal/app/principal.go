@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
-	"strings"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
@@ -24,12 +23,11 @@ type Principal struct {
 	known signer.Signer // answers for Signer without asking anybody
 }
 
-// openPrincipal opens what an agent of the configuration amounts to. It shares what is
-// configured the same with the principals of former, the app before this one, which may
-// be nil.
+// openPrincipal opens the principal of an agent of the configuration. It shares parts that
+// are configured the same with the principals of former, which may be nil.
 func (a *App) openPrincipal(agent *config.Agent, former *App) (*Principal, error) {
 	p := &Principal{Config: agent}
-	settings := accountSettings{agent.Identity, a.Config.BaseURL, a.upstream}
+	settings := a.accountSettings(agent)
 	for _, old := range former.principals() {
 		if !settings.equal(old.Account.settings) {
 			continue
@@ -76,7 +74,7 @@ func (a *App) newOrigins(p *Principal) signer.Origins {
 	}
 }
 
-// principals returns all that the app has open.
+// principals returns all open principals.
 func (a *App) principals() []*Principal {
 	if a == nil {
 		return nil
@@ -98,8 +96,8 @@ func (a *App) InUse() []*Principal {
 	return a.principals()
 }
 
-// openPrincipals opens the principals of the configuration, and none of them if one
-// cannot be opened.
+// openPrincipals opens the principals of the configuration. If one cannot be opened, it
+// closes the others.
 func (a *App) openPrincipals(former *App) (err error) {
 	defer func() {
 		if err != nil {
@@ -191,60 +189,4 @@ func (p *Principal) Describe(ctx context.Context) string {
 		return fmt.Sprintf("an agent of workspace %s, to be registered", account.WorkspaceID)
 	}
 	return "the log-in of workspace " + account.WorkspaceID + ", which has no agent identity"
-}
-
-// Verdict is what would become of a request to an intercepted host.
-type Verdict struct {
-	Query signer.Query
-	Kind  signer.Kind
-	// Code and Message say why the request would be refused. Code is "" if it would not.
-	Code, Message string
-	By            string // the line of the configuration that decides
-}
-
-// Err returns why the request would be refused, nil if it would not.
-func (v Verdict) Err() error {
-	if v.Code == "" {
-		return nil
-	}
-	return errors.New(v.Query.Method + " https://" + v.Query.Host + v.Query.Path + " would be refused: " + v.Message)
-}
-
-// Judge returns what would become of a request to an intercepted host that the default
-// principal is to sign. It sends nothing, but it may ask for the origins of the account.
-func (a *App) Judge(ctx context.Context, q signer.Query) Verdict {
-	v, p := Verdict{Query: q}, a.Default
-	if !signer.KnownMethod(q.Method) {
-		v.Code, v.Message = "method_not_allowed", "requests with this method are not signed; use "+strings.Join(signer.Methods(), ", ")
-		return v
-	}
-	d := p.Scope.Decide(ctx, q)
-	v.Kind = d.Kind
-	if d.Entry >= 0 {
-		v.By = a.Config.Line(p.Config, "scope.allow", d.Entry)
-		if d.Row != "" {
-			v.By += ", " + d.Row
-		}
-	} else if d.Allowed() {
-		v.By = "scope.on_miss: warn, although it is not in scope (" + string(d.Reason) + ")"
-	}
-	if !d.Allowed() {
-		v.Code, v.Message = "out_of_scope", "it is not in scope ("+string(d.Reason)+")"
-		if entry, ok := p.Scope.Widening(q, d); ok {
-			v.Message += "; to allow it, add to scope.allow: " + entry.String()
-		}
-		return v
-	}
-	rules, ok := p.Signer.(signer.Rules)
-	if !ok {
-		return v
-	}
-	i, err := rules.Find(signer.Request{Host: q.Host, Method: q.Method, Path: q.Path, Kind: v.Kind})
-	if i >= 0 {
-		v.By = a.Config.Line(p.Config, "signer.rules", i)
-	}
-	if err != nil {
-		v.Code, v.Message = string(signer.CodeOf(err)), err.Error()
-	}
-	return v
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -22,7 +23,7 @@ const (
 	// likely to write more of it, or another.
 	reloadSettle = 200 * time.Millisecond
 	// reloadInterval is how often the files are read in any case: not every file system
-	// tells of changes, nor of those by which a link far up leads elsewhere.
+	// reports changes, and none reports that a link far up leads elsewhere.
 	reloadInterval = 5 * time.Second
 )
 
@@ -52,7 +53,7 @@ func NewReloader(path string, env cli.Environment, stderr io.Writer, observer Ob
 	if r.app, err = open(c, Options{Env: env, Log: NewLogger(c.Log, stderr), Observer: observer}, r.files.read); err != nil {
 		return nil, err
 	}
-	if err := r.app.OpenAudit(); err != nil {
+	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
 		r.app.Close()
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func NewReloader(path string, env cli.Environment, stderr io.Writer, observer Ob
 	return r, nil
 }
 
-// App returns the app in force, for whoever also runs Run.
+// App returns the app in force. It must not be called while Run runs; see [Reloader.Use].
 func (r *Reloader) App() *App { return r.app }
 
 // Proxy returns the proxy that is reconfigured.
@@ -84,8 +85,8 @@ func (r *Reloader) NewProxy() (*proxy.Proxy, error) {
 	return r.proxy, nil
 }
 
-// Watch begins to watch the files. It is called before log-ins are watched, of which there
-// may be more than the system has means for.
+// Watch begins to watch the files. Call it before log-ins are watched, of which there may be
+// more than the system can watch.
 func (r *Reloader) Watch() {
 	var err error
 	if r.watcher, err = fsnotify.NewWatcher(); err != nil {
@@ -93,7 +94,7 @@ func (r *Reloader) Watch() {
 	}
 }
 
-// Hangup has Run renew all that can be renewed without a restart. It does not wait.
+// Hangup makes Run renew all that can be renewed without a restart. It does not wait.
 func (r *Reloader) Hangup() {
 	select {
 	case r.hangups <- struct{}{}:
@@ -178,6 +179,7 @@ func (r *Reloader) renew(ctx context.Context) {
 	Notify(log, daemon.SdNotifyReloading)
 	defer Notify(log, daemon.SdNotifyReady)
 	reopened := r.app.ReopenAudit()
+	reopened = r.app.ReopenUsage() && reopened
 	if r.reload(ctx) && reopened {
 		r.app.Log.Info().Msg("SIGHUP: renewed")
 	}
@@ -203,7 +205,7 @@ func (r *Reloader) reload(ctx context.Context) bool {
 	return true
 }
 
-// replace returns the keys and the files that made the difference.
+// replace replaces the app in force if keys or files have changed, and returns those.
 func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 	c, err := config.LoadWith(r.path, r.env, r.files.read)
 	if err != nil {

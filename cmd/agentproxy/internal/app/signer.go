@@ -9,12 +9,12 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// sessionHold is how long a request may be signed for what auth.json said before it. A
-// request takes longer on its way.
+// sessionHold is how long signers go by an auth.json that was read. A request takes longer
+// on its way.
 const sessionHold = time.Millisecond
 
-// newSigners returns the signer of a principal, and one that answers for it by what is
-// known.
+// newSigners returns the signer of a principal, and one that answers for it without asking
+// anybody.
 func (a *App) newSigners(s config.Signer, agent *agent.Agent) (real, known signer.Signer, err error) {
 	observer, last := a.options.Observer, newOutcomes(s)
 	builder := signerBuilder{
@@ -50,7 +50,7 @@ func newTokenSigner(r config.SignerRule, agent *agent.Agent, env cli.Environment
 
 // signerBuilder makes the signers that a configuration names.
 type signerBuilder struct {
-	onFailure         string // of rules that say nothing
+	onFailure         string // of rules that name none
 	agent             *agent.Agent
 	bearer, assertion signer.Signer
 	// other returns the i-th signer of [config.Signer.All], which is a command or a token.

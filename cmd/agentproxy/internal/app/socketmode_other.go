@@ -2,5 +2,5 @@
 
 package app
 
-// makePrivate leaves it to the directory who may open the socket.
+// makePrivate does nothing: the mode of the directory protects the socket.
 func makePrivate(uintptr) {}

@@ -14,14 +14,14 @@ import (
 )
 
 // Sockets are the listening sockets that systemd has opened for this program
-// (sd_listen_fds(3)) and that wait to be used. What connects to them before
-// this program runs is served once it does.
+// (sd_listen_fds(3)) and that are not in use yet. Clients that connect before this program
+// runs are served when it does.
 //
-// Each belongs to a listener of the configuration, by its address. So what the
-// configuration was checked for, such as who may enter where, holds for it too.
+// Each belongs to the listener of the configuration with its address, so that the checks
+// of the configuration hold for it, too.
 type Sockets struct{ passed []net.Listener }
 
-// PassedSockets takes over the sockets, and has no child of this program do so.
+// PassedSockets takes over the sockets. Children of this program do not inherit them.
 func PassedSockets() (*Sockets, error) {
 	var s Sockets
 	for _, file := range activation.Files(true) {
@@ -36,8 +36,7 @@ func PassedSockets() (*Sockets, error) {
 	return &s, nil
 }
 
-// Listen returns the socket that was passed for address, "host:port" or
-// "unix:/path", or else opens one.
+// Listen returns the passed socket of address, "host:port" or "unix:/path", or opens one.
 func (s *Sockets) Listen(address string) (net.Listener, error) {
 	i := slices.IndexFunc(s.passed, func(l net.Listener) bool { return listensOn(l, address) })
 	if i < 0 {
@@ -51,8 +50,8 @@ func (s *Sockets) Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Unused returns an error if a socket is left that no listener is configured for:
-// whoever connects there would wait for ever.
+// Unused returns an error if a socket is left that belongs to no listener: its clients would
+// wait for ever.
 func (s *Sockets) Unused() error {
 	var err error
 	for _, l := range s.passed {
@@ -61,7 +60,7 @@ func (s *Sockets) Unused() error {
 	return err
 }
 
-// Close closes what was not used.
+// Close closes the sockets that were not used.
 func (s *Sockets) Close() {
 	for _, l := range s.passed {
 		_ = l.Close()
@@ -86,8 +85,8 @@ func listensOn(l net.Listener, address string) bool {
 	return got.IP.Equal(want.IP) || everywhere && got.IP.IsUnspecified()
 }
 
-// checkPrivate refuses a socket of the file system that others than its owner
-// can connect to, as they can to systemd's by default.
+// checkPrivate returns an error if others than the owner can connect to a Unix socket, as
+// they can by systemd's default.
 func checkPrivate(l net.Listener) error {
 	if l.Addr().Network() != "unix" {
 		return nil

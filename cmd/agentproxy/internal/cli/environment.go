@@ -2,7 +2,7 @@ package cli
 
 import "os"
 
-// Environment holds the environment variables that the program goes by.
+// Environment gives access to environment variables.
 type Environment struct {
 	Lookup  func(string) (string, bool) // as os.LookupEnv
 	Environ func() []string             // as os.Environ

@@ -19,7 +19,7 @@ type ExitError int
 // Error implements the error interface.
 func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// UsageError is a mistake on the command line. The program ends with exitUsage.
+// UsageError is a mistake on the command line. The program ends with ExitUsage.
 type UsageError struct{ err error }
 
 // Error implements the error interface.

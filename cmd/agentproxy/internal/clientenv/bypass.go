@@ -13,8 +13,8 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// Bypass is something in a Codex home that leads Codex past the proxy, whatever
-// variables it is started with.
+// Bypass is something in a Codex home that leads Codex past the proxy, whatever its
+// environment.
 type Bypass struct {
 	What   string
 	Remedy string
@@ -22,8 +22,7 @@ type Bypass struct {
 
 func (b Bypass) String() string { return b.What + "; " + b.Remedy }
 
-// Bypasses returns what leads a Codex with the configured home past a proxy that
-// listens as configured.
+// Bypasses returns what leads a Codex with the configured home past the configured proxy.
 func Bypasses(c *config.Config) []Bypass {
 	var found []Bypass
 	for _, server := range codexhome.Servers(c.Agent.Identity.CodexHome) {
@@ -56,8 +55,7 @@ func Bypasses(c *config.Config) []Bypass {
 	return found
 }
 
-// LeadsHere reports whether the URL of a proxy is that of the listener of c, as agentproxy
-// env prints it.
+// LeadsHere reports whether the URL of a proxy is that of the listener of c.
 func LeadsHere(c *config.Config, u *url.URL) bool {
 	if u.Host == c.Clients.Listen {
 		return true

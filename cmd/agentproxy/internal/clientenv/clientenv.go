@@ -1,6 +1,6 @@
 // Package clientenv makes the environment that points a program at the proxy: its
-// variables, the certificates that they name, and what would lead the program past the
-// proxy all the same.
+// variables, and the files of certificates that they name. It also finds what would lead
+// the program past the proxy.
 package clientenv
 
 import (
@@ -20,11 +20,11 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
-// The variables that point programs at a proxy and have them trust its CA. This
-// table is the one source of what env prints and run sets.
+// The variables that point programs at a proxy and make them trust its CA. env prints
+// them, and run sets them.
 var (
-	// proxyVariables name the proxy. Both cases, for some programs read only
-	// one, and an inherited value in the other would win.
+	// proxyVariables name the proxy. Some programs read only one case, and an inherited
+	// value in the other case would win.
 	proxyVariables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"}
 	// noProxyVariables name the hosts that are reached directly.
 	noProxyVariables = []string{"NO_PROXY", "no_proxy"}
@@ -82,7 +82,7 @@ func New(o Options) (Env, error) {
 	return e, err
 }
 
-// Env says how a client reaches the proxy.
+// Env holds the values of a client's variables.
 type Env struct {
 	proxyURL string
 	bundle   string // file with the system's roots and the CA
@@ -105,7 +105,7 @@ func (e Env) Variables() []Variable {
 	return vars
 }
 
-// Apply returns environ with the variables in place of what it had.
+// Apply returns environ with the variables set.
 func (e Env) Apply(environ []string) []string {
 	vars := e.Variables()
 	kept := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
@@ -118,7 +118,7 @@ func (e Env) Apply(environ []string) []string {
 	return kept
 }
 
-// proxyURL is what a client finds the listener under.
+// proxyURL returns the URL by which a client reaches the listener at address.
 func proxyURL(address, label, token string) (string, error) {
 	network, _, err := config.ParseAddress(address)
 	host, port, splitErr := net.SplitHostPort(address)
@@ -135,9 +135,8 @@ func proxyURL(address, label, token string) (string, error) {
 	return u.String(), nil
 }
 
-// noProxy is the list of hosts to be reached directly: this machine, and what
-// was there before, but for entries that would lead a request for an
-// intercepted host past the proxy. Those are returned as dropped.
+// noProxy returns the list of hosts to be reached directly: this machine, and the entries of
+// env. It drops entries that would lead requests for intercepted hosts past the proxy.
 func noProxy(env cli.Environment, intercepted hosts.Patterns) (list string, dropped []string) {
 	entries := []string{"localhost", "127.0.0.1", "::1"}
 	for _, name := range noProxyVariables {
@@ -167,10 +166,7 @@ func coversIntercepted(entry string, intercepted hosts.Patterns) bool {
 		return true
 	}
 	for _, pattern := range intercepted {
-		host := strings.TrimPrefix(pattern.String(), "*.")
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
+		host := pattern.Domain()
 		if host == name || strings.HasSuffix(host, "."+name) || strings.HasSuffix(name, "."+host) {
 			return true
 		}
@@ -181,18 +177,20 @@ func coversIntercepted(entry string, intercepted hosts.Patterns) bool {
 // Dir is a directory with files for a client's environment.
 type Dir struct {
 	path string
-	// write writes a file. To wait for the disk takes a fifth of the time that
-	// run needs to start, and nobody reads what is in a run's directory after a
-	// crash.
+	// write writes a file. A run does not wait for the disk, which would take a fifth of
+	// the time to start: nobody reads its files after a crash.
 	write func(path string, content []byte, perm fs.FileMode) error
-	// read returns what a file holds now.
+	// read reads a file.
 	read func(path string) ([]byte, error)
 }
 
+// LastingDir returns a directory whose files outlive a crash.
 func LastingDir(path string) Dir { return Dir{path, safefile.Write, cli.ReadFile} }
-func RunDir(path string) Dir     { return Dir{path, os.WriteFile, cli.ReadFile} }
 
-// ViewDir is a directory that only an isolated command sees. It puts its files into
+// RunDir returns a directory whose files need not outlive a crash.
+func RunDir(path string) Dir { return Dir{path, os.WriteFile, cli.ReadFile} }
+
+// ViewDir returns a directory that only an isolated command sees. Its files are put into
 // files, by their name in it.
 func ViewDir(path string, files map[string][]byte) Dir {
 	name := func(file string) string {
@@ -209,8 +207,8 @@ func ViewDir(path string, files map[string][]byte) Dir {
 	}
 }
 
-// WriteBundle writes the bundle of the system's roots and the CA into dir. What
-// others means are roots of the client besides.
+// WriteBundle writes the bundle of the system's roots, the CA and others into dir. others
+// are further roots of the client, in PEM.
 func WriteBundle(dir Dir, ca *certs.Authority, env cli.Environment, others ...[]byte) (string, error) {
 	roots, _, err := certs.SystemRoots(env.Get)
 	if err != nil {
@@ -226,8 +224,8 @@ func WriteBundle(dir Dir, ca *certs.Authority, env cli.Environment, others ...[]
 // BundlePath returns the path of the bundle in a directory.
 func BundlePath(dir string) string { return filepath.Join(dir, "bundle.pem") }
 
-// writeExtra writes a file with the CA, while a rotation is prepared the next one,
-// and what else the client trusts besides the system's roots.
+// writeExtra writes a file with the CA, a prepared one, and other, what the client trusts
+// besides the system's roots. Where that is the CA alone, it returns the CA's own file.
 func writeExtra(dir Dir, ca *certs.Authority, other []byte) (string, error) {
 	var extra certs.Roots
 	extra, n := extra.With(other)
@@ -240,7 +238,7 @@ func writeExtra(dir Dir, ca *certs.Authority, other []byte) (string, error) {
 
 const remedyStateDir = "make the directory writable, or set state_dir to one that is"
 
-// WriteCertificates writes a file that everybody may read, unless it is there.
+// WriteCertificates writes a file that everybody may read, unless it has that content.
 func (d Dir) WriteCertificates(path string, content []byte, remedy string) error {
 	if old, err := d.read(path); err == nil && string(old) == string(content) {
 		return nil

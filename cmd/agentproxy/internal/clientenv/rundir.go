@@ -5,16 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/gofrs/flock"
 
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// MakeRunDir makes a directory for what a run needs on disk. It is below the
-// state directory, for Codex refuses a home in the system's temporary one. A
-// lock tells the directories of running runs from those of killed ones, which
-// are removed here.
+// MakeRunDir makes a directory for the files of a run, below the state directory. It
+// removes the directories of killed runs, whose locks nobody holds.
 func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
 	parent := filepath.Join(stateDir, "run")
 	if err := os.MkdirAll(parent, 0o700); err != nil {
@@ -33,21 +32,19 @@ func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
 		}
 		if _, err := os.Stat(dir); locked && err == nil {
 			return dir, func() error {
-				err := errors.Join(os.RemoveAll(dir), os.Remove(lock.Path()))
-				return errors.Join(err, lock.Unlock())
+				return errors.Join(os.RemoveAll(dir), removeLock(lock))
 			}, nil
 		}
-		// A run that began at the same time found the lock's file before it was
-		// locked, and took it for a dead one's.
+		// A run that began at the same time found the lock before it was held, and took
+		// it for that of a killed run.
 		if err := errors.Join(os.RemoveAll(dir), lock.Unlock()); err != nil {
 			return "", nil, err
 		}
 	}
 }
 
-// removeDeadRuns removes what killed runs have left. Directories whose lock is
-// not there yet are just being made, and so may those be whose lock nobody holds
-// yet: whoever makes one looks whether it is still there.
+// removeDeadRuns removes the directories of killed runs. It may also remove one that is just
+// being made, whose lock nobody holds yet: MakeRunDir checks that.
 func removeDeadRuns(parent string) {
 	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
 	for _, path := range locks {
@@ -56,7 +53,18 @@ func removeDeadRuns(parent string) {
 			continue
 		}
 		_ = os.RemoveAll(path[:len(path)-len(".lock")])
-		_ = os.Remove(path)
-		_ = lock.Unlock()
+		_ = removeLock(lock)
 	}
+}
+
+// removeLock removes the file of a lock that is held, and gives up the lock. The
+// file goes first, so that nobody locks what is no longer there; but Windows
+// removes no file that is open.
+func removeLock(lock *flock.Flock) error {
+	if runtime.GOOS != "windows" {
+		return errors.Join(os.Remove(lock.Path()), lock.Unlock())
+	}
+	err := lock.Unlock()
+	_ = os.Remove(lock.Path()) // a run that has it open since removes it
+	return err
 }

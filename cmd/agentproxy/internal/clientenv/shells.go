@@ -2,7 +2,7 @@ package clientenv
 
 import "strings"
 
-// Shells has functions that return the line which sets a variable, by the syntax.
+// Shells holds a function for each syntax. It returns the line that sets a variable.
 var Shells = map[string]func(Variable) string{
 	"sh": func(v Variable) string {
 		return "export " + v.Name + "='" + strings.ReplaceAll(v.Value, "'", `'\''`) + "'"
@@ -11,7 +11,7 @@ var Shells = map[string]func(Variable) string{
 		return "set -gx " + v.Name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(v.Value) + "'"
 	},
 	"powershell": func(v Variable) string {
-		// PowerShell takes typographic quotes for plain ones.
+		// PowerShell reads typographic quotes as plain ones.
 		doubled := strings.NewReplacer("'", "''", "‘", "‘‘", "’", "’’", "‚", "‚‚", "‛", "‛‛")
 		return "$env:" + v.Name + " = '" + doubled.Replace(v.Value) + "'"
 	},

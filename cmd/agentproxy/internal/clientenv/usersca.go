@@ -9,16 +9,16 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// usersCAs is what the environment of a client has it trust already.
+// usersCAs are the CAs that a client trusts by its environment.
 type usersCAs struct {
-	env      cli.Environment // without variables that name nothing of use
-	bundles  [][]byte        // what the variables that replace the system's roots name
-	extra    []byte          // what the one that adds to them names
+	env      cli.Environment // without variables that name nothing useful
+	bundles  [][]byte        // of variables that replace the system's roots
+	extra    []byte          // of variables that add to them
 	problems []string
 }
 
-// readUsersCAs reads the certificates that the variables of env name which are to be
-// replaced by ours, and file, upstream.ca_file.
+// readUsersCAs reads the certificates that variables of env name, which a client's
+// environment replaces, and those of file, upstream.ca_file.
 func readUsersCAs(env cli.Environment, file string) usersCAs {
 	u := usersCAs{env: env}
 	var useless []string

@@ -6,25 +6,23 @@ import (
 	"strings"
 )
 
-// IsCodex reports whether a program is Codex, as far as its name tells.
+// IsCodex reports whether a program is Codex, by its name.
 func IsCodex(program string) bool {
 	name := strings.TrimSuffix(filepath.Base(program), ".exe")
 	return name == "codex" || strings.HasPrefix(name, "codex-") && !strings.Contains(name, "server")
 }
 
-// codexSettings are the settings that a Codex needs where [ManagedConfig] cannot be put
-// in its way.
+// codexSettings are the settings of [ManagedConfig] as arguments.
 var codexSettings = []string{
 	"-c", `cli_auth_credentials_store="file"`,
 	"-c", "features.daemon_auto_start=false",
 }
 
-// Args returns the arguments of a Codex with the settings that it needs where
-// [ManagedConfig] cannot be put in its way.
+// Args returns the arguments of a Codex with the settings of [ManagedConfig], for a Codex
+// that does not see that file.
 //
-// Up to 0.150 the settings of a subcommand replace those before it, so they are
-// put wherever args has some. What other programs are given, as by codex sandbox, is
-// left as it is.
+// Up to 0.150 the settings of a subcommand replace those before it, so they are added
+// wherever args has some. Arguments of other programs, as those of codex sandbox, stay.
 func Args(args []string) []string {
 	all := append([]string{args[0]}, codexSettings...)
 	name, rest := codexCommand(args[1:])
@@ -46,8 +44,8 @@ func Args(args []string) []string {
 	return append(all, rest...)
 }
 
-// takesPrompt are the subcommands of Codex whose arguments are its own throughout, and
-// that need a log-in.
+// takesPrompt are the subcommands of Codex that need a log-in and pass no arguments to
+// other programs.
 var takesPrompt = []string{"exec", "e", "review", "resume", "fork", "cloud", "mcp-server", "app-server", "login"}
 
 // codexCommand returns the subcommand in args, "" if there is none, and what
@@ -66,13 +64,13 @@ func codexCommand(args []string) (name string, rest []string) {
 	return "", nil
 }
 
-// takesValue are the options of Codex that take the argument behind them.
+// takesValue are the options of Codex whose value is the next argument.
 var takesValue = []string{
 	"-c", "--config", "--enable", "--disable", "-p", "--profile", "-m", "--model", "-s", "--sandbox", "-a", "--ask-for-approval",
 	"-C", "--cd", "-i", "--image", "--add-dir", "--local-provider", "--remote",
 }
 
-// ChangesLogin reports whether args, the arguments of a Codex, log in or out.
+// ChangesLogin reports whether a Codex with arguments args logs in or out.
 func ChangesLogin(args []string) bool {
 	name, rest := codexCommand(args[1:])
 	switch name {

@@ -33,7 +33,7 @@ func scrubDotenv(raw string, names []string) (clean string, found []DotenvLine) 
 	for entry := range dotenvEntries(raw) {
 		drop := false
 		for line := range strings.Lines(entry) {
-			// By itself, too: others may see no value that goes on here.
+			// Each line of an entry: other parsers may see no quote that spans lines.
 			name := dotenvVariable(line)
 			if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) {
 				drop = true
@@ -48,13 +48,12 @@ func scrubDotenv(raw string, names []string) (clean string, found []DotenvLine) 
 	return kept.String(), found
 }
 
-// dotenvEntries returns the entries of a .env file: lines, but that a quote goes on
-// to its end. This and [dotenvVariable] are what the crate dotenvy does, by which
-// Codex reads it.
+// dotenvEntries returns the entries of a .env file: lines, or several lines that a quote
+// spans. This and [dotenvVariable] do as the crate dotenvy, with which Codex reads it.
 func dotenvEntries(raw string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		var entry strings.Builder
-		var quote rune // that is open, 0 for none
+		var quote rune // the open one, 0 for none
 		for line := range strings.Lines(raw) {
 			entry.WriteString(line)
 			if quote != 0 || !strings.HasPrefix(trimSpace(line), "#") {
@@ -73,8 +72,8 @@ func dotenvEntries(raw string) iter.Seq[string] {
 	}
 }
 
-// openQuote returns the quote that is open at the end of a line, 0 for none, where
-// quote is open at its beginning.
+// openQuote returns the open quote at the end of a line, where quote is open at its
+// beginning. 0 is none.
 func openQuote(line string, quote rune) rune {
 	escaped, space := false, false
 	for _, c := range line {

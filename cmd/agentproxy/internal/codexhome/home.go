@@ -1,5 +1,5 @@
-// Package codexhome knows what Codex keeps in its home, and makes the private home that
-// takes its place where nothing can be hidden from a command.
+// Package codexhome knows what Codex keeps in its home. It makes the private home that takes
+// the place of the user's where the log-in cannot be hidden from a command.
 package codexhome
 
 import (
@@ -19,27 +19,27 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// Home is what runs keep of one Codex home: a private home that takes its place
-// where nothing can be hidden, and what has to be put back. Runs of one home share
-// it. The last of them brings what is new in the private home to the user's.
+// Home is what runs keep for one Codex home of the user: a private home that takes its place
+// where nothing can be hidden. Runs with one Codex home share it. The last of them moves
+// new files from the private home to the user's.
 type Home struct {
 	dir   string // of the Home itself
 	users string // the user's Codex home
 	lock  *flock.Flock
 
-	// IsPlaceholder reports whether the content of an auth.json is a placeholder.
+	// isPlaceholder reports whether the content of an auth.json is a placeholder.
 	isPlaceholder func([]byte) bool
 }
 
-// homesDir is where, in the state directory, the Homes are.
+// homesDir is the directory of all Homes in the state directory.
 const homesDir = "homes"
 
-// lockPatience is how often is looked whether another run has tidied up.
+// lockPatience is the time between tries to lock a Home that another run tidies up.
 const lockPatience = 5 * time.Millisecond
 
-// OpenHome returns what runs below stateDir keep of the Codex home at codexHome,
-// which need not exist. It must be closed. What a killed run has left and what cannot
-// be brought home is told to warn: it stays where it is.
+// OpenHome opens the Home, in stateDir, of the Codex home at codexHome, which need not exist.
+// It must be closed. If files of a killed run cannot be moved to the user's home, they stay
+// where they are and warn is called.
 func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool, warn func(error)) (*Home, error) {
 	users, err := filepath.Abs(codexHome)
 	if err != nil {
@@ -54,7 +54,7 @@ func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool, warn 
 		return nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", dir, safefile.Cause(err))
 	}
 	h := &Home{dir: dir, users: users, lock: flock.New(filepath.Join(dir, "lock")), isPlaceholder: isPlaceholder}
-	// If nobody else runs, what a killed run has left is brought home first.
+	// If there is no other run, the files of a killed run are moved first.
 	if alone, err := h.lock.TryLock(); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", h.lock.Path(), err)
 	} else if alone {
@@ -66,7 +66,7 @@ func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool, warn 
 		}
 	}
 	for {
-		// Whoever has it alone tidies up, which does not take long.
+		// A run that has it alone tidies up, which does not take long.
 		shared, err := h.lock.TryRLock()
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", h.lock.Path(), err)
@@ -78,7 +78,7 @@ func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool, warn 
 	}
 }
 
-// Close brings home what is new, if no other run uses the home.
+// Close moves new files to the user's home, if no other run uses the Home.
 func (h *Home) Close() error {
 	err := h.lock.Unlock()
 	if alone, lockErr := h.lock.TryLock(); lockErr == nil && alone {
@@ -87,8 +87,8 @@ func (h *Home) Close() error {
 	return err
 }
 
-// tidy puts back what was put into the user's home, and brings home what is new. No
-// other run may use the home.
+// tidy removes what was put into the user's home, and moves new files there. No other run may
+// use the Home.
 func (h *Home) tidy() error {
 	return errors.Join(h.removeStub(), h.bring())
 }
@@ -98,10 +98,9 @@ func (h *Home) madePath() string    { return filepath.Join(h.dir, "made") }
 func (h *Home) stubMark() string    { return filepath.Join(h.dir, "stub") }
 func (h *Home) authPath() string    { return filepath.Join(h.users, "auth.json") }
 
-// Hold sees to it that there is an auth.json in the user's home, which a command
-// that is isolated is to see a placeholder in the place of: where the log-in is in
-// the keyring, or where there is none. It is the placeholder, and goes with the last
-// run.
+// Hold makes an auth.json in the user's home if there is none, because the log-in is in the
+// keyring or nobody is logged in: isolation needs a file to show a placeholder in place of.
+// The file is the placeholder. The last run removes it.
 func (h *Home) Hold(placeholder []byte) error {
 	if err := os.MkdirAll(h.users, 0o700); err != nil {
 		return fmt.Errorf("make the Codex home: %w", err)
@@ -126,7 +125,7 @@ func (h *Home) Hold(placeholder []byte) error {
 // MaxFile bounds what is read of a file in a Codex home, in bytes.
 const MaxFile = 1 << 20
 
-// removeStub removes an auth.json that Hold has made, unless it has become a log-in.
+// removeStub removes an auth.json that Hold has made, unless it holds a log-in by now.
 func (h *Home) removeStub() error {
 	if _, err := os.Stat(h.stubMark()); err != nil {
 		return nil
@@ -140,19 +139,18 @@ func (h *Home) removeStub() error {
 	return os.Remove(h.stubMark())
 }
 
-// Links returns the links that an isolated command is to find in the state directory,
-// which is hidden from it: Codex looks for a session where it was when it was begun,
-// which may be in the private home.
+// Links returns the links that an isolated command finds in the state directory, which is
+// hidden from it. Codex looks for a session where it began, which may be the private home.
 func (h *Home) Links() map[string]string {
 	name := filepath.Join(homesDir, filepath.Base(h.dir), filepath.Base(h.privatePath()))
 	return map[string]string{name: h.users}
 }
 
-// madeFirst are the directories that Codex makes in its home. Made in the user's,
-// they can be linked to, so that what is written there is at its place at once.
+// madeFirst are the directories that Codex makes in its home. They are made in the user's
+// home and linked to, so that new files are at their place at once.
 var madeFirst = []string{"sessions", "archived_sessions", "log", "memories", "skills", "prompts", "rules", "shell_snapshots"}
 
-// makeFirst makes them, and notes which of them were not there.
+// makeFirst makes the directories of madeFirst, and notes which were missing.
 func (h *Home) makeFirst() error {
 	if err := os.MkdirAll(h.madePath(), 0o700); err != nil {
 		return err
@@ -168,14 +166,13 @@ func (h *Home) makeFirst() error {
 	return nil
 }
 
-// notShared are the names in a Codex home that a private one does not link to: its
-// background server's.
+// notShared are the names in a Codex home that a private one does not link to: those of its
+// background server, and .env, of which it has a copy.
 var notShared = []string{"app-server-control", "app-server-daemon", ".env"}
 
-// Private makes the private home ready and returns its path, which is the same for
-// each run: Codex keeps absolute paths. It is the user's, entry by entry, but for
-// the log-in, of which it has the placeholder, and for the variables that a .env file
-// must not set.
+// Private makes the private home ready and returns its path, which is the same for each run,
+// for Codex keeps absolute paths. The private home links to each entry of the user's, but
+// has the placeholder for auth.json, and a .env without the variables in dotenv.
 func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 	home := h.privatePath()
 	for _, dir := range []string{h.users, home} {
@@ -215,7 +212,8 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 	return home, nil
 }
 
-// writePrivate writes a file at once: another run may read it.
+// writePrivate replaces a file atomically, for another run may read it. It does not wait for
+// the disk: the file need not outlive a crash.
 func writePrivate(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".agentproxy-*")
 	if err != nil {

@@ -13,12 +13,11 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// keptName ends the name of a file that could not take the place of the user's own,
-// which is newer.
+// keptName ends the names of files that were not moved over the user's own, newer ones.
 const keptName = ".from-run"
 
-// bring moves what is new in the private home to the user's. What cannot be moved
-// stays, and is tried again by the next run.
+// bring moves new files of the private home to the user's. The next run tries again to move
+// those that cannot be moved.
 func (h *Home) bring() error {
 	home := h.privatePath()
 	entries, err := os.ReadDir(home)
@@ -34,7 +33,7 @@ func (h *Home) bring() error {
 		from := filepath.Join(home, name)
 		switch {
 		case name == "auth.json":
-			// It stays, as long as the home does, if it is the placeholder.
+			// The placeholder stays as long as the private home does.
 			if raw, err := safefile.Read(from, MaxFile); err == nil && !h.isPlaceholder(raw) {
 				to := freeName(filepath.Join(h.users, name+keptName))
 				errs = append(errs, moveOver(from, to), fmt.Errorf("COMMAND has logged in; the log-in is in %s", to))
@@ -42,8 +41,7 @@ func (h *Home) bring() error {
 		case slices.Contains(notShared, name), strings.HasPrefix(name, ".agentproxy-"):
 			errs = append(errs, os.RemoveAll(from))
 		case IsLoginCopy(name):
-			// It was made from the placeholder, or by codex login, which belongs
-			// outside.
+			// A copy of the placeholder, or of codex login, which belongs outside.
 			errs = append(errs, os.RemoveAll(from))
 		case h.isOurs(from, name):
 			if _, err := os.Lstat(filepath.Join(h.users, name)); errors.Is(err, fs.ErrNotExist) {
@@ -60,8 +58,7 @@ func (h *Home) bring() error {
 	return nil
 }
 
-// removeMade removes the directories that makeFirst has made and that nothing was
-// put into.
+// removeMade removes the directories that makeFirst has made and that are empty.
 func (h *Home) removeMade() error {
 	made, err := os.ReadDir(h.madePath())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -81,22 +78,21 @@ func (h *Home) removeMade() error {
 	return errors.Join(append(errs, os.RemoveAll(h.madePath()))...)
 }
 
-// isOurs reports whether the entry at path is the link that Private has made.
+// isOurs reports whether the entry at path is a link that Private has made.
 func (h *Home) isOurs(path, name string) bool {
 	target, err := os.Readlink(path)
 	return err == nil && target == filepath.Join(h.users, name)
 }
 
-// moveOver moves a file or directory to its place. A file there is replaced if it is
-// older, as if it had been written there, and kept if it is newer; then from is put
-// beside it. Directories are joined.
+// moveOver moves a file or directory. It replaces an older file at to. A newer one stays, and
+// from is put beside it. Directories are merged.
 func moveOver(from, to string) error {
 	source, err := os.Lstat(from)
 	if err != nil {
 		return err
 	}
 	if source.Mode()&(fs.ModeSocket|fs.ModeNamedPipe|fs.ModeDevice) != 0 {
-		return os.Remove(from) // nobody is behind it any more
+		return os.Remove(from) // nobody uses it any more
 	}
 	target, err := os.Lstat(to)
 	switch {
@@ -122,7 +118,7 @@ func moveOver(from, to string) error {
 	return move(from, to, source)
 }
 
-// freeName returns name, or with a number behind it if there is such a file.
+// freeName returns name, with a number behind it if there is such a file.
 func freeName(name string) string {
 	free := name
 	for i := 2; ; i++ {
@@ -133,7 +129,7 @@ func freeName(name string) string {
 	}
 }
 
-// move renames from to to, or copies it where that is another file system.
+// move renames from to to, or copies it to another file system.
 func move(from, to string, info fs.FileInfo) error {
 	if os.Rename(from, to) == nil {
 		return nil

@@ -5,21 +5,19 @@ import (
 	"strings"
 )
 
-// LoginDraft begins the names of the files that Codex writes a log-in to before it
-// puts them in the place of auth.json.
+// LoginDraft begins the names of files with a log-in that Codex renames to auth.json.
 const LoginDraft = ".auth-"
 
-// oauth is the word in the name of a file.
+// oauth matches oauth.json as a word in the name of a file.
 var oauth = regexp.MustCompile(`(^|[^a-z])oauth\.json`)
 
 // IsLoginCopy reports whether a file of that name in a Codex home may hold a log-in:
-// auth.json, what Codex writes it by, or a copy. The files that Codex locks hold
-// nothing.
+// auth.json, a draft of it, or a copy. Codex's lock files hold nothing.
 func IsLoginCopy(name string) bool {
 	name = strings.ToLower(name)
 	if strings.HasPrefix(name, LoginDraft) {
 		return true
 	}
-	// Credentials of another kind, such as mcp-oauth.json, are no copies.
+	// mcp-oauth.json and the like hold credentials of another kind.
 	return strings.Contains(oauth.ReplaceAllString(name, ""), "auth.json") && !strings.HasSuffix(name, ".lock")
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// ManagedConfigFile is the file, below /etc, that every version of Codex lets override
-// the user's own configuration.
+// ManagedConfigFile is the file, below /etc, by which every version of Codex overrides the
+// user's own configuration.
 const ManagedConfigFile = "codex/managed_config.toml"
 
-// ManagedConfig returns Codex's managed configuration for a command: what former
-// says, the machine's own, and that the log-in is the one in auth.json, and that no
-// server is left in the background, which would hold a proxy that is gone. Versions
-// that know no such server pass over the key.
+// ManagedConfig returns Codex's managed configuration for a command: the machine's own,
+// former, with two settings. The log-in is that in auth.json, and Codex leaves no server in
+// the background, which would use a proxy that is gone. Versions without such a server
+// ignore the key.
 func ManagedConfig(former []byte) ([]byte, error) {
 	config := make(map[string]any)
 	if err := toml.Unmarshal(former, &config); err != nil {
@@ -32,7 +32,7 @@ func ManagedConfig(former []byte) ([]byte, error) {
 	return toml.Marshal(config)
 }
 
-// ReadManagedConfig returns the machine's, nil if it has none.
+// ReadManagedConfig returns the machine's managed configuration, nil if it has none.
 func ReadManagedConfig() ([]byte, error) {
 	raw, err := os.ReadFile("/etc/" + ManagedConfigFile)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,12 +1,11 @@
 package codexhome
 
-// Server is a server that Codex has left in the background: programs that use
-// the same home have it send their requests, with the environment that it was
-// started in.
+// Server is a server that Codex has left in the background. It sends the requests of all
+// Codex programs with its home, with the environment that it was started with.
 type Server struct {
 	PID   int
 	Proxy string // its HTTPS_PROXY, "" for none
 }
 
-// StopServer is the command that ends it.
+// StopServer is the command that ends a [Server].
 const StopServer = "codex app-server daemon stop"

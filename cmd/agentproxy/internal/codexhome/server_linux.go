@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// Servers returns the servers in the background of the Codex home at codexHome,
-// as far as this user may look.
+// Servers returns the background servers of the Codex home at codexHome that this user may
+// see.
 func Servers(codexHome string) []Server {
 	var found []Server
 	entries, _ := os.ReadDir("/proc")

@@ -2,5 +2,5 @@
 
 package codexhome
 
-// Servers returns none: only Linux tells.
+// Servers returns none: only Linux shows the environment of a process.
 func Servers(string) []Server { return nil }

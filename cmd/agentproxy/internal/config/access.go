@@ -29,34 +29,77 @@ type Access struct {
 	// further users in UIDs.
 	OwnUser bool
 	UIDs    []uint32
+	// IssuedDir is where the key of the tokens is that let in besides, "" if none do.
+	// IssuedOnly is whether nothing else does.
+	IssuedDir  string
+	IssuedOnly bool
 }
+
+// The values of clients.issued.
+const (
+	IssuedAlso = "also"
+	IssuedOnly = "only"
+	IssuedOff  = "off"
+)
+
+// IssuedDir returns where the key of the tokens of agentproxy token issue is kept.
+func IssuedDir(stateDir string) string { return filepath.Join(stateDir, "client-tokens") }
 
 // NeedsToken reports whether clients have to show a token.
 func (a Access) NeedsToken() bool {
-	return a.Token != "" || a.TokenFile != "" || a.TokensFile != ""
+	return a.Token != "" || a.TokenFile != "" || a.TokensFile != "" || a.IssuedOnly
 }
 
 // knowsUsers is whether the system tells whose process a loopback connection is of.
 const knowsUsers = runtime.GOOS == "linux"
 
+// check checks the address and the tokens of an access, whose keys are named, and sets
+// OwnUser. The tokens must be ones that can stand in place. It reports whether clients connect
+// over TCP without a token, and whether only this machine reaches the listener.
+func (a *Access) check(listenKey, tokenKey, place string) (free, loopback bool, err error) {
+	if err := atMostOne(tokenKey, a.Token, tokenKey+"_file", a.TokenFile, "clients.tokens_file", a.TokensFile); err != nil {
+		return false, false, err
+	}
+	if a.Token != "" {
+		if err := CheckToken(a.Token, place); err != nil {
+			return false, false, at(tokenKey, err)
+		}
+	}
+	if a.Listen == "" {
+		return false, false, nil
+	}
+	network, address, err := ParseAddress(a.Listen)
+	if err != nil {
+		return false, false, at(listenKey, err)
+	}
+	free = network == "tcp" && !a.NeedsToken()
+	a.OwnUser = free && knowsUsers
+	return free, isLoopback(address), nil
+}
+
 func (f *File) checkClients() (Access, error) {
 	k := f.Clients
 	a := Access{Listen: f.Listen, Token: k.Token, TokenFile: k.TokenFile, TokensFile: k.TokensFile}
-	if err := atMostOne("clients.token", k.Token, "clients.token_file", k.TokenFile, "clients.tokens_file", k.TokensFile); err != nil {
-		return a, err
+	switch k.Issued {
+	case IssuedOnly:
+		if a.NeedsToken() {
+			return a, wrong("clients.issued", "it is only, so the token that is configured would let nobody in; leave one of them out")
+		}
+		a.IssuedOnly = true
+	case IssuedAlso, IssuedOff:
+	default:
+		return a, wrong("clients.issued", "%q is none of also, only, off", k.Issued)
 	}
-	if err := checkToken("clients.token", k.Token, "a URL"); err != nil {
-		return a, err
+	if k.Issued != IssuedOff {
+		a.IssuedDir = IssuedDir(f.StateDir)
 	}
-	network, address, err := ParseAddress(f.Listen)
+	free, loopback, err := a.check("listen", "clients.token", "a URL")
 	if err != nil {
-		return a, at("listen", err)
+		return a, err
 	}
-	free := network == "tcp" && !a.NeedsToken()
-	if free && !isLoopback(address) {
+	if free && !loopback {
 		return a, wrong("listen", "%s can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1", f.Listen)
 	}
-	a.OwnUser = free && knowsUsers
 	for i, uid := range k.AllowUIDs {
 		if uid < 0 || uid >= math.MaxUint32 {
 			return a, wrong(element("clients.allow_uids", i), "%d is not the number of a user; id -u NAME prints it", uid)
@@ -71,25 +114,11 @@ func (f *File) checkClients() (Access, error) {
 
 func (f *File) checkAdmin() (Access, error) {
 	a := Access{Listen: f.Admin, Token: f.AdminToken, TokenFile: f.AdminTokenFile}
-	if err := atMostOne("admin_token", f.AdminToken, "admin_token_file", f.AdminTokenFile); err != nil {
-		return a, err
+	free, loopback, err := a.check("admin", "admin_token", "a header")
+	if err == nil && free && !loopback {
+		err = wrong("admin", "%s can be reached from other machines; set admin_token, or use a loopback address or unix:/path", f.Admin)
 	}
-	if err := checkToken("admin_token", f.AdminToken, "a header"); err != nil {
-		return a, err
-	}
-	if f.Admin == "" {
-		return a, nil
-	}
-	network, address, err := ParseAddress(f.Admin)
-	if err != nil {
-		return a, at("admin", err)
-	}
-	free := network == "tcp" && !a.NeedsToken()
-	if free && !isLoopback(address) {
-		return a, wrong("admin", "%s can be reached from other machines; set admin_token, or use a loopback address or unix:/path", f.Admin)
-	}
-	a.OwnUser = free && knowsUsers
-	return a, nil
+	return a, err
 }
 
 func (k authzKeys) check() (a Access, labelHeader string, err error) {
@@ -102,20 +131,12 @@ func (k authzKeys) check() (a Access, labelHeader string, err error) {
 		}
 		return a, "", nil
 	}
-	if err := atMostOne("authz.token", k.Token, "authz.token_file", k.TokenFile); err != nil {
-		return a, "", err
-	}
-	if err := checkToken("authz.token", k.Token, "a header"); err != nil {
-		return a, "", err
-	}
-	network, address, err := ParseAddress(k.Listen)
+	free, loopback, err := a.check("authz.listen", "authz.token", "a header")
 	if err != nil {
-		return a, "", at("authz.listen", err)
+		return a, "", err
 	}
-	if network == "tcp" && !a.NeedsToken() {
-		if a.OwnUser = knowsUsers; !a.OwnUser || !isLoopback(address) {
-			return a, "", wrong("authz.listen", "others can reach %s, and would be given credentials; set authz.token, or listen on unix:/path", k.Listen)
-		}
+	if free && !(a.OwnUser && loopback) {
+		return a, "", wrong("authz.listen", "others can reach %s, and would be given credentials; set authz.token, or listen on unix:/path", k.Listen)
 	}
 	if k.LabelHeader != "" {
 		name := http.CanonicalHeaderKey(k.LabelHeader)
@@ -148,14 +169,6 @@ func CheckToken(token, place string) error {
 		return fmt.Errorf("a token is one word of printable ASCII, as it has to stand in %s", place)
 	}
 	return nil
-}
-
-// checkToken checks the token at key, if there is one.
-func checkToken(key, token, place string) error {
-	if token == "" {
-		return nil
-	}
-	return at(key, CheckToken(token, place))
 }
 
 // ParseAddress returns the network and the address of "host:port" or "unix:/path".

@@ -38,6 +38,7 @@ func (a *Agent) Key(key string) string {
 // Identity says which log-in and which agent identity are used, and where they are kept.
 type Identity struct {
 	CodexHome   string
+	OwnLogin    OwnLogin
 	Store       string // StoreState or StoreKeyring
 	File        string // that somebody else keeps, "" for none
 	WorkspaceID string
@@ -58,7 +59,9 @@ const (
 // agentKeys are the keys that a profile may have of its own.
 type agentKeys struct {
 	identity            identityKeys
-	accessToken         bool // the log-in of the environment may be used
+	accessToken         bool   // the log-in of the environment may be used
+	profileLogin        string // identity.login of a profile, "" for clients without one
+	profileHome         bool   // the profile has an identity.codex_home
 	signer              Signer
 	scope               Scope
 	hosts               []string // nil for all that are intercepted
@@ -127,6 +130,10 @@ func (m agentMaker) identity(profile string, k agentKeys) (Identity, error) {
 		id.AccessToken = m.around.accessToken
 	}
 	id.StateDir, id.RefreshFile = m.directories(profile, id.CodexHome)
+	var err error
+	if id.OwnLogin, err = m.ownLogin(id.StateDir, k); err != nil {
+		return id, err
+	}
 	if id.Store != StoreState && id.Store != StoreKeyring {
 		return id, wrong("identity.store", "%q is neither state nor keyring", id.Store)
 	}

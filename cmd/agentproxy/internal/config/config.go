@@ -38,6 +38,7 @@ type Config struct {
 	RetryBodyLimit int64 // in bytes, 0 for no body
 	Log            Log
 	Audit          Audit
+	Usage          Usage
 	Run            Run
 
 	// Agent is what clients without a profile act as.
@@ -127,9 +128,9 @@ func (c *Config) Line(a *Agent, key string, index int) string {
 // check makes a Config of the keys. The error is a *keyError.
 func (f *File) check(around surroundings, env cli.Environment) (*Config, error) {
 	c := &Config{
-		StateDir: f.StateDir, BaseURL: backend.NormalizeBaseURL(f.ChatGPT.BaseURL), Hosts: f.ChatGPT.Hosts,
+		StateDir: f.StateDir, BaseURL: f.ChatGPT.BaseURL, Hosts: f.ChatGPT.Hosts,
 		CAFile: f.Upstream.CAFile, RetryBodyLimit: f.RetryBodyLimit,
-		Log: f.Log, Audit: f.Audit, Run: f.Run, file: f,
+		Log: f.Log, Audit: f.Audit, Usage: f.Usage, Run: f.Run, file: f,
 	}
 	if f.RetryBodyLimit < 0 {
 		return nil, wrong("retry_body_limit", "%d is not a number of bytes; 0 keeps no body", f.RetryBodyLimit)
@@ -137,7 +138,6 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 	if err := backend.CheckBaseURL(c.BaseURL); err != nil {
 		return nil, at("chatgpt.base_url", err)
 	}
-	f.ChatGPT.BaseURL = c.BaseURL // two spellings of it are the same to a reload
 	if len(f.ChatGPT.Hosts) == 0 {
 		return nil, wrong("chatgpt.hosts", "no host would be signed for; leave the key out for ChatGPT's")
 	}
@@ -179,6 +179,8 @@ func (l limitsKeys) check() (proxy.Limits, error) {
 		Connections:          l.Connections,
 		ConnectionsPerClient: l.ConnectionsPerClient,
 		ConnectionsPerLabel:  l.ConnectionsPerLabel,
+		RequestsPerLabel:     l.RequestsPerLabel,
+		Memory:               l.Memory,
 		HeaderBytes:          l.HeaderBytes,
 		HeaderFields:         l.HeaderFields,
 	}

@@ -33,6 +33,7 @@ type File struct {
 	Log            Log           `yaml:"log"`
 	Audit          Audit         `yaml:"audit"`
 	Authz          authzKeys     `yaml:"authz"`
+	Usage          Usage         `yaml:"usage"`
 	Run            Run           `yaml:"run"`
 	AdminTokenFile string        `yaml:"admin_token_file"`
 	RetryBodyLimit int64         `yaml:"retry_body_limit"`
@@ -45,6 +46,7 @@ type chatgptKeys struct {
 
 type identityKeys struct {
 	CodexHome   string `yaml:"codex_home"`
+	Login       string `yaml:"login"`
 	Store       string `yaml:"store"`
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
@@ -56,6 +58,7 @@ type clientsKeys struct {
 	Token       string  `yaml:"token"`
 	TokenFile   string  `yaml:"token_file"`
 	TokensFile  string  `yaml:"tokens_file"`
+	Issued      string  `yaml:"issued"`
 	TrustLabels bool    `yaml:"trust_labels"`
 	AllowUIDs   []int64 `yaml:"allow_uids"`
 }
@@ -71,6 +74,8 @@ type limitsKeys struct {
 	Connections          int    `yaml:"connections"`
 	ConnectionsPerClient int    `yaml:"connections_per_client"`
 	ConnectionsPerLabel  int    `yaml:"connections_per_label"`
+	RequestsPerLabel     int    `yaml:"requests_per_label"`
+	Memory               int64  `yaml:"memory"`
 	HeaderBytes          int    `yaml:"header_bytes"`
 	HeaderFields         int    `yaml:"header_fields"`
 	HandshakeTimeout     string `yaml:"handshake_timeout"`
@@ -103,6 +108,11 @@ const (
 	AuditRefuse   = "refuse"
 	AuditContinue = "continue"
 )
+
+// Usage configures what is noted of the tokens that responses used.
+type Usage struct {
+	File string `yaml:"file"`
+}
 
 // Run configures agentproxy run.
 type Run struct {
@@ -143,14 +153,17 @@ func defaults() *File {
 			BaseURL: "https://chatgpt.com/backend-api",
 			Hosts:   []string{"chatgpt.com", "*.chatgpt.com", "chat.openai.com", "chatgpt-staging.com", "*.chatgpt-staging.com"},
 		},
-		Identity:   identityKeys{Store: StoreState, Register: true, Protocol: string(identity.ProtocolAuto)},
+		Identity:   identityKeys{Login: LoginAuto, Store: StoreState, Register: true, Protocol: string(identity.ProtocolAuto)},
 		Signer:     Signer{Default: SignerRule{Use: UseAuto, OnFailure: FailToBearer}},
 		Scope:      Scope{Allow: []ScopeEntry{{Word: signer.WordCodex}}, OnMiss: MissRefuse},
+		Clients:    clientsKeys{Issued: IssuedAlso},
 		OtherHosts: otherHosts{word: "tunnel"},
 		OtherPorts: []string{"80", "443"},
 		Limits: limitsKeys{
 			Connections:         limits.Connections,
 			ConnectionsPerLabel: limits.ConnectionsPerLabel,
+			RequestsPerLabel:    limits.RequestsPerLabel,
+			Memory:              limits.Memory,
 			HeaderBytes:         limits.HeaderBytes,
 			HeaderFields:        limits.HeaderFields,
 			HandshakeTimeout:    "30s",
@@ -185,14 +198,16 @@ func (f *File) override(env cli.Environment) map[string]string {
 // surroundings holds what a configuration takes from the environment besides keys.
 type surroundings struct {
 	accessToken identity.Secret // "" where the file names a log-in
+	homeNamed   bool            // identity.codex_home is set
 	overrides   backend.Overrides
 }
 
 // complete fills in the directories that the file leaves to the environment, and returns
 // what else comes from there.
 func (f *File) complete(env cli.Environment) (s surroundings, err error) {
+	f.ChatGPT.BaseURL = backend.NormalizeBaseURL(f.ChatGPT.BaseURL) // two spellings are the same to a reload
 	if f.StateDir == "" {
-		if f.StateDir, err = DefaultStateDir(env); err != nil {
+		if f.StateDir, err = defaultStateDir(env); err != nil {
 			return s, at("state_dir", err)
 		}
 	}
@@ -200,8 +215,9 @@ func (f *File) complete(env cli.Environment) (s surroundings, err error) {
 	if f.StateDir, err = filepath.Abs(f.StateDir); err != nil {
 		return s, at("state_dir", err)
 	}
-	if f.Identity.CodexHome == "" {
-		if f.Identity.File == "" {
+	s.homeNamed = f.Identity.CodexHome != ""
+	if !s.homeNamed {
+		if f.Identity.File == "" && f.Identity.Login == LoginAuto {
 			// Codex prefers this variable to auth.json. A log-in that the configuration
 			// names is meant to be used.
 			s.accessToken = identity.Secret(strings.TrimSpace(env.Get(AccessTokenVariable)))
@@ -218,8 +234,8 @@ func (f *File) complete(env cli.Environment) (s surroundings, err error) {
 // workspace, or the JWT of an agent identity.
 const AccessTokenVariable = "CODEX_ACCESS_TOKEN"
 
-// DefaultStateDir returns the state directory that is used where none is configured.
-func DefaultStateDir(env cli.Environment) (string, error) {
+// defaultStateDir returns the state directory that is used where none is configured.
+func defaultStateDir(env cli.Environment) (string, error) {
 	if dir := env.Get("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "agentproxy"), nil
 	}

@@ -27,6 +27,7 @@ type profileKeys struct {
 
 type profileIdentityKeys struct {
 	CodexHome   string `yaml:"codex_home"`
+	Login       string `yaml:"login"`
 	Store       string `yaml:"store"`
 	File        string `yaml:"file"`
 	WorkspaceID string `yaml:"workspace_id"`
@@ -58,8 +59,10 @@ func (m agentMaker) profiles() ([]Profile, error) {
 		return nil, wrong("clients.trust_labels", "it is only used with profiles; leave it out")
 	case f.Clients.TrustLabels && f.Clients.TokensFile != "":
 		return nil, wrong("clients.trust_labels", "clients.tokens_file says who may use which label; leave it out")
-	case len(f.Profiles) > 0 && f.Clients.TokensFile == "" && !f.Clients.TrustLabels:
-		return nil, wrong("profiles", "without clients.tokens_file a client can give itself any label, and act as any of these agents; set it, or clients.trust_labels: true if all clients may")
+	case f.Clients.TrustLabels && f.Clients.Issued == IssuedOnly:
+		return nil, wrong("clients.trust_labels", "clients.issued is only, and each such token is for one label; leave it out")
+	case len(f.Profiles) > 0 && f.Clients.TokensFile == "" && f.Clients.Issued != IssuedOnly && !f.Clients.TrustLabels:
+		return nil, wrong("profiles", "without clients.tokens_file a client can give itself any label, and act as any of these agents; set it, or clients.issued: only, or clients.trust_labels: true if all clients may")
 	}
 	var all []Profile
 	for i, keys := range f.Profiles {
@@ -114,9 +117,12 @@ func (m agentMaker) profile(keys profileKeys) (Profile, error) {
 // with returns the keys with those of a profile in their place.
 func (k agentKeys) with(p profileKeys) agentKeys {
 	id := p.Identity
-	k.accessToken = id.CodexHome == "" && id.File == ""
+	k.profileLogin = cmp.Or(id.Login, LoginAuto)
+	k.profileHome = id.CodexHome != ""
+	k.accessToken = !k.profileHome && id.File == "" && k.profileLogin == LoginAuto
 	k.identity = identityKeys{
 		CodexHome:   cmp.Or(id.CodexHome, k.identity.CodexHome),
+		Login:       k.identity.Login,
 		Store:       cmp.Or(id.Store, k.identity.Store),
 		File:        cmp.Or(id.File, k.identity.File),
 		WorkspaceID: cmp.Or(id.WorkspaceID, k.identity.WorkspaceID),

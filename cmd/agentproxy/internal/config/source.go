@@ -23,7 +23,7 @@ type source struct {
 	from map[string]string // keys that came from the environment, and their variables
 }
 
-// decode reads raw into f. What it does not mention stays as it is.
+// decode decodes raw into f. Keys that raw does not have stay as they are.
 func (s *source) decode(raw []byte, f *File) error {
 	raw = safefile.Text(raw)
 	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) {
@@ -57,7 +57,7 @@ func (s *source) decode(raw []byte, f *File) error {
 
 const remedyKeys = "see config.example.yaml for the keys and their values"
 
-// strictness finds what the decoder passes over.
+// strictness finds mistakes that the decoder passes over.
 type strictness struct {
 	token *token.Token
 	err   error
@@ -71,7 +71,7 @@ func (s *strictness) Visit(node ast.Node) ast.Visitor {
 			s.fail(node.Key, "there is no key %s; %s", node.Key.GetToken().Value, remedyKeys)
 		}
 	case *ast.IntegerNode, *ast.FloatNode:
-		// As text it would be the number's value, which is another for 0123.
+		// As text it would become the number's value, which differs for 0123.
 		key := strings.TrimPrefix(node.GetPath(), "$.")
 		value := fmt.Sprint(node.(ast.ScalarNode).GetValue())
 		if value != node.GetToken().Value && key != "retry_body_limit" {
@@ -87,8 +87,7 @@ func (s *strictness) fail(node ast.Node, format string, args ...any) {
 	}
 }
 
-// yamlError says in the words of this program what the YAML package reports,
-// whose words are for programmers.
+// yamlError returns an error of the YAML package in words for users.
 func (s *source) yamlError(err error) error {
 	e, ok := errors.AsType[yaml.Error](err)
 	if !ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -19,22 +20,23 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// checkTimeout bounds each check that asks the network.
+// checkTimeout bounds each check that uses the network.
 const checkTimeout = 15 * time.Second
 
-// OnlyServers describes a CA of this version, in which one of an earlier version differs.
+// OnlyServers says how a CA of this version differs from one of an earlier version.
 const OnlyServers = "good for TLS servers alone, whoever steals its key"
 
-// caExpiryWarning is how long before its end the CA is warned of.
+// caExpiryWarning is how long before its expiry a CA leads to a warning.
 const caExpiryWarning = 30 * 24 * time.Hour
 
 func (k *checker) checkCA() {
 	ca, err := certs.Load(k.app.CAConfig())
 	if errors.Is(err, fs.ErrNotExist) {
-		k.warn("CA", "run agentproxy serve or run, which make one", "there is none in %s yet", k.app.CAConfig().Dir)
+		k.warn("CA", "run agentproxy serve or run, which make one", "none in %s yet", k.app.CAConfig().Dir)
 		return
 	}
 	if err != nil {
@@ -45,14 +47,14 @@ func (k *checker) checkCA() {
 	if end.Sub(k.app.Now()) < caExpiryWarning {
 		k.warn("CA", "run agentproxy ca rotate", "%s expires at %s", ca.Path(), end.UTC().Format(time.RFC3339))
 	} else if !ca.OnlyServers() {
-		k.warn("CA", "run agentproxy ca rotate --prepare, give it to all clients, run agentproxy ca rotate", "%s is of an earlier version; another would be %s", ca.Path(), OnlyServers)
+		k.warn("CA", "run agentproxy ca rotate --prepare, give it to all clients, run agentproxy ca rotate", "%s is of an earlier version; a new one is %s", ca.Path(), OnlyServers)
 	} else {
 		k.ok("CA", "%s, good until %s", ca.Path(), end.UTC().Format(time.DateOnly))
 	}
 	k.checkTrust(ca)
 }
 
-// checkTrust says which programs started from this shell would trust the CA.
+// checkTrust finds whether programs started from this shell would trust the CA.
 func (k *checker) checkTrust(ca *certs.Authority) {
 	const remedy = `start programs with agentproxy run, or in a shell after eval "$(agentproxy env)", or run agentproxy ca install`
 	bySystem := certs.SystemTrusts(ca.Certificate())
@@ -73,16 +75,16 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 	}
 	switch {
 	case len(ignorant) > 0:
-		k.warn("CA trust", remedy, "in this shell %s name files without the CA", strings.Join(ignorant, ", "))
+		k.warn("CA trust", remedy, "the files that %s name in this shell lack the CA", strings.Join(ignorant, ", "))
 	case len(trusting) > 0:
-		k.ok("CA trust", "in this shell by way of %s", strings.Join(trusting, ", "))
+		k.ok("CA trust", "in this shell, by %s", strings.Join(trusting, ", "))
 	case !bySystem:
-		k.warn("CA trust", remedy, "in this shell no program is told to trust the CA")
+		k.warn("CA trust", remedy, "no variable in this shell makes programs trust the CA")
 	}
 }
 
-// checkSystemStore says how far the system's store, which holds the CA, keeps up
-// with its rotation.
+// checkSystemStore finds whether the system's store, which holds the CA, also holds a
+// prepared one and no former one.
 func (k *checker) checkSystemStore(ca *certs.Authority) {
 	_, former, err := certs.Certificates(k.app.CAConfig().Dir)
 	switch next := ca.Next(); {
@@ -131,11 +133,11 @@ func (k *checker) checkLogin(ctx context.Context) {
 	expiry, err := k.app.Default.Account.Agent.TokenExpiry(ctx)
 	switch {
 	case errors.Is(err, identity.ErrNoLogin):
-		k.warn("token", "run codex login if requests are to be signed with a token", "there is none")
+		k.warn("token", "run codex login if requests are to be signed with a token", "none")
 	case err != nil:
 		k.warn("token", "", "%s", err)
 	case expiry.IsZero():
-		k.ok("token", "it does not say when it expires")
+		k.ok("token", "it has no expiry")
 	case !k.app.Now().Before(expiry):
 		k.warn("token", "it is refreshed when it is needed", "it expired at %s", expiry.UTC().Format(time.RFC3339))
 	default:
@@ -184,23 +186,29 @@ func (k *checker) checkTLS(ctx context.Context) bool {
 	return true
 }
 
-// get asks for a URL and drops the answer's body.
+// get requests a URL and drops the body of the response.
 func (k *checker) get(ctx context.Context, target string, header http.Header) (*http.Response, error) {
+	response, _, err := k.read(ctx, target, header)
+	return response, err
+}
+
+// read is get with the beginning of the body.
+func (k *checker) read(ctx context.Context, target string, header http.Header) (*http.Response, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if header != nil {
 		request.Header = header
 	}
 	response, err := k.app.Default.Account.Transport.RoundTrip(request)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
+	raw, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20)) // as much as there is
 	k.app.Clock.Observe(response.Header.Get("Date"))
-	return response, nil
+	return response, raw, nil
 }
 
 func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
@@ -219,7 +227,7 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 		}
 		k.ok("identity", "agent %s", session.Identity.AgentRuntimeID)
 		if err := k.app.Default.Account.Agent.RenewTask(ctx, ""); err != nil {
-			k.warn("task", "nothing is lost unless the backend forgets it before another can be registered", "%s is due to be replaced: %s", session.Task.ID, err)
+			k.warn("task", "it serves until the backend forgets it", "%s is due to be replaced: %s", session.Task.ID, err)
 			return
 		}
 		task, _ := k.app.Default.Account.Agent.Task(ctx, "")
@@ -235,18 +243,18 @@ func (k *checker) checkIdentity(ctx context.Context, reachable bool) {
 	if task, ok := k.app.Default.Account.Agent.Task(ctx, ""); ok {
 		k.ok("task", "%s", task.ID)
 	} else {
-		k.warn("task", "set identity.register, or import an identity that has one", "there is none")
+		k.warn("task", "set identity.register, or import an identity that has one", "none")
 	}
 }
 
-// identityMissing is a failure only where nothing else can sign.
+// identityMissing adds a failure if nothing else can sign, else a warning.
 func (k *checker) identityMissing(err error) {
 	if errors.Is(err, identity.ErrTokenLogin) && k.app.Config.Agent.Signer.Default.Use == config.UseAuto && k.app.Config.Agent.Signer.Default.OnFailure != config.FailToRefuse {
 		k.ok("identity", "none, for the log-in is a workspace's access token")
 		return
 	}
 	if k.app.Config.Agent.Signer.Default.Use == config.UseAuto && k.app.Config.Agent.Signer.Default.OnFailure != config.FailToRefuse {
-		k.warn("identity", "requests are signed with the log-in's token meanwhile", "%s", err)
+		k.warn("identity", "until then requests are signed with the log-in's token", "%s", err)
 		return
 	}
 	k.fail("identity", "", "%s", err)
@@ -294,4 +302,54 @@ func (k *checker) checkSignedRequest(ctx context.Context) {
 	default:
 		k.ok("signed request", "the backend took the %s (%s)", auth.Scheme, answer.Status)
 	}
+}
+
+// checkQuota tells how much of the account's allowance is used up, where the backend
+// says so.
+func (k *checker) checkQuota(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	target := k.baseURL().JoinPath("wham", "usage")
+	request := signer.Request{Host: target.Hostname(), Method: http.MethodGet, Path: target.EscapedPath(), Kind: signer.KindAccount}
+	auth, err := signer.Authorize(ctx, k.app.Default.Signer, request)
+	if err != nil {
+		return // the signed request will tell of it
+	}
+	answer, raw, err := k.read(ctx, target.String(), app.HeaderOf(auth))
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return
+	}
+	q, ok := usage.ParseReport(raw)
+	if !ok {
+		return
+	}
+	var words []string
+	for _, w := range []*usage.Window{q.Primary, q.Secondary} {
+		if w == nil {
+			continue
+		}
+		word := fmt.Sprintf("%.0f%% of %s", w.UsedPercent, lengthOf(w))
+		if !w.ResetAt.IsZero() {
+			word += " until " + w.ResetAt.UTC().Format(time.RFC3339)
+		}
+		words = append(words, word)
+	}
+	said := strings.Join(words, ", ")
+	if len(q.UsedUp()) > 0 && !q.Credits {
+		k.warn("allowance", "the account answers 429 until then; that is no limit of the proxy", "used up at ChatGPT: %s", said)
+		return
+	}
+	k.ok("allowance", "used at ChatGPT: %s", said)
+}
+
+// lengthOf returns the length of a window in words.
+func lengthOf(w *usage.Window) string {
+	hours := int(w.Length.Hours())
+	switch {
+	case hours == 0:
+		return "a window"
+	case hours%24 == 0:
+		return fmt.Sprintf("%d days", hours/24)
+	}
+	return fmt.Sprintf("%d hours", hours)
 }

@@ -9,35 +9,35 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
-// checkClients says who may use the proxy, and whether that can be told: tell
-// tries it.
-func (k *checker) checkClients(ctx context.Context, tell func(context.Context, access.Users) error) {
-	const check, remedy = "clients", "set clients.token, or listen on unix:/path"
+// checkClients finds who may use the proxy. check tries whether the system tells whose
+// connection one is.
+func (k *checker) checkClients(ctx context.Context, check func(context.Context, access.Users) error) {
+	const name, remedy = "clients", "set clients.token, or listen on unix:/path"
 	who := k.app.Clients
 	switch {
 	case app.NeedsToken(who):
-		k.ok(check, "they show a token")
+		k.ok(name, "clients show a token")
 	case strings.HasPrefix(k.app.Config.Clients.Listen, "unix:"):
-		k.ok(check, "whoever may open the socket")
+		k.ok(name, "all users that may open the socket")
 	case who.Users == nil:
-		k.warn(check, remedy, "every user of this machine may sign with this account")
+		k.warn(name, remedy, "every user of this machine may sign with this account")
 	default:
-		if err := tell(ctx, who.Users); err != nil {
-			k.warn(check, remedy, "serve would refuse them all: %s", err)
+		if err := check(ctx, who.Users); err != nil {
+			k.warn(name, remedy, "serve would refuse all clients: %s", err)
 			return
 		}
-		k.ok(check, "processes of this user, by what the kernel says of a connection")
+		k.ok(name, "processes of this user; the kernel tells whose a connection is")
 	}
 }
 
-// checkProfiles says that there is more to check.
+// checkProfiles notes that there is more to check.
 func (k *checker) checkProfiles() {
 	if n := k.app.Config.ProfileCount(); n > 0 && k.app.Config.Agent.Profile == "" {
-		k.ok("profiles", "%d; this is about clients that have none, and --profile NAME about those of one", n)
+		k.ok("profiles", "%d; these checks are for clients without one, --profile NAME for those of a profile", n)
 	}
 }
 
-// checkUsers connects to itself, and checks whose connection that is.
+// checkUsers connects to itself, and checks the user of that connection.
 func checkUsers(ctx context.Context, users access.Users) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

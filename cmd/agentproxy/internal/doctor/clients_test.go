@@ -29,7 +29,7 @@ func TestCheckClients(t *testing.T) {
 		{"a socket", "unix:/run/proxy.sock", access.Config{}, nil, OK},
 		{"its own user", "127.0.0.1:8080", access.Config{Users: access.Users{1000}}, works, OK},
 		{"a kernel without sock_diag", "127.0.0.1:8080", access.Config{Users: access.Users{1000}}, func(context.Context, access.Users) error {
-			return errors.New("it cannot be told whose process this is")
+			return errors.New("the user of this process cannot be determined")
 		}, Warning},
 		{"no such system", "127.0.0.1:8080", access.Config{}, nil, Warning},
 	} {

@@ -80,6 +80,7 @@ func Check(ctx context.Context, o Options) []Finding {
 	k.checkIdentity(ctx, reachable)
 	k.checkClock(reachable)
 	if reachable {
+		k.checkQuota(ctx)
 		k.checkSignedRequest(ctx)
 	} else {
 		k.fail("signed request", "", "not tried, for the backend cannot be reached")

@@ -12,7 +12,7 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// parseRequest reads a request such as "POST https://chatgpt.com/backend-api/files".
+// parseRequest parses a request such as "POST https://chatgpt.com/backend-api/files".
 // "WEBSOCKET" may stand in place of the method.
 func parseRequest(s string) (q signer.Query, err error) {
 	method, rawURL, ok := strings.Cut(s, " ")
@@ -31,7 +31,7 @@ func parseRequest(s string) (q signer.Query, err error) {
 		authority, path = rest[:i], rest[i:]
 	}
 	q.Method = method
-	// As it would be sent: net/url would write it in another way.
+	// As a client would send it: net/url would encode it in another way.
 	q.Path, _, _ = strings.Cut(path, "?")
 	if q.Path == "" {
 		q.Path = "/"
@@ -46,9 +46,9 @@ func parseRequest(s string) (q signer.Query, err error) {
 	return q, nil
 }
 
-// Request finds what would become of a request, such as
+// Request finds what the proxy would do with a request such as
 // "POST https://chatgpt.com/backend-api/files", and which line of the configuration
-// decides. It sends nothing.
+// decides. It does not send the request.
 func Request(ctx context.Context, request string, o Options) ([]Finding, error) {
 	q, err := parseRequest(request)
 	if err != nil {
@@ -87,7 +87,7 @@ func Request(ctx context.Context, request string, o Options) ([]Finding, error) 
 	return k.findings, nil
 }
 
-// judgeOther is for hosts that are not intercepted.
+// judgeOther judges a request to a host that is not intercepted.
 func (k *checker) judgeOther(a *app.App, q signer.Query, name string) {
 	other := a.Config.Agent.OtherHosts
 	if other.Refuse && !other.Only.Match(q.Host, q.Port) {

@@ -8,12 +8,12 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 )
 
-// checkIsolation says how agentproxy run would keep its command from the log-in.
+// checkIsolation finds how agentproxy run would keep its command from the log-in.
 func (k *checker) checkIsolation() {
 	const check = "isolation"
 	mode := config.Isolation(k.app.Config.Run.Isolate)
 	if mode == config.IsolateOff {
-		k.warn(check, "set run.isolate to auto", "run.isolate is off: what agentproxy run starts can read the log-in in the Codex home")
+		k.warn(check, "set run.isolate to auto", "run.isolate is off: the command of agentproxy run can read the log-in in the Codex home")
 		return
 	}
 	err := launch.Probe(mode == config.IsolateNet)
@@ -25,15 +25,15 @@ func (k *checker) checkIsolation() {
 			k.warn(check, "name it in run.hide to hide it", "its command can use the container engine at %s, which reads any file", sockets[0])
 		}
 	case !ok:
-		k.warn(check, "", "it cannot be tried: %s", err)
+		k.warn(check, "", "not tried: %s", err)
 	case mode == config.IsolateAuto:
-		k.warn(check, unsupported.Remedy, "what agentproxy run starts can read the log-in in the Codex home: the kernel refuses namespaces (%s)", unsupported.Reason)
+		k.warn(check, unsupported.Remedy, "the command of agentproxy run can read the log-in in the Codex home: the kernel refuses namespaces (%s)", unsupported.Reason)
 	default:
 		k.fail(check, unsupported.Remedy, "run.isolate is %s, but the kernel refuses namespaces (%s)", mode, unsupported.Reason)
 	}
 }
 
-// checkBypasses says what in the Codex home leads past the proxy.
+// checkBypasses finds what in the Codex home leads Codex past the proxy.
 func (k *checker) checkBypasses() {
 	found := clientenv.Bypasses(k.app.Config)
 	for _, b := range found {

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"fmt"
 	"os/exec"
 	"syscall"
 
@@ -11,11 +12,15 @@ func setParentDeathSignal(child *exec.Cmd) {
 	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 }
 
-// adoptOrphans has what the command leaves behind come to this process, and returns
-// what ends it all.
+// adoptOrphans makes this process the parent of what a command leaves behind. end ends all
+// of it.
 func adoptOrphans() (end func(), err error) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, err
+	switch err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err {
+	case nil:
+	case unix.EINVAL:
+		return func() {}, nil // qemu-user has it not, nor have other systems
+	default:
+		return nil, fmt.Errorf("adopt what the command leaves behind: %w", err)
 	}
 	before := make(map[int]bool)
 	for _, pid := range children() {

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forwarded are the signals that a command gets which were sent to its run.
+// forwarded are the signals that a run passes on to its command.
 var forwarded = [...]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
 
-// notifyForwarded has the forwarded signals come by c, but for those that this
-// process was told to ignore, as nohup(1) does: the command ignores them, too.
+// notifyForwarded relays forwarded signals to c, but for those that this process was started
+// to ignore, as by nohup(1): the command ignores them, too.
 func notifyForwarded(c chan<- os.Signal) {
 	for _, s := range forwarded {
 		if !signal.Ignored(s) {
@@ -26,8 +26,8 @@ func notifyForwarded(c chan<- os.Signal) {
 	}
 }
 
-// fromTerminal reports whether a signal may be the terminal's, which sends it to
-// all of the foreground's processes: the command must not get it twice.
+// fromTerminal reports whether a signal may be from the terminal, which sends it to all
+// processes in the foreground: the command must not get it twice.
 func fromTerminal(s syscall.Signal) bool {
 	if s != syscall.SIGINT && s != syscall.SIGQUIT {
 		return false
@@ -54,8 +54,8 @@ func Run(command Command) error {
 	}
 	defer release()
 
-	// Should this process be killed, the child dies with it where the system
-	// can do that. It then counts as the child of the thread that started it.
+	// On Linux the child ends if this process is killed. For that it counts as the child of
+	// the thread that started it.
 	setParentDeathSignal(child)
 	started, ended := make(chan error, 1), make(chan error, 1)
 	go func() {
@@ -63,7 +63,7 @@ func Run(command Command) error {
 		defer runtime.UnlockOSThread()
 		err := child.Start()
 		if errors.Is(err, syscall.ENOEXEC) {
-			// As execvp(3) does with a script that names no interpreter.
+			// A script without an interpreter: execvp(3) does the same.
 			command.Args = append([]string{"sh", command.Path}, command.Args[1:]...)
 			command.Path = "/bin/sh"
 			child = childOf(command)
@@ -90,7 +90,7 @@ func Run(command Command) error {
 	}
 }
 
-// exitStatus makes the end of a child an [ExitError].
+// exitStatus returns the end of a child as an [ExitError].
 func exitStatus(err error) error {
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {

@@ -6,5 +6,5 @@ import "os/exec"
 
 func setParentDeathSignal(*exec.Cmd) {}
 
-// adoptOrphans does nothing here: what a command leaves behind goes on.
+// adoptOrphans does nothing: what a command leaves behind goes on.
 func adoptOrphans() (end func(), err error) { return func() {}, nil }

@@ -10,35 +10,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The names in a view's directory that are ours.
+// The names of the view's own entries in its directory.
 const (
 	emptyFile = ".empty"
 	systemDir = ".etc"
 )
 
-// viewFlags are those of all that a view puts somewhere: nothing in it is a
-// program, a device, or to be written.
+// viewFlags are the flags of all mounts of a view: nothing in them is executed, a device, or
+// written to.
 const viewFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
-// viewSize bounds what a view holds. It is memory.
+// viewSize bounds the memory that a view takes.
 const viewSize = "16m"
 
-// cover is what is laid over a path.
+// cover is a file or directory that is mounted over a path.
 type cover struct {
 	name string // of the view's file, "" for the empty one; a directory is always empty
 	kind fs.FileMode
 	any  bool // whatever is there is covered
 }
 
-// cover lays a view over what this process and its children see, and returns what
-// lies where. It must have the capability for that, in a mount namespace of its own.
+// cover mounts the view over what this process and its children see, and returns the covers
+// by path. The process needs the capability for that, in a mount namespace of its own.
 func (v *View) cover() (map[string]cover, error) {
 	all, err := mounts()
 	if err != nil {
 		return nil, err
 	}
-	// What is mounted on the machine meanwhile is to be seen, and nothing of here
-	// outside.
+	// Later mounts of the machine are seen here, and mounts of here are not seen outside.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return nil, generalError("make the mounts private", err)
 	}
@@ -51,7 +50,7 @@ func (v *View) cover() (map[string]cover, error) {
 	if err := v.makeDir(); err != nil {
 		return nil, err
 	}
-	// First, for it would lie on the covers below /etc.
+	// First, for it would hide the covers below /etc.
 	rename := func(path string) string { return path }
 	if len(v.System) > 0 {
 		if rename, err = v.coverSystem(all); err != nil {
@@ -87,8 +86,8 @@ func (v *View) cover() (map[string]cover, error) {
 	return covers, readOnly(v.Dir)
 }
 
-// pin keeps a directory from being renamed, by a mount of itself: what is written to
-// its path outside would lead to where the command has put another one.
+// pin keeps a directory from being renamed, by a bind mount of itself. Otherwise the command
+// could put another directory at its path, for programs outside to write to.
 func pin(dir string) error {
 	return mountError("keep "+dir+" where it is", unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""))
 }
@@ -130,13 +129,12 @@ func (v *View) makeDir() error {
 	return nil
 }
 
-// lay has the file or directory at path read as one of the view's directory. Where
-// there is nothing of the kind, there is nothing to do.
+// lay mounts a cover over the file or directory at path, if there is one of that kind.
 func (v *View) lay(c cover, path string) error {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode()&fs.ModeSymlink != 0 || !c.any && info.Mode()&fs.ModeDir != c.kind {
-		// A link's own target is covered. What cannot be looked at here cannot be
-		// read by the command either: it is the same user.
+		// The target of a link is covered itself. The command runs as the same user, so
+		// it cannot read what is not found here.
 		return nil
 	}
 	if info.IsDir() {
@@ -148,10 +146,10 @@ func (v *View) lay(c cover, path string) error {
 	return readOnly(path)
 }
 
-// hideDir has the directory at path read as an empty one.
+// hideDir mounts an empty directory over the one at path.
 //
-// It is a file system of its own: the sandbox of Codex 0.171 does not start where the
-// directory of its servers' sockets is found under another path, too.
+// The mount is a file system of its own: the sandbox of Codex 0.171 does not start if the
+// directory of its servers' sockets is also found under another path.
 func (v *View) hideDir(path string) error {
 	if err := unix.Mount("agentproxy", path, "tmpfs", viewFlags|unix.MS_RDONLY, "mode=700,size=4k"); err != nil {
 		return mountError("hide "+path, err)
@@ -159,7 +157,7 @@ func (v *View) hideDir(path string) error {
 	return v.own(path)
 }
 
-// own notes that the file system at path is the view's.
+// own records that the file system at path is the view's.
 func (v *View) own(path string) error {
 	device, err := deviceOf(path)
 	if err != nil {
@@ -172,7 +170,7 @@ func (v *View) own(path string) error {
 	return nil
 }
 
-// readOnly has the mount at path be one that cannot be written to.
+// readOnly makes the mount at path read-only.
 func readOnly(path string) error {
 	if err := unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|viewFlags, ""); err != nil {
 		return mountError("make "+path+" read-only", err)
@@ -184,8 +182,8 @@ func readOnly(path string) error {
 type stepError struct {
 	step string
 	err  error
-	// general marks a step that depends on the kernel alone, and on no file of the
-	// user's: a command must not be able to have the next one run without isolation.
+	// general marks a step that depends on the kernel alone, and on no file of the user's.
+	// A command must not be able to bring about that the next one runs without isolation.
 	general bool
 }
 

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// EngineSockets returns where container engines listen that this user may use. They
-// read any file for whoever asks them.
+// EngineSockets returns the sockets of container engines that this user may use. An engine
+// reads any file for its users.
 func EngineSockets(getenv func(string) string) (usable []string) {
 	paths := []string{"/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock"}
 	if runtime := getenv("XDG_RUNTIME_DIR"); runtime != "" {

@@ -14,13 +14,13 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 )
 
-// maxLaid bounds the covers that a guard lays. The kernel bounds the mounts of a
-// namespace, and a command that makes copies without end must not use them up.
+// maxLaid bounds the covers of a guard. The kernel bounds the mounts of a namespace, and a
+// command that makes copies without end must not use them up.
 const maxLaid = 10_000
 
-// guard covers anew what is replaced, and what appears, while the command runs. A
-// mount does not outlive the file that it lies on: whoever replaces the file from
-// outside, as Codex does when it refreshes its tokens, lays it bare.
+// guard covers files that are replaced, and new ones, while the command runs. A mount does
+// not outlive the file that it lies on: a Codex outside that refreshes its tokens replaces
+// auth.json, and the new file would be bare.
 type guard struct {
 	view    *View
 	covers  map[string]cover
@@ -30,8 +30,8 @@ type guard struct {
 	laid    int
 }
 
-// newGuard begins to watch, and covers what was replaced before it did. What happens
-// before run is called is kept.
+// newGuard begins to watch, and covers what was replaced before. Events before run is called
+// are kept.
 func newGuard(v *View, covers map[string]cover, tell func(report)) (_ *guard, err error) {
 	watcher, err := fsnotify.NewBufferedWatcher(1024)
 	if err != nil {
@@ -49,7 +49,7 @@ func newGuard(v *View, covers map[string]cover, tell func(report)) (_ *guard, er
 	}
 	for dir := range dirs {
 		err := watcher.Add(dir)
-		// A directory of somebody else's does not tell what happens in it.
+		// Directories of other users cannot be watched.
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && (dir == v.Guard || !errors.Is(err, fs.ErrPermission)) {
 			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
@@ -65,8 +65,8 @@ func deviceOf(path string) (uint64, error) {
 	return uint64(info.Sys().(*syscall.Stat_t).Dev), nil
 }
 
-// run covers what appears until the watcher is closed. The error is one of a guard
-// that has failed: the command must not go on without.
+// run covers what appears until the watcher is closed. If it returns an error, the command
+// must be killed.
 func (g *guard) run() error {
 	for {
 		select {
@@ -84,7 +84,7 @@ func (g *guard) run() error {
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
 				return err
 			}
-			// More has happened than the kernel tells.
+			// Events were lost.
 			if err := g.sweep(); err != nil {
 				return err
 			}
@@ -92,7 +92,7 @@ func (g *guard) run() error {
 	}
 }
 
-// sweep looks at all that may have to be covered.
+// sweep covers all that has to be covered and is bare.
 func (g *guard) sweep() error {
 	for path := range g.covers {
 		if err := g.look(path); err != nil {
@@ -113,13 +113,13 @@ func (g *guard) sweep() error {
 	return nil
 }
 
-// isCopy reports whether a file of that name is to be covered when it appears. A
-// draft is left as it is: a mount on it would keep its maker inside from removing it.
+// isCopy reports whether a new file of that name is to be covered. Drafts are not: their
+// maker inside could not remove a mount point.
 func isCopy(name string) bool {
 	return codexhome.IsLoginCopy(name) && !strings.HasPrefix(name, codexhome.LoginDraft)
 }
 
-// see does what an event asks for.
+// see handles an event.
 func (g *guard) see(event fsnotify.Event) error {
 	if event.Name == g.view.Guard && (event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename)) {
 		return errors.New("the Codex home was replaced from outside")
@@ -142,7 +142,7 @@ func (g *guard) look(path string) error {
 	if !known {
 		c = cover{}
 	}
-	// A link's target is covered. It may be another by now.
+	// The target of a link is covered, which may be another by now.
 	named := path
 	if real, err := filepath.EvalSymlinks(path); known && err == nil {
 		path = real
@@ -156,7 +156,7 @@ func (g *guard) look(path string) error {
 		if !isShown || sameFile(path, filepath.Join(g.view.Dir, c.name)) {
 			return nil
 		}
-		// A file was put here that was covered where it came from.
+		// A covered file was moved here.
 	}
 	if g.laid++; g.laid > maxLaid {
 		return fmt.Errorf("more than %d files had to be hidden", maxLaid)
@@ -182,13 +182,13 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(first, second)
 }
 
-// seeDraft follows the file that Codex writes a log-in to before it renames it.
+// seeDraft handles an event of a file that Codex writes a log-in to before it renames it.
 func (g *guard) seeDraft(event fsnotify.Event, base string) {
 	switch {
 	case event.Has(fsnotify.Create):
 		g.drafts[base] = true
 	case event.Has(fsnotify.Remove):
-		// It did not become auth.json. Only who is inside fails at that.
+		// It did not become auth.json. That fails only inside.
 		if g.drafts[base] {
 			g.tell(report{Login: true})
 		}

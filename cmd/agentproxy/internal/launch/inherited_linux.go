@@ -7,13 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inherited returns the descriptors that this process was started with, from the
-// third on, for a command that is to find them where they are: a shell's <(…), a
-// make's job server. Left out (nil) are directories, which lead round every cover,
-// and regular files: what is open outside may be what is hidden inside. A nil has
-// the descriptor closed in the command; one beyond the list would stay open, so the
-// list covers all. The files are copies, to be closed: the originals are not this
-// program's to close.
+// inherited returns copies of the descriptors that this process was started with, from 3
+// on, which the command inherits: of a shell's <(…), or a make's job server. Directories,
+// which lead round every cover, and regular files, which may be hidden, are nil and closed
+// in the command. Descriptors beyond the list would stay open, so it has all. The caller
+// closes the copies.
 func inherited(network bool) ([]*os.File, error) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -25,7 +23,7 @@ func inherited(network bool) ([]*os.File, error) {
 		if err != nil || fd < 3 {
 			continue
 		}
-		// All that this program opens itself is closed when it executes another.
+		// Descriptors that this program opens itself are closed on exec.
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		if err != nil || flags&unix.FD_CLOEXEC != 0 {
 			continue
@@ -46,8 +44,8 @@ func inherited(network bool) ([]*os.File, error) {
 	return files, nil
 }
 
-// leadsNowhere reports whether fd is a pipe, a socket or a terminal or the like,
-// and not a way to files, nor, for a command with a network of its own, to another.
+// leadsNowhere reports whether fd leads to no files and, for a command with a network of its
+// own, to no other network: it is a pipe, a terminal or the like, or a socket.
 func leadsNowhere(fd int, network bool) bool {
 	var stat unix.Stat_t
 	if unix.Fstat(fd, &stat) != nil {
@@ -64,12 +62,11 @@ func leadsNowhere(fd int, network bool) bool {
 
 func closeAll(files []*os.File) {
 	for _, f := range files {
-		_ = f.Close() // of none, it does nothing
+		_ = f.Close() // a nil is fine
 	}
 }
 
-// isLocalSocket reports whether fd is a socket of this machine's processes, which
-// crosses no network.
+// isLocalSocket reports whether fd is a Unix socket, which crosses no network.
 func isLocalSocket(fd int) bool {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	return err == nil && domain == unix.AF_UNIX

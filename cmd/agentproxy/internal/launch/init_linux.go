@@ -14,33 +14,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initName is the argument by which this program knows that it is to be the first
-// process of a command's namespaces.
+// initName is the argument with which this program becomes the init process, the first one,
+// of a command's namespaces.
 const initName = "isolated-init"
 
-// netListener is where the proxy listens in a network namespace of its own. The
-// ports that programs like to use are the command's.
+// netListener is where the proxy listens in a network namespace. It leaves the usual ports to
+// the command.
 const netListener = "127.0.0.1:0"
 
-// exitGone is the exit code of a first process whose run is gone. Nobody sees it.
+// exitGone is the exit code of an init process whose run is gone. Nobody sees it.
 const exitGone = 1
 
-// A program that is to be the first process of a command's namespaces becomes it
-// here: by the time that main begins, it would have initialised all that only a
-// proxy needs, for which the command would have to wait.
+// The init process runs here and not in main: by then, all that only a proxy needs would be
+// initialised, and the command would have to wait for that.
 func init() {
 	if len(os.Args) == 3 && os.Args[1] == initName {
 		os.Exit(runInit(os.Args[2]))
 	}
 }
 
-// runInit is the first process of a command's namespaces: it covers what the command
-// must not see, starts it in a user namespace below its own, in which nobody can
-// undo that, and ends with it and all that it has started. The descriptor is its end
-// of the wire. It returns the exit code.
+// runInit runs the init process and returns its exit code. It hides what the command must
+// not see, starts the command in a user namespace below its own, where nobody can undo
+// that, and ends when all processes of the command have ended. The descriptor is its end
+// of the wire.
 func runInit(descriptor string) int {
-	// Filters, credentials and keyrings belong to a thread. The command is to have
-	// this one's.
+	// Filters, credentials and keyrings belong to a thread. The command gets this one's.
 	runtime.LockOSThread()
 	fd, err := strconv.Atoi(descriptor)
 	if err != nil {
@@ -53,8 +51,8 @@ func runInit(descriptor string) int {
 		return exitGone
 	}
 	f.Close()
-	// They are the command's: from a terminal it gets them itself, and from the run
-	// by an order. Caught, not ignored, for what is ignored stays so in it.
+	// The command gets these signals from the terminal, or by an order of the run. They are
+	// caught and not ignored here, for the command would inherit that.
 	signals := make(chan os.Signal, 1)
 	for _, s := range forwarded {
 		if !signal.Ignored(s) {
@@ -65,17 +63,17 @@ func runInit(descriptor string) int {
 	return n.run()
 }
 
-// initProcess is the first process of a command's namespaces.
+// initProcess is the init process of a command's namespaces.
 type initProcess struct {
 	wire *wire
-	mu   sync.Mutex // of what is written
+	mu   sync.Mutex // held while a report is sent
 	plan plan
 }
 
 func (n *initProcess) tell(r report) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	_ = n.wire.enc.Encode(r) // if the run is gone, it is seen elsewhere
+	_ = n.wire.enc.Encode(r) // obey sees if the run is gone
 }
 
 func (n *initProcess) run() int {
@@ -102,7 +100,7 @@ func (n *initProcess) run() int {
 		}
 		return exitGone
 	}
-	if n.plan.Path == "" { // it was to be tried only
+	if n.plan.Path == "" { // a probe
 		n.tell(report{Started: true})
 		return 0
 	}
@@ -134,8 +132,8 @@ func (n *initProcess) run() int {
 	return code
 }
 
-// openNetwork brings up loopback and opens the proxy's listener, in a network
-// namespace of its own. It returns nil in another's.
+// openNetwork brings up loopback and opens the proxy's listener in a network namespace. It
+// returns nil if there is none.
 func (n *initProcess) openNetwork() (*net.TCPListener, error) {
 	if os.Getenv(networkVariable) == "" {
 		return nil, nil
@@ -166,7 +164,7 @@ func (n *initProcess) openNetwork() (*net.TCPListener, error) {
 	return l.(*net.TCPListener), nil
 }
 
-// prepare makes everything ready for the command.
+// prepare hides what the command must not see, and forbids it what it must not do.
 func (n *initProcess) prepare() (*guard, error) {
 	if n.plan.Pids {
 		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
@@ -182,12 +180,11 @@ func (n *initProcess) prepare() (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	// By its name: what lies below a cover is not to be where the command begins.
+	// By name, for the directory may be covered now.
 	if err := os.Chdir(n.plan.Dir); err != nil {
 		return nil, mountError("enter the working directory", err)
 	}
-	// The kernel's keyring of the session may hold a log-in, too. A kernel without
-	// keyrings has none.
+	// The kernel's session keyring may hold a log-in, too, if the kernel has keyrings.
 	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && !errors.Is(err, unix.ENOSYS) {
 		return nil, generalError("leave the session's keyring", err)
 	}
@@ -228,13 +225,13 @@ func (n *initProcess) start() (int, error) {
 	}
 	pid, err := syscall.ForkExec(n.plan.Path, n.plan.Args, attr)
 	if errors.Is(err, syscall.ENOEXEC) {
-		// As execvp(3) does with a script that names no interpreter.
+		// A script without an interpreter: execvp(3) does the same.
 		pid, err = syscall.ForkExec("/bin/sh", append([]string{"sh", n.plan.Path}, n.plan.Args[1:]...), attr)
 	}
 	return pid, err
 }
 
-// obey carries out what the run orders, and ends the command when the run is gone.
+// obey carries out the run's orders, and ends the command when the run is gone.
 func (n *initProcess) obey(pid int) {
 	for {
 		var o order
@@ -247,7 +244,7 @@ func (n *initProcess) obey(pid int) {
 	os.Exit(exitGone)
 }
 
-// reap waits for the command, and takes the orphans that come here.
+// reap waits for the command, and reaps orphans meanwhile.
 func (n *initProcess) reap(command int) unix.WaitStatus {
 	for {
 		var status unix.WaitStatus
@@ -258,7 +255,7 @@ func (n *initProcess) reap(command int) unix.WaitStatus {
 	}
 }
 
-// rest returns the processes that are left of the command.
+// rest returns the processes of the command that are left.
 func (n *initProcess) rest() []int {
 	if n.plan.Pids {
 		return others()
@@ -266,7 +263,7 @@ func (n *initProcess) rest() []int {
 	return children()
 }
 
-// killAll kills what is left of the command, at once.
+// killAll kills the processes of the command that are left.
 func (n *initProcess) killAll() {
 	for pids := n.rest(); len(pids) > 0; pids = n.rest() {
 		for _, pid := range pids {
@@ -276,7 +273,7 @@ func (n *initProcess) killAll() {
 	}
 }
 
-// exitCode is what a shell makes of the end of a process.
+// exitCode returns the exit code that a shell gives to the end of a process.
 func exitCode(status unix.WaitStatus) int {
 	if status.Signaled() {
 		return 128 + int(status.Signal())

@@ -1,14 +1,12 @@
-// Package launch starts the command of agentproxy run and keeps the secrets of the
-// user from it.
+// Package launch starts the command of agentproxy run and keeps the secrets of the user from
+// it.
 //
-// On Linux the command runs in namespaces of its own (see [Start]): the user's
-// files are where they are, but the log-in reads as a placeholder and the state
-// directory as empty. Where the kernel refuses, and on other systems, a [Home]
-// takes the place of CODEX_HOME, which hides the secret from a program that looks
-// for it where it was told to, and from no other.
+// On Linux the command runs in namespaces of its own (see [Start]). The user's files are
+// where they are, but the log-in reads as a placeholder and the state directory as empty.
+// Elsewhere, and where the kernel allows no namespaces, [Run] runs the command as it is.
 //
-// The package knows nothing of proxies and nothing of credentials: it is given the
-// names of what to hide and the bytes to show in its place.
+// The package knows nothing of proxies and credentials. It is given the paths to hide and
+// the bytes to show in their place.
 package launch
 
 import (
@@ -19,82 +17,81 @@ import (
 	"os/exec"
 )
 
-// Command is a program to run, as [os/exec.Cmd] has it.
+// Command is a program to run. The fields are those of [os/exec.Cmd].
 type Command struct {
-	Path           string // of the program, found already
+	Path           string // of the program, as exec.LookPath found it
 	Args           []string
 	Env            []string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
 
-// View is what an isolated command sees in place of files that are there.
+// View is what an isolated command sees in place of the machine's files.
 type View struct {
-	// Dir is a directory that reads as nothing but Files and Links: the state directory. It
-	// must be absolute, and must exist.
+	// Dir is the absolute path of an existing directory, the state directory. The command
+	// sees only Files and Links there.
 	Dir string
 	// Files are the contents of files in Dir, by their name. They hold no secret.
 	Files map[string][]byte `json:"-"` // see sendPlan
 	// Links are the targets of symbolic links in Dir, by their name.
 	Links map[string]string
-	// Show has the file at a path read as one of Files. Nobody can write to it.
+	// Show has the names of Files that are shown, read-only, by the path where that is.
 	Show map[string]string
-	// HideFiles and HideDirs are paths that read as an empty file or directory, if
-	// there is anything.
+	// HideFiles and HideDirs are paths of files and directories that read as empty.
 	HideFiles, HideDirs []string
-	// HideLater are paths at which nothing is, yet. What appears there reads as empty.
+	// HideLater are paths where nothing is yet. What appears there reads as empty.
 	HideLater []string
-	// Pin are directories that cannot be renamed, those above first.
+	// Pin are directories that cannot be renamed, parents first.
 	Pin []string
-	// Guard is a directory in which files appear that must not be seen: those that
-	// Show names, and those whose name [IsLoginCopy] knows. "" is none.
+	// Guard is a directory that is watched for new files to hide: those in Show, and copies
+	// of the log-in ([codexhome.IsLoginCopy]). "" is none.
 	Guard string
-	// Abstract is whether servers outside can be reached at sockets without a path.
+	// Abstract is whether the command may use sockets without a path of servers outside.
 	Abstract bool
-	// System holds files that are to be found below /etc, by their path there.
+	// System has the contents of files below /etc, by their path there.
 	System map[string][]byte `json:"-"` // see sendPlan
 
-	devices map[uint64]bool // of the file systems that what is hidden reads as
+	devices map[uint64]bool // of the view's file systems
 }
 
-// Secrets is what a command must not see, and what it sees instead.
+// Secrets are what a command must not see, and what it sees instead.
 type Secrets struct {
 	CodexHome   string
 	StateDir    string
 	Placeholder []byte            // of auth.json
-	Files       map[string][]byte // to be found in StateDir
-	Links       map[string]string // to be found in StateDir, with their targets
+	Files       map[string][]byte // in StateDir, by name
+	Links       map[string]string // in StateDir, with their targets
 	Paths       []string          // further files and directories that hold secrets
-	Bus         bool              // whether the session bus is left alone
-	Dotenv      []string          // the variables that a .env file must not set
+	Bus         bool              // whether the command may use the session bus
+	Dotenv      []string          // variables that a .env file must not set
 	Getenv      func(string) string
 }
 
-// Event is something that happens to a command that its run may want to tell.
+// Event is something about a command of which its run warns.
 type Event int
 
 // The events.
 const (
-	// LoginReplaced: another log-in was put in place from outside, and for a moment
-	// the command could have read it.
+	// LoginReplaced: the log-in was replaced from outside, and for a moment the command could
+	// have read it.
 	LoginReplaced Event = iota
-	// LoginAttempted: the command tried to put another log-in in place.
+	// LoginAttempted: the command tried to replace the log-in.
 	LoginAttempted
-	// LoginUnguarded: a log-in that is put in place from outside would not be hidden
-	// any more, so that the command was killed.
+	// LoginUnguarded: the command was killed, for a log-in that is put in place from outside
+	// could not be hidden any more.
 	LoginUnguarded
 )
 
-// ErrUnsupported is wrapped by the errors of [Start] and [Probe] that say that this
-// machine cannot isolate a command.
+// ErrUnsupported is wrapped by errors of [Start] and [Probe] if this machine cannot isolate
+// commands.
 var ErrUnsupported = errors.New("commands cannot be isolated here")
 
 // Unsupported is an [ErrUnsupported] with its reason.
 type Unsupported struct {
 	Reason string // what was refused
 	Remedy string // what would allow it
-	// Busy is whether it is only now that nothing is left of what it takes. A command
-	// may have used it up so that the next one is not isolated.
+	// Busy is whether a resource is used up for now. A command may have done that so that the
+	// next one is not isolated.
 	Busy bool
 }
 
@@ -102,19 +99,19 @@ func (e *Unsupported) Error() string {
 	return fmt.Sprintf("%s; %s", e.Reason, e.Remedy)
 }
 
-// Is reports whether target is [ErrUnsupported], which one that is busy is not.
+// Is reports whether target is [ErrUnsupported] and e is not Busy.
 func (e *Unsupported) Is(target error) bool { return target == ErrUnsupported && !e.Busy }
 
-// ExitError is the end of a command that did not succeed. Its value is what a shell
-// makes of it: the exit code, or 128 and the number of the signal.
+// ExitError is the end of a command that failed. Its value is that of a shell: the exit code,
+// or 128 plus the number of the signal.
 type ExitError int
 
 func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // The exit codes of commands that could not be run, as env(1) has them.
 const (
-	ExitNotExecutable = 126
-	ExitNotFound      = 127
+	exitNotExecutable = 126
+	exitNotFound      = 127
 )
 
 // StartError is a command that could not be started.
@@ -125,12 +122,12 @@ type StartError struct {
 func (e *StartError) Error() string { return e.Err.Error() }
 func (e *StartError) Unwrap() error { return e.Err }
 
-// ExitCode returns what env(1) would exit with.
+// ExitCode returns the exit code of env(1).
 func (e *StartError) ExitCode() int {
 	if errors.Is(e.Err, exec.ErrNotFound) || errors.Is(e.Err, fs.ErrNotExist) {
-		return ExitNotFound
+		return exitNotFound
 	}
-	return ExitNotExecutable
+	return exitNotExecutable
 }
 
 // childOf returns the process of a command. It has no context: the command gets the

@@ -11,11 +11,10 @@ import (
 type mount struct {
 	device string // major:minor
 	root   string // the directory of the file system that is mounted
-	point  string // where
+	point  string // where it is mounted
 }
 
-// mounts returns the mounts that this process sees, in the order in which they
-// were made.
+// mounts returns the mounts that this process sees, the oldest first.
 func mounts() ([]mount, error) {
 	raw, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -56,8 +55,7 @@ func unescapeMount(s string) string {
 	return b.String()
 }
 
-// below returns path relative to dir, and whether it is dir or below it. Both are
-// clean.
+// below returns path relative to dir, and whether it is dir or below it. Both must be clean.
 func below(path, dir string) (rel string, ok bool) {
 	if path == dir {
 		return "", true
@@ -65,12 +63,12 @@ func below(path, dir string) (rel string, ok bool) {
 	return strings.CutPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// aliases returns the paths under which the file at path, which has no links in
-// it, is found by way of other mounts of its file system, itself included.
+// aliases returns path, which has no links in it, and the other paths of that file by other
+// mounts of its file system.
 func aliases(path string, all []mount) []string {
 	var own mount
 	for _, m := range all {
-		// The last of those that are mounted on one another is the one seen.
+		// Of mounts on one another, the last is seen.
 		if _, ok := below(path, m.point); ok && len(m.point) >= len(own.point) {
 			own = m
 		}

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startRefusal says why namespaces cannot be made.
+// startRefusal returns why namespaces cannot be made.
 func startRefusal(err error) *Unsupported { return refusal("user namespaces", errnoOf(err)) }
 
-// refusal says what the kernel refuses, and what would have it allow that.
+// refusal returns what the kernel refuses, with a remedy.
 func refusal(step string, err error) *Unsupported {
 	reason := fmt.Sprintf("%s: %v", step, err)
 	if isExhausted(err) {
@@ -21,8 +21,7 @@ func refusal(step string, err error) *Unsupported {
 	return &Unsupported{reason, remedy(err), false}
 }
 
-// isExhausted reports whether err is one of a kernel that allows something, and has
-// no more of it.
+// isExhausted reports whether err says that a resource is used up.
 func isExhausted(err error) bool {
 	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN} {
 		if errors.Is(err, errno) {
@@ -32,13 +31,13 @@ func isExhausted(err error) bool {
 	return errors.Is(err, unix.ENOSPC) && setting("user/max_user_namespaces") != "0"
 }
 
-// setting returns what a file below /proc/sys says, "" if it is not there.
+// setting returns the content of a file below /proc/sys, "" if there is none.
 func setting(name string) string {
 	raw, _ := os.ReadFile("/proc/sys/" + name)
 	return strings.TrimSpace(string(raw))
 }
 
-// remedy says what has a kernel allow namespaces that has refused them with err.
+// remedy returns what to do where the kernel refuses namespaces with err.
 func remedy(err error) string {
 	refused := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
 	switch {

@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// endGrace is how long what a command has left behind may take to end by itself.
+	// endGrace is how long left processes may take to end after SIGTERM.
 	endGrace = time.Second
-	// endTimeout is when those that cannot be killed are left alone.
+	// endTimeout is after how long processes that cannot be killed are left alone.
 	endTimeout = 5 * time.Second
-	// endPoll is how often is looked who is left.
+	// endPoll is the time between looks for left processes.
 	endPoll = time.Millisecond
 )
 
-// endAll ends the processes that rest returns: politely, then not.
+// endAll ends the processes that rest returns: by SIGTERM, and then by SIGKILL.
 func endAll(rest func() []int) {
 	pids := rest()
 	for _, pid := range pids {
 		_ = unix.Kill(pid, unix.SIGTERM)
-		_ = unix.Kill(pid, unix.SIGCONT) // one that is stopped would not end
+		_ = unix.Kill(pid, unix.SIGCONT) // a stopped process would not end
 	}
 	began := time.Now()
 	for len(pids) > 0 && time.Since(began) < endTimeout {
@@ -32,7 +32,7 @@ func endAll(rest func() []int) {
 			if time.Since(began) > endGrace {
 				_ = unix.Kill(pid, unix.SIGKILL)
 			}
-			// Nobody else waits for those that have ended.
+			// Nobody else waits for ended ones.
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
 		if pids = rest(); len(pids) > 0 {
@@ -45,7 +45,7 @@ func endAll(rest func() []int) {
 func children() (pids []int) {
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, list := range lists {
-		raw, _ := os.ReadFile(list) // a thread that has ended has none
+		raw, _ := os.ReadFile(list) // missing if the thread has ended
 		for field := range strings.FieldsSeq(string(raw)) {
 			if pid, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, pid)
@@ -55,7 +55,7 @@ func children() (pids []int) {
 	return pids
 }
 
-// others returns all processes of this PID namespace but this one.
+// others returns the other processes of this PID namespace.
 func others() (pids []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, entry := range entries {

@@ -19,10 +19,10 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 )
 
-// networkVariable tells the first process that it has a network of its own.
+// networkVariable tells the init process that it has a network namespace.
 const networkVariable = "AGENTPROXY_ISOLATED_NETWORK"
 
-// Isolation is the namespaces that a command is to run in, and then the command.
+// Isolation holds the namespaces of a command, and then the command.
 type Isolation struct {
 	command  Command
 	network  bool
@@ -32,20 +32,19 @@ type Isolation struct {
 	listener net.Listener
 	events   func(Event)
 	signals  chan os.Signal
-	// endOrphans ends what the first process has not: where there is no PID namespace
-	// the command can kill it, and would go on without anybody who guards the log-in.
+	// endOrphans ends processes that the init process has not ended. Without a PID namespace
+	// the command could kill the init process and go on with nobody to guard the log-in.
 	endOrphans func()
-	left       bool   // the first process is no longer waited for
-	foreground func() // gives the terminal back to the run's own group
+	left       bool   // the init process is no longer waited for
+	foreground func() // gives the terminal back to the run's process group
 }
 
-// Start makes namespaces for a command, of which only the streams are looked at yet.
-// With network it has no other network than a loopback interface, on which
-// [Isolation.Listener] listens. The error is [ErrUnsupported] where the kernel does
-// not allow that.
+// Start makes namespaces for a command, of which it only uses the streams. With network the
+// command has no network but a loopback interface, on which [Isolation.Listener] listens.
+// The error is [ErrUnsupported] where the kernel allows no namespaces.
 //
-// It is called before this process holds a secret. Only one that can be dumped may
-// map its user into a namespace, so it is made such a one for the moment.
+// Start must be called before this process holds a secret. It makes the process dumpable for
+// a moment, for only a dumpable one may map its user into a namespace.
 func Start(command Command, network bool, events func(Event)) (*Isolation, error) {
 	if err := checkStreams(command, nil, network); err != nil {
 		return nil, err
@@ -60,7 +59,7 @@ func Start(command Command, network bool, events func(Event)) (*Isolation, error
 // startIn is [Start], with a PID namespace or without.
 func startIn(command Command, network, pids bool, events func(Event)) (*Isolation, error) {
 	i := &Isolation{command: command, network: network, pids: pids, events: events, signals: make(chan os.Signal, 16), foreground: keepForeground()}
-	// Before anything is started, so that none is lost.
+	// Before anything is started, so that no signal is lost.
 	notifyForwarded(i.signals)
 	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 	if err == nil && dumpable == 0 {
@@ -79,9 +78,9 @@ func startIn(command Command, network, pids bool, events func(Event)) (*Isolatio
 	return i, nil
 }
 
-// procIsWhole reports whether nothing of /proc is hidden. The kernel allows no new
-// /proc, as a PID namespace needs, where that would show what is hidden, as it is in
-// containers. What is left behind is found there all the same.
+// procIsWhole reports whether nothing is mounted over parts of /proc, as it is in containers.
+// There the kernel allows no new /proc, which a PID namespace needs, for it would show
+// those parts.
 func procIsWhole(all []mount) bool {
 	for _, m := range all {
 		rel, ok := below(m.point, "/proc")
@@ -141,7 +140,7 @@ func (i *Isolation) start() error {
 	return nil
 }
 
-// refused returns why the first process gives up.
+// refused returns why the init process gives up.
 func (i *Isolation) refused() error {
 	var r report
 	if err := i.wire.dec.Decode(&r); err != nil {
@@ -153,13 +152,12 @@ func (i *Isolation) refused() error {
 	return errors.New("the first process of the namespaces says nothing of use")
 }
 
-// Listener returns where the command finds its only way out, nil if it has the
-// machine's network. Whoever serves on it closes it.
+// Listener returns the listener in the command's network namespace, nil if it has the
+// machine's network. The caller closes it.
 func (i *Isolation) Listener() net.Listener { return i.listener }
 
-// Exec has the command run, of which the streams were given to [Start], with a view
-// of the files. The error is a [*StartError] if it cannot be run, or
-// [ErrUnsupported].
+// Exec starts the command, whose streams are those of [Start], with a view of the files. The
+// error is a [*StartError] if the command cannot be run, or [ErrUnsupported].
 func (i *Isolation) Exec(command Command, view View) error {
 	if err := checkStreams(i.command, &view, i.network); err != nil {
 		return err
@@ -179,7 +177,7 @@ func (i *Isolation) Exec(command Command, view View) error {
 	return i.try(p)
 }
 
-// try sends a plan and waits for what comes of it.
+// try sends a plan and waits until the command has started, or cannot be.
 func (i *Isolation) try(p plan) error {
 	p.Pids = i.pids
 	if err := i.wire.sendPlan(p); err != nil {
@@ -204,10 +202,10 @@ func (i *Isolation) try(p plan) error {
 	}
 }
 
-// tell has the run told of what happened to the log-in.
+// tell passes a report of what happened to the log-in to events.
 func (i *Isolation) tell(r report) {
 	switch {
-	case i.events == nil: // nobody wants to know
+	case i.events == nil:
 	case r.Exposed:
 		i.events(LoginReplaced)
 	case r.Unguarded != "":
@@ -224,8 +222,8 @@ func startCause(f *failure) error {
 	return errors.New(f.Text)
 }
 
-// Wait passes signals on to the command and waits for its end, which is an
-// [ExitError] unless it succeeded. All that it has started is gone then.
+// Wait passes signals on to the command and waits until it and all that it has started has
+// ended. The error is an [ExitError] if the command failed.
 func (i *Isolation) Wait() error {
 	defer signal.Stop(i.signals)
 	defer i.foreground()
@@ -263,20 +261,20 @@ func (i *Isolation) Wait() error {
 	}
 }
 
-// mayLeave reports whether nothing has to be waited for but the end of the first
-// process itself, when the command and all that it has started has ended. The kernel
-// takes up to 20 ms to take such a process's watches and namespaces down.
+// mayLeave reports whether the init process need not be waited for, after the command and all
+// that it has started has ended. The kernel takes up to 20 ms to take its watches and
+// namespaces down.
 func (i *Isolation) mayLeave() bool {
 	for _, stream := range []any{i.command.Stdin, i.command.Stdout, i.command.Stderr} {
 		if _, ok := stream.(*os.File); !ok && stream != nil {
-			return false // somebody copies what goes through it
+			return false // a goroutine of os/exec copies the stream
 		}
 	}
 	i.left = i.endOrphans == nil
 	return i.left
 }
 
-// exitOf returns the end of a command that has ended with code.
+// exitOf returns an exit code as an [ExitError], nil for 0.
 func exitOf(code int) error {
 	if code == 0 {
 		return nil
@@ -284,7 +282,7 @@ func exitOf(code int) error {
 	return ExitError(code)
 }
 
-// ended waits for the first process, which has told code, or -1 if it was killed.
+// ended waits for the init process, which has reported code, or -1 if it was killed.
 func (i *Isolation) ended(code int) error {
 	err := i.init.Wait()
 	if i.endOrphans != nil {
@@ -301,7 +299,7 @@ func (i *Isolation) ended(code int) error {
 	return errors.Join(errors.New("the command's namespaces are gone"), err)
 }
 
-// Close ends the namespaces, with what runs in them.
+// Close ends the namespaces and what runs in them.
 func (i *Isolation) Close() error {
 	signal.Stop(i.signals)
 	if i.init == nil || i.init.ProcessState != nil || i.left {
@@ -326,8 +324,8 @@ func single(all []syscall.SysProcIDMap) (singles []*syscall.SysProcIDMap) {
 	return singles
 }
 
-// ownIDs returns the mapping of this process's users or groups into a namespace
-// below its own: all of them for root, else id alone.
+// ownIDs returns the mapping of this process's users or groups into a namespace below: all
+// of them for root, else id alone.
 func ownIDs(file string, id int) []syscall.SysProcIDMap {
 	alone := []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
 	if os.Geteuid() != 0 {
@@ -356,8 +354,8 @@ func ownIDs(file string, id int) []syscall.SysProcIDMap {
 	return all
 }
 
-// Probe reports whether commands can be isolated here, as [Start] and
-// [Isolation.Exec] would find.
+// Probe returns nil if commands can be isolated here, or else the error of [Start] or
+// [Isolation.Exec].
 func Probe(network bool) error {
 	i, err := Start(Command{Stdout: io.Discard, Stderr: io.Discard}, network, nil)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// checkStreams refuses a command whose streams lead to what it must not see: a
-// directory leads round every cover, and a file that is open needs no path.
+// checkStreams returns an error if a stream leads to what the command must not see: a
+// directory leads round every cover, and an open file needs no path.
 func checkStreams(command Command, view *View, network bool) error {
 	for _, stream := range []struct {
 		name string
@@ -36,7 +36,7 @@ func checkStreams(command Command, view *View, network bool) error {
 	return nil
 }
 
-// covers reports whether a file is one that the view hides.
+// covers reports whether the view hides a file.
 func (v *View) covers(file os.FileInfo) bool {
 	is := func(path string) bool {
 		hidden, err := os.Stat(path)

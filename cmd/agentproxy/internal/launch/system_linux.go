@@ -11,22 +11,21 @@ import (
 
 const (
 	etc = "/etc"
-	// realEtc is where the machine's own is found if it is shown entry by entry.
+	// realEtc is the machine's /etc if links lead to its entries.
 	realEtc = ".machine"
 )
 
-// coverSystem lays the view's files over /etc, of which all else stays what it is. It
-// returns how a path below /etc is to be named when it is covered itself.
+// coverSystem adds the view's files to /etc. rename returns the path by which a path below
+// /etc is covered.
 func (v *View) coverSystem(all []mount) (rename func(string) string, err error) {
 	same := func(path string) string { return path }
 	for _, m := range all {
-		// The kernel lays nothing over a directory that it would show bare of what is
-		// mounted below, as containers have it.
+		// The kernel mounts no overlay that would hide mounts below, as in containers.
 		if rel, ok := below(m.point, etc); ok && rel != "" {
 			return inRealEtc, v.linkSystem()
 		}
 	}
-	// Relative, for in these options a colon or a comma in a path means something.
+	// Relative, for colons and commas in a path have a meaning in these options.
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, err
@@ -38,13 +37,13 @@ func (v *View) coverSystem(all []mount) (rename func(string) string, err error) 
 	if err := os.Chdir(dir); err != nil {
 		return nil, err
 	}
-	if err != nil { // its file system can be below no other
+	if err != nil { // its file system cannot be below an overlay
 		return inRealEtc, v.linkSystem()
 	}
 	return same, nil
 }
 
-// inRealEtc returns where a path is found that the view has below /etc.
+// inRealEtc returns the path in the machine's /etc of a path below /etc.
 func inRealEtc(path string) string {
 	if rel, ok := below(path, etc); ok {
 		return filepath.Join(etc, realEtc, rel)
@@ -52,8 +51,7 @@ func inRealEtc(path string) string {
 	return path
 }
 
-// linkSystem makes an /etc of links to the machine's own, entry by entry, and of the
-// view's files.
+// linkSystem makes an /etc of the view's files and of links to the entries of the machine's.
 func (v *View) linkSystem() error {
 	tree, err := unix.OpenTree(unix.AT_FDCWD, etc, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
@@ -74,7 +72,7 @@ func (v *View) linkSystem() error {
 		if err := writeSystem(filepath.Join(etc, name), content); err != nil {
 			return err
 		}
-		// What the machine has beside the file, in each directory above it.
+		// The machine's entries beside the file and beside each directory above it.
 		for dir := filepath.Dir(name); ; dir = filepath.Dir(dir) {
 			if err := linkEntries(dir); err != nil {
 				return err
@@ -87,8 +85,8 @@ func (v *View) linkSystem() error {
 	return readOnly(etc)
 }
 
-// linkEntries links to all that the machine has in a directory of its /etc and that
-// the new one has not.
+// linkEntries links to the entries of a directory of the machine's /etc that the new one
+// lacks.
 func linkEntries(dir string) error {
 	entries, err := os.ReadDir(filepath.Join(etc, realEtc, dir))
 	if errors.Is(err, os.ErrNotExist) {
@@ -110,8 +108,8 @@ func linkEntries(dir string) error {
 	return nil
 }
 
-// writeSystem writes a file to be found below /etc, which all users of a command
-// that root has started go on reading.
+// writeSystem writes a file of /etc. All users may read it, for root's command may start
+// programs as others.
 func writeSystem(path string, content []byte) error {
 	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o644))
 }

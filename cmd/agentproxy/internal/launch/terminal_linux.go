@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keepForeground returns what makes this process's group the terminal's foreground
-// again, if it is now. A shell that runs in a PID namespace cannot give the terminal
-// back, for it knows no number for the group that had it.
+// keepForeground returns a function that makes this process's group the foreground of the
+// terminal again, if it is that now. A shell in a PID namespace cannot give the terminal
+// back, for it sees no number of the group that had it.
 func keepForeground() (restore func()) {
 	tty, ok := terminal()
 	if !ok {
@@ -26,7 +26,7 @@ func keepForeground() (restore func()) {
 			return // it was hung up
 		}
 		defer tty.Close()
-		// Who does this from the background is stopped otherwise.
+		// Otherwise a process in the background is stopped.
 		if !signal.Ignored(syscall.SIGTTOU) {
 			signal.Ignore(syscall.SIGTTOU)
 			defer signal.Reset(syscall.SIGTTOU)

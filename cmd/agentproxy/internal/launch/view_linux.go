@@ -17,14 +17,14 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// The names in the view of what is shown in the place of others.
+// The names of the view's files that are shown in place of others.
 const (
 	placeholderName = "placeholder/auth.json"
 	dotenvFile      = "placeholder/dotenv"
 )
 
-// View returns the view of a command that is isolated. What it lays something over
-// must be there: CodexHome's auth.json is, by [Home.Hold].
+// View returns the view of an isolated command. CodexHome must have an auth.json to cover,
+// which [codexhome.Home.Hold] makes.
 func (s Secrets) View() (View, error) {
 	managed, err := codexhome.ReadManagedConfig()
 	if err != nil {
@@ -94,7 +94,7 @@ func (s Secrets) View() (View, error) {
 	return v, nil
 }
 
-// hide adds what is at path, if anything is, unless something is shown there.
+// hide adds the file or directory at path, unless there is none or another is shown there.
 func (v *View) hide(path string) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -107,7 +107,7 @@ func (v *View) hide(path string) {
 		return
 	}
 	if v.isIn(path) {
-		return // the Codex home itself, which is looked after entry by entry, or a link that leads above
+		return // the Codex home, whose entries are hidden one by one, or a directory above it
 	}
 	if _, ok := below(path, v.Dir); ok {
 		return // hidden already
@@ -122,14 +122,14 @@ func (v *View) hide(path string) {
 	}
 }
 
-// isIn reports whether the Codex home or the view's own directory is at path or below.
+// isIn reports whether the Codex home or the view's directory is at path or below.
 func (v *View) isIn(path string) bool {
 	_, home := below(v.Guard, path)
 	_, own := below(v.Dir, path)
 	return home || own
 }
 
-// hideLater adds what will be at path, where nothing is.
+// hideLater adds path if nothing is there yet.
 func (v *View) hideLater(path string) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return
@@ -139,8 +139,8 @@ func (v *View) hideLater(path string) {
 	}
 }
 
-// pins returns those of directories and of what is above them that the user could
-// rename. Root could rename everything, and is not kept from much.
+// pins returns the directories, and those above them, that the user could rename. For root,
+// who could rename all, it returns none.
 func pins(dirs ...string) []string {
 	if os.Geteuid() == 0 {
 		return nil
@@ -153,25 +153,22 @@ func pins(dirs ...string) []string {
 			}
 		}
 	}
-	slices.Sort(found) // a directory is before what is in it
+	slices.Sort(found) // parents first
 	return found
 }
 
-// socketDirs are the directories in which servers of the user outside would take
-// commands from inside, and run them there: Codex's own, and terminals'. They are
-// made where they are not there yet, so that they are hidden when they come.
+// socketDirs returns the directories of sockets of Codex and of terminals, by which a command
+// could run programs outside. Missing ones are made, so that later sockets are hidden, too.
 func socketDirs() []string {
 	uid := strconv.Itoa(os.Geteuid())
 	return []string{"/tmp/codex-daemon-" + uid, "/tmp/tmux-" + uid}
 }
 
-// runtimeServers are the names, in XDG_RUNTIME_DIR, of the sockets and of the
-// directories of sockets of servers that run what they are told: systemd's, editors',
-// terminals' and virtual machines'.
+// runtimeServers are the names, in XDG_RUNTIME_DIR, of sockets, and directories of sockets,
+// of servers that run programs: of systemd, editors, terminals and virtual machines.
 var runtimeServers = []string{"systemd", "emacs", "zellij", "wezterm", "libvirt"}
 
-// waysOut returns the sockets by which a command could have something done outside,
-// as far as it is known what they are for.
+// waysOut returns the known sockets by which a command could run programs outside.
 func waysOut(home string, bus bool, getenv func(string) string) []string {
 	paths := append(socketDirs(),
 		filepath.Join(home, "app-server-control"), filepath.Join(home, "app-server-daemon"))

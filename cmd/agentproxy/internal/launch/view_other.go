@@ -5,5 +5,5 @@ package launch
 // View returns [ErrUnsupported].
 func (Secrets) View() (View, error) { return View{}, errOtherSystem }
 
-// EngineSockets returns none, for nothing is isolated from them here.
+// EngineSockets returns none, for no command is isolated on this system.
 func EngineSockets(func(string) string) []string { return nil }

@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The wire between a run and the first process of its command's namespaces is a
-// socket pair. The run sends a plan, then orders; it gets reports. When the run is
-// gone the socket is closed, which ends the command.
+// The wire between a run and the init process of its command's namespaces is a socket pair.
+// The run sends a plan and then orders, and receives reports. When the run is gone, the
+// socket is closed, which ends the command.
 
-// plan is all that the first process has to know.
+// plan is all that the init process has to know.
 type plan struct {
-	View    *View // nil: only say whether the namespaces can be had
-	Pids    bool  // it is in a PID namespace, so that /proc has to be its own
-	Network bool  // it is in a network namespace
+	View    *View // nil for a probe of the namespaces
+	Pids    bool  // there is a PID namespace, which needs its own /proc
+	Network bool  // there is a network namespace
 	Dir     string
 	Path    string
 	Args    []string
@@ -38,7 +38,7 @@ type fileSize struct {
 	Size int
 }
 
-// maxFileSize bounds what a first process reads of a file in its view.
+// maxFileSize bounds, in bytes, a file of the view that the init process reads.
 const maxFileSize = 64 << 20
 
 // sendPlan sends a plan, and then the contents of its view's files as they are: they
@@ -98,22 +98,22 @@ func (w *wire) receivePlan() (plan, error) {
 	return p, nil
 }
 
-// order is what a run wants of the command that it started.
+// order is an order of the run.
 type order struct {
 	Signal syscall.Signal
 }
 
-// report is what a run is told. One of its fields is set.
+// report is a report to the run. One of its fields is set.
 type report struct {
 	Refused *Unsupported // the namespaces cannot be had
 	Broken  string       // what was to be hidden cannot be
 	Failed  *failure     // the command cannot be started
 	Started bool
 	Exposed bool // the log-in was replaced from outside, and is covered again
-	// Unguarded is why nothing covers the log-in any more, should it be replaced from
-	// outside. The command is killed.
+	// Unguarded is why a log-in that is put in place from outside cannot be hidden any more.
+	// The command is killed.
 	Unguarded string
-	Login     bool // something inside tried to replace the log-in
+	Login     bool // the command tried to replace the log-in
 	Exit      *int
 }
 
@@ -123,7 +123,7 @@ type failure struct {
 	Text  string
 }
 
-// wire is one end.
+// wire is one end of the wire.
 type wire struct {
 	conn *net.UnixConn
 	dec  *json.Decoder
@@ -139,7 +139,7 @@ func newWire(f *os.File) (*wire, error) {
 	return &wire{conn, json.NewDecoder(conn), json.NewEncoder(conn)}, nil
 }
 
-// wirePair returns both ends, of which one is for another process.
+// wirePair returns both ends. theirs is for another process.
 func wirePair() (mine *wire, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -154,10 +154,10 @@ func wirePair() (mine *wire, theirs *os.File, err error) {
 	return mine, theirs, err
 }
 
-// listenerMark is the byte that a listener's descriptor comes along with.
-var listenerMark = []byte{'\n'} // which JSON passes over
+// listenerMark is the byte that is sent with a listener's descriptor.
+var listenerMark = []byte{'\n'} // JSON decoders skip it
 
-// sendListener gives a listener to the other end.
+// sendListener sends a listener to the other end.
 func (w *wire) sendListener(l *net.TCPListener) error {
 	f, err := l.File()
 	if err != nil {
@@ -168,8 +168,8 @@ func (w *wire) sendListener(l *net.TCPListener) error {
 	return err
 }
 
-// receiveListener returns the listener that the other end sends first, if it can.
-// What it reports instead is left to be read.
+// receiveListener receives the listener that the other end sends first. If that sends a
+// report instead, it returns nil and leaves the report to be read.
 func (w *wire) receiveListener() (net.Listener, error) {
 	b, oob := make([]byte, len(listenerMark)), make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := w.conn.ReadMsgUnix(b, oob)

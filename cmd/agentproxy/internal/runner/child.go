@@ -34,7 +34,7 @@ func (r *runner) environ(e clientenv.Env) []string {
 		r.messages.Warn("kept from COMMAND, whose requests are signed by the proxy: " + strings.Join(slices.Compact(dropped), ", ") + "; run.env.pass lets a variable through")
 	}
 	environ = e.Apply(environ)
-	// Roots in a directory of the user's are in the bundle.
+	// The bundle has the roots of that directory, too.
 	return slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, "SSL_CERT_DIR=") })
 }
 
@@ -43,7 +43,7 @@ func (r *runner) keepsBus() bool {
 	return slices.Contains(r.app.Config.Run.Env.Pass, "DBUS_SESSION_BUS_ADDRESS")
 }
 
-// codexHome returns the user's Codex home as COMMAND is told it.
+// codexHome returns the absolute path of the user's Codex home.
 func (r *runner) codexHome() (string, error) {
 	return filepath.Abs(r.app.Config.Agent.Identity.CodexHome)
 }
@@ -81,15 +81,15 @@ func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address,
 		return err
 	}
 	command := launch.Command{Path: r.program, Args: r.args, Env: launch.SetVariable(r.environ(e), "CODEX_HOME", codexHome)}
-	r.tellEngines()
+	r.warnOfEngines()
 	if err := r.isolation.Exec(command, view); err != nil {
 		return errors.Join(err, r.dropIsolation())
 	}
 	return r.isolation.Wait()
 }
 
-// hidden returns what COMMAND is not to see besides the state directory and the
-// log-in in its own Codex home.
+// hidden returns the paths to hide besides the state directory and the log-in in COMMAND's
+// own Codex home.
 func (r *runner) hidden() []string {
 	own := r.app.Config.Agent.Identity.CodexHome
 	others := slices.DeleteFunc(slices.Clone(r.secretPaths), func(path string) bool { return path == own })
@@ -103,8 +103,8 @@ func (r *runner) dropIsolation() error {
 	return err
 }
 
-// tellEngines says which container engines COMMAND may use to read any file.
-func (r *runner) tellEngines() {
+// warnOfEngines warns of container engines by which COMMAND may read any file.
+func (r *runner) warnOfEngines() {
 	sockets := launch.EngineSockets(r.options.Env.Get)
 	sockets = slices.DeleteFunc(sockets, func(path string) bool { return slices.Contains(r.app.Config.Run.Hide, path) })
 	if len(sockets) > 0 {
@@ -142,7 +142,7 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 	return launch.Run(command)
 }
 
-// placeholder returns what COMMAND finds for auth.json.
+// placeholder returns the auth.json that COMMAND finds.
 func (r *runner) placeholder(ctx context.Context) ([]byte, error) {
 	placeholder, err := r.app.Placeholder(ctx)
 	if err != nil && r.options.Anyway {

@@ -11,16 +11,16 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
-// maxRunLines bounds what a run's log says on the terminal.
+// maxRunLines bounds the lines of a run's log on the terminal.
 const maxRunLines = 20
 
-// runLog says what is logged while a command runs, in the words of this program's
-// other messages and each thing once. Refusals are summed up at the end.
+// runLog writes the warnings of a run's log as lines, each once. Refusals are summed up at
+// the end.
 type runLog struct {
-	say func(string)
+	warn func(string)
 
-	mu   sync.Mutex
-	seen map[string]bool
+	mu     sync.Mutex
+	warned map[string]bool
 }
 
 // Write implements [io.Writer] for a log. p is an event in JSON.
@@ -45,18 +45,18 @@ func (l *runLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.seen[line] || len(l.seen) > maxRunLines:
-	case len(l.seen) == maxRunLines:
-		l.say("there is more to say; --log FILE keeps all of it")
+	case l.warned[line] || len(l.warned) > maxRunLines:
+	case len(l.warned) == maxRunLines:
+		l.warn("there is more to say; --log FILE keeps all of it")
 		fallthrough
 	default:
-		if l.seen == nil {
-			l.seen = make(map[string]bool)
+		if l.warned == nil {
+			l.warned = make(map[string]bool)
 		}
-		if len(l.seen) < maxRunLines {
-			l.say(line)
+		if len(l.warned) < maxRunLines {
+			l.warn(line)
 		}
-		l.seen[line] = true
+		l.warned[line] = true
 	}
 	return len(p), nil
 }
@@ -64,10 +64,10 @@ func (l *runLog) Write(p []byte) (int, error) {
 // exchangeMessage is the message of the access log's lines.
 const exchangeMessage = "exchange"
 
-// maxSummed is how many kinds of refusals are named when a command has ended.
+// maxSummed is how many kinds of refusals sumUp names.
 const maxSummed = 3
 
-// sumUp says what was refused while COMMAND ran.
+// sumUp warns of the requests that were refused while COMMAND ran.
 func (r *runner) sumUp() {
 	total, kinds := 0, []string(nil)
 	for _, refusal := range r.refused.Latest() {

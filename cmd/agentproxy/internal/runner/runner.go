@@ -31,18 +31,18 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
-// runLabel is the session label of the command that run runs. It is the one
-// client, so that no other task is needed.
+// runLabel is the session label of the command. There is no other client, so one task is
+// enough.
 const runLabel = "run"
 
 // refreshPatience bounds the wait for a new token before COMMAND starts.
 const refreshPatience = 15 * time.Second
 
-// watchAfter is how long a command runs before its log-in is watched for changes.
-// Requests see them all the same.
+// watchAfter is how long a command runs before its log-in is watched for changes. Requests
+// see them in any case.
 const watchAfter = time.Second
 
-// Options say what is run, and how.
+// Options say how a command is run.
 type Options struct {
 	ConfigPath string // of the configuration, "" for the defaults
 	Profile    string // to act as, "" for that of clients without one
@@ -59,6 +59,8 @@ type Options struct {
 // Run runs a command through a proxy of its own, and returns when the command has ended.
 // The error is a [cli.ExitError] if the command failed.
 func Run(ctx context.Context, args []string, o Options) error {
+	// COMMAND would wait for the collector of what the start leaves behind.
+	defer app.ReserveHeap(o.Env.Get)()
 	conf, err := config.Load(o.ConfigPath, o.Env)
 	if err != nil {
 		return err
@@ -67,7 +69,7 @@ func Run(ctx context.Context, args []string, o Options) error {
 		options: o, args: args, messages: &cli.Messages{Out: o.Stderr}, refused: admin.NewRefusals(),
 		secretVariables: conf.TokenVariables(), secretPaths: conf.SecretPaths(),
 	}
-	// Messages wait for the command's end.
+	// The command may have the terminal.
 	defer r.messages.HoldBack()()
 	if r.mode, err = config.ParseIsolation(cmp.Or(o.Isolate, conf.Run.Isolate)); err != nil {
 		return cli.Usagef("--isolate %w", err)
@@ -84,9 +86,8 @@ func Run(ctx context.Context, args []string, o Options) error {
 	return r.runWith(ctx, r.viaShellsProxy(conf))
 }
 
-// viaShellsProxy returns the configuration with requests leaving through the proxy that
-// the shell's variables name, unless the configuration names one or the shell's is this
-// very program.
+// viaShellsProxy returns the configuration with requests leaving through the proxy of the
+// shell's variables, unless the configuration names one or the shell's is this program.
 func (r *runner) viaShellsProxy(conf *config.Config) *config.Config {
 	via := r.options.Env.First("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 	if via == "" || conf.NamesProxy() {
@@ -120,7 +121,7 @@ type runner struct {
 }
 
 func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
-	// First, for this process holds no secret yet.
+	// First, while this process holds no secret.
 	if r.mode != config.IsolateOff && !r.options.KeepHome {
 		if err := r.isolate(conf.StateDir); err != nil {
 			return err
@@ -143,11 +144,11 @@ func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
 		return err
 	}
 	defer r.app.Close()
-	if err := r.app.OpenAudit(); err != nil {
+	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
 		return err
 	}
 	if !app.IgnoresHangup() { // COMMAND ignores it, too
-		defer app.OnHangup(func() { r.app.ReopenAudit() })()
+		defer app.OnHangup(func() { r.app.ReopenAudit(); r.app.ReopenUsage() })()
 	}
 	if r.ca, err = certs.Open(r.app.CAConfig()); err != nil {
 		return err
@@ -162,7 +163,7 @@ func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
 // isolate makes the namespaces, unless they cannot be had and need not be.
 func (r *runner) isolate(stateDir string) (err error) {
 	command := launch.Command{Stdin: r.options.Stdin, Stdout: r.options.Stdout, Stderr: r.options.Stderr}
-	r.isolation, err = launch.Start(command, r.mode == config.IsolateNet, r.tellEvent)
+	r.isolation, err = launch.Start(command, r.mode == config.IsolateNet, r.warnOfEvent)
 	return r.isolationOr(err, stateDir)
 }
 
@@ -180,8 +181,8 @@ func (r *runner) isolationOr(err error, stateDir string) error {
 	return nil
 }
 
-// tellEvent says what happened to the log-in while COMMAND ran.
-func (r *runner) tellEvent(e launch.Event) {
+// warnOfEvent warns of what happened to the log-in while COMMAND ran.
+func (r *runner) warnOfEvent(e launch.Event) {
 	switch e {
 	case launch.LoginReplaced:
 		r.messages.Warn("the log-in was replaced from outside while COMMAND ran, and for a moment COMMAND could have read it: run codex login again if you do not trust COMMAND")
@@ -192,7 +193,7 @@ func (r *runner) tellEvent(e launch.Event) {
 	}
 }
 
-// checkLogin refuses to start COMMAND where no request of its could be signed.
+// checkLogin returns an error if no request of COMMAND could be signed.
 func (r *runner) checkLogin(ctx context.Context) error {
 	if r.options.Anyway || !r.app.Config.Agent.Signer.UsesLogin() {
 		return nil
@@ -231,7 +232,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 	go func() { serving <- p.Serve(listener) }()
 	r.app.Start(ctx, runLabel)
 	defer func() {
-		// COMMAND is gone, and nobody else knows the token.
+		// COMMAND has ended, and nobody else knows the token.
 		err = errors.Join(err, app.Shutdown(p, app.Canceled()), <-serving)
 	}()
 	home, err := codexhome.OpenHome(r.app.Config.StateDir, r.app.Config.Agent.Identity.CodexHome, app.IsPlaceholder, r.warnOf)
@@ -255,10 +256,11 @@ func (r *runner) serve(ctx context.Context) (err error) {
 	return r.notRun(r.runDirect(ctx, home, listener.Addr().String(), token))
 }
 
-// warnOf says what went wrong beside COMMAND.
+// warnOf warns of an error that does not end COMMAND.
 func (r *runner) warnOf(err error) { r.messages.Warn(strings.ReplaceAll(err.Error(), "\n", "; ")) }
 
-// notRun has the program end as env(1) does if COMMAND could not be started.
+// notRun returns the error with which the program ends. If COMMAND could not be started,
+// the exit code is that of env(1).
 func (r *runner) notRun(err error) error {
 	start, ok := errors.AsType[*launch.StartError](err)
 	if !ok {
@@ -275,11 +277,11 @@ func (r *runner) notRun(err error) error {
 	return cli.ExitError(start.ExitCode())
 }
 
-// logger returns the log of a private proxy. The terminal is COMMAND's, so only
-// what went wrong is said there, and each thing once.
+// logger returns the log of the proxy. The terminal is COMMAND's, so only warnings go
+// there, each once.
 func (r *runner) logger(c config.Log) (log zerolog.Logger, closeLog func(), err error) {
 	if r.options.LogFile == "" {
-		return app.NewWarnings(c, &runLog{say: r.messages.Warn}), func() {}, nil
+		return app.NewWarnings(c, &runLog{warn: r.messages.Warn}), func() {}, nil
 	}
 	f, err := os.OpenFile(r.options.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -51,7 +51,7 @@ func TestHeldSessionsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(s.held) != 10 {
-		t.Errorf("%d sessions are held", len(s.held))
+	if len(s.cached) != 10 {
+		t.Errorf("%d sessions are held", len(s.cached))
 	}
 }

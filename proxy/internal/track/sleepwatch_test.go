@@ -1,4 +1,4 @@
-package proxy
+package track
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 
 func TestSleepWatch(t *testing.T) {
 	t.Parallel()
-	var w sleepWatch
+	var w SleepWatch
 	wall := time.Date(2026, 4, 15, 12, 0, 0, 0, time.UTC)
 	mono := time.Duration(0)
 	for _, step := range []struct {

@@ -1,0 +1,275 @@
+// Package issued makes and checks client tokens that end: each is signed, names one
+// session label and the moment until which it is good, and can be revoked before.
+//
+// What is kept is the key that signs them and a list of those that were revoked, in a
+// directory that belongs to the proxy. A list entry goes when the last token that it
+// is about would have ended anyway.
+package issued
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+const (
+	// MaxTTL is how long a token may be good.
+	MaxTTL = 366 * 24 * time.Hour
+
+	// issuer is who issues the tokens, by their claim.
+	issuer = "agentproxy"
+	// maxToken bounds a token, and maxFile the list of those that were revoked, in
+	// bytes.
+	maxToken = 1 << 10
+	maxFile  = 4 << 20
+	// interval is how often the files are looked at, and settled how old one must be
+	// for a look at its time stamp to do.
+	interval = time.Second / 2
+	settled  = 2 * time.Second
+)
+
+// Why a token lets nobody in. Errors of [Tokens.Check] wrap them.
+var (
+	ErrForeign = errors.New("the token was not issued here, or was altered")
+	ErrExpired = errors.New("the token has expired")
+	ErrRevoked = errors.New("the token has been revoked")
+	// ErrUnread says that the key or the list cannot be read, so that no token is
+	// good.
+	ErrUnread = errors.New("client tokens cannot be checked at the moment")
+)
+
+// Token says what a token is good for. It is no secret.
+type Token struct {
+	// ID tells it from others.
+	ID string
+	// Label is the session label that it is for.
+	Label string
+	// Issued and Expires are in whole seconds.
+	Issued, Expires time.Time
+
+	key keyID
+}
+
+// keyID tells one key from another.
+type keyID [8]byte
+
+// Tokens issues and checks tokens. It is safe for concurrent use.
+type Tokens struct {
+	dir  string
+	now  func() time.Time
+	tell func(error)
+
+	mu      sync.Mutex
+	looked  time.Time
+	seen    [2]fs.FileInfo // of key and list, nil where there is none
+	read    time.Time
+	key     []byte // nil: nothing was issued yet
+	revoked list
+	failed  error // why they cannot be read
+	told    string
+}
+
+// Open returns the tokens that are issued by the key in dir, which need not be there
+// before the first is. If it comes to be that it cannot be read, tell is told why,
+// once; it must not call back.
+func Open(dir string, now func() time.Time, tell func(error)) *Tokens {
+	return &Tokens{dir: dir, now: now, tell: tell}
+}
+
+func (t *Tokens) keyPath() string  { return filepath.Join(t.dir, "key") }
+func (t *Tokens) listPath() string { return filepath.Join(t.dir, "revoked.json") }
+
+// Looks reports whether s has the form of a token of this package, whoever made it.
+// Other tokens have not: they are one word, and this is three.
+func Looks(s string) bool { return strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") == 2 }
+
+// Check returns what the token s is good for. The error says why it is good for
+// nothing.
+func (t *Tokens) Check(s string) (*Token, error) {
+	key, err := t.current()
+	if err != nil {
+		return nil, err
+	}
+	if key == nil || len(s) > maxToken {
+		return nil, ErrForeign
+	}
+	claims := new(jwt.RegisteredClaims)
+	_, err = jwt.ParseWithClaims(s, claims, func(*jwt.Token) (any, error) { return key, nil },
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
+		jwt.WithIssuer(issuer), jwt.WithExpirationRequired(), jwt.WithTimeFunc(t.now), jwt.WithStrictDecoding())
+	if errors.Is(err, jwt.ErrTokenExpired) {
+		return nil, ErrExpired
+	}
+	if err != nil || claims.ID == "" || claims.Subject == "" || claims.IssuedAt == nil {
+		return nil, ErrForeign
+	}
+	token := &Token{claims.ID, claims.Subject, claims.IssuedAt.Time, claims.ExpiresAt.Time, keyIDOf(key)}
+	return token, t.Good(token)
+}
+
+// Good returns nil if a token that [Tokens.Check] has returned is still good, else
+// why it is not.
+func (t *Tokens) Good(token *Token) error {
+	key, err := t.current()
+	switch {
+	case err != nil:
+		return err
+	case !t.now().Before(token.Expires):
+		return ErrExpired
+	case key == nil || keyIDOf(key) != token.key:
+		return ErrForeign
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.revoked.has(token) {
+		return ErrRevoked
+	}
+	return nil
+}
+
+// current returns the key, nil if there is none, once what has changed was read.
+func (t *Tokens) current() ([]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now := t.now(); t.looked.IsZero() || now.Sub(t.looked).Abs() >= interval {
+		t.looked = now
+		t.refresh(now)
+	}
+	if t.failed != nil {
+		return nil, ErrUnread
+	}
+	return t.key, nil
+}
+
+// refresh reads the files if they have changed. The caller holds t.mu.
+func (t *Tokens) refresh(now time.Time) {
+	var seen [2]fs.FileInfo
+	same := !t.read.IsZero()
+	for i, path := range []string{t.keyPath(), t.listPath()} {
+		info, err := os.Stat(path)
+		if err == nil {
+			seen[i] = info
+		}
+		same = same && unchanged(t.seen[i], info, t.read)
+	}
+	if same && t.failed == nil {
+		return
+	}
+	key, revoked, err := t.readAll()
+	t.key, t.revoked, t.failed, t.seen, t.read = key, revoked, err, seen, now
+	if err == nil {
+		t.told = ""
+	} else if text := err.Error(); text != t.told {
+		t.told = text
+		t.tell(err)
+	}
+}
+
+// unchanged reports whether a file is the one that was read. A file that was young
+// then may have been written again within the same tick of its time stamp.
+func unchanged(before, now fs.FileInfo, read time.Time) bool {
+	if before == nil || now == nil {
+		return before == nil && now == nil
+	}
+	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size() &&
+		before.Mode() == now.Mode() && read.Sub(now.ModTime()) > settled
+}
+
+func (t *Tokens) readAll() (key []byte, revoked list, err error) {
+	if key, err = t.readKey(); key == nil || err != nil {
+		return nil, nil, err
+	}
+	raw, err := safefile.ReadPrivate(t.listPath(), maxFile, safefile.BeyondOwner)
+	if errors.Is(err, fs.ErrNotExist) {
+		return key, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the list of revoked tokens %s: %w", t.listPath(), safefile.Cause(err))
+	}
+	if err := json.Unmarshal(raw, &revoked); err != nil {
+		return nil, nil, fmt.Errorf("%s: it is no list of revoked tokens: %w; run: agentproxy token revoke --all", t.listPath(), err)
+	}
+	return key, revoked, nil
+}
+
+// keyBytes is how long a key is (RFC 7518, section 3.2).
+const keyBytes = 32
+
+// readKey returns the key, nil if there is none.
+func (t *Tokens) readKey() ([]byte, error) {
+	raw, err := safefile.ReadPrivate(t.keyPath(), maxToken, safefile.BeyondOwner)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the key of client tokens %s: %w", t.keyPath(), safefile.Cause(err))
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(string(raw)))
+	if err != nil || len(key) != keyBytes {
+		return nil, fmt.Errorf("%s is no key of client tokens; run: agentproxy token revoke --all, which makes one", t.keyPath())
+	}
+	return key, nil
+}
+
+// Issue returns a new token for a session label, and what it is good for. ttl is how
+// long, more than a second and at most [MaxTTL].
+func (t *Tokens) Issue(ctx context.Context, label string, ttl time.Duration) (string, *Token, error) {
+	if ttl < time.Second || ttl > MaxTTL {
+		return "", nil, fmt.Errorf("a token is good for a second at least and %d days at most", MaxTTL/24/time.Hour)
+	}
+	unlock, err := t.lock(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	defer unlock()
+	key, revoked, err := t.readAll()
+	if err == nil && key == nil {
+		key, err = t.newKey()
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	now := t.now().Truncate(time.Second)
+	for _, e := range revoked {
+		if e.Label == label && !now.After(e.Before) {
+			now = e.Before.Truncate(time.Second).Add(time.Second) // it is revoked up to this second
+		}
+	}
+	token := &Token{ID: rand.Text()[:16], Label: label, Issued: now, Expires: now.Add(ttl.Truncate(time.Second)), key: keyIDOf(key)}
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		ID: token.ID, Subject: label, Issuer: issuer,
+		IssuedAt: jwt.NewNumericDate(token.Issued), ExpiresAt: jwt.NewNumericDate(token.Expires),
+	}).SignedString(key)
+	return signed, token, err
+}
+
+// newKey makes a key. The caller holds the lock.
+func (t *Tokens) newKey() ([]byte, error) {
+	key := make([]byte, keyBytes)
+	rand.Read(key)
+	if err := safefile.Write(t.keyPath(), []byte(hex.EncodeToString(key)+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("write the key of client tokens: %w", err)
+	}
+	return key, nil
+}
+
+// lock keeps other processes from changing the files.
+func (t *Tokens) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(t.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of client tokens: %w", err)
+	}
+	return safefile.Lock(ctx, filepath.Join(t.dir, "lock"))
+}

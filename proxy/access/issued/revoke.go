@@ -1,0 +1,103 @@
+package issued
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+// list is what was revoked.
+type list []entry
+
+// entry is about one token, or about those of a label that were issued up to a
+// moment.
+type entry struct {
+	ID     string    `json:"id,omitempty"`
+	Label  string    `json:"label,omitempty"`
+	Before time.Time `json:"before,omitzero"` // and at that moment
+	// Until is when the last of them would have ended anyway.
+	Until time.Time `json:"until"`
+}
+
+// maxRevoked bounds the list. It is looked through for each connection.
+const maxRevoked = 10_000
+
+func (l list) has(token *Token) bool {
+	return slices.ContainsFunc(l, func(e entry) bool {
+		return e.ID != "" && e.ID == token.ID || e.Label != "" && e.Label == token.Label && !token.Issued.After(e.Before)
+	})
+}
+
+// RevokeToken ends one token before its time. Whether it was good is not looked at
+// any further than that it was issued here.
+func (t *Tokens) RevokeToken(ctx context.Context, token *Token) error {
+	return t.add(ctx, entry{ID: token.ID, Until: token.Expires})
+}
+
+// RevokeID ends the token with an id, which may be good for as long as any token.
+func (t *Tokens) RevokeID(ctx context.Context, id string) error {
+	return t.add(ctx, entry{ID: id, Until: t.now().Add(MaxTTL)})
+}
+
+// RevokeLabel ends all tokens of a label that were issued up to now.
+func (t *Tokens) RevokeLabel(ctx context.Context, label string) error {
+	now := t.now()
+	return t.add(ctx, entry{Label: label, Before: now, Until: now.Add(MaxTTL)})
+}
+
+// RevokeAll ends all tokens that were issued up to now, by another key.
+func (t *Tokens) RevokeAll(ctx context.Context) error {
+	unlock, err := t.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := t.newKey(); err != nil {
+		return err
+	}
+	if err := os.Remove(t.listPath()); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("remove the list of revoked tokens: %w", err)
+	}
+	return nil
+}
+
+// add adds to the list, and drops what has ended anyway.
+func (t *Tokens) add(ctx context.Context, e entry) error {
+	unlock, err := t.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, revoked, err := t.readAll()
+	if err != nil {
+		return err
+	}
+	now := t.now()
+	revoked = slices.DeleteFunc(revoked, func(old entry) bool {
+		return !now.Before(old.Until) || old.ID == e.ID && old.Label == e.Label
+	})
+	if len(revoked) >= maxRevoked {
+		return fmt.Errorf("%d tokens are revoked already, and no more can be; agentproxy token revoke --all ends all that were issued", maxRevoked)
+	}
+	raw, err := json.Marshal(append(revoked, e))
+	if err != nil {
+		return err
+	}
+	if err := safefile.Write(t.listPath(), append(raw, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write the list of revoked tokens: %w", err)
+	}
+	return nil
+}
+
+// keyIDOf returns what tells key from others, and says nothing of it.
+func keyIDOf(key []byte) (id keyID) {
+	sum := sha256.Sum256(append([]byte("agentproxy client tokens\n"), key...))
+	copy(id[:], sum[:])
+	return id
+}

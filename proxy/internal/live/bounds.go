@@ -1,0 +1,68 @@
+package live
+
+import (
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
+)
+
+// Bounds say what exchanges may hold.
+type Bounds struct {
+	// Requests bounds the exchanges of a session label.
+	Requests int
+	// Bodies bounds what is held of requests to be sent again. More is not held.
+	Bodies Share
+	// Unread bounds what is held of responses that are not read. Beyond it the ones
+	// that wait longest are cut, and labels that have some get no more.
+	Unread Share
+	// Heads bounds the heads of the requests that run.
+	Heads Share
+	// Strangers bounds the heads, in bytes, of clients that are not admitted yet.
+	Strangers int64
+}
+
+// Share is memory, in bytes.
+type Share struct {
+	All   int64 // of all session labels
+	Label int64 // of one
+}
+
+// BoundsOf divides memory, in bytes. Half of it is left to the rest of the program,
+// and to the garbage that has not been collected yet. A label gets half of what all get.
+func BoundsOf(memory int64, requests int) Bounds {
+	share := func(n int64) Share { return Share{n, n / 2} }
+	return Bounds{
+		Requests:  requests,
+		Unread:    share(memory / 4),
+		Bodies:    share(memory / 8),
+		Heads:     share(memory / 16),
+		Strangers: memory / 16,
+	}
+}
+
+// check refuses another exchange of a label whose head has so many bytes.
+func (s *Set) check(l *label, head int64, b *Bounds) *refuse.Refusal {
+	switch {
+	case l.running >= b.Requests:
+		return refuse.Busy("clients of the label %q have as many requests running as limits.requests_per_label allows, which is %d; wait for some to end, or raise it", l.name, b.Requests)
+	case l.heads+head > b.Heads.Label, s.heads+head > b.Heads.All:
+		return refuse.Busy("the headers of the requests that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
+	case l.unread >= b.Unread.Label, l.unread > 0 && s.unread >= b.Unread.All:
+		return refuse.Busy("clients of the label %q do not read the responses that they have asked for, and these take as much memory as there is for them; read them, or raise limits.memory", l.name)
+	}
+	return nil
+}
+
+// TakeHead takes n bytes for the head of a client that is not admitted yet, and reports
+// whether there were as many left. A negative n gives them back.
+func (s *Set) TakeHead(n int64) bool {
+	if n < 0 {
+		s.strangers.Add(n)
+		return true
+	}
+	return take(&s.strangers, n, s.bounds.Load().Strangers)
+}
+
+// RefuseStranger is the refusal of a client whose head is too much, while it is not
+// known who the client is.
+func RefuseStranger() *refuse.Refusal {
+	return refuse.Busy("the headers of clients that are not admitted yet take as much memory as there is for them; send a header of less than 4 KiB, or try again later")
+}

@@ -1,0 +1,127 @@
+package live
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+)
+
+const (
+	// interval is how often the exchanges are looked at while there are any.
+	interval = 250 * time.Millisecond
+	// grace is how long a write may take before its client counts as one that does not
+	// read.
+	grace = 100 * time.Millisecond
+)
+
+// Why exchanges are cut.
+const (
+	ReasonStalled = "cut because the client has read nothing for limits.idle_timeout"
+	ReasonUnread  = "cut because clients of its label read too little of what they have asked for, see limits.memory"
+)
+
+// Watch looks at the exchanges, as long as there are some, until ctx ends. It calls
+// also each time.
+func (s *Set) Watch(ctx context.Context, also func()) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.woken:
+		}
+		s.watchSome(ctx, also)
+	}
+}
+
+// watchSome looks until nothing has run for a while.
+func (s *Set) watchSome(ctx context.Context, also func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for idle := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		also()
+		if s.look(s.clock()) {
+			idle = 0
+		} else if idle++; idle > 4 && s.rest() {
+			return
+		}
+	}
+}
+
+// rest reports whether nothing runs, so that it need not be looked at.
+func (s *Set) rest() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first != nil {
+		return false
+	}
+	s.awake = false
+	return true
+}
+
+// look cuts the exchanges whose clients read too little at a time of the set's clock. It
+// reports whether there are any exchanges.
+func (s *Set) look(now int64) bool {
+	b := s.bounds.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread = 0
+	for _, l := range s.labels {
+		l.unread = 0
+		s.forget(l)
+	}
+	type blocked struct {
+		*Entry
+		began int64
+	}
+	var unread []blocked
+	for e := s.first; e != nil; e = e.after {
+		began := e.writing.Load()
+		if began == 0 || e.cut {
+			continue
+		}
+		waits := time.Duration(now - began)
+		if e.Stall > 0 && waits >= e.Stall {
+			e.end(ReasonStalled)
+			continue
+		}
+		if waits >= grace {
+			unread = append(unread, blocked{e, began})
+			s.unread += e.Unread
+			e.label.unread += e.Unread
+		}
+	}
+	slices.SortFunc(unread, func(a, b blocked) int { return cmp.Compare(a.began, b.began) })
+	for _, e := range unread {
+		if e.label.unread > b.Unread.Label {
+			s.cutUnread(e.Entry)
+		}
+	}
+	for s.unread > b.Unread.All {
+		// Of the label of which most is unread.
+		var longest *Entry
+		for _, e := range unread {
+			if !e.cut && (longest == nil || e.label.unread > longest.label.unread) {
+				longest = e.Entry
+			}
+		}
+		s.cutUnread(longest)
+	}
+	return s.first != nil
+}
+
+func (s *Set) cutUnread(e *Entry) {
+	s.unread -= e.Unread
+	e.label.unread -= e.Unread
+	e.end(ReasonUnread)
+}
+
+func (e *Entry) end(reason string) {
+	e.cut = true
+	e.x.Cut(reason)
+}

@@ -1,0 +1,75 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/usage"
+	"github.com/agentproxy/agentproxy/signer"
+)
+
+// tap is given copies of the bytes of a response that are on their way to the client.
+type tap interface {
+	Tap(p []byte)
+	Close()
+}
+
+var (
+	_ tap = (*usage.SSE)(nil)
+	_ tap = (*usage.WebSocket)(nil)
+)
+
+// readAlong passes on what a response's header says of the account's limits, and has
+// the response read along where its usage is asked for. A response to a request
+// without our credential says nothing of the account.
+func (x *exchange) readAlong(res *http.Response) {
+	if x.auth == nil {
+		return
+	}
+	if observe := x.policy.ObserveQuota; observe != nil {
+		if q, ok := usage.ParseQuota(res.Header); ok {
+			observe(x.profile.Name, res.StatusCode, q)
+		}
+	}
+	observe := x.policy.ObserveUsage
+	if observe == nil || x.credential != signer.KindInference || res.Header["Content-Encoding"] != nil {
+		return
+	}
+	report := func(used usage.Tokens) {
+		observe(usage.Entry{Time: time.Now(), Client: x.label, Profile: x.profile.Name, Tokens: used})
+	}
+	switch res.StatusCode {
+	case http.StatusOK:
+		x.tap = usage.NewSSE(report)
+	case http.StatusSwitchingProtocols:
+		x.tap = usage.NewWebSocket(res.Header["Sec-Websocket-Extensions"], report)
+	}
+}
+
+// tappedConn is the client's connection of an upgraded exchange that is read along.
+type tappedConn struct {
+	net.Conn
+	tap tap
+}
+
+// Write implements [io.Writer].
+func (c tappedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.tap.Tap(p[:n])
+	return n, err
+}
+
+// NetConn returns the connection beneath.
+func (c tappedConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite closes the sending side.
+func (c tappedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
+
+// tapped reads along what was sent to the client.
+func (x *exchange) tapped(p []byte) {
+	if x.tap != nil {
+		x.tap.Tap(p)
+	}
+}

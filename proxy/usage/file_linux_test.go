@@ -1,0 +1,98 @@
+package usage
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "usage.jsonl")
+	f, err := OpenFile(path, func(err error) { t.Errorf("told of %v", err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 4, 15, 10, 0, 0, 123_000_000, time.UTC)
+	f.Log(Entry{at, "build\n42", "builds", Tokens{"gpt", 3, 1, 2}})
+	eventuallyHolds(t, path, `{"time":"2026-04-15T10:00:00.123Z","client":"build\n42","profile":"builds","model":"gpt","input_tokens":3,"cached_tokens":1,"output_tokens":2}`+"\n")
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 10 {
+		wait.Go(func() {
+			for range 50 {
+				f.Log(Entry{at, "", "", Tokens{"", 1, 0, 0}})
+			}
+		})
+	}
+	wait.Wait()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n")
+	for _, line := range lines {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("%q", line)
+		}
+	}
+	if len(lines)+f.Lost() != 500 || f.Lost() > 0 {
+		t.Errorf("%d lines, %d lost", len(lines), f.Lost())
+	}
+	if _, err := OpenFile(filepath.Join(path, "x"), nil); err == nil || !strings.Contains(err.Error(), "set usage.file") {
+		t.Errorf("%v", err)
+	}
+}
+
+func eventuallyHolds(t *testing.T, path, want string) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		raw, _ := os.ReadFile(path)
+		if string(raw) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s holds %q, want %q", path, raw, want)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestFileFails: what cannot be written is counted, told of once, and keeps nobody
+// waiting.
+func TestFileFails(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan error, 10)
+	f, err := OpenFile("/dev/full", func(err error) { told <- err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 * queueLength {
+		f.Log(Entry{Tokens: Tokens{"", 1, 0, 0}})
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f.Lost() != 3*queueLength || len(told) != 1 || (<-told) == nil {
+		t.Errorf("%d lost, told %d times", f.Lost(), len(told))
+	}
+}

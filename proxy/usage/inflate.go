@@ -1,0 +1,108 @@
+package usage
+
+import (
+	"compress/flate"
+	"errors"
+	"io"
+	"iter"
+)
+
+// maxMessage bounds what one compressed message may become, in bytes. Beyond it the
+// time that it takes would be felt.
+const maxMessage = 64 << 20
+
+// inflater decompresses what is written to it as it comes, across messages.
+// compress/flate reads from a reader and cannot go on after one that had no more, so
+// it runs in a coroutine that is left where it wants more. It must be closed.
+type inflater struct {
+	out  func([]byte) // is given what comes of it
+	next func() (struct{}, bool)
+	stop func()
+
+	in        []byte // what was written and is not read yet
+	yield     func(struct{}) bool
+	failed    bool
+	remaining int // of maxMessage
+}
+
+// Errors that [inflater.ReadByte] gives the decompressor.
+var errStopped = errors.New("nothing more is read")
+
+// newInflater returns an inflater that gives what it decompresses to out.
+func newInflater(out func([]byte)) *inflater {
+	f := &inflater{out: out}
+	f.next, f.stop = iter.Pull(f.run)
+	f.next() // up to the first byte
+	return f
+}
+
+// begin begins a message.
+func (f *inflater) begin() { f.remaining = maxMessage }
+
+// write decompresses p. It reports whether it could.
+func (f *inflater) write(p []byte) bool {
+	if f.failed || len(p) == 0 {
+		return !f.failed
+	}
+	f.in = p
+	f.next()
+	f.in = nil
+	return !f.failed
+}
+
+// close ends the coroutine.
+func (f *inflater) close() { f.stop() }
+
+// run is the coroutine.
+func (f *inflater) run(yield func(struct{}) bool) {
+	f.yield = yield
+	z := flate.NewReader(f)
+	var buffer [4 << 10]byte
+	for {
+		n, err := z.Read(buffer[:])
+		f.remaining -= n
+		if f.remaining < 0 {
+			f.failed = true
+			return
+		}
+		f.out(buffer[:n])
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			// A stream may end within a connection (RFC 7692, section 7.2.3.4). The
+			// one that follows may refer to it, which is not held: if it does it is
+			// broken.
+			if z.(flate.Resetter).Reset(f, nil) != nil {
+				f.failed = true
+				return
+			}
+		default:
+			f.failed = true
+			return
+		}
+	}
+}
+
+// ReadByte implements [io.ByteReader] for the decompressor.
+func (f *inflater) ReadByte() (byte, error) {
+	for len(f.in) == 0 {
+		if !f.yield(struct{}{}) {
+			return 0, errStopped
+		}
+	}
+	c := f.in[0]
+	f.in = f.in[1:]
+	return c, nil
+}
+
+// Read implements [io.Reader] for the decompressor.
+func (f *inflater) Read(p []byte) (int, error) {
+	c, err := f.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	p[0] = c
+	n := copy(p[1:], f.in)
+	f.in = f.in[n:]
+	return n + 1, nil
+}
