@@ -164,6 +164,32 @@ func TestAllowedUser(t *testing.T) {
 	p.fixture.checkNothingArrived(t)
 }
 
+// TestSilentConnections has one user open far more connections than there are places, and
+// say nothing. Another user is served meanwhile.
+func TestSilentConnections(t *testing.T) {
+	t.Parallel()
+	p := newFixture(t, fixtureConfig{yaml: "limits: {connections: 8, connections_per_label: 8}\nclients: {allow_uids: [65534]}"}).serve(t)
+	for range 40 {
+		c, err := net.Dial("tcp", p.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	deadline := time.Now().Add(time.Minute)
+	for curl(t, p.env, backendAPI+"/test/echo").Connect != 503 {
+		if time.Now().After(deadline) {
+			t.Fatal("the user of the silent connections is served")
+		}
+	}
+	if !needRoot(t) {
+		return
+	}
+	if r := p.curlAs(t, nobody, backendAPI+"/test/echo"); r.Code != 200 {
+		t.Errorf("another user: status %d, CONNECT answered with %d\n%s%s", r.Code, r.Connect, r.body, r.stderr)
+	}
+}
+
 // TestTokensFile has a token for each client, one of them known by its hash
 // alone. A token is good for its own label, and no longer than it is in the
 // file.

@@ -247,8 +247,8 @@ func (p *proxy) misfortunes(t *testing.T, ctx context.Context, r *relay, fill fu
 		func() { loseNames(namesGone) },
 		func() { loseNames(namesFailed) },
 		func() { loseNames(namesSilent) },
-		func() { r.backend.SetClockOffset(-50 * time.Minute); wait(time.Second); r.backend.SetClockOffset(0) },
-		func() { r.backend.SetClockOffset(50 * time.Minute); wait(time.Second); r.backend.SetClockOffset(0) },
+		func() { r.backend.SetClockOffset(-9 * time.Minute); wait(time.Second); r.backend.SetClockOffset(0) },
+		func() { r.backend.SetClockOffset(9 * time.Minute); wait(time.Second); r.backend.SetClockOffset(0) },
 		func() {
 			clear := r.backend.Inject(chatgpttest.Fault{Path: "/backend-api/test/*", Status: http.StatusInternalServerError})
 			wait(500 * time.Millisecond)

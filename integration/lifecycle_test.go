@@ -260,11 +260,11 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
-// TestClockAhead has this machine's clock be 55 minutes ahead of the backend's.
+// TestClockAhead has this machine's clock be nine minutes ahead of the backend's.
 func TestClockAhead(t *testing.T) {
 	t.Parallel()
 	f := newLoginFixture(t, fixtureConfig{identity: firstGeneration})
-	f.backend.SetClockOffset(-55 * time.Minute)
+	f.backend.SetClockOffset(-9 * time.Minute)
 	f.login = f.backend.Login(chatgpttest.Account{})
 	f.login.AuthJSONWithIdentity("C")
 	f.logIn(t, f.login)

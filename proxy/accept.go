@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -25,12 +26,13 @@ const (
 // places counts the connections of clients.
 type places struct {
 	all        *track.Limiter // under one name
+	clients    *track.Limiter // by user or address
 	labels     *track.Limiter // by session label
 	turnedAway *track.Limiter // those that are told that there is no place
 }
 
 func newPlaces() places {
-	return places{track.NewLimiter(), track.NewLimiter(), track.NewLimiter()}
+	return places{track.NewLimiter(), track.NewLimiter(), track.NewLimiter(), track.NewLimiter()}
 }
 
 // clientListener accepts clients while there are places for them.
@@ -44,63 +46,126 @@ func (l clientListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
+			// net/http tries again by itself, and tells nobody.
+			if isScarcity(err) && l.p.descriptors.note(time.Now()) {
+				l.p.current().Log.Warn().AnErr("error", err).
+					Msg("the system has no descriptor for a client's connection; raise the limit (LimitNOFILE=, ulimit -n), or lower limits.connections")
+			}
 			return nil, err
 		}
 		limits := l.p.current().Limits
 		if giveBack := l.p.places.all.Take("", limits.Connections); giveBack != nil {
 			return netconn.NewStallConn(c, limits.IdleTimeout, netconn.Head{Take: l.p.live.set.TakeHead, Refuse: l.p.refuseStranger}, giveBack), nil
 		}
-		l.reject(c)
+		// On a goroutine of its own, so that no other client waits.
+		l.p.life.serving.Go(func() {
+			defer c.Close()
+			l.p.turnAway(c, refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
+				"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", limits.Connections))
+		})
 	}
 }
 
-// reject answers, on a goroutine of its own, a client for which there is no place.
-func (l clientListener) reject(c net.Conn) {
-	policy := l.p.current()
-	refused := refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
-		"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", policy.Limits.Connections)
+// turnAway answers a client that is not served, if not too many others are answered.
+func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
+	policy := p.current()
 	if policy.Observe != nil {
 		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
 	}
-	giveBack := l.p.places.turnedAway.Take("", maxTurnedAway)
+	giveBack := p.places.turnedAway.Take("", maxTurnedAway)
 	if giveBack == nil {
-		c.Close()
 		return
 	}
-	l.p.life.serving.Go(func() {
-		defer giveBack()
-		defer c.Close()
-		defer context.AfterFunc(l.p.life.ctx, func() { c.Close() })()
-		_ = c.SetDeadline(time.Now().Add(refusalTimeout))
-		// Many clients ignore an answer that comes before their request.
-		if n, _ := c.Read(make([]byte, 512)); n == 0 {
-			return
-		}
+	defer giveBack()
+	defer context.AfterFunc(p.life.ctx, func() { c.Close() })()
+	_ = c.SetDeadline(time.Now().Add(refusalTimeout))
+	// Many clients ignore an answer that comes before their request.
+	if n, _ := c.Read(make([]byte, 512)); n == 0 {
+		return
+	}
+	if p.strangers.first(refused) {
 		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
-		if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
-			_, _ = io.CopyN(io.Discard, c, maxUnread)
-		}
-	})
+	}
+	if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
+		_, _ = io.CopyN(io.Discard, c, maxUnread)
+	}
+}
+
+// connContext is the ConnContext of the server that clients connect to.
+func (p *Proxy) connContext(ctx context.Context, conn net.Conn) context.Context {
+	c := conn.(*netconn.StallConn)
+	peer := access.NewPeer(c.NetConn())
+	// Before anything is read, and not when the connection is accepted: to ask the kernel
+	// takes time.
+	c.BeforeRead(func() error { return p.admitPeer(c, peer) })
+	c.OnFirstRead(func(first []byte) error { return p.checkHTTP(c, first) })
+	return context.WithValue(peer.Context(ctx), clientConnKey{}, c)
+}
+
+// checkHTTP tells a client off that speaks another protocol than HTTP, in that one. It would
+// wait for an answer, and the proxy for the end of a header.
+func (p *Proxy) checkHTTP(c *netconn.StallConn, first []byte) error {
+	var spoken, remedy string
+	var answer []byte
+	switch first[0] {
+	case 0x16: // a handshake record (RFC 8446, section 5.1)
+		spoken, remedy = "TLS", "write http:// and not https:// in the proxy's URL"
+		answer = []byte{21, 3, 1, 0, 2, 2, 70} // a fatal alert, protocol_version
+	case 5: // RFC 1928, section 3
+		spoken, remedy = "SOCKS5", "write http:// and not socks5:// in the proxy's URL"
+		answer = []byte{5, 0xff} // no acceptable method
+	case 4:
+		spoken, remedy = "SOCKS4", "write http:// and not socks4:// in the proxy's URL"
+		answer = []byte{0, 91, 0, 0, 0, 0, 0, 0} // rejected
+	default:
+		return nil
+	}
+	refused := refuse.New(http.StatusBadRequest, "not_http", "", "a client speaks %s to the proxy, which takes HTTP; %s", spoken, remedy)
+	p.note(refused)
+	_ = c.Conn.SetDeadline(time.Now().Add(refusalTimeout))
+	_, _ = c.Conn.Write(answer)
+	_ = netconn.CloseWrite(c.Conn)
+	return io.EOF // which net/http says nothing about
+}
+
+// note tells of a connection that is refused before a request has come.
+func (p *Proxy) note(refused *refuse.Refusal) {
+	policy := p.current()
+	if policy.Observe != nil {
+		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
+	}
+	if p.strangers.first(refused) {
+		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
+	}
+}
+
+// admitPeer counts a connection among those of its user or address.
+func (p *Proxy) admitPeer(c *netconn.StallConn, peer *access.Peer) error {
+	client := peer.Client()
+	if client == "" {
+		return nil // a Unix socket, which its owner alone can open
+	}
+	most := p.current().Limits.ConnectionsPerClient
+	giveBack := p.places.clients.Take(client, most)
+	if giveBack == nil {
+		c.GiveBack() // somebody else may have the place meanwhile
+		p.turnAway(c.NetConn(), refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
+			"%s has as many connections as limits.connections_per_client allows, which is %d; close some, or raise it", client, most))
+		return io.EOF // which net/http says nothing about
+	}
+	c.OnClose(giveBack)
+	return nil
 }
 
 // refuseStranger answers a client whose head there is no room for.
 func (p *Proxy) refuseStranger(c net.Conn) {
 	refused := live.RefuseStranger()
-	policy := p.current()
-	policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
-	if policy.Observe != nil {
-		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
-	}
+	p.note(refused)
 	_ = c.SetWriteDeadline(time.Now().Add(refusalTimeout))
 	_ = refused.Response(nil).Write(c)
 }
 
 type clientConnKey struct{}
-
-// withClientConn returns the context of the requests on c.
-func withClientConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, clientConnKey{}, c)
-}
 
 // admitLabel counts the connection that the exchange's request came on, ctx being
 // the request's context, among those of its session label.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -56,16 +57,25 @@ func refuseAuthority(t hosts.Target, named string) *refuse.Refusal {
 	// What precedes an "@" may be a password.
 	named = named[strings.LastIndexByte(named, '@')+1:]
 	return refuse.New(http.StatusMisdirectedRequest, "misdirected_request", "http_request_denied",
-		"this tunnel leads to %s, but the request names %q; open another tunnel for it", t.Authority(), shortened(named))
+		"this tunnel leads to %s, but the request names %q; open another tunnel for it", t.Authority(), shortened(named, maxNameShown))
 }
 
-// shortened returns at most the first 256 bytes of what a client has sent.
-func shortened(s string) string {
-	const most = 256
-	if len(s) > most {
-		return s[:most] + "…"
+// The bytes that are written down of what a client has sent, in logs and in messages.
+const (
+	maxMethodShown = 32
+	maxNameShown   = 256 // of an authority
+	maxPathShown   = 1024
+)
+
+// shortened returns at most the first most bytes of what a client has sent.
+func shortened(s string, most int) string {
+	if len(s) <= most {
+		return s
 	}
-	return s
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most] + "…"
 }
 
 // checkWellFormed refuses a request that HTTP/2 can carry, and net/http accepts,
@@ -75,7 +85,7 @@ func checkWellFormed(r *http.Request) *refuse.Refusal {
 		return refused
 	}
 	if protocol := r.Header.Get("Upgrade"); isUpgrade(r) && !printable(protocol) {
-		return refuseMalformed("Upgrade has %q, which is not the name of a protocol", protocol)
+		return refuseMalformed("Upgrade names no protocol, but has a character that is not printable ASCII")
 	}
 	// Over HTTP/1 net/http has checked it.
 	lengths := r.Header["Content-Length"]
@@ -84,14 +94,14 @@ func checkWellFormed(r *http.Request) *refuse.Refusal {
 	}
 	n, err := strconv.ParseUint(lengths[0], 10, 63)
 	if len(lengths) > 1 || err != nil || int64(n) != r.ContentLength {
-		return refuseMalformed("Content-Length %q is not the length of the body", lengths)
+		return refuseMalformed("Content-Length is not the length of the body")
 	}
 	return nil
 }
 
 func checkRequestLine(method, uri string) *refuse.Refusal {
 	if !httpguts.ValidHeaderFieldName(method) { // which is a token too
-		return refuseMalformed("method %q is not a word", method)
+		return refuseMalformed("method %q is not a word", shortened(method, maxMethodShown))
 	}
 	// RFC 9112, section 3.2.4. Some servers take it for the root.
 	if uri == "*" && method != http.MethodOptions {
@@ -128,7 +138,7 @@ func checkMethod(method string) *refuse.Refusal {
 	}
 	methods := strings.Join(signer.Methods(), ", ")
 	refused := refuse.New(http.StatusMethodNotAllowed, "method_not_allowed", "http_request_denied",
-		"requests with the method %s are not signed; use %s", quotePath(method), methods)
+		"requests with the method %s are not signed; use %s", quotePath(shortened(method, maxMethodShown)), methods)
 	refused.Allow = methods
 	return refused
 }
@@ -152,11 +162,11 @@ func (p *profile) checkSite(f *facts) *refuse.Refusal {
 		host, ok := strings.CutPrefix(origin, "https://")
 		return ok && (f.target.Names(host, "443") || p.scope.IsBackend(host))
 	}
-	field, value := localguard.ForeignPage(f.asked.origins, f.asked.fetchSite, own)
+	field, _ := localguard.ForeignPage(f.asked.origins, f.asked.fetchSite, own)
 	if field == "" {
 		return nil
 	}
 	return refuse.New(http.StatusForbidden, "cross_site", "http_request_denied",
-		"a web page of another site sent this request to %s (%s: %s), so it is not signed; send it from a page of %[1]s, or not from a web page",
-		f.target.Authority(), field, quotePath(shortened(value)))
+		"a web page of another site sent this request to %s, as %s says, so it is not signed; send it from a page of %[1]s, or not from a web page",
+		f.target.Authority(), field)
 }

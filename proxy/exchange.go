@@ -27,6 +27,9 @@ type exchange struct {
 	signing
 	traffic
 	policy *policy // in force when the exchange began
+	// strangers count the refusal if its client was not let in.
+	strangers *strangers
+	stranger  bool
 	live.Entry
 }
 
@@ -69,6 +72,7 @@ type traffic struct {
 	stream    bool                   // of HTTP/2, and not all that its connection carries
 	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
 	refused   *refuse.Refusal
+	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
 }
 
@@ -177,6 +181,8 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (x *exchange) log(l *zerolog.Logger) {
 	event := l.Info()
 	switch {
+	case x.unlogged:
+		return
 	case x.refused != nil && x.refused.Challenge:
 		event = l.Debug()
 	case x.refused != nil, x.outOfScope != nil:
@@ -198,9 +204,9 @@ func (x *exchange) log(l *zerolog.Logger) {
 	if x.target != (hosts.Target{}) {
 		event.Str("host", x.target.Authority())
 	}
-	event.Str("method", x.method)
+	event.Str("method", shortened(x.method, maxMethodShown))
 	if x.path != "" {
-		event.Str("path", x.path)
+		event.Str("path", shortened(x.path, maxPathShown))
 	}
 	if x.auth != nil {
 		event.Str("signed", string(x.auth.Scheme))

@@ -46,6 +46,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.end(x)
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if refused := f.admit(x, r); refused != nil {
+		x.stranger = x.admission == nil
 		x.refuse(refused)
 		return
 	}
@@ -111,7 +112,7 @@ func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
 		return hosts.Target{}, refuse.New(http.StatusBadRequest, "https_without_connect", "http_request_error",
 			"https:// goes through the proxy by CONNECT, so that it is encrypted on the way")
 	case r.URL.Scheme != "http":
-		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", r.URL.Scheme)
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", shortened(r.URL.Scheme, maxMethodShown))
 	case r.URL.User != nil:
 		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_target", "http_request_error", "a URL with a user name is not forwarded")
 	}

@@ -17,6 +17,9 @@ import (
 type Limits struct {
 	// Connections bounds the connections of all clients.
 	Connections int
+	// ConnectionsPerClient bounds the connections of one user of this machine, or of one
+	// address, from the moment that they are accepted. 0 is three quarters of Connections.
+	ConnectionsPerClient int
 	// ConnectionsPerLabel bounds the connections of clients with the same session label.
 	// Those without one are counted together.
 	ConnectionsPerLabel int
@@ -79,8 +82,19 @@ func (l Limits) Validate() (key string, err error) {
 	if l.Memory != 0 && l.Memory < minMemory {
 		return "memory", fmt.Errorf("%d is too little for any client; give at least %d, or 0 for the memory limit of the process", l.Memory, minMemory)
 	}
-	if l.ConnectionsPerLabel > l.Connections {
-		return "connections_per_label", fmt.Errorf("%d is more than limits.connections allows in all, which is %d; lower the one or raise the other", l.ConnectionsPerLabel, l.Connections)
+	if l.ConnectionsPerClient < 0 {
+		return "connections_per_client", fmt.Errorf("%d is too few for any client; give at least 1, or 0 for three quarters of limits.connections", l.ConnectionsPerClient)
+	}
+	for _, c := range []struct {
+		key string
+		got int
+	}{
+		{"connections_per_client", l.ConnectionsPerClient},
+		{"connections_per_label", l.ConnectionsPerLabel},
+	} {
+		if c.got > l.Connections {
+			return c.key, fmt.Errorf("%d is more than limits.connections allows in all, which is %d; lower the one or raise the other", c.got, l.Connections)
+		}
 	}
 	for _, c := range []struct {
 		key string
@@ -99,15 +113,17 @@ func (l Limits) Validate() (key string, err error) {
 // orDefaults returns l with the defaults for the fields that are zero.
 func (l Limits) orDefaults() Limits {
 	d := DefaultLimits()
+	connections := cmp.Or(l.Connections, d.Connections)
 	return Limits{
-		Connections:         cmp.Or(l.Connections, d.Connections),
-		ConnectionsPerLabel: cmp.Or(l.ConnectionsPerLabel, d.ConnectionsPerLabel),
-		RequestsPerLabel:    cmp.Or(l.RequestsPerLabel, d.RequestsPerLabel),
-		Memory:              l.Memory,
-		HeaderBytes:         cmp.Or(l.HeaderBytes, d.HeaderBytes),
-		HeaderFields:        cmp.Or(l.HeaderFields, d.HeaderFields),
-		HandshakeTimeout:    cmp.Or(l.HandshakeTimeout, d.HandshakeTimeout),
-		IdleTimeout:         cmp.Or(l.IdleTimeout, d.IdleTimeout),
+		Connections:          connections,
+		ConnectionsPerClient: cmp.Or(l.ConnectionsPerClient, (3*connections+3)/4),
+		ConnectionsPerLabel:  cmp.Or(l.ConnectionsPerLabel, d.ConnectionsPerLabel),
+		RequestsPerLabel:     cmp.Or(l.RequestsPerLabel, d.RequestsPerLabel),
+		Memory:               l.Memory,
+		HeaderBytes:          cmp.Or(l.HeaderBytes, d.HeaderBytes),
+		HeaderFields:         cmp.Or(l.HeaderFields, d.HeaderFields),
+		HandshakeTimeout:     cmp.Or(l.HandshakeTimeout, d.HandshakeTimeout),
+		IdleTimeout:          cmp.Or(l.IdleTimeout, d.IdleTimeout),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,12 +26,13 @@ func TestLimitsValidate(t *testing.T) {
 		t.Errorf("%s: %v", key, err)
 	}
 	for want, edit := range map[string]func(*Limits){
-		"connections":           func(l *Limits) { l.Connections = -1 },
-		"connections_per_label": func(l *Limits) { l.ConnectionsPerLabel = l.Connections + 1 },
-		"header_bytes":          func(l *Limits) { l.HeaderBytes = 1 },
-		"header_fields":         func(l *Limits) { l.HeaderFields = 1 },
-		"handshake_timeout":     func(l *Limits) { l.HandshakeTimeout = time.Millisecond },
-		"idle_timeout":          func(l *Limits) { l.IdleTimeout = 0 },
+		"connections":            func(l *Limits) { l.Connections = -1 },
+		"connections_per_client": func(l *Limits) { l.ConnectionsPerClient = l.Connections + 1 },
+		"connections_per_label":  func(l *Limits) { l.ConnectionsPerLabel = l.Connections + 1 },
+		"header_bytes":           func(l *Limits) { l.HeaderBytes = 1 },
+		"header_fields":          func(l *Limits) { l.HeaderFields = 1 },
+		"handshake_timeout":      func(l *Limits) { l.HandshakeTimeout = time.Millisecond },
+		"idle_timeout":           func(l *Limits) { l.IdleTimeout = 0 },
 	} {
 		l := DefaultLimits()
 		edit(&l)
@@ -40,6 +42,11 @@ func TestLimitsValidate(t *testing.T) {
 	}
 	if got := (Limits{HeaderBytes: 5}).orDefaults(); got.HeaderBytes != 5 || got.Connections != DefaultLimits().Connections {
 		t.Errorf("%+v", got)
+	}
+	for connections, want := range map[int]int{1: 1, 2: 2, 4: 3, 4096: 3072} {
+		if got := (Limits{Connections: connections}).orDefaults().ConnectionsPerClient; got != want {
+			t.Errorf("%d of %d connections are one client's, want %d", got, connections, want)
+		}
 	}
 }
 
@@ -66,7 +73,7 @@ func (p *testProxy) connectAs(t testing.TB, label, authority string) (*proxytest
 func (p *testProxy) noneHeld(t testing.TB) {
 	t.Helper()
 	proxytest.Eventually(t, func() error {
-		for name, s := range map[string]*track.Limiter{"places": p.places.all, "labels": p.places.labels, "turned away": p.places.turnedAway} {
+		for name, s := range map[string]*track.Limiter{"places": p.places.all, "clients": p.places.clients, "labels": p.places.labels, "turned away": p.places.turnedAway} {
 			if n := s.InUse(); n > 0 {
 				return fmt.Errorf("%s: %d are still held", name, n)
 			}
@@ -118,6 +125,84 @@ func TestConnectionLimit(t *testing.T) {
 	for _, c := range held {
 		c.Close()
 	}
+	p.noneHeld(t)
+}
+
+// TestClientLimit has one client open as many connections as it may, which say nothing.
+// Its next one is answered, another client is served, and a place that is given back
+// is free.
+func TestClientLimit(t *testing.T) {
+	t.Parallel()
+	p := echoing(t, Limits{Connections: 10, ConnectionsPerClient: 3})
+	var silent []*proxytest.RawConn
+	for range 3 {
+		silent = append(silent, p.dial(t))
+	}
+	proxytest.Eventually(t, func() error {
+		if n := p.places.clients.InUse(); n != 3 {
+			return fmt.Errorf("%d places are taken", n)
+		}
+		return nil
+	})
+	for range 3 {
+		message := wantConnectRefused(t, p, "tunnel.example:7", http.StatusServiceUnavailable, "too_many_connections", "connection_limit_reached")
+		if !strings.Contains(message, "limits.connections_per_client") {
+			t.Errorf("message %q", message)
+		}
+	}
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(l) }()
+	t.Cleanup(func() {
+		p.cutNow()
+		<-served
+	})
+	conn, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := proxytest.NewRawConn(t, conn)
+	other.Send(t, "CONNECT tunnel.example:7 HTTP/1.1\r\nHost: x\r\n\r\n")
+	if res := other.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
+		t.Errorf("another client: %s", res.Status)
+	}
+	other.Close()
+	silent[0].Close()
+	proxytest.Eventually(t, func() error {
+		c, res := p.connectAs(t, "x", "tunnel.example:7")
+		defer c.Close()
+		if res.StatusCode != http.StatusOK {
+			return errors.New(res.Status)
+		}
+		return nil
+	})
+	for _, c := range silent {
+		c.Close()
+	}
+	p.noneHeld(t)
+}
+
+// TestOtherProtocols tells clients off that speak TLS or SOCKS, at once and in their own
+// protocol, and logs it.
+func TestOtherProtocols(t *testing.T) {
+	t.Parallel()
+	p := echoing(t, Limits{HandshakeTimeout: time.Hour})
+	if _, err := tls.Dial("tcp", p.addr, &tls.Config{ServerName: "x"}); err == nil || !strings.Contains(err.Error(), "protocol version not supported") {
+		t.Errorf("TLS: %v", err)
+	}
+	for sent, want := range map[string]string{"\x05\x01\x00": "\x05\xff", "\x04\x01\x01\xbb\x00\x00\x00\x01x\x00": "\x00\x5b\x00\x00\x00\x00\x00\x00"} {
+		c := p.dial(t)
+		if _, err := io.WriteString(c.Conn, sent); err != nil {
+			t.Fatal(err)
+		}
+		c.Expect(t, want)
+		c.ExpectEOF(t)
+		c.Close()
+	}
+	p.logged(t, "not_http", "speaks TLS")
 	p.noneHeld(t)
 }
 

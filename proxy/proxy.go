@@ -110,11 +110,14 @@ const (
 // Proxy is a forward proxy. It is no [http.Handler]: it owns connections and not
 // only requests, so it is served with [Proxy.Serve].
 type Proxy struct {
-	policies policies
-	places   places
-	life     lifetime
-	live     *running // the exchanges whose target is known
-	sleep    *track.SleepWatch
+	policies    policies
+	places      places
+	descriptors descriptors
+	// strangers are clients that are not let in.
+	strangers *strangers
+	life      lifetime
+	live      *running // the exchanges whose target is known
+	sleep     *track.SleepWatch
 	forwarder
 
 	front       *http.Server // serves what clients connect to
@@ -140,6 +143,7 @@ func New(config Config) *Proxy {
 	p.life.running = track.NewInFlight()
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
+	p.strangers = newStrangers(p.current)
 	p.live = newRunning(p.current().Limits.bounds())
 	p.life.serving.Go(func() { p.live.set.Watch(p.life.ctx, p.cutRevoked) })
 	// net/http reports here what clients do wrong, and quotes them.
@@ -149,9 +153,7 @@ func New(config Config) *Proxy {
 	f.connects = newConnects(f.connect, errorLog)
 	p.front = p.newServer(f, errorLog)
 	p.front.MaxHeaderBytes = min(p.front.MaxHeaderBytes, maxStrangersHead)
-	p.front.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return withClientConn(access.Users(nil).ConnContext(ctx, c), c)
-	}
+	p.front.ConnContext = p.connContext
 	p.interceptor = newInterceptor(p, errorLog)
 	return p
 }
@@ -251,6 +253,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	_ = p.interceptor.others.Close()
 	_ = p.life.running.Wait(context.Background())
 	p.life.serving.Wait()
+	p.strangers.stop()
 	p.current().upstreams.CloseIdleConnections(nil)
 	return err
 }
@@ -275,6 +278,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 	x := &exchange{
 		ResponseWriter: w,
 		policy:         pol,
+		strangers:      p.strangers,
 		facts:          facts{kind: kind, method: r.Method, http10: !r.ProtoAtLeast(1, 1), peer: r.RemoteAddr},
 	}
 	x.started = now

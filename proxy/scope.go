@@ -39,7 +39,7 @@ func (p *profile) checkScope(ctx context.Context, f *facts) (kind signer.Kind, o
 	if d.Reason == signer.InScope {
 		return d.Kind, nil, nil
 	}
-	o := &OutOfScope{Reason: d.Reason, Host: f.target.Authority(), Method: f.method, Path: d.Path, Upgrade: q.Upgrade, Sent: d.Allowed()}
+	o := &OutOfScope{Reason: d.Reason, Host: f.target.Authority(), Method: f.method, Path: shortened(d.Path, maxPathShown), Upgrade: shortened(q.Upgrade, maxNameShown), Sent: d.Allowed()}
 	if entry, ok := p.scope.Widening(q, d); ok {
 		o.Allow = entry.String()
 	}
@@ -64,9 +64,6 @@ type OutOfScope struct {
 	Sent bool
 }
 
-// maxPathShown bounds, in bytes, the path that a refusal quotes.
-const maxPathShown = 1024
-
 func (p *profile) refuseOutOfScope(o *OutOfScope, q signer.Query, d signer.Decision) *refuse.Refusal {
 	where := "scope.allow"
 	if p.ownScope {
@@ -82,9 +79,8 @@ func (p *profile) refuseOutOfScope(o *OutOfScope, q signer.Query, d signer.Decis
 	default:
 		remedy = "nothing in " + where + " can allow it; write the path in its plain form, or use another method or host"
 	}
-	path := d.Path
-	if len(path) > maxPathShown {
-		path = path[:maxPathShown] + "…"
+	path := shortened(d.Path, maxPathShown)
+	if path != d.Path {
 		remedy = "to allow it, add an entry for its path to " + where
 	}
 	r := refuse.New(http.StatusForbidden, "out_of_scope", "http_request_denied",

@@ -69,7 +69,8 @@ func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *re
 		return nil
 	}
 	d := audit.Decision{
-		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer, Method: x.method, Path: x.path,
+		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer,
+		Method: shortened(x.method, maxMethodShown), Path: shortened(x.path, maxPathShown),
 	}
 	if x.profile != nil {
 		d.Profile = x.profile.Name
@@ -97,7 +98,9 @@ func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *re
 // cannot be recorded stands: nothing is sent on.
 func (x *exchange) refuseWith(r *refuse.Refusal) {
 	x.refused = r
-	_ = x.decide(audit.VerdictRefuse, nil)
+	if x.unlogged = x.stranger && !x.strangers.first(r); !x.unlogged {
+		_ = x.decide(audit.VerdictRefuse, nil)
+	}
 }
 
 // The header fields that carry a credential or belong to one, in the canonical form

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -75,9 +75,9 @@ func traceUpgrade(out *http.Request, x *exchange) {
 // returns an error, and the connection is closed, if the server switches to a protocol
 // that was not asked for.
 func prepareUpgrade(res *http.Response) error {
-	asked, got := res.Request.Header.Get("Upgrade"), res.Header.Get("Upgrade")
-	if asked == "" || !strings.EqualFold(asked, got) {
-		return fmt.Errorf("the server switched to protocol %q, but %q was asked for", got, asked)
+	asked := res.Request.Header.Get("Upgrade")
+	if asked == "" || !strings.EqualFold(asked, res.Header.Get("Upgrade")) {
+		return errors.New("the server switched to another protocol than it was asked for")
 	}
 	x := exchangeOf(res.Request.Context())
 	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,

@@ -169,6 +169,9 @@ func (s *AgentAssertion) assert(session identity.Session) (*Authorization, error
 // matter. Servers accept minutes.
 const clockTolerance = 30 * time.Second
 
+// maxOffset is the largest difference from the server's clock that a refusal is believed.
+const maxOffset = 10 * time.Minute
+
 // provenFor is how long a task certainly stays good after a server has taken it.
 const provenFor = 5 * time.Minute
 
@@ -197,6 +200,9 @@ func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authoriz
 	if !r.RefusedAt.IsZero() {
 		// Round strips the monotonic clock reading, which has no date.
 		offsetThere := r.RefusedAt.Sub(s.now().Round(0)).Truncate(time.Second)
+		if offsetThere.Abs() > maxOffset {
+			return nil, errNotRenewable
+		}
 		if skewed = (offsetThere - refused.offset).Abs() > clockTolerance; skewed {
 			offset = offsetThere
 		}

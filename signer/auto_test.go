@@ -129,8 +129,8 @@ func TestTaskThatWorksElsewhere(t *testing.T) {
 	mustSign(t, s, account).Accepted(now.Add(provenFor))
 	refused := mustSign(t, s, account)
 	request := account
-	request.RefusedAt = now.Add(provenFor + time.Hour)
-	verify(t, mustRenew(t, s, request, refused), from.identity, "task-''''", now.Add(provenFor+time.Hour))
+	request.RefusedAt = now.Add(provenFor + skew)
+	verify(t, mustRenew(t, s, request, refused), from.identity, "task-''''", now.Add(provenFor+skew))
 }
 
 // TestTaskOfTheFirstGeneration renews one that is refused anywhere: all requests

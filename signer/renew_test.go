@@ -9,6 +9,9 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 )
 
+// skew is a difference between clocks that is believed.
+const skew = 9 * time.Minute
+
 func mustRenew(t *testing.T, s Signer, r Request, refused *Authorization) *Authorization {
 	t.Helper()
 	auth, err := renew(t.Context(), s, r, refused)
@@ -38,8 +41,8 @@ func TestRenewAssertion(t *testing.T) {
 	wantNotRenewable(t, s, Request{Label: "a"}, refused)
 
 	// If the server's clock was learnt meanwhile, the task may be good.
-	from.set(func(f *sessions) { f.offset = time.Hour })
-	verify(t, mustRenew(t, s, Request{Label: "a"}, refused), from.identity, "task-a'", start.Add(time.Hour))
+	from.set(func(f *sessions) { f.offset = skew })
+	verify(t, mustRenew(t, s, Request{Label: "a"}, refused), from.identity, "task-a'", start.Add(skew))
 }
 
 // TestRenewByTheRefusal goes by the clock of the server that has refused, whatever
@@ -52,12 +55,12 @@ func TestRenewByTheRefusal(t *testing.T) {
 		task              string
 		signedAt          time.Duration
 	}{
-		"it was the time stamp":          {0, time.Hour, "task-a", time.Hour},
-		"and it was learnt":              {time.Hour, time.Hour, "task-a", time.Hour},
-		"and something else was learnt":  {-time.Hour, time.Hour, "task-a", time.Hour},
+		"it was the time stamp":          {0, skew, "task-a", skew},
+		"and it was learnt":              {skew, skew, "task-a", skew},
+		"and something else was learnt":  {-skew, skew, "task-a", skew},
 		"it was the task":                {0, 0, "task-a'", 0},
 		"it was the task, by some delay": {0, -clockTolerance, "task-a'", 0},
-		"and something else is learnt":   {time.Hour, time.Second, "task-a'", time.Hour},
+		"and something else is learnt":   {skew, time.Second, "task-a'", skew},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -74,6 +77,12 @@ func TestRenewByTheRefusal(t *testing.T) {
 	from := newSessions(t)
 	s := NewAgentAssertion(from, newClock().now)
 	refused := mustSign(t, s, Request{Label: a})
+	// A time that is too far away is not believed, and no task is replaced for it.
+	for _, far := range []time.Duration{maxOffset + time.Second, -22 * time.Hour} {
+		if _, err := s.Renew(t.Context(), Request{Label: a, RefusedAt: start.Add(far)}, refused); err != errNotRenewable {
+			t.Errorf("Renew after a refusal %s ahead = %v", far, err)
+		}
+	}
 	from.set(func(f *sessions) { f.err = identity.ErrNoTask })
 	if _, err := s.Renew(t.Context(), Request{Label: a}, refused); CodeOf(err) != NoTask {
 		t.Errorf("Renew = %v, want code %s", err, NoTask)

@@ -68,7 +68,7 @@ func readTokenFile(path string) (string, error) {
 	case strings.TrimSpace(string(raw)) == "":
 		return "", fmt.Errorf("%s: the file is empty; write the token there", path)
 	}
-	return string(raw), nil
+	return string(safefile.Text(raw)), nil
 }
 
 // Sign implements [Signer].

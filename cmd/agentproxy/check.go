@@ -47,7 +47,7 @@ The exit code is 1 if a check failed or the request would be refused.`,
 				}
 				scheme, err := client.Ready(cmd.Context())
 				if err == nil {
-					_, err = fmt.Fprintf(c.stdout, "ready, signs with %s\n", scheme)
+					_, err = fmt.Fprintf(c.stdout, "ready, signs with %s\n", cli.Printable(scheme))
 				}
 				return err
 			}
@@ -95,5 +95,5 @@ func (c *command) printFinding(f doctor.Finding) {
 	if f.Remedy != "" {
 		line += "; " + f.Remedy
 	}
-	fmt.Fprintln(c.stdout, line)
+	fmt.Fprintln(c.stdout, cli.Printable(line))
 }

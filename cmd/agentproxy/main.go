@@ -45,7 +45,7 @@ func run(args []string, env cli.Environment, stdin io.Reader, stdout, stderr io.
 		return int(code)
 	}
 	// Joined errors have a line each, and names of files may have several.
-	fmt.Fprintf(stderr, "agentproxy: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	fmt.Fprintf(stderr, "agentproxy: %s\n", cli.Printable(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")))
 	if _, ok := errors.AsType[*config.Error](err); ok {
 		return cli.ExitUsage
 	}

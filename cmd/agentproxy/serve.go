@@ -96,6 +96,11 @@ func (c *command) serve(ctx context.Context, r *app.Reloader, metrics *admin.Met
 	where := fmt.Sprintf("listening on %s, signing as %s", app.ListenName(listener), a.Describe(ctx))
 	fmt.Fprintf(c.stderr, "agentproxy: %s, CA %s\n", where, a.CA.Path())
 	app.Notify(a.Log, daemon.SdNotifyReady+"\nSTATUS="+where)
+	if most, ok := cli.Descriptors(); ok {
+		if wrong := app.CheckDescriptors(most, a.Config.Limits.Connections); wrong != "" {
+			a.Log.Warn().Msg(wrong)
+		}
+	}
 	for _, b := range clientenv.Bypasses(a.Config) {
 		a.Log.Warn().Str("remedy", b.Remedy).Msg(b.What)
 	}

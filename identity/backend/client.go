@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity/agent/retry"
@@ -136,6 +137,13 @@ func (b *Client) do(ctx context.Context, c call) (http.Header, []byte, error) {
 	}
 }
 
+// isBase reports whether a URL is of the server that the base URL names. No other says
+// what the time is.
+func (b *Client) isBase(u *url.URL) bool {
+	base, err := url.Parse(b.config.BaseURL)
+	return err == nil && base.Scheme == u.Scheme && strings.EqualFold(base.Host, u.Host)
+}
+
 // try makes a call once.
 func (b *Client) try(ctx context.Context, c call, body []byte) (http.Header, []byte, error) {
 	timeout := cmp.Or(c.timeout, backendTimeout)
@@ -169,7 +177,9 @@ func (b *Client) try(ctx context.Context, c call, body []byte) (http.Header, []b
 		return nil, nil, fmt.Errorf("%s at %s: %w", c.doing, request.URL.Host, &unansweredError{err})
 	}
 	defer response.Body.Close()
-	b.config.Clock.Observe(response.Header.Get("Date"))
+	if b.isBase(request.URL) {
+		b.config.Clock.Observe(response.Header.Get("Date"))
+	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case response.StatusCode/100 != 2:

@@ -16,15 +16,20 @@ type Clock struct {
 	date   string    // that was observed last
 	at     time.Time // date, parsed
 	offset time.Duration
+	excess time.Duration // the difference, if it is not followed
 	notify func(offset time.Duration)
 }
+
+// MaxClockOffset is the largest difference that is followed. Whoever answers in the
+// backend's name could otherwise have assertions made that are good tomorrow.
+const MaxClockOffset = 10 * time.Minute
 
 // clockTolerance is a difference that does not count: Date has whole seconds, answers
 // take time to arrive, and the servers accept minutes.
 const clockTolerance = 30 * time.Second
 
 // NewClock returns a clock that takes this machine's time from now, time.Now if nil. It
-// calls notify, if not nil, with every new offset.
+// calls notify, if not nil, with every new offset, also with those that are not followed.
 func NewClock(now func() time.Time, notify func(offset time.Duration)) *Clock {
 	if now == nil {
 		now = time.Now
@@ -41,6 +46,14 @@ func (c *Clock) Offset() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.offset
+}
+
+// Excess returns how far the backend's clock is ahead of this machine's if that is by more
+// than [MaxClockOffset], so that it is not followed; else zero.
+func (c *Clock) Excess() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.excess
 }
 
 // Backend returns the time by the servers' clock.
@@ -63,18 +76,29 @@ func (c *Clock) Observe(date string) {
 	}
 	// Round strips the monotonic clock reading, which has no date.
 	offset := c.at.Sub(c.now().Round(0)).Truncate(time.Second)
+	tooFar := offset.Abs() > MaxClockOffset
+	if tooFar && c.excess != 0 && (offset-c.excess).Abs() <= clockTolerance {
+		c.mu.Unlock()
+		return
+	}
+	wasTooFar := c.excess != 0
+	c.excess = 0
 	switch {
+	case tooFar:
+		c.excess = offset
 	case offset.Abs() <= clockTolerance/2 || c.offset == 0 && offset.Abs() <= clockTolerance:
 		offset = 0
 	case c.offset != 0 && (offset-c.offset).Abs() <= clockTolerance:
 		// Else a difference on the border would come and go all the time.
 		offset = c.offset
 	}
-	if offset == c.offset {
+	if offset == c.offset && !wasTooFar {
 		c.mu.Unlock()
 		return
 	}
-	c.offset = offset
+	if !tooFar {
+		c.offset = offset
+	}
 	notify := c.notify
 	c.mu.Unlock()
 	if notify != nil {

@@ -63,8 +63,12 @@ func (d *Decoder) Document(name string, raw []byte) Object {
 	return v.Object()
 }
 
+// withoutMark drops a byte order mark, which parsers may ignore (RFC 8259, section 8.1).
+func withoutMark(raw []byte) []byte { return bytes.TrimPrefix(raw, []byte("\ufeff")) }
+
 // Value reads raw as one JSON value of any type. name begins the path in errors.
 func (d *Decoder) Value(name string, raw []byte) Value {
+	raw = withoutMark(raw)
 	v := Value{d: d, path: name, raw: raw}
 	fail := func(e Error) Value {
 		e.Path, e.Syntax = name, true

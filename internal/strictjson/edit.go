@@ -20,6 +20,7 @@ type Edit []Member
 
 // ParseEdit opens the JSON object raw for editing.
 func ParseEdit(raw []byte) (Edit, error) {
+	raw = withoutMark(raw)
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	token, err := dec.Token()
 	if err != nil {

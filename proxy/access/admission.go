@@ -16,7 +16,7 @@ type Admission struct {
 	user   string            // that the client gave
 	digest localguard.Digest // of the token that it showed
 	hash   []byte            // the bcrypt hash that the token fits, nil if none was needed
-	owner  *connOwner        // of the connection
+	peer   *Peer             // who has the connection
 	issued *issued.Token     // that it was let in by, nil if by something else
 }
 
@@ -48,7 +48,7 @@ func (g grounds) admits(a *Admission) bool {
 	case c.token != nil:
 		return a.digest.Equal(*c.token)
 	case c.users != nil:
-		return a.owner.check(c.users) == nil
+		return a.peer.check(c.users) == nil
 	}
 	return true
 }

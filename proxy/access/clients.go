@@ -72,7 +72,7 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 			"Proxy-Authorization came more than once, so it is not clear who asks; send it once")
 	}
 	user, token, shown := proxyCredentials(r.Header)
-	a := &Admission{Label: user, user: user, digest: localguard.DigestOf(token), owner: ownerOf(r.Context())}
+	a := &Admission{Label: user, user: user, digest: localguard.DigestOf(token), peer: peerOf(r.Context())}
 	wrong := c.admitByIssued(a, token)
 	switch {
 	case a.issued != nil:
@@ -90,7 +90,7 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 			return nil, refuseIssued(r, wrong)
 		}
 	case c.users != nil:
-		if err := a.owner.check(c.users); err != nil {
+		if err := a.peer.check(c.users); err != nil {
 			remedy := "set clients.token"
 			if _, known := errors.AsType[*ForeignUserError](err); known {
 				remedy = "list the user in clients.allow_uids, or set clients.token"

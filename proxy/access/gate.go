@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -23,7 +24,7 @@ const (
 type Gate struct {
 	// Users returns who may enter now. nil lets everyone in.
 	Users func() Users
-	// PerClient bounds the connections of one client, as [ClientOf] names it.
+	// PerClient bounds the connections of one client, as [Peer.Client] names it.
 	PerClient int
 	// Refusal returns what is sent to whoever is turned away.
 	Refusal func(error) []byte
@@ -53,9 +54,6 @@ func (l *gatedListener) Accept() (net.Conn, error) {
 
 // ErrTooMany is wrapped by the error about a client with more than PerClient connections.
 var ErrTooMany = errors.New("too many connections")
-
-// errTurnedAway is what reading from a connection fails with that was turned away.
-var errTurnedAway = errors.New("the connection was turned away")
 
 type gatedConn struct {
 	net.Conn
@@ -91,14 +89,14 @@ func (c *gatedConn) Close() error {
 
 func (c *gatedConn) enter() {
 	gate := c.listener.gate
-	owner := &connOwner{conn: c.Conn}
+	peer := NewPeer(c.Conn)
 	if users := gate.Users(); users != nil {
-		if err := owner.check(users); err != nil {
+		if err := peer.check(users); err != nil {
 			c.turnAway(err)
 			return
 		}
 	}
-	if client := owner.client(); client != "" && !c.join(client) {
+	if client := peer.Client(); client != "" && !c.join(client) {
 		c.turnAway(fmt.Errorf("%w: %s has %d, and may have no more; close some", ErrTooMany, client, gate.PerClient))
 	}
 }
@@ -116,7 +114,7 @@ func (c *gatedConn) join(client string) bool {
 
 // turnAway tells the client why, and has every Read fail.
 func (c *gatedConn) turnAway(why error) {
-	c.err = errTurnedAway
+	c.err = io.EOF // which net/http says nothing about
 	giveBack := c.listener.turnedAway.Take("", maxTurnedAway)
 	if giveBack == nil {
 		return

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/agentproxy/agentproxy/internal/localguard"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // anyLabel is the label of a token that is good for every label.
@@ -47,7 +48,7 @@ func (e *lineError) Error() string { return fmt.Sprintf("%d: %s", e.line, e.mess
 func parseTokens(raw []byte) ([]tokenLine, error) {
 	var lines []tokenLine
 	n := 0
-	for text := range bytes.Lines(raw) {
+	for text := range bytes.Lines(safefile.Text(raw)) {
 		n++
 		text = bytes.TrimSpace(text)
 		if len(text) == 0 || text[0] == '#' {

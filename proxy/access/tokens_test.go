@@ -247,3 +247,12 @@ func TestTokenFileChanges(t *testing.T) {
 		t.Errorf("the log:\n%s", log)
 	}
 }
+
+// TestTokensAfterMark reads a tokens file that an editor has put a byte order mark before.
+func TestTokensAfterMark(t *testing.T) {
+	t.Parallel()
+	lines, err := parseTokens([]byte("\ufeffa:token\n"))
+	if err != nil || len(lines) != 1 || lines[0].label != "a" {
+		t.Errorf("%v, %v", lines, err)
+	}
+}

@@ -40,6 +40,9 @@ type Decision struct {
 	Signer string        `json:"signer,omitempty"`
 	// Refused is the code of a refusal.
 	Refused string `json:"refused,omitempty"`
+	// Times, if not 0, says that there were so many refusals with this code, of clients
+	// that were not let in.
+	Times int `json:"times,omitempty"`
 	// OutOfScope says why the request is out of scope, whether it was refused or not.
 	OutOfScope signer.Reason `json:"out_of_scope,omitempty"`
 }

@@ -15,11 +15,17 @@ type Target struct {
 	Port string
 }
 
+// maxAuthority is more than the bytes of any host and port (RFC 1035, section 2.3.4).
+const maxAuthority = 300
+
 // ParseTarget parses host:port. It refuses spellings that one program takes for a name
 // and another for an address, or that hide a name from a pattern.
 func ParseTarget(authority string) (Target, error) {
 	if strings.Contains(authority, "@") { // a password, perhaps, which must not be shown
 		return Target{}, errors.New("the target has a user name in it; leave it out")
+	}
+	if len(authority) > maxAuthority {
+		return Target{}, fmt.Errorf("a target of %d bytes is none: the name of a host has 253 at most", len(authority))
 	}
 	host, port, err := net.SplitHostPort(authority)
 	if err != nil {

@@ -22,12 +22,19 @@ type StallConn struct {
 	head     Head
 	read     atomic.Int64 // of a client that is not known; -1: the client is known
 
+	beforeRead func() error             // nil: nothing is to be done
+	firstRead  func(first []byte) error // nil: nothing is to be done
+	once       sync.Once
+	begun      sync.Once
+	refused    error // what one of them returned
+
 	mu       sync.Mutex
 	deadline time.Time // for writing, as its owner has set it
 	inForce  time.Time // the one that writing fails at
 	closed   bool
 	label    string // that it was last used with
 	leave    func() // gives back its place among the label's; nil: it has none
+	onClose  func() // nil: nothing is to be done
 }
 
 // Head bounds what clients send before they are known, that is before [StallConn.Join].
@@ -46,7 +53,7 @@ const FreeHead = 4 << 10
 
 // NewStallConn returns a wrapper of conn. Writing fails when the client reads
 // nothing for stall; reading fails when there is no room for its head; Close calls
-// giveBack.
+// giveBack, which may be called more than once.
 func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()) *StallConn {
 	c := &StallConn{Wrapper: Wrapper{conn}, stall: stall, head: head, giveBack: giveBack}
 	if head.Take == nil {
@@ -57,7 +64,19 @@ func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()
 
 // Read implements [net.Conn].
 func (c *StallConn) Read(p []byte) (int, error) {
+	if c.beforeRead != nil {
+		c.once.Do(func() { c.refused = c.beforeRead() })
+		if c.refused != nil {
+			return 0, c.refused
+		}
+	}
 	n, err := c.Conn.Read(p)
+	if n > 0 && c.firstRead != nil {
+		c.begun.Do(func() { c.refused = c.firstRead(p[:n]) })
+		if c.refused != nil {
+			return 0, c.refused
+		}
+	}
 	if c.read.Load() < 0 || n == 0 {
 		return n, err
 	}
@@ -99,8 +118,33 @@ func (c *StallConn) Close() error {
 	if c.leave != nil {
 		c.leave()
 	}
+	if c.onClose != nil {
+		c.onClose()
+	}
 	return err
 }
+
+// GiveBack gives the connection's place back before it is closed.
+func (c *StallConn) GiveBack() { c.giveBack() }
+
+// OnClose has f be called when the connection is closed, or now if it is.
+func (c *StallConn) OnClose(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		f()
+		return
+	}
+	c.onClose = f
+}
+
+// BeforeRead has f be called by the first Read. Every Read fails with its error, if there
+// is one. It must be called before the connection is in use.
+func (c *StallConn) BeforeRead(f func() error) { c.beforeRead = f }
+
+// OnFirstRead has f be called with what comes first. If it returns an error, that Read and
+// all that follow fail. It must be called before the connection is in use.
+func (c *StallConn) OnFirstRead(f func(first []byte) error) { c.firstRead = f }
 
 // Join exchanges the connection's place among those of a label, if it has one, for
 // one of the most that label may take in labels. It reports whether one was free.

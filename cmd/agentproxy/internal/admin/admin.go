@@ -71,6 +71,12 @@ func newHandler(apps *app.Reloader, m *Metrics) http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		a, done := apps.Use()
 		defer done()
+		if p := apps.Proxy(); p != nil && p.OutOfDescriptors() {
+			writeStatus(w, http.StatusServiceUnavailable, map[string]string{
+				"status": "not ready", "code": "out_of_descriptors", "message": "clients cannot connect, because the system has no descriptor for them; raise the limit (LimitNOFILE=, ulimit -n), or lower limits.connections",
+			})
+			return
+		}
 		scheme, err := a.Ready(r.Context())
 		if err != nil {
 			writeStatus(w, http.StatusServiceUnavailable, map[string]string{

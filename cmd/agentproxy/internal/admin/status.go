@@ -34,6 +34,9 @@ type Status struct {
 	// ClockOffset is how far the backend's clock is ahead of this machine's, in
 	// seconds. It is 0 if the difference does not matter.
 	ClockOffset float64 `json:"clock_offset_seconds"`
+	// ClockExcess is the same if it is too far to be followed, so that signatures are
+	// refused.
+	ClockExcess float64 `json:"clock_excess_seconds,omitempty"`
 
 	InFlight map[string]int     `json:"in_flight"` // by kind
 	Bytes    map[string]traffic `json:"bytes"`     // of all exchanges so far, by kind
@@ -93,7 +96,7 @@ func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
 	defer cancel()
 	s := Status{
 		Version: cli.Version(), Started: m.started,
-		CAExpires: a.CA.Certificate().NotAfter, ClockOffset: a.Clock.Offset().Seconds(),
+		CAExpires: a.CA.Certificate().NotAfter, ClockOffset: a.Clock.Offset().Seconds(), ClockExcess: a.Clock.Excess().Seconds(),
 		UsageLost: a.UsageLost(),
 		Bytes:     make(map[string]traffic), Live: []live{}, Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
 	}

@@ -42,7 +42,7 @@ func Top(ctx context.Context, c *Client, terminal *os.File) (err error) {
 	for {
 		view := s.Text()
 		if err != nil { // it may come back
-			view = bytes.NewBufferString(err.Error() + "\n")
+			view = bytes.NewBufferString(cli.Printable(err.Error()) + "\n")
 		}
 		width, height, sizeErr := term.GetSize(int(terminal.Fd()))
 		if sizeErr != nil {
@@ -93,7 +93,9 @@ func (s Status) Text() *bytes.Buffer {
 	fmt.Fprintf(&b, "agentproxy %s, up %s\n", cli.Printable(s.Version), roughly(s.Ago(s.Started)))
 	total := s.Total()
 	fmt.Fprintf(&b, "%s to clients, %s from them; CA good for %s", byteCount(total.Sent), byteCount(total.Received), roughly(s.Left(s.CAExpires)))
-	if s.ClockOffset != 0 {
+	if s.ClockExcess != 0 {
+		fmt.Fprintf(&b, "; WRONG CLOCK: the backend's is %.0f s ahead, set this machine's", s.ClockExcess)
+	} else if s.ClockOffset != 0 {
 		fmt.Fprintf(&b, "; the backend's clock is %.0f s ahead", s.ClockOffset)
 	}
 	b.WriteString("\n\n")

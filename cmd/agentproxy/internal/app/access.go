@@ -127,7 +127,7 @@ func readToken(path, place string, read readFile) (string, error) {
 	if err := safefile.CheckPath(path, safefile.BeyondGroup); err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
-	token := strings.TrimSpace(string(raw))
+	token := strings.TrimSpace(string(safefile.Text(raw)))
 	if token == "" {
 		return "", fmt.Errorf("%s is empty; %s", path, remedy)
 	}

@@ -123,7 +123,12 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 	a.Now, a.logInForce, a.quotas = time.Now, new(atomic.Pointer[zerolog.Logger]), new(quotaWatch)
 	a.logInForce.Store(&a.Log)
 	a.Clock = backend.NewClock(a.Now, func(offset time.Duration) {
-		a.logInForce.Load().Warn().Stringer("offset", offset).Msg("this machine's clock differs from the backend's; time stamps are corrected, but set the clock")
+		log := a.logInForce.Load()
+		if offset.Abs() > backend.MaxClockOffset {
+			log.Error().Stringer("offset", offset).Msg("this machine's clock and the backend's differ by too much to be corrected for, so that signatures are refused; set the clock")
+			return
+		}
+		log.Warn().Stringer("offset", offset).Msg("this machine's clock differs from the backend's; time stamps are corrected, but set the clock")
 	})
 	if err := a.openPrincipals(nil); err != nil {
 		return nil, err

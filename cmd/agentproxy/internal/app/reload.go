@@ -191,6 +191,10 @@ func (r *Reloader) reload(ctx context.Context) bool {
 	r.files = make(fileDigests)
 	changed, err := r.replace(ctx)
 	r.app.options.Observer.Reloaded(len(changed) > 0, err)
+	if outOfDescriptors(err) {
+		r.app.Log.Warn().AnErr("error", err).Msg("the configuration cannot be read, because the system has no descriptor for a file; the former stays in force")
+		return false
+	}
 	if err != nil {
 		r.app.Log.Error().AnErr("error", err).Msg("the configuration cannot be used; the former stays in force")
 		return false

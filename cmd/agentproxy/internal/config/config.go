@@ -70,6 +70,9 @@ func LoadWith(path string, env cli.Environment, read func(path string) ([]byte, 
 		}
 	}
 	s.from = f.override(env)
+	if err := f.expandHome(env); err != nil {
+		return nil, s.locate(err)
+	}
 	around, err := f.complete(env)
 	if err != nil {
 		return nil, s.locate(err)
@@ -173,12 +176,13 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 
 func (l limitsKeys) check() (proxy.Limits, error) {
 	limits := proxy.Limits{
-		Connections:         l.Connections,
-		ConnectionsPerLabel: l.ConnectionsPerLabel,
-		RequestsPerLabel:    l.RequestsPerLabel,
-		Memory:              l.Memory,
-		HeaderBytes:         l.HeaderBytes,
-		HeaderFields:        l.HeaderFields,
+		Connections:          l.Connections,
+		ConnectionsPerClient: l.ConnectionsPerClient,
+		ConnectionsPerLabel:  l.ConnectionsPerLabel,
+		RequestsPerLabel:     l.RequestsPerLabel,
+		Memory:               l.Memory,
+		HeaderBytes:          l.HeaderBytes,
+		HeaderFields:         l.HeaderFields,
 	}
 	for _, limit := range []struct {
 		key, value string

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
@@ -96,5 +97,55 @@ func TestConfigWithoutHome(t *testing.T) {
 	const want = "configuration: state_dir: neither XDG_STATE_HOME nor HOME is set, so there is no place for the CA; set state_dir"
 	if _, err := Load("", nothing); err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
+	}
+}
+
+// TestHomeInPaths has "~" in every path.
+func TestHomeInPaths(t *testing.T) {
+	t.Parallel()
+	const content = `
+state_dir: ~/state
+identity: {codex_home: ~}
+clients: {tokens_file: ~/tokens}
+admin_token_file: ~/admin
+upstream: {ca_file: ~/ca.pem}
+audit: {file: ~/audit}
+signer: {use: token, token_file: ~/token, rules: [{path: "/x", use: token, token_file: ~/other}]}
+run: {hide: [~/hidden, /~/x]}
+profiles:
+  - {name: a, labels: [a], identity: {file: ~/id}, signer: {use: token, token_file: ~/of-a}}
+`
+	f := defaults()
+	if err := new(source).decode([]byte(strings.ReplaceAll(content, "home: ~}", `home: "~"}`)), f); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.expandHome(configtest.Environment(nil)); err != nil {
+		t.Fatal(err)
+	}
+	got := []string{
+		f.StateDir, f.Identity.CodexHome, f.Clients.TokensFile, f.AdminTokenFile, f.Upstream.CAFile, f.Audit.File,
+		f.Signer.Default.TokenFile, f.Signer.Rules[0].Signer.TokenFile, f.Run.Hide[0], f.Run.Hide[1],
+		f.Profiles[0].Identity.File, f.Profiles[0].Signer.Default.TokenFile,
+	}
+	const home = "/home/somebody"
+	want := []string{
+		home + "/state", home, home + "/tokens", home + "/admin", home + "/ca.pem", home + "/audit",
+		home + "/token", home + "/other", home + "/hidden", "/~/x", home + "/id", home + "/of-a",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	_, err := Load(configtest.Write(t, "state_dir: ~/x\n"), configtest.Environment(map[string]string{"HOME": ""}))
+	if err == nil || !strings.Contains(err.Error(), ":1: state_dir: ~ stands for the home directory, but HOME is not set") {
+		t.Error(err)
+	}
+}
+
+// TestByteOrderMark reads a configuration that an editor has put one before.
+func TestByteOrderMark(t *testing.T) {
+	t.Parallel()
+	c, err := Load(configtest.Write(t, "\ufefflisten: 127.0.0.1:1\n"), configtest.Environment(nil))
+	if err != nil || c.Clients.Listen != "127.0.0.1:1" {
+		t.Errorf("%+v, %v", c, err)
 	}
 }

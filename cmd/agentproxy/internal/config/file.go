@@ -71,14 +71,15 @@ type upstreamKeys struct {
 }
 
 type limitsKeys struct {
-	Connections         int    `yaml:"connections"`
-	ConnectionsPerLabel int    `yaml:"connections_per_label"`
-	RequestsPerLabel    int    `yaml:"requests_per_label"`
-	Memory              int64  `yaml:"memory"`
-	HeaderBytes         int    `yaml:"header_bytes"`
-	HeaderFields        int    `yaml:"header_fields"`
-	HandshakeTimeout    string `yaml:"handshake_timeout"`
-	IdleTimeout         string `yaml:"idle_timeout"`
+	Connections          int    `yaml:"connections"`
+	ConnectionsPerClient int    `yaml:"connections_per_client"`
+	ConnectionsPerLabel  int    `yaml:"connections_per_label"`
+	RequestsPerLabel     int    `yaml:"requests_per_label"`
+	Memory               int64  `yaml:"memory"`
+	HeaderBytes          int    `yaml:"header_bytes"`
+	HeaderFields         int    `yaml:"header_fields"`
+	HandshakeTimeout     string `yaml:"handshake_timeout"`
+	IdleTimeout          string `yaml:"idle_timeout"`
 }
 
 // authzKeys configure the endpoint for gateways that send requests themselves.

@@ -43,6 +43,7 @@ const referenceHead = `# Configuration reference
 
 Every key of the configuration, made from [config.example.yaml](../config.example.yaml) and the program. No file is needed: ` + "`agentproxy serve`" + `
 works with the defaults. ` + "`serve --config FILE`" + ` refuses a file with an unknown key or a bad value, and names the line.
+` + "`~/`" + ` at the beginning of a path is the home directory.
 
 A running ` + "`serve`" + ` takes up changes without a restart, but for the keys that say otherwise ([reload.md](reload.md)).
 `

@@ -11,6 +11,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // source is the file that a configuration comes from. It finds the lines of keys.
@@ -23,6 +25,7 @@ type source struct {
 
 // decode decodes raw into f. Keys that raw does not have stay as they are.
 func (s *source) decode(raw []byte, f *File) error {
+	raw = safefile.Text(raw)
 	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) {
 		return &Error{s.name, errors.New("not a text file; name a configuration in YAML with --config")}
 	}

@@ -265,6 +265,8 @@ func (k *checker) checkClock(reachable bool) {
 	switch {
 	case !reachable:
 		k.warn("clock", "", "not compared, for the backend cannot be reached")
+	case k.app.Clock.Excess() != 0:
+		k.fail("clock", "set this machine's clock", "the backend's is %s ahead, which is too much to be corrected for", k.app.Clock.Excess())
 	case offset == 0:
 		k.ok("clock", "agrees with the backend's")
 	default:

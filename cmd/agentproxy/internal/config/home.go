@@ -1,0 +1,50 @@
+package config
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+)
+
+// expandHome puts the home directory in the place of "~" at the beginning of paths, as a
+// shell does.
+func (f *File) expandHome(env cli.Environment) error {
+	paths := map[string]*string{
+		"state_dir": &f.StateDir, "identity.codex_home": &f.Identity.CodexHome, "identity.file": &f.Identity.File,
+		"clients.token_file": &f.Clients.TokenFile, "clients.tokens_file": &f.Clients.TokensFile,
+		"admin_token_file": &f.AdminTokenFile, "authz.token_file": &f.Authz.TokenFile,
+		"upstream.ca_file": &f.Upstream.CAFile, "audit.file": &f.Audit.File,
+	}
+	addSigner := func(key string, s *Signer) {
+		if s == nil {
+			return
+		}
+		paths[key+".token_file"] = &s.Default.TokenFile
+		for i := range s.Rules {
+			paths[element(key+".rules", i)+".token_file"] = &s.Rules[i].Signer.TokenFile
+		}
+	}
+	addSigner("signer", &f.Signer)
+	for i := range f.Profiles {
+		p, key := &f.Profiles[i], element("profiles", i)
+		paths[key+".identity.codex_home"], paths[key+".identity.file"] = &p.Identity.CodexHome, &p.Identity.File
+		addSigner(key+".signer", p.Signer)
+	}
+	for i := range f.Run.Hide {
+		paths[element("run.hide", i)] = &f.Run.Hide[i]
+	}
+	for key, path := range paths {
+		rest, ok := strings.CutPrefix(*path, "~/")
+		if !ok && *path != "~" {
+			continue
+		}
+		home := env.Get("HOME")
+		if home == "" {
+			return at(key, errors.New("~ stands for the home directory, but HOME is not set; write the path in full"))
+		}
+		*path = filepath.Join(home, strings.TrimPrefix(rest, "~"))
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// Peer is whoever is at the other end of a connection. The kernel is asked once whose
+// process it is, when that has to be known first.
+type Peer struct {
+	conn net.Conn
+	once sync.Once
+	uid  uint32
+	err  error
+}
+
+// NewPeer returns who is at the other end of conn.
+func NewPeer(conn net.Conn) *Peer { return &Peer{conn: conn} }
+
+type peerKey struct{}
+
+// Context returns the context of the requests on the connection.
+func (p *Peer) Context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, peerKey{}, p)
+}
+
+// peerOf returns who sent a request, ctx being its context; nil if nobody has noted it.
+func peerOf(ctx context.Context) *Peer {
+	p, _ := ctx.Value(peerKey{}).(*Peer)
+	return p
+}
+
+// Client names the client: on this machine by its user, as "user 1000", else by its
+// address, for IPv6 by the network of 64 bits. It is "" for a Unix socket.
+func (p *Peer) Client() string {
+	remote, err := netip.ParseAddrPort(p.conn.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	addr := remote.Addr().Unmap().WithZone("")
+	local, _ := netip.ParseAddrPort(p.conn.LocalAddr().String())
+	if addr.IsLoopback() || addr == local.Addr().Unmap().WithZone("") {
+		if uid, err := p.user(); err == nil {
+			return fmt.Sprintf("user %d", uid)
+		}
+	}
+	if addr.Is6() {
+		// One client has as many addresses as it likes there.
+		prefix, _ := addr.Prefix(64)
+		return prefix.String()
+	}
+	return addr.String()
+}
+
+// check is [Users.Check] for one peer.
+func (p *Peer) check(u Users) error {
+	if p == nil {
+		return errors.New("nobody has noted whose connection this is")
+	}
+	if p.conn.LocalAddr().Network() == "unix" {
+		return nil
+	}
+	uid, err := p.user()
+	if err != nil {
+		return fmt.Errorf("it cannot be told whose process this is: %w", err)
+	}
+	if !slices.Contains(u, uid) {
+		return &ForeignUserError{uid}
+	}
+	return nil
+}
+
+// errOverflow is about a user of whom the kernel says no more than that there is no
+// number for it in this user namespace (user_namespaces(7)): it may be anybody.
+var errOverflow = errors.New("the kernel has no number for its user in this user namespace")
+
+// user returns the user whose process it is.
+func (p *Peer) user() (uint32, error) {
+	// Not when the connection is accepted, for that holds up all others.
+	p.once.Do(func() {
+		if p.uid, p.err = peerUID(p.conn); p.err == nil && isOverflow(p.uid) {
+			p.err = errOverflow
+		}
+	})
+	return p.uid, p.err
+}
