@@ -284,6 +284,7 @@ func TestAbortBeforeAnswer(t *testing.T) {
 			close(began)
 			<-r.Context().Done()
 			close(cancelled)
+			panic(http.ErrAbortHandler) // an answer could be as fast as the client's end
 		})
 		p := startProxy(t, backend.Listener.Addr().String())
 		ctx, cancel := context.WithCancel(context.Background())
