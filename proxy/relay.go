@@ -70,10 +70,11 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 		forwardFailed(x, out, err)
 		return
 	}
-	x.Unread = message.MaxBuffer
+	unread := int64(message.MaxBuffer)
 	if res.ProtoMajor == 2 {
-		x.Unread += upstream.Window
+		unread += upstream.Window
 	}
+	x.Unread.Store(unread)
 	empty, buffered := res.Body == http.NoBody, h1client.BodyBuffered(res)
 	if err := prepareResponse(res); err != nil {
 		res.Body.Close()

@@ -152,6 +152,10 @@ func (c *command) load() (*app.App, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A profile that this command does not act as must not keep serve from starting.
+	if err := app.CheckCommands(conf); err != nil {
+		return nil, err
+	}
 	if conf, err = conf.For(c.profile, c.label); err != nil {
 		return nil, err
 	}

@@ -29,8 +29,8 @@ and gives running requests 30 seconds to end. A second signal cuts them.
 
 The proxy reads the configuration again at SIGHUP and when the file, or one that
 it names, has changed. What it refuses now is cut, and nothing else. A
-configuration with a mistake is rejected, and the former stays in force. SIGHUP also opens the audit log again and takes up
-a rotated CA.
+configuration with a mistake is rejected, and the former stays in force. SIGHUP
+also opens the audit log and the usage file again and takes up a rotated CA.
 
 With systemd, the proxy uses the sockets that systemd passes for the listeners
 whose addresses they have, and reports start, reload and end (Type=notify).`,

@@ -19,7 +19,7 @@ import (
 func newTokenCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Tokens for clients, which end by themselves",
+		Short: "Issue and revoke client tokens that expire",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cli.Usagef("name one of issue, revoke; see %s --help", cmd.CommandPath())
@@ -91,6 +91,9 @@ proxy cuts what they let in within two seconds.`,
 			case all:
 				return tokens.RevokeAll(cmd.Context())
 			case len(args) == 0:
+				if label == "" || access.CheckLabel(label) != "" {
+					return cli.Usagef("--label %q is no session label", label)
+				}
 				return tokens.RevokeLabel(cmd.Context(), label)
 			case args[0] == "-":
 				return c.revokeShown(cmd, tokens)
@@ -123,7 +126,7 @@ func (c *command) revokeShown(cmd *cobra.Command, tokens *issued.Tokens) error {
 	}
 	token, err := tokens.Check(strings.TrimSpace(string(raw)))
 	if err != nil {
-		return fmt.Errorf("it is good for nothing: %w", err)
+		return fmt.Errorf("this token cannot be revoked: %w", err)
 	}
 	return tokens.RevokeToken(cmd.Context(), token)
 }

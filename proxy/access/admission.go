@@ -53,10 +53,14 @@ func (g grounds) admits(a *Admission) bool {
 	return true
 }
 
-// Refresh reads the tokens file if it has changed, but not often.
+// Refresh reads the tokens file, and what issued tokens go by, if they have changed, but
+// not often.
 func (c *Clients) Refresh() {
 	if c.tokens != nil {
 		c.tokens.refreshIfChanged(&c.log)
+	}
+	if c.issued != nil {
+		c.issued.Refresh()
 	}
 }
 

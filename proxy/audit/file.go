@@ -202,6 +202,17 @@ func (a *File) Check(now time.Time) error {
 	return nil
 }
 
+// Failed returns why the last decision could not be recorded, nil if it could. It
+// writes nothing.
+func (a *File) Failed() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.lost == 0 {
+		return nil
+	}
+	return fmt.Errorf("the audit log %s cannot be written: %w", a.config.Path, a.err)
+}
+
 // Reopen opens the path again, for when the file was moved away. If that fails, the former
 // file stays in use.
 func (a *File) Reopen() error {

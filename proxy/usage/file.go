@@ -2,6 +2,7 @@ package usage
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -109,8 +110,13 @@ func (f *File) write(e Entry) {
 	file := f.file
 	f.mu.Unlock()
 	if err == nil {
-		_ = file.SetWriteDeadline(time.Now().Add(writeTimeout)) // which regular files have none of
-		_, err = file.Write(append(raw, '\n'))
+		err = writeLine(file, raw)
+		if errors.Is(err, os.ErrClosed) { // Reopen has put another in its place
+			f.mu.Lock()
+			file = f.file
+			f.mu.Unlock()
+			err = writeLine(file, raw)
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -121,6 +127,12 @@ func (f *File) write(e Entry) {
 		f.failed = failed
 		f.tell(err)
 	}
+}
+
+func writeLine(file *os.File, raw []byte) error {
+	_ = file.SetWriteDeadline(time.Now().Add(writeTimeout)) // which regular files have none of
+	_, err := file.Write(append(raw, '\n'))
+	return err
 }
 
 // Reopen goes on with a new file at the path, for one that was moved away.

@@ -83,8 +83,8 @@ type Tokens struct {
 }
 
 // Open returns the tokens that are issued by the key in dir, which need not be there
-// before the first is. If it comes to be that it cannot be read, tell is told why,
-// once; it must not call back.
+// before the first is. If the key cannot be read, tell is called once with the reason.
+// It must not call the Tokens.
 func Open(dir string, now func() time.Time, tell func(error)) *Tokens {
 	return &Tokens{dir: dir, now: now, tell: tell}
 }
@@ -139,6 +139,10 @@ func (t *Tokens) Good(token *Token) error {
 	}
 	return nil
 }
+
+// Refresh reads the key and the list of revoked tokens if they have changed, but not often.
+// A [Tokens.Good] right after it reads nothing.
+func (t *Tokens) Refresh() { _, _ = t.current() }
 
 // current returns the key, nil if there is none, once what has changed was read.
 func (t *Tokens) current() ([]byte, error) {

@@ -24,8 +24,8 @@ type Exchange interface {
 // Entry is the place of an exchange in a [Set]. It may be embedded.
 type Entry struct {
 	// Unread is what is held of the response, in bytes, while its client does not read.
-	// It is set before the response is first written.
-	Unread int64
+	// It may be set while 1xx responses are written.
+	Unread atomic.Int64
 	// Stall is how long the client may let nothing through. 0: for ever.
 	Stall time.Duration
 

@@ -28,7 +28,8 @@ var wide = BoundsOf(1<<30, 1<<20)
 // set's clock; 0: it is in none.
 func newFake(t *testing.T, s *Set, label string, writing time.Duration) *fake {
 	t.Helper()
-	f := &fake{Entry: Entry{Unread: 10}}
+	f := new(fake)
+	f.Unread.Store(10)
 	if refused := s.Add(f, label, nil); refused != nil {
 		t.Fatal(refused)
 	}

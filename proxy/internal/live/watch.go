@@ -77,7 +77,8 @@ func (s *Set) look(now int64) bool {
 	}
 	type blocked struct {
 		*Entry
-		began int64
+		began  int64
+		unread int64 // bytes
 	}
 	var unread []blocked
 	for e := s.first; e != nil; e = e.after {
@@ -91,33 +92,34 @@ func (s *Set) look(now int64) bool {
 			continue
 		}
 		if waits >= grace {
-			unread = append(unread, blocked{e, began})
-			s.unread += e.Unread
-			e.label.unread += e.Unread
+			n := e.Unread.Load()
+			unread = append(unread, blocked{e, began, n})
+			s.unread += n
+			e.label.unread += n
 		}
 	}
 	slices.SortFunc(unread, func(a, b blocked) int { return cmp.Compare(a.began, b.began) })
 	for _, e := range unread {
 		if e.label.unread > b.Unread.Label {
-			s.cutUnread(e.Entry)
+			s.cutUnread(e.Entry, e.unread)
 		}
 	}
 	for s.unread > b.Unread.All {
 		// Of the label of which most is unread.
-		var longest *Entry
+		var longest blocked
 		for _, e := range unread {
-			if !e.cut && (longest == nil || e.label.unread > longest.label.unread) {
-				longest = e.Entry
+			if !e.cut && (longest.Entry == nil || e.label.unread > longest.label.unread) {
+				longest = e
 			}
 		}
-		s.cutUnread(longest)
+		s.cutUnread(longest.Entry, longest.unread)
 	}
 	return s.first != nil
 }
 
-func (s *Set) cutUnread(e *Entry) {
-	s.unread -= e.Unread
-	e.label.unread -= e.Unread
+func (s *Set) cutUnread(e *Entry, n int64) {
+	s.unread -= n
+	e.label.unread -= n
 	e.end(ReasonUnread)
 }
 

@@ -77,15 +77,20 @@ func openResources(c *config.Config, read readFile) (r resources, err error) {
 			return r, c.Wrong("upstream.ca_file", err)
 		}
 	}
+	return r, CheckCommands(c)
+}
+
+// CheckCommands looks up the programs that sign for the agents of a configuration.
+func CheckCommands(c *config.Config) error {
 	if err := checkCommands(c, &c.Agent); err != nil {
-		return r, err
+		return err
 	}
 	for i := range c.Profiles {
 		if err := checkCommands(c, &c.Profiles[i].Agent); err != nil {
-			return r, err
+			return err
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // OpenAdmin returns the access to the admin listener. read reads the file of its token.

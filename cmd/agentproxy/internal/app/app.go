@@ -140,7 +140,7 @@ func newApp(c *config.Config, r resources, o Options) *App {
 	a := &App{Config: c, Clients: r.clients, Admin: r.admin, Gateways: r.gateways, upstream: r.upstream, logins: r.logins, Log: o.Log, options: o}
 	if dir := c.Clients.IssuedDir; dir != "" {
 		a.Clients.Issued = issued.Open(dir, time.Now, func(err error) {
-			a.logInForce.Load().Warn().AnErr("error", err).Msg("no token of agentproxy token issue lets anybody in")
+			a.logInForce.Load().Warn().AnErr("error", err).Msg("issued tokens cannot be checked; clients that show one are refused")
 		})
 	}
 	return a

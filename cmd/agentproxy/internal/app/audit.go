@@ -61,10 +61,16 @@ const auditFailed signer.Code = "audit_failed"
 
 // Auditable returns why requests would be refused because they cannot be audited.
 func (a *App) Auditable() error {
+	return a.auditError(func() error { return a.audit.Check(time.Now()) })
+}
+
+// auditError returns the error of check as that of requests, nil if they go on all
+// the same.
+func (a *App) auditError(check func() error) error {
 	if a.audit == nil || a.Config.Audit.OnFailure == config.AuditContinue {
 		return nil
 	}
-	if err := a.audit.Check(time.Now()); err != nil {
+	if err := check(); err != nil {
 		return &signer.Error{Code: auditFailed, Message: err.Error(), Err: err}
 	}
 	return nil

@@ -19,7 +19,7 @@ import (
 func (a *App) Known(ctx context.Context, p *Principal) (signer.Scheme, error) {
 	auth, err := p.known.Sign(ctx, probe)
 	if err == nil {
-		err = a.Auditable()
+		err = a.auditError(func() error { return a.audit.Failed() })
 	}
 	if err != nil {
 		return "", err

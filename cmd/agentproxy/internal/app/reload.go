@@ -215,6 +215,11 @@ func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 	if err := former.Config.CheckReload(c); err != nil {
 		return nil, err
 	}
+	// First, so that the files that it reads are watched, whatever else is wrong.
+	opened, err := openResources(c, r.files.read)
+	if err != nil {
+		return nil, err
+	}
 	ca, err := certs.Load(caConfig(c, former.Now))
 	if err != nil {
 		return nil, err
@@ -223,10 +228,6 @@ func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 		ca = former.CA // with the certificates that it has issued
 	} else {
 		changed = append(changed, ca.Path())
-	}
-	opened, err := openResources(c, r.files.read)
-	if err != nil {
-		return nil, err
 	}
 	changed = append(changed, config.Changed(former.Config, c)...)
 	changed = append(changed, r.changedFiles()...)

@@ -336,7 +336,7 @@ func (k *checker) checkQuota(ctx context.Context) {
 	}
 	said := strings.Join(words, ", ")
 	if len(q.UsedUp()) > 0 && !q.Credits {
-		k.warn("allowance", "the account answers 429 until then; that is no limit of the proxy", "used up at ChatGPT: %s", said)
+		k.warn("allowance", "ChatGPT answers 429 until then; this is the account's limit, not the proxy's", "used up at ChatGPT: %s", said)
 		return
 	}
 	k.ok("allowance", "used at ChatGPT: %s", said)
