@@ -170,6 +170,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if x.kind != KindTunnel { // whose bytes are counted while they are copied
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
+	if x.webSocket.Load() {
+		conn = x.Watched(conn)
+	}
 	if x.tap != nil {
 		conn = tappedConn{conn, x.tap}
 	}

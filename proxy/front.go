@@ -12,6 +12,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -48,6 +49,9 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refused := f.admit(x, r); refused != nil {
 		x.stranger = x.admission == nil
 		x.refuse(refused)
+		if c, ok := r.Context().Value(clientConnKey{}).(*netconn.StallConn); ok {
+			c.EndHead()
+		}
 		return
 	}
 	if kind == KindTunnel {

@@ -128,7 +128,7 @@ func (l Limits) orDefaults() Limits {
 }
 
 // defaultMemory is for a process without a memory limit, in bytes.
-const defaultMemory = 256 << 20
+const defaultMemory = 1 << 30
 
 // bounds returns what exchanges may hold.
 func (l Limits) bounds() live.Bounds {

@@ -309,6 +309,14 @@ func (p *Proxy) end(x *exchange) {
 	default:
 		x.failure = "internal error"
 	}
+	if x.stream && v == nil && x.status != 0 {
+		// Whatever is left would wait for the client's window when the exchange is no longer
+		// listed: its request would be held, and nobody could cut it.
+		if !x.Listed() {
+			_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(time.Second))
+		}
+		_ = x.FlushError()
+	}
 	if x.tap != nil {
 		x.tap.Close()
 	}

@@ -25,7 +25,7 @@ var (
 // the response read along where its usage is asked for. A response to a request
 // without our credential says nothing of the account.
 func (x *exchange) readAlong(res *http.Response) {
-	if x.auth == nil {
+	if x.auth == nil || x.auth.Value == "" {
 		return
 	}
 	if observe := x.policy.ObserveQuota; observe != nil {

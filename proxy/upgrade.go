@@ -31,6 +31,10 @@ func newUpgrader(buffers httputil.BufferPool, errorLog *log.Logger) *httputil.Re
 	}
 }
 
+// upgradedUnread is what an upgraded exchange holds, in bytes: two buffers of io.Copy, and
+// those of TLS on both sides.
+const upgradedUnread = 128 << 10
+
 // isUpgrade reports whether r asks to speak another protocol on its connection (RFC
 // 9110, section 7.8).
 func isUpgrade(r *http.Request) bool {
@@ -82,6 +86,7 @@ func prepareUpgrade(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,
 	x.webSocket.Store(true)
+	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
 		res.Body = upgradedBody{body, x.upgraded}

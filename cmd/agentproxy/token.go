@@ -83,6 +83,14 @@ proxy cuts what they let in within two seconds.`,
 			if ways := len(args) + truth(cmd.Flags().Changed("label")) + truth(all); ways != 1 {
 				return cli.Usagef("name one of an ID, -, --label, --all; see %s --help", cmd.CommandPath())
 			}
+			if cmd.Flags().Changed("label") {
+				if label == "" {
+					return cli.Usagef("--label is empty, which is no token's label; --all ends all tokens")
+				}
+				if wrong := access.CheckLabel(label); wrong != "" {
+					return cli.Usagef("--label %s", wrong)
+				}
+			}
 			tokens, err := c.issuedTokens()
 			if err != nil {
 				return err
@@ -91,9 +99,6 @@ proxy cuts what they let in within two seconds.`,
 			case all:
 				return tokens.RevokeAll(cmd.Context())
 			case len(args) == 0:
-				if label == "" || access.CheckLabel(label) != "" {
-					return cli.Usagef("--label %q is no session label", label)
-				}
 				return tokens.RevokeLabel(cmd.Context(), label)
 			case args[0] == "-":
 				return c.revokeShown(cmd, tokens)

@@ -116,7 +116,8 @@ func (b *Client) DeviceLogin(ctx context.Context, code *DeviceCode) (identity.To
 	if err != nil {
 		return identity.TokenSet{}, err
 	}
-	tokens, err := b.exchangeCode(ctx, grant, verifier)
+	// The server may have made the log-in when the answer is awaited no more.
+	tokens, err := b.exchangeCode(context.WithoutCancel(ctx), grant, verifier)
 	if err != nil {
 		return identity.TokenSet{}, err
 	}

@@ -79,6 +79,16 @@ func (t *Tokens) add(ctx context.Context, e entry) error {
 		return err
 	}
 	now := t.now()
+	if e.Label != "" {
+		// Those of the label that were issued since it was last revoked carry a second that may
+		// still be to come (see Issue), and the clock may have been set back.
+		for _, old := range revoked {
+			if old.Label == e.Label {
+				e.Before = later(e.Before, old.Before.Truncate(time.Second).Add(time.Second))
+				e.Until = later(e.Until, e.Before.Add(MaxTTL))
+			}
+		}
+	}
 	revoked = slices.DeleteFunc(revoked, func(old entry) bool {
 		return !now.Before(old.Until) || old.ID == e.ID && old.Label == e.Label
 	})
@@ -100,4 +110,11 @@ func keyIDOf(key []byte) (id keyID) {
 	sum := sha256.Sum256(append([]byte("agentproxy client tokens\n"), key...))
 	copy(id[:], sum[:])
 	return id
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -5,11 +5,13 @@ package live
 
 import (
 	"iter"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -40,12 +42,38 @@ type Entry struct {
 
 func (e *Entry) entry() *Entry { return e }
 
+// Listed reports whether the entry is in a set.
+func (e *Entry) Listed() bool { return e.set != nil }
+
 // BeginWrite notes that the client is written to.
 func (e *Entry) BeginWrite() {
 	if e.set != nil {
 		e.writing.Store(e.set.clock())
 	}
 }
+
+// Watched returns c, whose writes count as the exchange's. They may go on after
+// [Set.Remove].
+func (e *Entry) Watched(c net.Conn) net.Conn { return &watchedConn{c, e, e.set} }
+
+type watchedConn struct {
+	net.Conn
+	entry *Entry
+	set   *Set
+}
+
+// Write implements [io.Writer].
+func (c *watchedConn) Write(p []byte) (int, error) {
+	c.entry.writing.Store(c.set.clock())
+	defer c.entry.writing.Store(0)
+	return c.Conn.Write(p)
+}
+
+// NetConn returns the connection beneath.
+func (c *watchedConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite closes the sending side.
+func (c *watchedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 // EndWrite notes that what was written is on its way.
 func (e *Entry) EndWrite() { e.writing.Store(0) }
@@ -179,6 +207,10 @@ func (s *Set) forget(l *label) {
 	}
 }
 
+// fieldBytes is what a field takes besides its bytes, in the request and in its copy that is
+// sent on.
+const fieldBytes = 200
+
 // headBytes returns the bytes of a request's head.
 func headBytes(r *http.Request) (n int64) {
 	if r == nil {
@@ -187,7 +219,7 @@ func headBytes(r *http.Request) (n int64) {
 	n = int64(len(r.RequestURI))
 	for name, values := range r.Header {
 		for _, v := range values {
-			n += int64(len(name) + len(v))
+			n += int64(len(name)+len(v)) + fieldBytes
 		}
 	}
 	return n

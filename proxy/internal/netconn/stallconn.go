@@ -100,6 +100,21 @@ func (c *StallConn) takeHead(before, after int64) bool {
 	return true
 }
 
+// EndHead gives back what was taken for a request of a client that is still not known, when
+// the request has been answered.
+func (c *StallConn) EndHead() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.read.Load()
+	if before < 0 {
+		return
+	}
+	if more := before - FreeHead; more > 0 {
+		c.head.Take(-more)
+	}
+	c.read.Store(0)
+}
+
 // giveHead gives back what was taken: the client is known, or gone.
 func (c *StallConn) giveHead() {
 	if taken := c.read.Swap(-1) - FreeHead; taken > 0 {
