@@ -27,7 +27,7 @@ type Limits struct {
 	// one session label, and run at the same time.
 	RequestsPerLabel int
 	// Memory is divided among what clients have the proxy hold, in bytes. 0: the memory
-	// limit of the process (GOMEMLIMIT), or 256 MiB if it has none.
+	// limit of the process (GOMEMLIMIT), or 1 GiB if it has none.
 	Memory int64
 	// HeaderBytes bounds a request's header.
 	HeaderBytes int
