@@ -70,7 +70,7 @@ func (f *front) admit(x *exchange, r *http.Request) (refused *refuse.Refusal) {
 	if refused = checkProxyForm(r); refused != nil {
 		return refused
 	}
-	if refused = x.policy.Limits.checkFields(r.Header); refused != nil {
+	if refused = x.policy.Limits.CheckFields(r.Header); refused != nil {
 		return refused
 	}
 	admission, refused := x.policy.clients.Admit(r)

@@ -123,7 +123,7 @@ func checkInner(x *exchange, conn *interceptedConn, r *http.Request) (refused *r
 		refused.Closes = true
 		return refused
 	}
-	if refused = x.policy.Limits.checkFields(r.Header); refused != nil {
+	if refused = x.policy.Limits.CheckFields(r.Header); refused != nil {
 		return refused
 	}
 	if refused = checkWellFormed(r); refused != nil {

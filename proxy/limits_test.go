@@ -16,35 +16,36 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 func TestLimitsValidate(t *testing.T) {
 	t.Parallel()
-	if key, err := DefaultLimits().Validate(); err != nil {
+	if key, err := access.DefaultLimits().Validate(); err != nil {
 		t.Errorf("%s: %v", key, err)
 	}
-	for want, edit := range map[string]func(*Limits){
-		"connections":            func(l *Limits) { l.Connections = -1 },
-		"connections_per_client": func(l *Limits) { l.ConnectionsPerClient = l.Connections + 1 },
-		"connections_per_label":  func(l *Limits) { l.ConnectionsPerLabel = l.Connections + 1 },
-		"header_bytes":           func(l *Limits) { l.HeaderBytes = 1 },
-		"header_fields":          func(l *Limits) { l.HeaderFields = 1 },
-		"handshake_timeout":      func(l *Limits) { l.HandshakeTimeout = time.Millisecond },
-		"idle_timeout":           func(l *Limits) { l.IdleTimeout = 0 },
+	for want, edit := range map[string]func(*access.Limits){
+		"connections":            func(l *access.Limits) { l.Connections = -1 },
+		"connections_per_client": func(l *access.Limits) { l.ConnectionsPerClient = l.Connections + 1 },
+		"connections_per_label":  func(l *access.Limits) { l.ConnectionsPerLabel = l.Connections + 1 },
+		"header_bytes":           func(l *access.Limits) { l.HeaderBytes = 1 },
+		"header_fields":          func(l *access.Limits) { l.HeaderFields = 1 },
+		"handshake_timeout":      func(l *access.Limits) { l.HandshakeTimeout = time.Millisecond },
+		"idle_timeout":           func(l *access.Limits) { l.IdleTimeout = 0 },
 	} {
-		l := DefaultLimits()
+		l := access.DefaultLimits()
 		edit(&l)
 		if key, err := l.Validate(); key != want || err == nil {
 			t.Errorf("%s, %v; want %s", key, err, want)
 		}
 	}
-	if got := (Limits{HeaderBytes: 5}).orDefaults(); got.HeaderBytes != 5 || got.Connections != DefaultLimits().Connections {
+	if got := (access.Limits{HeaderBytes: 5}).OrDefaults(); got.HeaderBytes != 5 || got.Connections != access.DefaultLimits().Connections {
 		t.Errorf("%+v", got)
 	}
 	for connections, want := range map[int]int{1: 1, 2: 2, 4: 3, 4096: 3072} {
-		if got := (Limits{Connections: connections}).orDefaults().ConnectionsPerClient; got != want {
+		if got := (access.Limits{Connections: connections}).OrDefaults().ConnectionsPerClient; got != want {
 			t.Errorf("%d of %d connections are one client's, want %d", got, connections, want)
 		}
 	}
@@ -52,7 +53,7 @@ func TestLimitsValidate(t *testing.T) {
 
 // echoing starts a proxy with limits, tunnel.example:7 behind it, and an
 // intercepted host that answers.
-func echoing(t *testing.T, limits Limits) *testProxy {
+func echoing(t *testing.T, limits access.Limits) *testProxy {
 	t.Helper()
 	address, _ := countingBackend(t)
 	return startProxy(t, address, func(c *Config) {
@@ -86,7 +87,7 @@ func (p *testProxy) noneHeld(t testing.TB) {
 // serves again as soon as one is free. Who is being served is not touched.
 func TestConnectionLimit(t *testing.T) {
 	t.Parallel()
-	p := echoing(t, Limits{Connections: 3})
+	p := echoing(t, access.Limits{Connections: 3})
 	held := []*proxytest.RawConn{p.connect(t, "tunnel.example:7"), p.connect(t, proxytest.Host+":443"), p.dial(t)}
 	proxytest.Eventually(t, func() error {
 		if n := p.places.all.InUse(); n != 3 {
@@ -133,7 +134,7 @@ func TestConnectionLimit(t *testing.T) {
 // is free.
 func TestClientLimit(t *testing.T) {
 	t.Parallel()
-	p := echoing(t, Limits{Connections: 10, ConnectionsPerClient: 3})
+	p := echoing(t, access.Limits{Connections: 10, ConnectionsPerClient: 3})
 	var silent []*proxytest.RawConn
 	for range 3 {
 		silent = append(silent, p.dial(t))
@@ -189,7 +190,7 @@ func TestClientLimit(t *testing.T) {
 // protocol, and logs it.
 func TestOtherProtocols(t *testing.T) {
 	t.Parallel()
-	p := echoing(t, Limits{HandshakeTimeout: time.Hour})
+	p := echoing(t, access.Limits{HandshakeTimeout: time.Hour})
 	if _, err := tls.Dial("tcp", p.addr, &tls.Config{ServerName: "x"}); err == nil || !strings.Contains(err.Error(), "protocol version not supported") {
 		t.Errorf("TLS: %v", err)
 	}
@@ -210,7 +211,7 @@ func TestOtherProtocols(t *testing.T) {
 // say nothing. Those that are waited for are few.
 func TestTurnedAwayLimit(t *testing.T) {
 	t.Parallel()
-	p := echoing(t, Limits{Connections: 1})
+	p := echoing(t, access.Limits{Connections: 1})
 	c := p.connect(t, "tunnel.example:7")
 	var ended atomic.Int64
 	for range 3 * maxTurnedAway {
@@ -278,7 +279,7 @@ func TestLabelLimit(t *testing.T) {
 			const most = 5
 			address, reached := countingBackend(t)
 			p := startProxy(t, address, func(c *Config) {
-				c.Limits = Limits{ConnectionsPerLabel: most}
+				c.Limits = access.Limits{ConnectionsPerLabel: most}
 				c.Upstream.ConnectTo["plain.example:80"] = quiet
 				c.Upstream.ConnectTo["tunnel.example:7"] = quiet
 			})
@@ -330,7 +331,7 @@ func TestLabelLimit(t *testing.T) {
 func TestConnectFlood(t *testing.T) {
 	t.Parallel()
 	const most, flood = 20, 500
-	p := echoing(t, Limits{Connections: 2 * most, ConnectionsPerLabel: most})
+	p := echoing(t, access.Limits{Connections: 2 * most, ConnectionsPerLabel: most})
 	other := p.clientAs(t, proxytest.H2, url.UserPassword("other", ""))
 	var stood []*proxytest.RawConn
 	for i := range flood {

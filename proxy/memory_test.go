@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
@@ -16,7 +17,7 @@ import (
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ memory, unread int64 }{{64 << 20, 16 << 20}, {0, defaultMemory / 4}} {
-		b := Limits{Memory: test.memory, RequestsPerLabel: 7}.bounds()
+		b := boundsOf(access.Limits{Memory: test.memory, RequestsPerLabel: 7})
 		if b.Unread.All != test.unread || b.Requests != 7 {
 			t.Errorf("%d: %+v", test.memory, b)
 		}

@@ -2,13 +2,16 @@ package proxy
 
 import (
 	"cmp"
+	"math"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -31,7 +34,7 @@ type policy struct {
 // former if that reaches servers in the same way. former may be nil, else it must be
 // held.
 func newPolicy(config Config, own *upstream.OwnListeners, former *policy) *policy {
-	config.Limits = config.Limits.orDefaults()
+	config.Limits = config.Limits.OrDefaults()
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
 	pol := &policy{Config: config, refs: track.NewRefs(), clients: access.New(config.Clients, config.Log)}
 	for _, p := range config.Profiles {
@@ -155,4 +158,19 @@ func (p *profile) checkHost(t hosts.Target) *refuse.Refusal {
 	}
 	return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
 		"%s is not a host for clients of this label; to allow it, list it in the hosts of profile %s", t.Authority(), p.Name)
+}
+
+// defaultMemory is for a process without a memory limit, in bytes.
+const defaultMemory = 1 << 30
+
+// boundsOf returns what exchanges may hold.
+func boundsOf(l access.Limits) live.Bounds {
+	memory := l.Memory
+	if memory == 0 {
+		memory = debug.SetMemoryLimit(-1) // which returns it, and changes nothing
+		if memory == math.MaxInt64 {
+			memory = defaultMemory
+		}
+	}
+	return live.BoundsOf(memory, l.RequestsPerLabel)
 }

@@ -191,7 +191,7 @@ func TestReconfigureRefuses(t *testing.T) {
 // TestReconfigureLimits counts those who are there already.
 func TestReconfigureLimits(t *testing.T) {
 	t.Parallel()
-	p := echoing(t, Limits{ConnectionsPerLabel: 2})
+	p := echoing(t, access.Limits{ConnectionsPerLabel: 2})
 	for range 2 {
 		p.connectAs(t, "a", "tunnel.example:7")
 	}

@@ -72,7 +72,7 @@ type Config struct {
 	// Upstream says how servers are reached.
 	Upstream upstream.Config
 	// Limits bound what one client, and all clients together, may use.
-	Limits Limits
+	Limits access.Limits
 	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that a
 	// request whose credential was refused can be sent again. 0 is
 	// [DefaultRetryBodyLimit]; if it is negative, only requests without a body are sent
@@ -144,7 +144,7 @@ func New(config Config) *Proxy {
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
 	p.strangers = newStrangers(p.current)
-	p.live = newRunning(p.current().Limits.bounds())
+	p.live = newRunning(boundsOf(p.current().Limits))
 	p.life.serving.Go(func() { p.live.set.Watch(p.life.ctx, p.cutRevoked) })
 	// net/http reports here what clients do wrong, and quotes them.
 	errorLog := log.New(debugWriter{p}, "", 0)
@@ -196,7 +196,7 @@ func (p *Proxy) current() *policy { return p.policies.current.Load() }
 // between requests) stay those of [New].
 func (p *Proxy) Reconfigure(config Config) (released <-chan struct{}) {
 	released = p.policies.replace(config)
-	p.live.set.SetBounds(p.current().Limits.bounds())
+	p.live.set.SetBounds(boundsOf(p.current().Limits))
 	return released
 }
 

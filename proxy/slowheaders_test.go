@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
@@ -27,7 +28,7 @@ func TestSlowHandshakes(t *testing.T) {
 		}
 	})
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.Limits = Limits{HandshakeTimeout: 10 * time.Second} // enough for a busy machine
+		c.Limits = access.Limits{HandshakeTimeout: 10 * time.Second} // enough for a busy machine
 	})
 	quiet := map[string]*http.Response{}
 	for _, proto := range []string{proxytest.H1, proxytest.H2} {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
@@ -64,7 +65,7 @@ func TestUnreadAnswer(t *testing.T) {
 		})
 		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
 			// It guards only the moment between a connection and its first request.
-			c.Limits = Limits{IdleTimeout: 3 * time.Second}
+			c.Limits = access.Limits{IdleTimeout: 3 * time.Second}
 		})
 		quiet := map[string]*http.Response{}
 		for _, proto := range []string{proxytest.H1, proxytest.H2} {

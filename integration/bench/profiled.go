@@ -21,6 +21,7 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
@@ -97,7 +98,7 @@ func serveProfiled(config string) error {
 		return err
 	}
 	assertion := signer.NewAgentAssertion(sessions, time.Now)
-	limits := proxy.DefaultLimits()
+	limits := access.DefaultLimits()
 	limits.Connections, limits.ConnectionsPerLabel = 20000, 15000
 	p := proxy.New(proxy.Config{
 		Intercept:   hosts.Patterns{intercept},

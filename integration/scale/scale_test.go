@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/scale.md anew")
@@ -265,7 +265,7 @@ func TestDefaultsBind(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := readInputs(t, string(raw))
-	defaults := proxy.DefaultLimits()
+	defaults := access.DefaultLimits()
 	for _, said := range []string{
 		fmt.Sprintf("`limits.connections`, %s by default", number(float64(defaults.Connections))),
 		fmt.Sprintf("the default is %d", defaults.Connections),

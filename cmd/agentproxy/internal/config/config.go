@@ -19,7 +19,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/internal/safefile"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
@@ -34,7 +34,7 @@ type Config struct {
 	LabelHeader    string // in which gateways put a client's label, "" for none
 	Upstream       upstream.Config
 	CAFile         string // of further roots for Upstream, "" for none
-	Limits         proxy.Limits
+	Limits         access.Limits
 	RetryBodyLimit int64 // in bytes, 0 for no body
 	Log            Log
 	Audit          Audit
@@ -174,8 +174,8 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 	return c, err
 }
 
-func (l limitsKeys) check() (proxy.Limits, error) {
-	limits := proxy.Limits{
+func (l limitsKeys) check() (access.Limits, error) {
+	limits := access.Limits{
 		Connections:          l.Connections,
 		ConnectionsPerClient: l.ConnectionsPerClient,
 		ConnectionsPerLabel:  l.ConnectionsPerLabel,

@@ -7,7 +7,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/configtest"
-	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 )
 
@@ -51,7 +51,7 @@ func TestConfigDefaults(t *testing.T) {
 		}
 		want := defaults()
 		if c.Clients.Listen != want.Listen || !slices.Equal(c.Hosts, want.ChatGPT.Hosts) || c.Agent.Signer.Default.Use != want.Signer.Default.Use ||
-			c.Log != want.Log || c.Limits != proxy.DefaultLimits() || !slices.Equal(c.Agent.OtherHosts.Ports, hosts.DefaultPorts()) || !c.Agent.Identity.Register {
+			c.Log != want.Log || c.Limits != access.DefaultLimits() || !slices.Equal(c.Agent.OtherHosts.Ports, hosts.DefaultPorts()) || !c.Agent.Identity.Register {
 			t.Errorf("%s: %+v, want the defaults", name, c)
 		}
 		if c.StateDir != "/home/somebody/.local/state/agentproxy" || c.Agent.Identity.CodexHome != "/home/somebody/.codex" {

@@ -10,6 +10,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -145,7 +146,7 @@ func (o *otherHosts) UnmarshalYAML(unmarshal func(any) error) error {
 
 // defaults returns the keys of an empty file.
 func defaults() *File {
-	limits := proxy.DefaultLimits()
+	limits := access.DefaultLimits()
 	return &File{
 		Listen: "127.0.0.1:8080",
 		Admin:  "127.0.0.1:9080",

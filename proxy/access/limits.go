@@ -1,14 +1,11 @@
-package proxy
+package access
 
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"net/http"
-	"runtime/debug"
 	"time"
 
-	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -110,8 +107,8 @@ func (l Limits) Validate() (key string, err error) {
 	return "", nil
 }
 
-// orDefaults returns l with the defaults for the fields that are zero.
-func (l Limits) orDefaults() Limits {
+// OrDefaults returns l with the defaults for the fields that are zero.
+func (l Limits) OrDefaults() Limits {
 	d := DefaultLimits()
 	connections := cmp.Or(l.Connections, d.Connections)
 	return Limits{
@@ -127,24 +124,9 @@ func (l Limits) orDefaults() Limits {
 	}
 }
 
-// defaultMemory is for a process without a memory limit, in bytes.
-const defaultMemory = 1 << 30
-
-// bounds returns what exchanges may hold.
-func (l Limits) bounds() live.Bounds {
-	memory := l.Memory
-	if memory == 0 {
-		memory = debug.SetMemoryLimit(-1) // which returns it, and changes nothing
-		if memory == math.MaxInt64 {
-			memory = defaultMemory
-		}
-	}
-	return live.BoundsOf(memory, l.RequestsPerLabel)
-}
-
-// checkFields refuses a request with too many header fields. net/http bounds their bytes,
+// CheckFields refuses a request with too many header fields. net/http bounds their bytes,
 // but an empty field costs it far more than its bytes.
-func (l Limits) checkFields(h http.Header) *refuse.Refusal {
+func (l Limits) CheckFields(h http.Header) *refuse.Refusal {
 	n := 0
 	for _, values := range h {
 		n += len(values)
