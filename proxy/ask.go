@@ -10,6 +10,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -60,7 +61,7 @@ func answerOf(r *refuse.Refusal) Answer {
 
 // CredentialHeaders returns the names of the fields that only an [Answer] may set.
 func CredentialHeaders() []string {
-	return []string{headerAuthorization, headerAccountID, headerFedRAMP, headerAssertion, headerBiscuit}
+	return credential.Fields()
 }
 
 // Authorize decides on a request that a gateway will send, as on those that the
@@ -90,7 +91,7 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 			header[name] = values
 		}
 	}
-	authorize(header, x.auth)
+	credential.Authorize(header, x.auth)
 	return Answer{Status: http.StatusOK, Header: header}
 }
 
@@ -145,7 +146,7 @@ func gatewayUpgrade(h http.Header) string {
 // pass this one on.
 func checkSpelling(h http.Header) *refuse.Refusal {
 	for name := range h {
-		if isCredential(name) && !slices.Contains(CredentialHeaders(), http.CanonicalHeaderKey(name)) {
+		if credential.IsField(name) && !slices.Contains(CredentialHeaders(), http.CanonicalHeaderKey(name)) {
 			return refuseMalformed("the header %s means the same as one that carries a credential; leave it out", name)
 		}
 	}

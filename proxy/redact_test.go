@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -64,8 +65,8 @@ func TestEchoedCredential(t *testing.T) {
 			t.Errorf("the body was changed to %q", body)
 		}
 		for _, want := range []string{
-			"103 map[Link:[" + redactedValue + "]]", "X-Echo:[harmless " + redactedValue + "]", "Set-Cookie:[" + redactedValue + "]",
-			"X-Trailer:[" + redactedValue + "]", "X-Unannounced:[" + redactedValue + "]", "X-Kept:[kept]",
+			"103 map[Link:[" + credential.Redacted + "]]", "X-Echo:[harmless " + credential.Redacted + "]", "Set-Cookie:[" + credential.Redacted + "]",
+			"X-Trailer:[" + credential.Redacted + "]", "X-Unannounced:[" + credential.Redacted + "]", "X-Kept:[kept]",
 		} {
 			if !strings.Contains(all, want) {
 				t.Errorf("no %s in %s", want, all)
@@ -91,7 +92,7 @@ func TestEchoedFormerCredential(t *testing.T) {
 	})
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Signer = renewing{} })
 	res := proxytest.Get(t, p.client(t, proxytest.H1), proxytest.Origin+"/")
-	if former, echo := res.Header.Get("X-Former"), res.Header.Get("X-Echo"); res.StatusCode != http.StatusOK || former != redactedValue || echo != redactedValue {
+	if former, echo := res.Header.Get("X-Former"), res.Header.Get("X-Echo"); res.StatusCode != http.StatusOK || former != credential.Redacted || echo != credential.Redacted {
 		t.Errorf("%s, X-Former: %s, X-Echo: %s", res.Status, former, echo)
 	}
 }
@@ -146,7 +147,7 @@ func TestEchoedByUpgrade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all := strings.Join(head, "\n"); strings.Contains(all, proxytest.AccessToken) || !strings.Contains(all, "X-Echo: "+redactedValue) || !strings.HasPrefix(all, "HTTP/1.1 101 ") {
+	if all := strings.Join(head, "\n"); strings.Contains(all, proxytest.AccessToken) || !strings.Contains(all, "X-Echo: "+credential.Redacted) || !strings.HasPrefix(all, "HTTP/1.1 101 ") {
 		t.Errorf("the client got %s", all)
 	}
 	c.Expect(t, proxytest.AccessToken) // as in a body
@@ -173,7 +174,7 @@ func TestShortCredential(t *testing.T) {
 	x := &exchange{policy: &policy{Config: Config{Log: log}}, signing: signing{auth: &signer.Authorization{Value: "Bearer ab"}}}
 	h := http.Header{"A": {"ab"}, "B": {"Bearer ab"}, "C": {"crab"}, "Ab": {""}}
 	x.redact(h)
-	if got := fmt.Sprint(h); got != "map[A:["+redactedValue+"] Ab:[] B:["+redactedValue+"] C:[crab]]" {
+	if got := fmt.Sprint(h); got != "map[A:["+credential.Redacted+"] Ab:[] B:["+credential.Redacted+"] C:[crab]]" {
 		t.Error(got)
 	}
 }

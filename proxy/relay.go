@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -129,9 +130,9 @@ func outgoing(x *exchange, r *http.Request, in *interim) *http.Request {
 	default:
 		out.Body = &outgoingBody{body: r.Body, x: x}
 	}
-	message.ForwardTrailers(out, r, isCredential)
+	message.ForwardTrailers(out, r, credential.IsField)
 	if x.auth != nil {
-		authorize(out.Header, x.auth)
+		credential.Authorize(out.Header, x.auth)
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/audit"
+	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -55,7 +56,7 @@ func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 		return res, nil
 	}
 	x.former, x.auth = x.auth, auth
-	authorize(again.Header, auth)
+	credential.Authorize(again.Header, auth)
 	res, err = next.RoundTrip(again)
 	observeDate(x, res, err)
 	noteAccepted(x.auth, res, err)

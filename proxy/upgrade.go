@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -48,9 +49,9 @@ func rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL = outgoingURL(r.In, x)
 	r.Out.Host = r.In.Host
 	keepForwarded(r.Out.Header, r.In.Header)
-	message.ForwardTrailers(r.Out, r.In, isCredential)
+	message.ForwardTrailers(r.Out, r.In, credential.IsField)
 	if x.auth != nil {
-		authorize(r.Out.Header, x.auth)
+		credential.Authorize(r.Out.Header, x.auth)
 	}
 	if r.Out.Header.Get("Upgrade") != "" {
 		traceUpgrade(r.Out, x)
