@@ -47,7 +47,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			// net/http tries again by itself, and tells nobody.
-			if isScarcity(err) && l.p.descriptors.note(time.Now()) {
+			if track.IsScarcity(err) && l.p.descriptors.Note(time.Now()) {
 				l.p.current().Log.Warn().AnErr("error", err).
 					Msg("the system has no descriptor for a client's connection; raise the limit (LimitNOFILE=, ulimit -n), or lower limits.connections")
 			}

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
@@ -56,15 +55,5 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	if n := strings.Count(p.log.String(), "no descriptor"); n != 1 {
 		t.Errorf("%d warnings:\n%s", n, p.log.String())
-	}
-
-	var d descriptors
-	now := time.Now()
-	if d.scarce(now) || !d.note(now) || d.note(now.Add(time.Second)) || !d.note(now.Add(2*scarceWarnInterval)) {
-		t.Error("warned wrongly")
-	}
-	now = now.Add(2 * scarceWarnInterval)
-	if !d.scarce(now.Add(scarceFor-1)) || d.scarce(now.Add(scarceFor)) {
-		t.Error("scarce for another time")
 	}
 }

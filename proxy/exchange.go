@@ -28,7 +28,7 @@ type exchange struct {
 	traffic
 	policy *policy // in force when the exchange began
 	// strangers count the refusal if its client was not let in.
-	strangers *strangers
+	strangers strangers
 	stranger  bool
 	live.Entry
 }
@@ -174,7 +174,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn = x.Watched(conn)
 	}
 	if x.tap != nil {
-		conn = tappedConn{conn, x.tap}
+		conn = netconn.TappedConn{Wrapper: netconn.Wrapper{Conn: conn}, Tap: x.tap}
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }

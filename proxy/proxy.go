@@ -112,9 +112,9 @@ const (
 type Proxy struct {
 	policies    policies
 	places      places
-	descriptors descriptors
+	descriptors track.Scarcity
 	// strangers are clients that are not let in.
-	strangers *strangers
+	strangers strangers
 	life      lifetime
 	live      *running // the exchanges whose target is known
 	sleep     *track.SleepWatch
@@ -143,7 +143,7 @@ func New(config Config) *Proxy {
 	p.life.running = track.NewInFlight()
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
-	p.strangers = newStrangers(p.current)
+	p.strangers = newStrangers(p.current, strangerInterval)
 	p.live = newRunning(boundsOf(p.current().Limits))
 	p.life.serving.Go(func() { p.live.set.Watch(p.life.ctx, p.cutRevoked) })
 	// net/http reports here what clients do wrong, and quotes them.
@@ -253,7 +253,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	_ = p.interceptor.others.Close()
 	_ = p.life.running.Wait(context.Background())
 	p.life.serving.Wait()
-	p.strangers.stop()
+	p.strangers.Stop()
 	p.current().upstreams.CloseIdleConnections(nil)
 	return err
 }
@@ -340,3 +340,7 @@ func (w debugWriter) Write(line []byte) (int, error) {
 	w.p.current().Log.Debug().Str("from", "net/http").Msg(string(bytes.TrimSuffix(line, []byte{'\n'})))
 	return len(line), nil
 }
+
+// OutOfDescriptors reports whether a client could not connect a moment ago because the
+// system had no descriptor for it.
+func (p *Proxy) OutOfDescriptors() bool { return p.descriptors.Scarce(time.Now()) }

@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"net"
 	"net/http"
 	"time"
 
-	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -47,25 +45,6 @@ func (x *exchange) readAlong(res *http.Response) {
 		x.tap = usage.NewWebSocket(res.Header["Sec-Websocket-Extensions"], report)
 	}
 }
-
-// tappedConn is the client's connection of an upgraded exchange that is read along.
-type tappedConn struct {
-	net.Conn
-	tap tap
-}
-
-// Write implements [io.Writer].
-func (c tappedConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.tap.Tap(p[:n])
-	return n, err
-}
-
-// NetConn returns the connection beneath.
-func (c tappedConn) NetConn() net.Conn { return c.Conn }
-
-// CloseWrite closes the sending side.
-func (c tappedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
 
 // tapped reads along what was sent to the client.
 func (x *exchange) tapped(p []byte) {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -22,10 +21,6 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
-
-// headerDelay is how long the header of a response waits for the first bytes of the
-// body, so that both are sent in one piece.
-const headerDelay = time.Millisecond
 
 // forwarder sends the requests of exchanges on, and their responses back.
 type forwarder struct {
@@ -273,11 +268,8 @@ func (b *responseBody) Close() error {
 // It flushes the last one of a body of known length when the server has ended the
 // response, which is usually a moment later. buffered says that reading will not wait.
 func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) error {
-	w := &bodyWriter{x: x}
-	defer w.stop()
-	if !buffered {
-		w.timer = time.AfterFunc(headerDelay, w.flushLate)
-	}
+	w := message.NewBodyWriter(x, buffered)
+	defer w.Stop()
 	buffer := f.buffers.Get()
 	defer func() { f.buffers.Put(buffer) }()
 	var written int64
@@ -286,7 +278,7 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 		if n > 0 {
 			written += int64(n)
 			last := written == res.ContentLength
-			if err := w.write(buffer[:n], !last, last && err == nil); err != nil {
+			if err := w.Write(buffer[:n], !last, last && err == nil); err != nil {
 				return err
 			}
 			x.tapped(buffer[:n])
@@ -301,53 +293,6 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			buffer = f.buffers.Larger(buffer)
 		}
 	}
-}
-
-// bodyWriter writes the body of a response. It sends the header first if the body is
-// late, and the last of the body if the end of the response is late.
-type bodyWriter struct {
-	x     *exchange
-	mu    sync.Mutex
-	timer *time.Timer // flushes what is late; nil: nothing is
-	begun bool        // what may be late is sent, or will be with what comes
-}
-
-func (w *bodyWriter) flushLate() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.begun {
-		w.begun = true
-		_ = w.x.FlushError()
-	}
-}
-
-// write writes b, and flushes it at once or a little later.
-func (w *bodyWriter) write(b []byte, flush, flushLate bool) error {
-	w.stop()
-	if _, err := w.x.Write(b); err != nil {
-		return err
-	}
-	if flush {
-		return w.x.FlushError()
-	}
-	if !flushLate {
-		return nil
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.begun, w.timer = false, time.AfterFunc(headerDelay, w.flushLate)
-	return nil
-}
-
-// stop stops the timer. No other goroutine writes when it returns.
-func (w *bodyWriter) stop() {
-	if w.timer == nil {
-		return
-	}
-	w.timer.Stop()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.begun, w.timer = true, nil
 }
 
 // forwardFailed answers a request whose server could not be reached or did not

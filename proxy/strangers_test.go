@@ -24,7 +24,7 @@ func TestStrangersAreSummedUp(t *testing.T) {
 		var log bytes.Buffer
 		decisions := new(auditLog)
 		pol := &policy{Config: Config{Log: zerolog.New(&log), Audit: decisions}}
-		s := newStrangers(func() *policy { return pol })
+		s := newStrangers(func() *policy { return pol }, strangerInterval)
 		wrong, foreign := &refuse.Refusal{Code: "wrong"}, &refuse.Refusal{Code: "foreign"}
 		for i := range 1000 {
 			if s.first(wrong) != (i == 0) {
@@ -37,8 +37,6 @@ func TestStrangersAreSummedUp(t *testing.T) {
 		take := func(want string) {
 			t.Helper()
 			synctest.Wait()
-			s.mu.Lock() // under which it is written
-			defer s.mu.Unlock()
 			if got := log.String(); got != want {
 				t.Errorf("%q, want %q", got, want)
 			}
@@ -58,7 +56,7 @@ func TestStrangersAreSummedUp(t *testing.T) {
 		if !s.first(wrong) || s.first(wrong) {
 			t.Error("what is over is remembered")
 		}
-		s.stop()
+		s.Stop()
 		take(`{"level":"warn","refused":"wrong","times":1` + more)
 		var times []int
 		for _, d := range decisions.take() {
@@ -83,7 +81,7 @@ func TestStrangersFillNoLog(t *testing.T) {
 		c.Clients.Token = "right"
 		c.Audit = decisions
 	})
-	p.strangers.interval = time.Hour
+	p.strangers = newStrangers(p.current, time.Hour)
 	for range guesses {
 		c, res := p.connectAs(t, "x", "refused.example:443") // with an empty token
 		if res.StatusCode != http.StatusProxyAuthRequired {

@@ -1,4 +1,4 @@
-package proxy
+package track
 
 import (
 	"errors"
@@ -14,20 +14,20 @@ const (
 	scarceWarnInterval = time.Minute
 )
 
-// descriptors remember when the system had no descriptor for a client's connection.
-type descriptors struct {
+// Scarcity remembers when the system had no descriptor for a client's connection.
+type Scarcity struct {
 	mu           sync.Mutex
 	last, warned time.Time
 }
 
-// isScarcity reports whether err says that there is no descriptor left, for this process or
+// IsScarcity reports whether err says that there is no descriptor left, for this process or
 // for all.
-func isScarcity(err error) bool {
+func IsScarcity(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// note notes that there was none. It reports whether that is to be logged.
-func (d *descriptors) note(now time.Time) (warn bool) {
+// Note notes that there was none. It reports whether that is to be logged.
+func (d *Scarcity) Note(now time.Time) (warn bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last = now
@@ -37,12 +37,9 @@ func (d *descriptors) note(now time.Time) (warn bool) {
 	return warn
 }
 
-func (d *descriptors) scarce(now time.Time) bool {
+// Scarce reports whether there was none a moment ago.
+func (d *Scarcity) Scarce(now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return !d.last.IsZero() && now.Sub(d.last) < scarceFor
 }
-
-// OutOfDescriptors reports whether a client could not connect a moment ago because the
-// system had no descriptor for it.
-func (p *Proxy) OutOfDescriptors() bool { return p.descriptors.scarce(time.Now()) }
