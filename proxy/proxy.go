@@ -296,6 +296,14 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 // then.
 func (p *Proxy) end(x *exchange) {
 	v := recover()
+	if x.stream && v == nil && x.status != 0 {
+		// Whatever is left would wait for the client's window when the exchange is no longer
+		// listed: its request would be held, and nobody could cut it.
+		if !x.Listed() {
+			_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(time.Second))
+		}
+		_ = x.FlushError()
+	}
 	upgraded := x.status == http.StatusSwitchingProtocols // ends without a panic
 	switch {
 	case x.cut.Load() != nil:
@@ -308,14 +316,6 @@ func (p *Proxy) end(x *exchange) {
 		x.failure = "cut"
 	default:
 		x.failure = "internal error"
-	}
-	if x.stream && v == nil && x.status != 0 {
-		// Whatever is left would wait for the client's window when the exchange is no longer
-		// listed: its request would be held, and nobody could cut it.
-		if !x.Listed() {
-			_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(time.Second))
-		}
-		_ = x.FlushError()
 	}
 	if x.tap != nil {
 		x.tap.Close()

@@ -18,17 +18,6 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
-// closedPort returns an address that nobody listens at.
-func closedPort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // answering is an upstream proxy that gives every request the same answer.
 func answering(t testing.TB, answer string) string {
 	t.Helper()
@@ -52,8 +41,8 @@ func TestUpstreamProxyFails(t *testing.T) {
 		proxyError, message   string
 		connectOnly           bool // a plain request gets such an answer as it is
 	}{
-		{"nobody listens", "http", closedPort(t), url.UserPassword("user", secret), "connection_refused", "connection refused", false},
-		{"nobody listens at SOCKS", "socks5", closedPort(t), url.UserPassword("user", secret), "connection_refused", "connection refused", false},
+		{"nobody listens", "http", refusingAddress(t), url.UserPassword("user", secret), "connection_refused", "connection refused", false},
+		{"nobody listens at SOCKS", "socks5", refusingAddress(t), url.UserPassword("user", secret), "connection_refused", "connection refused", false},
 		{"no such host", "http", "nowhere.invalid:3128", nil, "dns_error", "no such host", false},
 		{"certificate of a stranger", "https", stranger, nil, "tls_certificate_error", "not trusted", false},
 		{"no TLS", "https", proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); _, _ = io.Copy(io.Discard, c) }), nil, "tls_protocol_error", "TLS failed", false},
@@ -70,7 +59,7 @@ func TestUpstreamProxyFails(t *testing.T) {
 		{"endless header", "http", answering(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 128<<10)), nil, "connection_terminated", "closed before an answer", true},
 		{"SOCKS wants a password", "socks5", newSOCKS(t, "", "other", nil), nil, "destination_unavailable", "no acceptable authentication methods", false},
 		{"SOCKS takes another password", "socks5h", newSOCKS(t, "", "other", nil), url.UserPassword("user", secret), "destination_unavailable", "username/password authentication failed", false},
-		{"SOCKS cannot connect", "socks5", newSOCKS(t, closedPort(t), "", nil), nil, "destination_unavailable", "connection refused", false},
+		{"SOCKS cannot connect", "socks5", newSOCKS(t, refusingAddress(t), "", nil), nil, "destination_unavailable", "connection refused", false},
 		{"another protocol", "socks4", "127.0.0.1:1", url.UserPassword("user", secret), "destination_unavailable", "its scheme is none of", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -100,14 +100,14 @@ func readInputs(t *testing.T, text string) inputs {
 	for name := range values {
 		t.Errorf("%s has an input %s, which nothing takes", document, name)
 	}
-	constant := func(file, name string) float64 { return constantOf(t, "../../identity/"+file, name) }
+	constant := func(file, name string) float64 { return constantOf(t, "../../identity/agent/"+file, name) }
 	in.MostTasks = constant("tasks.go", "maxTasks")
 	in.refreshMargin = constant("tokens.go", "refreshMargin")
 	in.tasks = Tasks{
 		Between: 60, Horizon: 30 * 3600, PerSecond: in.registrations, Latency: in.latency, MaxTasks: int(in.MostTasks),
-		AtOnce: int(constant("pace.go", "maxRegistrations")),
-		MaxAge: constant("tasks.go", "renewTaskAge"), AgeSpread: constant("tasks.go", "taskAgeSpread"), BackoffFirst: constant("backoff.go", "backoffFirst"),
-		BackoffMost: constant("backoff.go", "backoffMost"), RetryAfter: 5,
+		AtOnce: int(constant("agent.go", "maxRegistrations")),
+		MaxAge: constant("tasks.go", "renewTaskAge"), AgeSpread: constant("tasks.go", "taskAgeSpread"), BackoffFirst: constant("retry/backoff.go", "backoffFirst"),
+		BackoffMost: constant("retry/backoff.go", "backoffMost"), RetryAfter: 5,
 	}
 	return in
 }

@@ -15,7 +15,7 @@ func (f *File) expandHome(env cli.Environment) error {
 		"state_dir": &f.StateDir, "identity.codex_home": &f.Identity.CodexHome, "identity.file": &f.Identity.File,
 		"clients.token_file": &f.Clients.TokenFile, "clients.tokens_file": &f.Clients.TokensFile,
 		"admin_token_file": &f.AdminTokenFile, "authz.token_file": &f.Authz.TokenFile,
-		"upstream.ca_file": &f.Upstream.CAFile, "audit.file": &f.Audit.File,
+		"upstream.ca_file": &f.Upstream.CAFile, "audit.file": &f.Audit.File, "usage.file": &f.Usage.File,
 	}
 	addSigner := func(key string, s *Signer) {
 		if s == nil {
