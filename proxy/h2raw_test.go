@@ -76,6 +76,10 @@ func (c *h2Conn) status(t testing.TB, stream uint32) string {
 			if !frame.IsAck() {
 				_ = c.framer.WriteSettingsAck()
 			}
+		case *http2.PingFrame:
+			if !frame.IsAck() {
+				_ = c.framer.WritePing(true, frame.Data)
+			}
 		}
 	}
 }

@@ -1,11 +1,16 @@
 package proxy
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
@@ -140,4 +145,148 @@ func TestStrangersHeadsAreSmall(t *testing.T) {
 	if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Error(res.Status)
 	}
+}
+
+// TestStrangersAnsweredHeads has a client that is not admitted send far more than there is
+// for strangers, and be answered each time: nothing of it is held then, and one that
+// authenticates has room for its head.
+func TestStrangersAnsweredHeads(t *testing.T) {
+	t.Parallel()
+	address, _ := countingBackend(t)
+	const memory = 16 << 20
+	p := startProxy(t, address, func(c *Config) {
+		c.Limits.Memory = memory
+		c.Clients = access.Config{Token: "sekret"}
+	})
+	stranger := p.dial(t)
+	const head = 16 << 10
+	for i := range 2 * live.BoundsOf(memory, 1).Strangers / head {
+		stranger.Send(t, "GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\nX: %s\r\n\r\n", strings.Repeat("x", head))
+		res := stranger.Response(t, http.MethodGet)
+		proxytest.ReadAll(t, res.Body)
+		if res.StatusCode != http.StatusProxyAuthRequired || res.Close {
+			t.Fatalf("request %d: %s, closed: %t", i, res.Status, res.Close)
+		}
+	}
+	c := p.dial(t)
+	c.Send(t, "CONNECT %s:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\nX: %s\r\n\r\n", proxytest.Host, proxytest.BasicAuth("a", "sekret"), strings.Repeat("x", head))
+	if res := c.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
+		t.Errorf("with the token: %s", res.Status)
+	}
+}
+
+// TestUnreadWebSockets has a client open WebSockets and read none of what they bring, until
+// its label gets nothing more. Another label is served, and so is this one when they end.
+func TestUnreadWebSockets(t *testing.T) {
+	t.Parallel()
+	much := bytes.Repeat([]byte{0x82, 125}, 1<<17)
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
+		if !isUpgrade(r) {
+			return
+		}
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		for err == nil {
+			_, err = conn.Write(much)
+		}
+	})
+	const memory = 16 << 20
+	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Limits.Memory = memory })
+	var conns []*proxytest.RawConn
+	for range live.BoundsOf(memory, 1).Unread.Label / upgradedUnread {
+		c := p.intercepted(t, "http/1.1")
+		c.Send(t, "GET /backend-api/codex/responses HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", proxytest.Host)
+		if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatal(res.Status)
+		}
+		conns = append(conns, c)
+	}
+	client := p.client(t, proxytest.H1)
+	until := func(status int) {
+		t.Helper()
+		proxytest.Eventually(t, func() error {
+			res := proxytest.Get(t, client, proxytest.Origin+"/")
+			if body := proxytest.ReadAll(t, res.Body); res.StatusCode != status {
+				return fmt.Errorf("%s %s, want %d", res.Status, body, status)
+			}
+			return nil
+		})
+	}
+	until(http.StatusServiceUnavailable)
+	if res := proxytest.Get(t, p.clientAs(t, proxytest.H1, url.User("other")), proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
+		t.Errorf("another label: %s", res.Status)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	until(http.StatusOK)
+}
+
+// TestClosedWindow has an HTTP/2 client take headers of responses and nothing of their
+// content. They stay listed meanwhile, and are cut after the idle timeout.
+func TestClosedWindow(t *testing.T) {
+	t.Parallel()
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
+	start := func(t *testing.T, edit func(*Config)) (*testProxy, *h2Conn) {
+		t.Helper()
+		p := startProxy(t, backend.Listener.Addr().String(), edit)
+		c := p.h2(t)
+		if err := c.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
+			t.Fatal(err)
+		}
+		return p, c
+	}
+	want := func(t *testing.T, c *h2Conn, stream uint32, statuses ...string) {
+		t.Helper()
+		for _, status := range statuses {
+			if got := c.status(t, stream); got != status {
+				t.Fatalf("stream %d: %s, want %s", stream, got, status)
+			}
+		}
+	}
+	noneRuns := func(t *testing.T, p *testProxy) {
+		t.Helper()
+		proxytest.Eventually(t, func() error {
+			if running := p.Running(10); len(running) > 0 {
+				return fmt.Errorf("these run: %v", running)
+			}
+			return nil
+		})
+	}
+	trace := append([]string{":method", "TRACE"}, ask[2:]...)
+	for _, test := range []struct {
+		name, status string
+		fields       []string
+	}{{"forwarded", "200", ask}, {"refused", "405", trace}} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p, c := start(t, func(c *Config) { c.Limits.IdleTimeout = time.Second })
+			c.request(t, 1, test.fields...)
+			want(t, c, 1, test.status, "reset")
+			noneRuns(t, p)
+		})
+	}
+	// What was not admitted is not listed, and does not wait for as long.
+	t.Run("busy", func(t *testing.T) {
+		t.Parallel()
+		p, c := start(t, func(c *Config) { c.Limits.RequestsPerLabel = 1 })
+		c.request(t, 1, ask...)
+		want(t, c, 1, "200")
+		if running := p.Running(10); len(running) != 1 {
+			t.Errorf("%v run", running)
+		}
+		c.request(t, 3, ask...)
+		want(t, c, 3, "503", "reset")
+		if err := c.framer.WriteRSTStream(1, http2.ErrCodeCancel); err != nil {
+			t.Fatal(err)
+		}
+		noneRuns(t, p)
+	})
 }

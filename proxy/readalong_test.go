@@ -13,6 +13,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/usage"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // observed collects what a proxy observes of answers.
@@ -135,4 +136,34 @@ func TestReadAlongDelaysNothing(t *testing.T) {
 		heard <- struct{}{}
 	}
 	o.wait(t, 10)
+}
+
+// TestQuotaOfOthers: a response to the client's own credential says nothing of our quota.
+func TestQuotaOfOthers(t *testing.T) {
+	t.Parallel()
+	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
+		used := "12.5"
+		if r.Header.Get("Authorization") == "Bearer own" {
+			used = "100"
+		}
+		w.Header().Set("X-Codex-Primary-Used-Percent", used)
+	})
+	o := new(observed)
+	p := startProxy(t, backend.Listener.Addr().String(), o.config, func(c *Config) {
+		c.Signer = proxytest.SignerFunc(func(r signer.Request) (*signer.Authorization, error) {
+			if r.Path == "/own" {
+				return &signer.Authorization{Scheme: signer.SchemeNone, PassThrough: true}, nil
+			}
+			return proxytest.Bearer(), nil
+		})
+	})
+	client := p.client(t, proxytest.H1)
+	for _, path := range []string{"/own", "/ours"} {
+		r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+path, nil)
+		r.Header.Set("Authorization", "Bearer own")
+		if res := proxytest.Do(t, client, r); (res.Header.Get("X-Codex-Primary-Used-Percent") == "100") != (path == "/own") {
+			t.Errorf("%s: %v", path, res.Header)
+		}
+	}
+	o.wait(t, 0, " 200 12.5")
 }

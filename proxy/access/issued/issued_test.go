@@ -228,6 +228,54 @@ func TestRevoke(t *testing.T) {
 	check("b4", b4, nil)
 }
 
+// TestRevokeTwiceInASecond: what was issued between two revocations of its label carries the
+// next second (see Issue), and ends all the same.
+func TestRevokeTwiceInASecond(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	c.at = c.at.Truncate(time.Second).Add(100 * time.Millisecond)
+	tokens := Open(t.TempDir(), c.now, func(error) {})
+	issue(t, tokens, "a", time.Hour)
+	var between []string
+	for range 3 {
+		if err := tokens.RevokeLabel(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(100 * time.Millisecond)
+		s, _ := issue(t, tokens, "a", time.Hour)
+		between = append(between, s)
+	}
+	c.advance(10 * time.Minute)
+	for i, s := range between {
+		want := ErrRevoked
+		if i == len(between)-1 {
+			want = nil
+		}
+		if _, err := tokens.Check(s); !errors.Is(err, want) {
+			t.Errorf("issued after revocation %d: %v, want %v", i+1, err, want)
+		}
+	}
+}
+
+// TestRevokeWithTheClockSetBack: a second revocation of a label, before the first by the
+// clock, ends no fewer tokens.
+func TestRevokeWithTheClockSetBack(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	tokens := Open(t.TempDir(), c.now, func(error) {})
+	s, _ := issue(t, tokens, "a", 20*time.Hour)
+	for _, step := range []time.Duration{time.Hour, -2 * time.Hour} {
+		c.advance(step)
+		if err := tokens.RevokeLabel(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.advance(3 * time.Hour)
+	if _, err := tokens.Check(s); !errors.Is(err, ErrRevoked) {
+		t.Errorf("revoked twice: %v", err)
+	}
+}
+
 func TestRevokedIsBounded(t *testing.T) {
 	t.Parallel()
 	c := newClock()

@@ -13,7 +13,8 @@ type Bounds struct {
 	// Unread bounds what is held of responses that are not read. Beyond it the ones
 	// that wait longest are cut, and labels that have some get no more.
 	Unread Share
-	// Heads bounds the heads of the requests that run.
+	// Heads bounds the heads of the requests that run. Beyond it labels that have some
+	// get no more.
 	Heads Share
 	// Strangers bounds the heads, in bytes, of clients that are not admitted yet.
 	Strangers int64
@@ -43,7 +44,7 @@ func (s *Set) check(l *label, head int64, b *Bounds) *refuse.Refusal {
 	switch {
 	case l.running >= b.Requests:
 		return refuse.Busy("clients of the label %q have as many requests running as limits.requests_per_label allows, which is %d; wait for some to end, or raise it", l.name, b.Requests)
-	case l.heads+head > b.Heads.Label, s.heads+head > b.Heads.All:
+	case l.heads+head > b.Heads.Label, l.heads > 0 && s.heads+head > b.Heads.All:
 		return refuse.Busy("the headers of the requests that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
 	case l.unread >= b.Unread.Label, l.unread > 0 && s.unread >= b.Unread.All:
 		return refuse.Busy("clients of the label %q do not read the responses that they have asked for, and these take as much memory as there is for them; read them, or raise limits.memory", l.name)

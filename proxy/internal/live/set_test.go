@@ -93,32 +93,59 @@ func TestRequestsOfLabel(t *testing.T) {
 	newFake(t, s, "a", 0)
 }
 
-// TestHeadsOfLabel counts the bytes of heads, of each label and of all.
+// TestHeadsOfLabel counts the bytes of heads, of each label and of all. A label that has
+// none begins a request although the others have used up what there is.
 func TestHeadsOfLabel(t *testing.T) {
 	t.Parallel()
 	b := wide
-	b.Heads = Share{All: 250, Label: 150}
+	b.Heads = Share{All: 1000, Label: 650}
 	s := NewSet(b)
-	r := &http.Request{RequestURI: "/", Header: http.Header{"X": {strings.Repeat("x", 98)}}} // 100 bytes
-	first := new(fake)
-	for _, f := range []*fake{first, new(fake)} {
-		refused := s.Add(f, "a", r)
-		if f == first && refused != nil {
-			t.Fatal(refused)
-		} else if f != first {
-			wantBusy(t, refused, "headers")
+	r := &http.Request{RequestURI: "/", Header: http.Header{"X": {strings.Repeat("x", 98)}}} // 100 bytes, and fieldBytes
+	add := func(label string) *fake {
+		t.Helper()
+		f := new(fake)
+		if refused := s.Add(f, label, r); refused != nil {
+			t.Errorf("%s: %v", label, refused)
 		}
+		return f
 	}
-	if refused := s.Add(new(fake), "b", r); refused != nil {
-		t.Error(refused)
-	}
-	wantBusy(t, s.Add(new(fake), "c", r), "headers") // of all labels
+	first, second := add("a"), add("a")
+	wantBusy(t, s.Add(new(fake), "a", r), "headers")
+	add("b")
+	wantBusy(t, s.Add(new(fake), "b", r), "headers") // of all labels
+	add("c")                                         // which has none
+	wantBusy(t, s.Add(new(fake), "c", r), "headers")
 	s.Remove(first, func() {})
-	if refused := s.Add(new(fake), "c", r); refused != nil {
-		t.Error(refused)
-	}
-	if s.heads != 200 {
+	wantBusy(t, s.Add(new(fake), "b", r), "headers") // there are as many as before c
+	s.Remove(second, func() {})
+	add("b")
+	if s.heads != 900 {
 		t.Errorf("%d bytes are counted", s.heads)
+	}
+	long := &http.Request{RequestURI: "/" + strings.Repeat("x", 650)}
+	wantBusy(t, s.Add(new(fake), "d", long), "headers") // more than a label's
+}
+
+// TestEmptyFieldsCount: a field without a value takes memory too, and so does each of
+// several of one name.
+func TestEmptyFieldsCount(t *testing.T) {
+	t.Parallel()
+	b := wide
+	b.Heads.Label = 10 * fieldBytes
+	for name, test := range map[string]struct {
+		header  http.Header
+		refused bool
+	}{
+		"nine":          {http.Header{"A": make([]string, 9)}, false},
+		"ten":           {http.Header{"A": make([]string, 10)}, true},
+		"nine, and one": {http.Header{"A": make([]string, 9), "B": {""}}, true},
+	} {
+		refused := NewSet(b).Add(new(fake), "a", &http.Request{Header: test.header})
+		if test.refused {
+			wantBusy(t, refused, "headers")
+		} else if refused != nil {
+			t.Errorf("%s: %v", name, refused)
+		}
 	}
 }
 
