@@ -12,8 +12,8 @@ import (
 // credential which was put on the request: a server that echoes the request would
 // hand it to the client. It does not look at bodies, which must stay streams.
 func (x *exchange) redact(h http.Header) {
-	credential.Redact(h, x.auth, x.warnEcho)
-	credential.Redact(h, x.former, x.warnEcho)
+	credential.Redact(h, x.auth, x)
+	credential.Redact(h, x.former, x)
 }
 
 // redactText returns s, which quotes a server, without our credentials.
@@ -21,7 +21,7 @@ func (x *exchange) redactText(s string) string {
 	for _, auth := range [...]*signer.Authorization{x.auth, x.former} {
 		redacted, found := credential.RedactText(s, auth)
 		if found {
-			x.warnEcho("")
+			x.WarnEcho("")
 		}
 		s = redacted
 	}
@@ -37,9 +37,9 @@ func (x *exchange) redactError(err error) error {
 	return err
 }
 
-// warnEcho logs that a server has sent a credential back, in the header field of
+// WarnEcho logs that a server has sent a credential back, in the header field of
 // that name or, if it is empty, elsewhere.
-func (x *exchange) warnEcho(field string) {
+func (x *exchange) WarnEcho(field string) {
 	event := x.policy.Log.Warn().Str("host", x.target.Authority())
 	if field != "" {
 		event.Str("header", field)

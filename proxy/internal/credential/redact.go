@@ -16,10 +16,13 @@ const (
 	minRedacted = 16
 )
 
+// A Warner is told that a server has sent a credential back, in the field of that name.
+type Warner interface{ WarnEcho(field string) }
+
 // Redact removes from h, the header of a response, every value that carries the credential
-// of auth: a server that echoes the request would hand it to the client. It calls warn with
-// the name of each field, or [Redacted] for one whose name carries it.
-func Redact(h http.Header, auth *signer.Authorization, warn func(field string)) {
+// of auth: a server that echoes the request would hand it to the client. It warns w of each
+// field by its name, or by [Redacted] if the name carries the credential.
+func Redact(h http.Header, auth *signer.Authorization, w Warner) {
 	if auth == nil || auth.Value == "" {
 		return
 	}
@@ -31,12 +34,12 @@ func Redact(h http.Header, auth *signer.Authorization, warn func(field string)) 
 				continue
 			}
 			values[i] = Redacted
-			warn(name)
+			w.WarnEcho(name)
 		}
 		// Field names lose their case on the way, and a token may have none.
 		if len(name) >= len(token) && len(token) >= minRedacted && strings.Contains(strings.ToLower(name), strings.ToLower(token)) {
 			delete(h, name)
-			warn(Redacted)
+			w.WarnEcho(Redacted)
 		}
 	}
 }
