@@ -61,7 +61,11 @@ func (c *command) login(ctx context.Context, a *app.App) error {
 			fmt.Fprintf(c.stderr, "agentproxy: workspace %s is logged in already; it is replaced once you have entered the code\n", account.WorkspaceID)
 		}
 	}
+	interrupted := errors.New("interrupted before the code was entered; nothing has changed")
 	code, err := own.Backend.DeviceCode(ctx)
+	if ctx.Err() != nil && err != nil {
+		return interrupted
+	}
 	if err != nil {
 		return err
 	}
@@ -69,7 +73,7 @@ func (c *command) login(ctx context.Context, a *app.App) error {
 	fmt.Fprintf(c.stderr, "agentproxy: waiting %d minutes for that; never enter a code that somebody has sent you\n", int(code.Life.Minutes()))
 	tokens, err := own.Backend.DeviceLogin(ctx, code)
 	if ctx.Err() != nil && err != nil {
-		return errors.New("interrupted before the code was entered; nothing has changed")
+		return interrupted
 	}
 	if err != nil {
 		return err
