@@ -90,7 +90,7 @@ func prepareUpgrade(res *http.Response) error {
 	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
-		res.Body = upgradedBody{body, x.upgraded}
+		res.Body = upgradedBody{body, x.upgraded, x.buffers}
 	}
 	return nil
 }
@@ -98,8 +98,27 @@ func prepareUpgrade(res *http.Response) error {
 // upgradedBody is the body of an upgraded exchange.
 type upgradedBody struct {
 	io.ReadWriteCloser
-	conn net.Conn
+	conn    net.Conn
+	buffers *message.Buffers
+}
+
+// WriteTo implements [io.WriterTo].
+func (b upgradedBody) WriteTo(w io.Writer) (int64, error) {
+	var socket *netconn.Socket
+	if secured, ok := b.conn.(interface{ NetConn() net.Conn }); ok {
+		socket, _ = secured.NetConn().(*netconn.Socket)
+	}
+	return b.buffers.Copy(w, b.ReadWriteCloser, socket)
 }
 
 // CloseWrite closes the sending side.
 func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
+
+// upgradedConn is the client's connection of an upgraded exchange.
+type upgradedConn struct {
+	netconn.Wrapper
+	buffers *message.Buffers
+}
+
+// WriteTo implements [io.WriterTo].
+func (c upgradedConn) WriteTo(w io.Writer) (int64, error) { return c.buffers.Copy(w, c.Conn, nil) }

@@ -20,7 +20,7 @@ func Handshake(ctx context.Context, conn net.Conn, config *tls.Config, host stri
 	defer cancel()
 	config = config.Clone()
 	config.ServerName = host
-	secured := tls.Client(conn, config)
+	secured := tls.Client(quick(conn), config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, &HandshakeError{err}

@@ -27,3 +27,11 @@ func CloseWrite(conn net.Conn) error {
 	}
 	return conn.Close()
 }
+
+// quick returns conn as a [Socket] if it can be one.
+func quick(conn net.Conn) net.Conn {
+	if s, err := NewSocket(conn); err == nil {
+		return s
+	}
+	return conn
+}
