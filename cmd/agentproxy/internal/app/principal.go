@@ -63,7 +63,7 @@ func (a *App) newOrigins(p *Principal) signer.Origins {
 		return nil // it was checked when the configuration was loaded
 	}
 	return &origins{
-		base: base, transport: p.Account.Transport, signer: p.Signer, now: a.Now,
+		base: base, transport: p.Account.Transport, signer: p.Signer, now: a.Now, asking: make(chan struct{}, 1),
 		account: func(ctx context.Context) (string, error) {
 			account, err := p.Account.Agent.Account(ctx)
 			return account.WorkspaceID, err
