@@ -15,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/standin"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
@@ -96,7 +97,7 @@ func startBackend(ts *testscript.TestScript, neg bool, args []string) {
 	server, err := chatgpttest.NewServerWith(chatgpttest.Config{})
 	ts.Check(err)
 	ts.Defer(server.Close)
-	_, err = writeBackendHome(ts.MkAbs(args[0]), server)
+	_, err = standin.WriteHome(ts.MkAbs(args[0]), server)
 	ts.Check(err)
 }
 
