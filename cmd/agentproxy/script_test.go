@@ -60,6 +60,7 @@ func TestScript(t *testing.T) {
 			home := filepath.Join(env.WorkDir, "home")
 			env.Setenv("HOME", home)
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "configs"))
 			env.Setenv("SSL_CERT_FILE", roots)
 			// Else, with the race detector, each program takes a second to end.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
