@@ -115,9 +115,13 @@ run: {hide: [~/hidden, /~/x]}
 profiles:
   - {name: a, labels: [a], identity: {file: ~/id}, signer: {use: token, token_file: ~/of-a}}
 `
-	f := defaults()
-	if err := new(source).decode([]byte(strings.ReplaceAll(content, "home: ~}", `home: "~"}`)), f); err != nil {
+	src := new(source)
+	if err := src.parse([]byte(strings.ReplaceAll(content, "home: ~}", `home: "~"}`))); err != nil {
 		t.Fatal(err)
+	}
+	f := src.decode(defaults)
+	if len(src.wrong) > 0 {
+		t.Fatal(src.wrong)
 	}
 	if err := f.expandHome(configtest.Environment(nil)); err != nil {
 		t.Fatal(err)
