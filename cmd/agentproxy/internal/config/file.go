@@ -177,8 +177,8 @@ func defaults() *File {
 	}
 }
 
-// override replaces keys by the variables that override them. It returns the names of
-// the variables by key.
+// override replaces keys by the flags and variables that override them. It returns the
+// names of these by key.
 func (f *File) override(env cli.Environment) map[string]string {
 	from := make(map[string]string)
 	set := func(key, name string, to *string) {
@@ -192,6 +192,9 @@ func (f *File) override(env cli.Environment) map[string]string {
 	other := otherHosts{}
 	if set("other_hosts", "AGENTPROXY_OTHER_HOSTS", &other.word); from["other_hosts"] != "" {
 		f.OtherHosts = other
+	}
+	if listen, ok := env.Flags["listen"]; ok {
+		f.Listen, from["listen"] = listen, "--listen"
 	}
 	return from
 }
