@@ -95,6 +95,7 @@ type Unsupported struct {
 	Busy bool
 }
 
+// Error returns the reason and the remedy.
 func (e *Unsupported) Error() string {
 	return fmt.Sprintf("%s; %s", e.Reason, e.Remedy)
 }
@@ -106,6 +107,7 @@ func (e *Unsupported) Is(target error) bool { return target == ErrUnsupported &&
 // or 128 plus the number of the signal.
 type ExitError int
 
+// Error returns the value in words.
 func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // The exit codes of commands that could not be run, as env(1) has them.
@@ -119,7 +121,10 @@ type StartError struct {
 	Err error
 }
 
+// Error returns why the command could not be started.
 func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
 func (e *StartError) Unwrap() error { return e.Err }
 
 // ExitCode returns the exit code of env(1).
