@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"syscall"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
@@ -94,22 +93,8 @@ func refuseUpstream(host string, err error) *refuse.Refusal {
 	case errors.As(err, &handshake):
 		return refuse.New(http.StatusBadGateway, "upstream_tls", "tls_protocol_error", "%s: TLS failed: %s", host, err)
 	default:
-		return refuse.New(http.StatusBadGateway, "upstream_failed", "destination_unavailable", "%s: %s", host, unquoted(err))
+		return refuse.New(http.StatusBadGateway, "upstream_failed", "destination_unavailable", "%s: %s", host, message.Unquoted(err))
 	}
-}
-
-// unquoted returns what net/http says of an answer that is none, without the server's words
-// that it quotes: they may be anything, a credential included. Other errors are ours.
-func unquoted(err error) string {
-	text := err.Error()
-	for _, flaw := range []string{"malformed ", "invalid ", "bad Content-Length", "multiple Content-Length", "unsupported transfer encoding"} {
-		if strings.Contains(text, flaw) {
-			text, _, _ = strings.Cut(text, `"`)
-			text, _, _ = strings.Cut(text, "header line: ")
-			return strings.TrimRight(text, " :")
-		}
-	}
-	return text
 }
 
 // refuseTarget returns the refusal of a target that cannot be parsed.

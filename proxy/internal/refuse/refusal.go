@@ -29,6 +29,9 @@ type Refusal struct {
 	Challenge bool
 	// Allow lists the methods of a 405, as its Allow field does.
 	Allow string
+	// RetryAfter is when the request may be sent again, in seconds. 0: in 5 if the status is
+	// 503, else it is not said.
+	RetryAfter int
 	// Request says which request was refused. It may be nil.
 	Request *Request
 }
@@ -80,7 +83,10 @@ func (r *Refusal) Header() http.Header {
 	if r.Allow != "" {
 		h.Set("Allow", r.Allow)
 	}
-	if r.Status == http.StatusServiceUnavailable {
+	switch {
+	case r.RetryAfter != 0:
+		h.Set("Retry-After", strconv.Itoa(r.RetryAfter))
+	case r.Status == http.StatusServiceUnavailable:
 		h.Set("Retry-After", "5")
 	}
 	return h

@@ -81,6 +81,12 @@ type limitsKeys struct {
 	HeaderFields         int    `yaml:"header_fields"`
 	HandshakeTimeout     string `yaml:"handshake_timeout"`
 	IdleTimeout          string `yaml:"idle_timeout"`
+
+	RequestsPerMinute      int               `yaml:"requests_per_minute"`
+	Streams                int               `yaml:"streams"`
+	TotalRequestsPerMinute int               `yaml:"total_requests_per_minute"`
+	TotalStreams           int               `yaml:"total_streams"`
+	ForLabels              []labelLimitsKeys `yaml:"for_labels"`
 }
 
 // authzKeys configure the endpoint for gateways that send requests themselves.
