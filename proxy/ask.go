@@ -11,6 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -115,7 +116,7 @@ func grantAsk(ctx context.Context, x *exchange, ask Ask) *refuse.Refusal {
 	}
 	t, err := hosts.ParseTarget(authority)
 	if err != nil {
-		return refuseTarget(err)
+		return failure.Target(err)
 	}
 	x.target = t
 	if pattern, ok := x.policy.Intercept.Find(t.Host, t.Port); ok {

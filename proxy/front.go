@@ -11,6 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -126,7 +127,7 @@ func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
 	}
 	t, err := hosts.ParseTarget(authority)
 	if err != nil {
-		return hosts.Target{}, refuseTarget(err)
+		return hosts.Target{}, failure.Target(err)
 	}
 	return t, nil
 }

@@ -1,4 +1,6 @@
-package proxy
+// Package failure turns errors into the refusals that clients get for them: those of
+// reaching a server, of signing, and of reading a target.
+package failure
 
 import (
 	"context"
@@ -19,14 +21,14 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// refuseNotIntercepted returns the refusal of a target that nothing is signed for.
-func refuseNotIntercepted(t hosts.Target) *refuse.Refusal {
+// NotIntercepted returns the refusal of a target that nothing is signed for.
+func NotIntercepted(t hosts.Target) *refuse.Refusal {
 	return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
 		"%s is not among chatgpt.hosts, so nothing is signed for it", t.Authority())
 }
 
-// refuseUnsigned returns the refusal of a request that no signer has authorised.
-func refuseUnsigned(err error) *refuse.Refusal {
+// Unsigned returns the refusal of a request that no signer has authorised.
+func Unsigned(err error) *refuse.Refusal {
 	const denied = "http_request_denied"
 	switch signer.CodeOf(err) {
 	case signer.RuleRefused:
@@ -43,9 +45,9 @@ func refuseUnsigned(err error) *refuse.Refusal {
 	return refuse.New(http.StatusServiceUnavailable, code, "proxy_configuration_error", "the request was not sent, because it cannot be signed: %s", err)
 }
 
-// refuseUpstream returns the refusal of a request whose server was not reached, or
+// Upstream returns the refusal of a request whose server was not reached, or
 // did not answer.
-func refuseUpstream(host string, err error) *refuse.Refusal {
+func Upstream(host string, err error) *refuse.Refusal {
 	if own, ok := errors.AsType[*upstream.OwnListenerError](err); ok {
 		return refuse.New(http.StatusForbidden, "own_listener", "proxy_loop_detected", "%s: %s", host, own)
 	}
@@ -53,7 +55,7 @@ func refuseUpstream(host string, err error) *refuse.Refusal {
 		return refuse.New(http.StatusForbidden, "private_address", "destination_ip_prohibited", "%s: %s", host, private)
 	}
 	if via, ok := errors.AsType[*upstream.ProxyError](err); ok {
-		r := refuseUpstream(via.Name(), via.Unwrap())
+		r := Upstream(via.Name(), via.Unwrap())
 		return refuse.New(http.StatusBadGateway, "upstream_proxy", r.ProxyError, "%s: %s", host, r.Message)
 	}
 	if errors.Is(err, message.ErrNotHeld) || upstream.Declined(err) {
@@ -112,7 +114,7 @@ func unquoted(err error) string {
 	return text
 }
 
-// refuseTarget returns the refusal of a target that cannot be parsed.
-func refuseTarget(err error) *refuse.Refusal {
+// Target returns the refusal of a target that cannot be parsed.
+func Target(err error) *refuse.Refusal {
 	return refuse.New(http.StatusBadRequest, "bad_target", "http_request_error", "%s", err)
 }
