@@ -112,6 +112,9 @@ func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 }
 
 func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
+	if refused := checkRequestLine(r.Method, r.RequestURI); refused != nil {
+		return hosts.Target{}, refused
+	}
 	switch {
 	case r.URL.Scheme == "https":
 		return hosts.Target{}, refuse.New(http.StatusBadRequest, "https_without_connect", "http_request_error",
