@@ -96,6 +96,12 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	return Answer{Status: http.StatusOK, Header: header}
 }
 
+// NoteRefusal tells of an [Ask] that was refused before it came to [Proxy.Authorize], and
+// where it came from, "" if that is not known. Refusals of one code are summed up.
+func (p *Proxy) NoteRefusal(peer string, a Answer) {
+	p.note(KindAsk, peer, &refuse.Refusal{Status: a.Status, Code: a.Code, Message: a.Message})
+}
+
 func grantAsk(ctx context.Context, x *exchange, ask Ask) *refuse.Refusal {
 	if wrong := access.CheckLabel(ask.Label); wrong != "" {
 		x.label = "" // no log may have it
