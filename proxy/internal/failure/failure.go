@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"syscall"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
@@ -59,7 +58,7 @@ func Upstream(host string, err error) *refuse.Refusal {
 		return refuse.New(http.StatusBadGateway, "upstream_proxy", r.ProxyError, "%s: %s", host, r.Message)
 	}
 	if errors.Is(err, message.ErrNotHeld) || upstream.Declined(err) {
-		return refuse.New(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, err)
+		return refuse.New(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, ownWords(err))
 	}
 	if _, remote, ok := netconn.AlertOf(err); ok {
 		proxyError := "tls_protocol_error"
@@ -96,22 +95,23 @@ func Upstream(host string, err error) *refuse.Refusal {
 	case errors.As(err, &handshake):
 		return refuse.New(http.StatusBadGateway, "upstream_tls", "tls_protocol_error", "%s: TLS failed: %s", host, err)
 	default:
-		return refuse.New(http.StatusBadGateway, "upstream_failed", "destination_unavailable", "%s: %s", host, unquoted(err))
+		return refuse.New(http.StatusBadGateway, "upstream_failed", "destination_unavailable", "%s: %s", host, ownWords(err))
 	}
 }
 
-// unquoted returns what net/http says of an answer that is none, without the server's words
-// that it quotes: they may be anything, a credential included. Other errors are ours.
-func unquoted(err error) string {
-	text := err.Error()
-	for _, flaw := range []string{"malformed ", "invalid ", "bad Content-Length", "multiple Content-Length", "unsupported transfer encoding"} {
-		if strings.Contains(text, flaw) {
-			text, _, _ = strings.Cut(text, `"`)
-			text, _, _ = strings.Cut(text, "header line: ")
-			return strings.TrimRight(text, " :")
-		}
+// ownWords returns what may be told of an error: what this program, the system or a code of
+// HTTP/2 says, and nothing that quotes a server.
+func ownWords(err error) string {
+	if own, ok := errors.AsType[message.Error](err); ok {
+		return own.Error()
 	}
-	return text
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Error()
+	}
+	if code, ok := upstream.H2Code(err); ok {
+		return "the server ended the request with the code " + code
+	}
+	return "the connection broke, or the answer is not valid HTTP"
 }
 
 // Target returns the refusal of a target that cannot be parsed.
