@@ -83,6 +83,9 @@ func (f *front) admit(x *exchange, r *http.Request) (refused *refuse.Refusal) {
 	if x.profile, refused = x.policy.profileOf(x.label); refused != nil {
 		return refused
 	}
+	if refused = f.labels.Use(admission, x.policy.Limits.LabelsPerClient); refused != nil {
+		return refused
+	}
 	return f.places.admitLabel(r.Context(), x)
 }
 
