@@ -75,6 +75,7 @@ type limitsKeys struct {
 	Connections          int    `yaml:"connections"`
 	ConnectionsPerClient int    `yaml:"connections_per_client"`
 	ConnectionsPerLabel  int    `yaml:"connections_per_label"`
+	LabelsPerClient      int    `yaml:"labels_per_client"`
 	RequestsPerLabel     int    `yaml:"requests_per_label"`
 	Memory               int64  `yaml:"memory"`
 	HeaderBytes          int    `yaml:"header_bytes"`
@@ -169,6 +170,7 @@ func defaults() *File {
 		Limits: limitsKeys{
 			Connections:         limits.Connections,
 			ConnectionsPerLabel: limits.ConnectionsPerLabel,
+			LabelsPerClient:     limits.LabelsPerClient,
 			RequestsPerLabel:    limits.RequestsPerLabel,
 			Memory:              limits.Memory,
 			HeaderBytes:         limits.HeaderBytes,
