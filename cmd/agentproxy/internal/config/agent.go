@@ -8,6 +8,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -21,6 +22,7 @@ type Agent struct {
 	Intercept           hosts.Patterns
 	OtherHosts          proxy.OtherHosts
 	ConnectionsPerLabel int
+	Rates               ratelimit.Rules
 
 	key string // that its keys stand below, "" for none
 }
@@ -66,12 +68,13 @@ type agentKeys struct {
 	hosts               []string // nil for all that are intercepted
 	otherHosts          otherHosts
 	connectionsPerLabel int
+	rates               rateKeys
 }
 
 func (f *File) agentKeys() agentKeys {
 	return agentKeys{
 		identity: f.Identity, accessToken: true, signer: f.Signer, scope: f.Scope,
-		otherHosts: f.OtherHosts, connectionsPerLabel: f.Limits.ConnectionsPerLabel,
+		otherHosts: f.OtherHosts, connectionsPerLabel: f.Limits.ConnectionsPerLabel, rates: f.Limits.rates(),
 	}
 }
 
@@ -96,6 +99,8 @@ func (m agentMaker) agent(profile string, k agentKeys) (Agent, error) {
 	limits := m.file.Limits
 	limits.ConnectionsPerLabel = k.connectionsPerLabel
 	_, err = limits.check()
+	all.add(err)
+	a.Rates, err = k.rates.check()
 	all.add(err)
 	if k.hosts == nil {
 		return a, all.err()

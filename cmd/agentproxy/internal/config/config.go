@@ -198,6 +198,7 @@ func (l limitsKeys) check() (access.Limits, error) {
 		Connections:          l.Connections,
 		ConnectionsPerClient: l.ConnectionsPerClient,
 		ConnectionsPerLabel:  l.ConnectionsPerLabel,
+		LabelsPerClient:      l.LabelsPerClient,
 		RequestsPerLabel:     l.RequestsPerLabel,
 		Memory:               l.Memory,
 		HeaderBytes:          l.HeaderBytes,

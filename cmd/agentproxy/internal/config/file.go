@@ -75,12 +75,19 @@ type limitsKeys struct {
 	Connections          int    `yaml:"connections"`
 	ConnectionsPerClient int    `yaml:"connections_per_client"`
 	ConnectionsPerLabel  int    `yaml:"connections_per_label"`
+	LabelsPerClient      int    `yaml:"labels_per_client"`
 	RequestsPerLabel     int    `yaml:"requests_per_label"`
 	Memory               int64  `yaml:"memory"`
 	HeaderBytes          int    `yaml:"header_bytes"`
 	HeaderFields         int    `yaml:"header_fields"`
 	HandshakeTimeout     string `yaml:"handshake_timeout"`
 	IdleTimeout          string `yaml:"idle_timeout"`
+
+	RequestsPerMinute      int               `yaml:"requests_per_minute"`
+	Streams                int               `yaml:"streams"`
+	TotalRequestsPerMinute int               `yaml:"total_requests_per_minute"`
+	TotalStreams           int               `yaml:"total_streams"`
+	ForLabels              []labelLimitsKeys `yaml:"for_labels"`
 }
 
 // authzKeys configure the endpoint for gateways that send requests themselves.
@@ -163,6 +170,7 @@ func defaults() *File {
 		Limits: limitsKeys{
 			Connections:         limits.Connections,
 			ConnectionsPerLabel: limits.ConnectionsPerLabel,
+			LabelsPerClient:     limits.LabelsPerClient,
 			RequestsPerLabel:    limits.RequestsPerLabel,
 			Memory:              limits.Memory,
 			HeaderBytes:         limits.HeaderBytes,
