@@ -12,6 +12,15 @@ func Closest(typed string, words []string) string {
 	return best
 }
 
+// DidYouMean returns the end of a message about a mistyped word: which one is meant, or the
+// remedy if none is like it.
+func DidYouMean(typed string, words []string, remedy string) string {
+	if word := Closest(typed, words); word != "" {
+		return "; did you mean " + word + "?"
+	}
+	return "; " + remedy
+}
+
 // distance returns how many letters have to be put in, left out, replaced or swapped with
 // their neighbour to make b of a (the optimal string alignment distance).
 func distance(a, b []rune) int {
