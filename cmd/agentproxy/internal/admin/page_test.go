@@ -107,7 +107,7 @@ func TestStatusPage(t *testing.T) {
 			"the log-in of workspace r", "9 days left", "it is refreshed when it is needed", "due to be replaced: the backend answered 500",
 		}},
 		"idle": {idle, []string{"Nothing at the moment.", "Nothing since it started.", "None since it started.", "<dd>none</dd>"}},
-		"busy":    {busy, []string{"and 5 more; <a href=\"/?paused\">pause</a> to see them"}},
+		"busy": {busy, []string{"and 5 more; <a href=\"/?paused\">pause</a> to see them"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
