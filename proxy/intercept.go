@@ -12,6 +12,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -30,7 +31,7 @@ func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
 	i := &interceptor{Proxy: p, others: netconn.NewQueue()}
 	i.server = p.newServer(i, errorLog)
 	i.server.ConnContext = interceptedContext
-	i.server.ConnState = h1server.NoteHijack
+	i.server.ConnState = i.connState
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// Those of TLS 1.2 that fit the leaf's key, without crypto/tls's CBC ones.
@@ -78,6 +79,16 @@ func (i *interceptor) handOver(conn net.Conn) {
 	}
 }
 
+// connState is told of the connections that were handed over.
+func (i *interceptor) connState(conn net.Conn, state http.ConnState) {
+	secured, ok := conn.(*tls.Conn)
+	if !ok { // it speaks HTTP/1.1
+		h1server.NoteHijack(conn, state)
+	} else if state == http.StateIdle || state == http.StateClosed {
+		i.live.idle(&secured.NetConn().(*interceptedConn).streams)
+	}
+}
+
 // ServeHTTP implements [http.Handler]. It answers one request inside an intercepted
 // tunnel.
 func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -85,6 +96,9 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := i.begin(w, r, KindRequest)
 	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, message.RawPath(r)
 	x.admission, x.client = conn.admitted, conn
+	if x.stream {
+		x.Conn = &conn.streams
+	}
 	defer i.end(x)
 	if refused := i.live.add(x, r); refused != nil {
 		x.refuse(refused)
@@ -143,6 +157,7 @@ type interceptedConn struct {
 	pattern  string // of Config.Intercept that the target matched
 	admitted *access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
+	streams  live.Conn            // of HTTP/2
 }
 
 type interceptedKey struct{}
