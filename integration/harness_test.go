@@ -276,7 +276,8 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 // baseEnv is an environment with nothing in it that leads to a proxy or a CA.
 func baseEnv(t *testing.T) []string {
 	t.Helper()
-	return []string{"PATH=" + systemPath, "HOME=" + t.TempDir(), "TERM=dumb"}
+	home := t.TempDir()
+	return []string{"PATH=" + systemPath, "HOME=" + home, "TERM=dumb", "XDG_CONFIG_HOME=" + filepath.Join(home, ".config")}
 }
 
 // clientEnv returns the environment of the proxy's clients: what agentproxy env

@@ -71,8 +71,8 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	path, _, _ := strings.Cut(ask.URI, "?")
 	p.life.running.Add(1)
 	x := &exchange{
-		policy: p.policies.hold(),
-		facts:  facts{kind: KindAsk, label: ask.Label, peer: ask.Peer, method: ask.Method, path: path},
+		policy: p.policies.hold(), strangers: p.strangers,
+		facts: facts{kind: KindAsk, label: ask.Label, peer: ask.Peer, method: ask.Method, path: path},
 	}
 	x.started = time.Now()
 	defer p.end(x)

@@ -98,6 +98,9 @@ func (f *front) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 	if refused := f.live.add(x, ctx.Req); refused != nil {
 		return reject(ctx, x, refused)
 	}
+	if refused := x.checkRate(); refused != nil {
+		return reject(ctx, x, refused)
+	}
 	if refused := x.decide(audit.VerdictTunnel, nil); refused != nil {
 		return reject(ctx, x, refused)
 	}

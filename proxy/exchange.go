@@ -56,6 +56,7 @@ type signing struct {
 	outOfScope *OutOfScope           // nil: it is in scope
 	auth       *signer.Authorization // nil: nothing has authorised it
 	former     *signer.Authorization // what the server refused with 401 before auth
+	endStream  func()                // gives its place back, nil if it has none
 }
 
 // traffic is what has become of an exchange so far.

@@ -111,6 +111,9 @@ func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 	if refused := x.policy.checkOther(x.profile, t); refused != nil {
 		return refused
 	}
+	if refused := x.checkRate(); refused != nil {
+		return refused
+	}
 	return x.decide(audit.VerdictPlain, nil)
 }
 

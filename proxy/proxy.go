@@ -38,6 +38,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -76,6 +77,8 @@ type Config struct {
 	Upstream upstream.Config
 	// Limits bound what one client, and all clients together, may use.
 	Limits access.Limits
+	// Rates bound what clients without a profile ask for.
+	Rates ratelimit.Rules
 	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that a
 	// request whose credential was refused can be sent again. 0 is
 	// [DefaultRetryBodyLimit]; if it is negative, only requests without a body are sent
@@ -329,6 +332,9 @@ func (p *Proxy) end(x *exchange) {
 	}
 	x.log(&x.policy.Log)
 	p.live.end(x)
+	if x.endStream != nil {
+		x.endStream()
+	}
 	if x.policy.Observe != nil {
 		x.policy.Observe(outcomeOf(x))
 	}

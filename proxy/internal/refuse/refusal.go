@@ -7,14 +7,11 @@ package refuse
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
-	"time"
 )
 
 // Refusal is the answer to a request that is not forwarded.
@@ -28,12 +25,13 @@ type Refusal struct {
 	// Closes closes the connection, because nothing that the client sends on it will be
 	// served.
 	Closes bool
-	// RetryAfter is when a client may come again after a 503. 0: in [defaultRetryAfter].
-	RetryAfter time.Duration
 	// Challenge marks the answer to a client that has shown no token yet.
 	Challenge bool
 	// Allow lists the methods of a 405, as its Allow field does.
 	Allow string
+	// RetryAfter is when the request may be sent again, in seconds. 0: in 5 if the status is
+	// 503, else it is not said.
+	RetryAfter int
 	// Request says which request was refused. It may be nil.
 	Request *Request
 }
@@ -47,9 +45,6 @@ type Request struct {
 	// Allow holds the lines of YAML that would allow it, "" if none would.
 	Allow string `json:"allow,omitempty"`
 }
-
-// defaultRetryAfter is when most of what a 503 is about may be over.
-const defaultRetryAfter = 5 * time.Second
 
 // LimitReached is the proxy error type of a client that uses too much of something.
 const LimitReached = "connection_limit_reached"
@@ -88,8 +83,11 @@ func (r *Refusal) Header() http.Header {
 	if r.Allow != "" {
 		h.Set("Allow", r.Allow)
 	}
-	if r.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(cmp.Or(r.RetryAfter, defaultRetryAfter).Seconds()))))
+	switch {
+	case r.RetryAfter != 0:
+		h.Set("Retry-After", strconv.Itoa(r.RetryAfter))
+	case r.Status == http.StatusServiceUnavailable:
+		h.Set("Retry-After", "5")
 	}
 	return h
 }

@@ -189,6 +189,7 @@ func (a *App) ProxyConfig(ca *certs.Authority, clients access.Config) proxy.Conf
 		Intercept:   c.Agent.Intercept,
 		OtherHosts:  c.Agent.OtherHosts,
 		Limits:      c.Limits,
+		Rates:       c.Agent.Rates,
 		Signer:      a.Default.Signer,
 		Scope:       a.Default.Scope,
 		Profiles:    a.proxyProfiles(),
