@@ -15,7 +15,9 @@ type addressConn struct {
 }
 
 func (c addressConn) RemoteAddr() net.Addr { return c.remote }
-func (c addressConn) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8080} }
+func (c addressConn) LocalAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8080}
+}
 
 // peerAt returns a client at an address of another machine.
 func peerAt(last byte) *Peer {
