@@ -20,6 +20,10 @@ type Limits struct {
 	// ConnectionsPerLabel bounds the connections of clients with the same session label.
 	// Those without one are counted together.
 	ConnectionsPerLabel int
+	// LabelsPerClient bounds the session labels that one user of this machine, or one
+	// address, may use at once, and the new ones within an hour, where clients choose
+	// their labels.
+	LabelsPerClient int
 	// RequestsPerLabel bounds the requests, WebSockets and tunnels of clients that show
 	// one session label, and run at the same time.
 	RequestsPerLabel int
@@ -43,6 +47,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		Connections:         4096,
 		ConnectionsPerLabel: 1024,
+		LabelsPerClient:     64,
 		RequestsPerLabel:    1024,
 		HeaderBytes:         256 << 10,
 		HeaderFields:        1000,
@@ -68,6 +73,7 @@ func (l Limits) Validate() (key string, err error) {
 	}{
 		{"connections", l.Connections, 1},
 		{"connections_per_label", l.ConnectionsPerLabel, 1},
+		{"labels_per_client", l.LabelsPerClient, 1},
 		{"requests_per_label", l.RequestsPerLabel, 1},
 		{"header_bytes", l.HeaderBytes, minHeaderBytes},
 		{"header_fields", l.HeaderFields, minHeaderFields},
@@ -115,6 +121,7 @@ func (l Limits) OrDefaults() Limits {
 		Connections:          connections,
 		ConnectionsPerClient: cmp.Or(l.ConnectionsPerClient, (3*connections+3)/4),
 		ConnectionsPerLabel:  cmp.Or(l.ConnectionsPerLabel, d.ConnectionsPerLabel),
+		LabelsPerClient:      cmp.Or(l.LabelsPerClient, d.LabelsPerClient),
 		RequestsPerLabel:     cmp.Or(l.RequestsPerLabel, d.RequestsPerLabel),
 		Memory:               l.Memory,
 		HeaderBytes:          cmp.Or(l.HeaderBytes, d.HeaderBytes),

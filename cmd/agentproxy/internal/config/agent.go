@@ -9,6 +9,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -22,6 +23,7 @@ type Agent struct {
 	Intercept           hosts.Patterns
 	OtherHosts          proxy.OtherHosts
 	ConnectionsPerLabel int
+	Rates               ratelimit.Rules
 
 	key string // that its keys stand below, "" for none
 }
@@ -67,12 +69,13 @@ type agentKeys struct {
 	hosts               []string // nil for all that are intercepted
 	otherHosts          otherHosts
 	connectionsPerLabel int
+	rates               rateKeys
 }
 
 func (f *File) agentKeys() agentKeys {
 	return agentKeys{
 		identity: f.Identity, accessToken: true, signer: f.Signer, scope: f.Scope,
-		otherHosts: f.OtherHosts, connectionsPerLabel: f.Limits.ConnectionsPerLabel,
+		otherHosts: f.OtherHosts, connectionsPerLabel: f.Limits.ConnectionsPerLabel, rates: f.Limits.rates(),
 	}
 }
 
@@ -102,6 +105,9 @@ func (m agentMaker) agent(profile string, k agentKeys) (Agent, error) {
 	limits := m.file.Limits
 	limits.ConnectionsPerLabel = k.connectionsPerLabel
 	if _, err := limits.check(); err != nil {
+		return a, err
+	}
+	if a.Rates, err = k.rates.check(); err != nil {
 		return a, err
 	}
 	if k.hosts == nil {

@@ -62,7 +62,12 @@ func LoadWith(path string, env cli.Environment, read func(path string) ([]byte, 
 	if path != "" {
 		raw, err := read(path)
 		if err != nil {
-			return nil, &Error{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", safefile.Cause(err))}
+			return nil, &Error{path, fmt.Errorf("%w; name an existing file with --config, or none for the defaults", safefile.Cause(err))}
+		}
+		if path == DefaultPath(env) {
+			if err := checkTrusted(path); err != nil {
+				return nil, &Error{path, err}
+			}
 		}
 		s.name = path
 		if err := s.decode(raw, f); err != nil {
@@ -179,6 +184,7 @@ func (l limitsKeys) check() (access.Limits, error) {
 		Connections:          l.Connections,
 		ConnectionsPerClient: l.ConnectionsPerClient,
 		ConnectionsPerLabel:  l.ConnectionsPerLabel,
+		LabelsPerClient:      l.LabelsPerClient,
 		RequestsPerLabel:     l.RequestsPerLabel,
 		Memory:               l.Memory,
 		HeaderBytes:          l.HeaderBytes,

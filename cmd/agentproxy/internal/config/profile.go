@@ -36,7 +36,11 @@ type profileIdentityKeys struct {
 }
 
 type profileLimitsKeys struct {
-	ConnectionsPerLabel *int `yaml:"connections_per_label"`
+	ConnectionsPerLabel    *int `yaml:"connections_per_label"`
+	RequestsPerMinute      *int `yaml:"requests_per_minute"`
+	Streams                *int `yaml:"streams"`
+	TotalRequestsPerMinute *int `yaml:"total_requests_per_minute"`
+	TotalStreams           *int `yaml:"total_streams"`
 }
 
 // Profile is what clients with certain session labels act as.
@@ -148,9 +152,8 @@ func (k agentKeys) with(p profileKeys) agentKeys {
 	if p.OtherHosts != nil {
 		k.otherHosts = *p.OtherHosts
 	}
-	if most := p.Limits.ConnectionsPerLabel; most != nil {
-		k.connectionsPerLabel = *most
-	}
+	replace(&k.connectionsPerLabel, p.Limits.ConnectionsPerLabel)
+	k.rates = k.rates.with(p.Limits)
 	k.hosts = p.Hosts
 	return k
 }

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
+)
+
+// labelLimitsKeys are the limits of certain labels. What is left out is as for others.
+type labelLimitsKeys struct {
+	Labels            []string `yaml:"labels"`
+	RequestsPerMinute *int     `yaml:"requests_per_minute"`
+	Streams           *int     `yaml:"streams"`
+}
+
+// rateKeys are what clients of a profile, or those without one, may ask for.
+type rateKeys struct {
+	perLabel, total ratelimit.Limits
+	forLabels       []labelLimitsKeys
+}
+
+func (l limitsKeys) rates() rateKeys {
+	return rateKeys{
+		perLabel:  ratelimit.Limits{RequestsPerMinute: l.RequestsPerMinute, Streams: l.Streams},
+		total:     ratelimit.Limits{RequestsPerMinute: l.TotalRequestsPerMinute, Streams: l.TotalStreams},
+		forLabels: l.ForLabels,
+	}
+}
+
+// with returns the keys with those of a profile in their place.
+func (k rateKeys) with(p profileLimitsKeys) rateKeys {
+	replace(&k.perLabel.RequestsPerMinute, p.RequestsPerMinute)
+	replace(&k.perLabel.Streams, p.Streams)
+	replace(&k.total.RequestsPerMinute, p.TotalRequestsPerMinute)
+	replace(&k.total.Streams, p.TotalStreams)
+	return k
+}
+
+// replace sets to the value of a key, unless it was left out.
+func replace(to, value *int) {
+	if value != nil {
+		*to = *value
+	}
+}
+
+// check makes rules of the keys.
+func (k rateKeys) check() (ratelimit.Rules, error) {
+	rules := ratelimit.Rules{PerLabel: k.perLabel, Total: k.total}
+	if key, err := k.perLabel.Validate(); err != nil {
+		return rules, at("limits."+key, err)
+	}
+	if key, err := k.total.Validate(); err != nil {
+		return rules, at("limits.total_"+key, err)
+	}
+	for i, keys := range k.forLabels {
+		key := element("limits.for_labels", i)
+		if len(keys.Labels) == 0 {
+			return rules, wrong(key+".labels", `it is for no client; list labels, as in ["build-*"]`)
+		}
+		if keys.RequestsPerMinute == nil && keys.Streams == nil {
+			return rules, wrong(key, "it has no limit; give requests_per_minute or streams, or leave it out")
+		}
+		rule := ratelimit.LabelRule{Limits: k.perLabel}
+		for n, s := range keys.Labels {
+			pattern, err := access.ParseLabelPattern(s)
+			if err != nil {
+				return rules, at(element(key+".labels", n), err)
+			}
+			rule.Labels = append(rule.Labels, pattern)
+		}
+		replace(&rule.RequestsPerMinute, keys.RequestsPerMinute)
+		replace(&rule.Streams, keys.Streams)
+		if name, err := rule.Validate(); err != nil {
+			return rules, at(key+"."+name, err)
+		}
+		rules.Labels = append(rules.Labels, rule)
+	}
+	return rules, nil
+}
