@@ -61,7 +61,7 @@ func importsOf(t *testing.T) map[string][]string {
 	imports := make(map[string][]string)
 	for _, path := range goFiles(t, "..") {
 		pkg := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), "../"))
-		if ofAnotherModule(path) {
+		if ofAnotherModule(path) || pkg == ".." { // the root holds documents alone
 			continue
 		}
 		set := imports[pkg]
@@ -95,4 +95,35 @@ func ofAnotherModule(path string) bool {
 		}
 	}
 	return false
+}
+
+// TestSizes keeps packages small enough to be read in one go: under 3,000 lines and 30
+// files without their tests, and package main, which holds commands alone, under 2,200
+// lines.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	const maxLines, maxMainLines, maxFiles = 3000, 2200, 30
+	for pkg := range importsOf(t) {
+		if strings.HasPrefix(pkg, "integration") {
+			continue // what the program is tested with
+		}
+		paths, err := filepath.Glob(filepath.Join("..", pkg, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, lines := 0, 0
+		for _, path := range paths {
+			if !strings.HasSuffix(path, "_test.go") {
+				files++
+				lines += strings.Count(readFile(t, path), "\n")
+			}
+		}
+		most := maxLines
+		if pkg == "cmd/agentproxy" {
+			most = maxMainLines
+		}
+		if files == 0 || files >= maxFiles || lines >= most {
+			t.Errorf("%s has %d files and %d lines; below %d and %d it can be read in one go", pkg, files, lines, maxFiles, most)
+		}
+	}
 }

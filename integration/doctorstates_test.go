@@ -58,10 +58,6 @@ var checkStates = []checkState{
 	}},
 	{"the placeholder of a killed run", 1, func(t *testing.T, p *patient) { p.leaveStub(t) }},
 	{"auth.json is not JSON", 1, func(t *testing.T, p *patient) { p.write(t, p.auth(), "{\n\"tokens\": {", 0o600) }},
-	{"auth.json cannot be read", 1, func(t *testing.T, p *patient) {
-		p.chmod(t, p.auth(), 0)
-		p.withoutRights(t)
-	}},
 	{"a workspace's access token", 0, func(t *testing.T, p *patient) {
 		p.write(t, p.auth(), fmt.Sprintf(`{"auth_mode":"personalAccessToken","personal_access_token":%q}`, p.backend.WorkspaceToken(chatgpttest.Account{})), 0o600)
 	}},
@@ -133,17 +129,6 @@ var checkStates = []checkState{
 		p.agentproxy(t, "identity", "register")
 		p.chmod(t, filepath.Join(p.stateDir, "identity.json"), 0o644)
 	}},
-	{"the state directory is read-only", 1, func(t *testing.T, p *patient) {
-		p.mounted(t, `mount --bind "$STATE" "$STATE" && mount -o remount,ro,bind "$STATE"`)
-	}},
-	{"the disk is full", 1, func(t *testing.T, p *patient) {
-		p.mounted(t, `cp -a "$STATE" /run/copy && mount -t tmpfs -o size=256k,mode=700 none "$STATE" && cp -a /run/copy/. "$STATE" && { umask 077; dd if=/dev/zero of="$STATE/filler" bs=4k 2>/dev/null; true; }`)
-	}},
-	{"the state directory is another user's", 0, func(t *testing.T, p *patient) {
-		if err := os.Chown(p.stateDir, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
-	}},
 	{"the state directory cannot be made", 1, func(t *testing.T, p *patient) {
 		p.edit(t, fmt.Sprintf("state_dir: %q", p.stateDir), "state_dir: /dev/null/agentproxy")
 	}},
@@ -182,7 +167,6 @@ var checkStates = []checkState{
 		}
 		t.Cleanup(func() { listener.Close() })
 	}},
-	{"an agentproxy of another user has the port", 1, func(t *testing.T, p *patient) { p.serveOther(t, nobody) }},
 	{"an agentproxy of another configuration has the port", 1, func(t *testing.T, p *patient) { p.serveOther(t, 0) }},
 	{"serve runs without an admin port", 0, func(t *testing.T, p *patient) {
 		p.edit(t, "admin: "+strings.Replace(p.listen, ":8080", ":9080", 1), `admin: ""`)
@@ -262,15 +246,6 @@ var checkStates = []checkState{
 	}},
 
 	// The network and the backend.
-	{"no name server", 1, func(t *testing.T, p *patient) {
-		p.direct(t)
-		p.wrap = []string{systemProgram(t, "unshare"), "--net", "sh", "-c", `PATH=/usr/sbin:/sbin:$PATH ip link set lo up && exec "$@"`, "sh"}
-	}},
-	{"no name server, and the shell names a proxy", 1, func(t *testing.T, p *patient) {
-		p.direct(t)
-		p.wrap = []string{systemProgram(t, "unshare"), "--net", "sh", "-c", `PATH=/usr/sbin:/sbin:$PATH ip link set lo up && exec "$@"`, "sh"}
-		p.set("HTTPS_PROXY", "http://proxy.example:3128")
-	}},
 	{"nobody answers at the backend", 1, func(t *testing.T, p *patient) { p.edit(t, p.backend.Addr(), p.closedPort()) }},
 	{"another answers in the backend's name", 1, func(t *testing.T, p *patient) {
 		other := chatgpttest.NewServer()
@@ -327,6 +302,35 @@ var checkStates = []checkState{
 	{"there is no such profile", 2, func(_ *testing.T, p *patient) { p.args = []string{"--profile", "night"} }},
 }
 
+// checkStatesOfRoot are those that only root can make.
+var checkStatesOfRoot = []checkState{
+	{"auth.json cannot be read", 1, func(t *testing.T, p *patient) {
+		p.chmod(t, p.auth(), 0)
+		p.withoutRights(t)
+	}},
+	{"the state directory is read-only", 1, func(t *testing.T, p *patient) {
+		p.mounted(t, `mount --bind "$STATE" "$STATE" && mount -o remount,ro,bind "$STATE"`)
+	}},
+	{"the disk is full", 1, func(t *testing.T, p *patient) {
+		p.mounted(t, `cp -a "$STATE" /run/copy && mount -t tmpfs -o size=256k,mode=700 none "$STATE" && cp -a /run/copy/. "$STATE" && { umask 077; dd if=/dev/zero of="$STATE/filler" bs=4k 2>/dev/null; true; }`)
+	}},
+	{"the state directory is another user's", 0, func(t *testing.T, p *patient) {
+		if err := os.Chown(p.stateDir, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}},
+	{"an agentproxy of another user has the port", 1, func(t *testing.T, p *patient) { p.serveOther(t, nobody) }},
+	{"no name server", 1, func(t *testing.T, p *patient) {
+		p.direct(t)
+		p.wrap = []string{systemProgram(t, "unshare"), "--net", "sh", "-c", `PATH=/usr/sbin:/sbin:$PATH ip link set lo up && exec "$@"`, "sh"}
+	}},
+	{"no name server, and the shell names a proxy", 1, func(t *testing.T, p *patient) {
+		p.direct(t)
+		p.wrap = []string{systemProgram(t, "unshare"), "--net", "sh", "-c", `PATH=/usr/sbin:/sbin:$PATH ip link set lo up && exec "$@"`, "sh"}
+		p.set("HTTPS_PROXY", "http://proxy.example:3128")
+	}},
+}
+
 func (p *patient) remove(t *testing.T, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
@@ -376,9 +380,7 @@ func (p *patient) leaveStub(t *testing.T) {
 
 // withoutRights has check run without the right to read what it may not.
 func (p *patient) withoutRights(t *testing.T) {
-	if needRoot(t) {
-		p.wrap = []string{systemProgram(t, "setpriv"), "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"}
-	}
+	p.wrap = []string{systemProgram(t, "setpriv"), "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"}
 }
 
 // mounted has check run where a script has mounted something. $STATE is the state directory.

@@ -30,7 +30,11 @@ type Command struct {
 	accounts Accounts // nil: a token is for the account that it names
 
 	flight  singleflight.Group
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
 	mu      sync.Mutex
+	closed  bool
 	auth    *Authorization
 	renewAt time.Time
 	madeAt  time.Time
@@ -51,8 +55,31 @@ const (
 // NewCommand returns a signer that runs argv, a program and its arguments, without a
 // shell.
 func NewCommand(argv []string, now func() time.Time) *Command {
-	return &Command{argv: argv, now: now, timeout: commandTimeout}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Command{argv: argv, now: now, timeout: commandTimeout, ctx: ctx, cancel: cancel}
 }
+
+// Close stops the program if it runs, and waits for its end. Sign fails from then on.
+func (c *Command) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	c.running.Wait()
+}
+
+// begin counts a run of the program that Close waits for.
+func (c *Command) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errClosed
+	}
+	c.running.Add(1)
+	return nil
+}
+
+var errClosed = errors.New("was stopped, because agentproxy ends or has another configuration now")
 
 // WithAccounts sets where the account of a token is found that does not name it. It returns
 // c, and must be called before c is used.
@@ -72,7 +99,11 @@ func (c *Command) Sign(ctx context.Context, _ Request) (*Authorization, error) {
 		if auth := c.current(); auth != nil {
 			return auth, nil
 		}
-		return c.run(context.WithoutCancel(ctx))
+		if err := c.begin(); err != nil {
+			return nil, err
+		}
+		defer c.running.Done()
+		return c.run(c.ctx)
 	})
 	select {
 	case <-ctx.Done():
@@ -122,6 +153,8 @@ func (c *Command) run(ctx context.Context) (*Authorization, error) {
 	case out.exceeded:
 		// The program may have died of the closed pipe.
 		return nil, fmt.Errorf("printed more than %d bytes", maxCommandOut)
+	case err != nil && c.ctx.Err() != nil:
+		return nil, errClosed
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("gave no credential within %s", c.timeout)
 	case err != nil:

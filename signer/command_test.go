@@ -276,3 +276,28 @@ func TestCommandIsStopped(t *testing.T) {
 	default: // it had not come so far
 	}
 }
+
+// TestCommandIsClosed stops the program with its signer, although the request that began it
+// has left, and begins it no more.
+func TestCommandIsClosed(t *testing.T) {
+	t.Parallel()
+	argv, runs := hangingProgram(t)
+	s := NewCommand(argv, newClock().now)
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		_, _ = s.Sign(ctx, Request{})
+	}()
+	run := <-runs
+	leave()
+	<-left
+	s.Close()
+	if _, err := run.Read(make([]byte, 1)); err == nil {
+		t.Error("the program still runs")
+	}
+	wantRefusal(t, s, CommandFailed, "was stopped")
+	if len(runs) > 0 {
+		t.Error("the program ran again")
+	}
+}

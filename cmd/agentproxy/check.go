@@ -69,7 +69,11 @@ configuration cannot be used.`,
 
 // check makes all checks, or the one of a request.
 func (c *command) check(ctx context.Context, request string, fix bool) (doctor.Report, error) {
-	o := doctor.Options{Path: c.configPath, Profile: c.profile, Env: c.env, Load: c.loadConfig}
+	path, err := config.Find(c.configName, c.env)
+	if err != nil {
+		return doctor.Report{}, err
+	}
+	o := doctor.Options{ConfigName: c.configName, Path: path, Profile: c.profile, Env: c.env, Load: c.agentConfig}
 	o.Open = func(conf *config.Config) (*app.App, error) { return c.open(conf, true) }
 	switch {
 	case request != "":

@@ -26,13 +26,16 @@ import (
 )
 
 const (
+	// Host is the intercepted host of tests, and Origin its origin.
 	Host   = "chatgpt.com"
 	Origin = "https://" + Host
 
 	// AccessToken is what the proxy signs with unless a test says otherwise.
 	AccessToken = "secret-access-token"
-	Account     = "account-123"
+	// Account is the workspace that it is for.
+	Account = "account-123"
 
+	// H1 and H2 name the versions of HTTP that tests run over.
 	H1 = "h1"
 	H2 = "h2"
 

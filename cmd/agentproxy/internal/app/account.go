@@ -100,6 +100,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 		Notify:      a.logEvent,
 		WatchAfter:  a.options.WatchAfter,
 		ReadOnly:    a.options.ReadOnly,
+		ClientOf:    a.labels.ClientOf,
 	})
 	return n
 }

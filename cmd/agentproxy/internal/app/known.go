@@ -17,7 +17,7 @@ import (
 // command. A signer that was not asked yet counts as working, unless it needs an agent
 // that is not registered.
 func (a *App) Known(ctx context.Context, p *Principal) (signer.Scheme, error) {
-	auth, err := p.known.Sign(ctx, probe)
+	auth, err := p.signers.known.Sign(ctx, probe)
 	if err == nil {
 		err = a.auditError(func() error { return a.audit.Failed() })
 	}

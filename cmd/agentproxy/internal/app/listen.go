@@ -70,6 +70,7 @@ func bindPrivate(path string) (net.Listener, error) {
 	return config.Listen(context.Background(), "unix", path)
 }
 
+// ListenName returns the address of l in the form that [Listen] takes.
 func ListenName(l net.Listener) string {
 	if l.Addr().Network() == "unix" {
 		return "unix:" + l.Addr().String()

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -40,7 +38,7 @@ type origins struct {
 	now       func() time.Time
 	failed    func(error)
 
-	flight singleflight.Group
+	asking chan struct{} // of capacity 1: holds a value while the backend is asked
 	mu     sync.Mutex
 	of     string // the account of named
 	named  map[string]bool
@@ -55,19 +53,16 @@ func (o *origins) Named(ctx context.Context, host string) bool {
 	if named, ok := o.known(id); ok {
 		return named[host]
 	}
-	// All who wait get the response, so it does not end with the first of them.
-	result := o.flight.DoChan(id, func() (any, error) {
-		if named, ok := o.known(id); ok {
-			return named, nil
-		}
-		return o.learn(context.WithoutCancel(ctx), id), nil
-	})
 	select {
+	case o.asking <- struct{}{}:
 	case <-ctx.Done():
 		return false
-	case r := <-result:
-		return r.Val.(map[string]bool)[host]
 	}
+	defer func() { <-o.asking }()
+	if named, ok := o.known(id); ok { // what another has learned meanwhile
+		return named[host]
+	}
+	return o.learn(ctx, id)[host]
 }
 
 // known returns the hosts of an account, and whether they may still be used.
@@ -77,11 +72,15 @@ func (o *origins) known(id string) (map[string]bool, bool) {
 	return o.named, o.of == id && o.now().Before(o.until)
 }
 
-// learn asks for the hosts of an account. If that fails, it goes on with the former ones.
-func (o *origins) learn(ctx context.Context, id string) map[string]bool {
-	ctx, cancel := context.WithTimeout(ctx, originsTimeout)
+// learn asks for the hosts of an account. If that fails, it goes on with the former ones,
+// and if the request that wants to know has ended, the next one asks.
+func (o *origins) learn(request context.Context, id string) map[string]bool {
+	ctx, cancel := context.WithTimeout(request, originsTimeout)
 	defer cancel()
 	named, err := o.ask(ctx, id)
+	if err != nil && request.Err() != nil {
+		return nil
+	}
 	hold := originsHold
 	if err != nil {
 		hold = originsRetry

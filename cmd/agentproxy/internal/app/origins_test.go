@@ -65,6 +65,7 @@ func TestOrigins(t *testing.T) {
 	now, transport := time.Unix(1_800_000_000, 0), &answering{answers: []string{"", twoAccounts, "{", `{"accounts":[]}`, twoAccounts, twoAccounts}}
 	failures, account := 0, "account-123"
 	o := &origins{
+		asking:  make(chan struct{}, 1),
 		account: func(context.Context) (string, error) { return account, nil },
 		base:    base, transport: transport, signer: renewingSigner{}, now: func() time.Time { return now }, failed: func(error) { failures++ },
 	}
@@ -117,5 +118,51 @@ func TestOriginsOf(t *testing.T) {
 	}
 	if named, _ := originsOf([]byte(`{"accounts":[{"id":"","workspace_backend_origin":"https://gov.chatgpt.com"}]}`), ""); len(named) > 0 {
 		t.Errorf("for nobody: %v", named)
+	}
+}
+
+// hanging is a transport that answers nothing before the request is canceled.
+type hanging struct{ began chan struct{} }
+
+func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	h.began <- struct{}{}
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// TestOriginsOfThoseWhoLeave lets the request that asks the backend be canceled: what asks
+// ends with it, it counts as no failure, and the next request asks.
+func TestOriginsOfThoseWhoLeave(t *testing.T) {
+	t.Parallel()
+	base, err := url.Parse("https://chatgpt.com/backend-api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hanging{began: make(chan struct{})}
+	o := &origins{
+		asking:  make(chan struct{}, 1),
+		account: func(context.Context) (string, error) { return "account-123", nil },
+		base:    base, transport: h, signer: renewingSigner{}, now: time.Now, failed: func(err error) { t.Errorf("told of %v", err) },
+	}
+	first, leave := context.WithCancel(t.Context())
+	second, leaveToo := context.WithCancel(t.Context())
+	var both sync.WaitGroup
+	for _, ctx := range []context.Context{first, second} {
+		both.Go(func() {
+			if o.Named(ctx, "gov.chatgpt.com") {
+				t.Error("a host is named by nobody")
+			}
+		})
+		if ctx == first {
+			<-h.began
+		}
+	}
+	leave()
+	<-h.began // by the second
+	leaveToo()
+	both.Wait()
+	o.transport = &answering{answers: []string{twoAccounts}}
+	if !o.Named(t.Context(), "gov.chatgpt.com") {
+		t.Error("the host is not asked for after those who left")
 	}
 }

@@ -20,7 +20,7 @@ type Principal struct {
 	Signer  signer.Signer
 	Scope   *signer.Scope
 
-	known signer.Signer // answers for Signer without asking anybody
+	signers *signers
 }
 
 // openPrincipal opens the principal of an agent of the configuration. It shares parts that
@@ -35,7 +35,8 @@ func (a *App) openPrincipal(agent *config.Agent, former *App) (*Principal, error
 		p.Account = old.Account
 		p.Account.users.join()
 		if old.Config.Profile == agent.Profile && reflect.DeepEqual(old.Config.Signer, agent.Signer) {
-			p.Signer, p.known = old.Signer, old.known
+			p.signers = old.signers
+			p.signers.users.join()
 		}
 		break
 	}
@@ -43,17 +44,26 @@ func (a *App) openPrincipal(agent *config.Agent, former *App) (*Principal, error
 		p.Account = a.openAccount(settings)
 	}
 	var err error
-	if p.Signer == nil {
-		p.Signer, p.known, err = a.newSigners(agent.Signer, p.Account.Agent)
+	if p.signers == nil {
+		p.signers, err = a.newSigners(agent.Signer, p.Account.Agent)
 	}
 	if err == nil {
+		p.Signer = p.signers.real
 		p.Scope, _, err = agent.Scope.New(a.Config.BaseURL, a.newOrigins(p))
 	}
 	if err != nil {
-		p.Account.close()
+		p.close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// close ends what the principal is doing, unless another app shares it.
+func (p *Principal) close() {
+	if p.signers != nil {
+		p.signers.close()
+	}
+	p.Account.close()
 }
 
 // newOrigins returns the origins of the account that p acts for.
@@ -63,7 +73,7 @@ func (a *App) newOrigins(p *Principal) signer.Origins {
 		return nil // it was checked when the configuration was loaded
 	}
 	return &origins{
-		base: base, transport: p.Account.Transport, signer: p.Signer, now: a.Now,
+		base: base, transport: p.Account.Transport, signer: p.Signer, now: a.Now, asking: make(chan struct{}, 1),
 		account: func(ctx context.Context) (string, error) {
 			account, err := p.Account.Agent.Account(ctx)
 			return account.WorkspaceID, err
@@ -122,7 +132,7 @@ func (a *App) openPrincipals(former *App) (err error) {
 
 func (a *App) closePrincipals() {
 	for _, p := range a.principals() {
-		p.Account.close()
+		p.close()
 	}
 }
 
@@ -143,7 +153,7 @@ func (a *App) proxyProfiles() (profiles []proxy.Profile) {
 			profile.Signer = a.Profiles[i].Signer
 			profile.Scope = a.Profiles[i].Scope
 			profile.OtherHosts = p.Agent.OtherHosts
-			profile.ConnectionsPerLabel = p.Agent.ConnectionsPerLabel
+			profile.ConnectionsPerLabel, profile.Rates = p.Agent.ConnectionsPerLabel, p.Agent.Rates
 		}
 		profiles = append(profiles, profile)
 	}

@@ -3,7 +3,6 @@ package app
 import (
 	"time"
 
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity/agent"
 	"github.com/agentproxy/agentproxy/signer"
@@ -13,37 +12,60 @@ import (
 // on its way.
 const sessionHold = time.Millisecond
 
-// newSigners returns the signer of a principal, and one that answers for it without asking
-// anybody.
-func (a *App) newSigners(s config.Signer, agent *agent.Agent) (real, known signer.Signer, err error) {
-	observer, last := a.options.Observer, newOutcomes(s)
+// signers are those of a principal. Apps that follow one another share them while they are
+// configured the same.
+type signers struct {
+	real     signer.Signer
+	known    signer.Signer // answers for real without asking anybody
+	users    users
+	commands []*signer.Command
+}
+
+// close ends the programs that the signers run, unless another app uses them.
+func (s *signers) close() {
+	if !s.users.leave() {
+		return
+	}
+	for _, c := range s.commands {
+		c.Close()
+	}
+}
+
+// newSigners returns the signers of a principal.
+func (a *App) newSigners(s config.Signer, agent *agent.Agent) (*signers, error) {
+	observer, last, made := a.options.Observer, newOutcomes(s), new(signers)
+	made.users.join()
 	builder := signerBuilder{
 		onFailure: s.Default.OnFailure,
 		agent:     agent,
 		bearer:    last.bearer.watch(observer.Signer(config.UseBearer, signer.NewBearer(agent))),
 		assertion: last.assertion.watch(observer.Signer(config.UseAssertion, signer.NewAgentAssertion(agent, a.Now).CacheSessions(sessionHold))),
 		other: func(i int, r config.SignerRule) signer.Signer {
-			return last.others[i].watch(observer.Signer(r.Use, newTokenSigner(r, agent, a.options.Env, a.Now)))
+			return last.others[i].watch(observer.Signer(r.Use, a.newTokenSigner(r, agent, made)))
 		},
 	}
-	if real, err = builder.build(s); err != nil {
-		return nil, nil, err
+	var err error
+	if made.real, err = builder.build(s); err != nil {
+		return nil, err
 	}
 	sources := knownSources{agent, a.Clock, last}
 	builder.bearer = signer.NewBearer(sources)
 	builder.assertion = signer.NewAgentAssertion(sources, a.Now)
 	builder.other = func(i int, _ config.SignerRule) signer.Signer { return &last.others[i] }
-	known, err = builder.build(s)
-	return real, known, err
+	made.known, err = builder.build(s)
+	return made, err
 }
 
-// newTokenSigner returns the signer for use: command or use: token.
-func newTokenSigner(r config.SignerRule, agent *agent.Agent, env cli.Environment, now func() time.Time) signer.Renewer {
+// newTokenSigner returns the signer for use: command or use: token. It adds a command to
+// those of made.
+func (a *App) newTokenSigner(r config.SignerRule, agent *agent.Agent, made *signers) signer.Renewer {
 	switch {
 	case r.Use == config.UseCommand:
-		return signer.NewCommand(r.Command, now).WithAccounts(agent)
+		c := signer.NewCommand(r.Command, a.Now).WithAccounts(agent)
+		made.commands = append(made.commands, c)
+		return c
 	case r.TokenEnv != "":
-		return signer.NewTokenFromEnv(r.TokenEnv, env.Lookup).WithAccounts(agent)
+		return signer.NewTokenFromEnv(r.TokenEnv, a.options.Env.Lookup).WithAccounts(agent)
 	}
 	return signer.NewTokenFromFile(r.TokenFile).WithAccounts(agent)
 }

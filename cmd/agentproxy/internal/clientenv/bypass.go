@@ -22,6 +22,7 @@ type Bypass struct {
 	Command string
 }
 
+// String returns what leads past the proxy, and the remedy.
 func (b Bypass) String() string { return b.What + "; " + b.Remedy }
 
 // Bypasses returns what leads a Codex with the configured home past the configured proxy.

@@ -90,6 +90,7 @@ type Env struct {
 	noProxy  string
 }
 
+// Variables returns the variables that a client is started with.
 func (e Env) Variables() []Variable {
 	var vars []Variable
 	set := func(names []string, value string) {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -100,45 +102,62 @@ func TestConfigWithoutHome(t *testing.T) {
 	}
 }
 
-// TestHomeInPaths has "~" in every path.
+// TestHomeInPaths has "~" in every path that a configuration has a key for.
 func TestHomeInPaths(t *testing.T) {
 	t.Parallel()
-	const content = `
-state_dir: ~/state
-identity: {codex_home: ~}
-clients: {tokens_file: ~/tokens}
-admin_token_file: ~/admin
-upstream: {ca_file: ~/ca.pem}
-audit: {file: ~/audit}
-signer: {use: token, token_file: ~/token, rules: [{path: "/x", use: token, token_file: ~/other}]}
-run: {hide: [~/hidden, /~/x]}
-profiles:
-  - {name: a, labels: [a], identity: {file: ~/id}, signer: {use: token, token_file: ~/of-a}}
-`
-	f := defaults()
-	if err := new(source).decode([]byte(strings.ReplaceAll(content, "home: ~}", `home: "~"}`)), f); err != nil {
-		t.Fatal(err)
+	f := new(File)
+	paths := fillPaths(t, reflect.ValueOf(f).Elem())
+	f.Run.Hide = []string{"~", "/~/x"}
+	if len(paths) < 12 {
+		t.Fatalf("only %d keys are paths", len(paths))
 	}
 	if err := f.expandHome(configtest.Environment(nil)); err != nil {
 		t.Fatal(err)
 	}
-	got := []string{
-		f.StateDir, f.Identity.CodexHome, f.Clients.TokensFile, f.AdminTokenFile, f.Upstream.CAFile, f.Audit.File,
-		f.Signer.Default.TokenFile, f.Signer.Rules[0].Signer.TokenFile, f.Run.Hide[0], f.Run.Hide[1],
-		f.Profiles[0].Identity.File, f.Profiles[0].Signer.Default.TokenFile,
-	}
 	const home = "/home/somebody"
-	want := []string{
-		home + "/state", home, home + "/tokens", home + "/admin", home + "/ca.pem", home + "/audit",
-		home + "/token", home + "/other", home + "/hidden", "/~/x", home + "/id", home + "/of-a",
+	for name, path := range paths {
+		if *path != home+"/x" {
+			t.Errorf("%s became %s", name, *path)
+		}
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
+	if want := []string{home, "/~/x"}; !slices.Equal(f.Run.Hide, want) {
+		t.Errorf("run.hide became %q, want %q", f.Run.Hide, want)
 	}
 	_, err := Load(configtest.Write(t, "state_dir: ~/x\n"), configtest.Environment(map[string]string{"HOME": ""}))
 	if err == nil || !strings.Contains(err.Error(), ":1: state_dir: ~ stands for the home directory, but HOME is not set") {
 		t.Error(err)
 	}
+}
+
+// fillPaths sets all fields in v that are paths by their names, and returns them.
+func fillPaths(t *testing.T, v reflect.Value) map[string]*string {
+	t.Helper()
+	paths := make(map[string]*string)
+	isPath := regexp.MustCompile("(File|Dir|Home)$")
+	var fill func(name string, v reflect.Value)
+	fill = func(name string, v reflect.Value) {
+		switch v.Kind() {
+		case reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(name, v.Elem())
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+			fill(name, v.Index(0))
+		case reflect.Struct:
+			for field, member := range v.Fields() {
+				if field.IsExported() {
+					fill(name+"."+field.Name, member)
+				}
+			}
+		case reflect.String:
+			if isPath.MatchString(name) {
+				paths[name] = v.Addr().Interface().(*string)
+				v.SetString("~/x")
+			}
+		}
+	}
+	fill("", v)
+	return paths
 }
 
 // TestByteOrderMark reads a configuration that an editor has put one before.

@@ -2,8 +2,11 @@ package doctor
 
 import (
 	"errors"
+	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 )
 
 // quote returns a word as a shell takes it.
@@ -29,8 +32,8 @@ func (k *checker) ownAs(words ...string) string { return k.ownFor(k.options.Prof
 func (k *checker) ownFor(profile string, words ...string) string {
 	line := []string{"agentproxy"}
 	flags := func() {
-		if path := k.options.Path; path != "" && path != k.env.Get("AGENTPROXY_CONFIG") {
-			line = append(line, "--config", quote(path))
+		if name := k.options.ConfigName; name != "" {
+			line = append(line, "--config", quote(name))
 		}
 		if profile != "" {
 			line = append(line, "--profile", quote(profile))
@@ -50,16 +53,17 @@ func (k *checker) ownFor(profile string, words ...string) string {
 	return strings.Join(line, " ")
 }
 
-// edit returns the command that opens the configuration.
+// edit returns the command that opens the configuration, or the default one where there is
+// none.
 func (k *checker) edit() string {
-	path := k.options.Path
-	if path == "" && k.config != nil {
-		path = k.config.Path()
+	if k.options.Path != "" {
+		return editor(k.options.Path)
 	}
+	path := config.DefaultPath(k.env)
 	if path == "" {
-		path = "agentproxy.yaml"
+		return editor("agentproxy.yaml")
 	}
-	return editor(path)
+	return "mkdir -p " + quote(filepath.Dir(path)) + " && " + editor(path)
 }
 
 // editor returns the command that opens a file.
@@ -71,12 +75,7 @@ func editor(path string) string {
 }
 
 // set returns the remedy that is a key of the configuration.
-func (k *checker) set(words string) remedy {
-	if k.options.Path == "" && (k.config == nil || k.config.Path() == "") {
-		words += " in a file, and name that with --config"
-	}
-	return remedy{words, k.edit()}
-}
+func (k *checker) set(words string) remedy { return remedy{words, k.edit()} }
 
 // whoListens returns the command that says which program listens at a port.
 func whoListens(port string) string {

@@ -57,9 +57,10 @@ func (r Report) Err() error {
 
 // Options say what is checked.
 type Options struct {
-	Path    string // of the configuration, "" for none
-	Profile string // to act as, "" for that of clients without one
-	Env     cli.Environment
+	ConfigName string // as --config has it, "" without
+	Path       string // of the configuration, "" for none
+	Profile    string // to act as, "" for that of clients without one
+	Env        cli.Environment
 	// Load loads the configuration. Open opens its app, which must change nothing
 	// ([app.Options.ReadOnly]).
 	Load func() (*config.Config, error)

@@ -62,6 +62,7 @@ type Secrets struct {
 	Files       map[string][]byte // in StateDir, by name
 	Links       map[string]string // in StateDir, with their targets
 	Paths       []string          // further files and directories that hold secrets
+	Configs     string            // existing directory that the command must not write to, "" for none
 	Bus         bool              // whether the command may use the session bus
 	Dotenv      []string          // variables that a .env file must not set
 	Getenv      func(string) string
@@ -95,6 +96,7 @@ type Unsupported struct {
 	Busy bool
 }
 
+// Error returns the reason and the remedy.
 func (e *Unsupported) Error() string {
 	return fmt.Sprintf("%s; %s", e.Reason, e.Remedy)
 }
@@ -106,6 +108,7 @@ func (e *Unsupported) Is(target error) bool { return target == ErrUnsupported &&
 // or 128 plus the number of the signal.
 type ExitError int
 
+// Error returns the value in words.
 func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // The exit codes of commands that could not be run, as env(1) has them.
@@ -119,7 +122,10 @@ type StartError struct {
 	Err error
 }
 
+// Error returns why the command could not be started.
 func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
 func (e *StartError) Unwrap() error { return e.Err }
 
 // ExitCode returns the exit code of env(1).
