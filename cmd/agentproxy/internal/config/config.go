@@ -31,6 +31,7 @@ type Config struct {
 	Clients        Access // of the proxy's listener
 	Admin          Access // of the admin listener
 	Gateways       Access // of the endpoint for gateways
+	Exchange       Exchange
 	LabelHeader    string // in which gateways put a client's label, "" for none
 	Upstream       upstream.Config
 	CAFile         string // of further roots for Upstream, "" for none
@@ -149,6 +150,9 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 		return nil, err
 	}
 	if c.Gateways, c.LabelHeader, err = f.Authz.check(); err != nil {
+		return nil, err
+	}
+	if c.Exchange, err = f.checkExchange(); err != nil {
 		return nil, err
 	}
 	if c.Limits, err = f.Limits.check(); err != nil {
