@@ -252,6 +252,7 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		}
 		f.log += log.String()
 		f.checkNoSecret(t, "the log of agentproxy serve", log.String())
+		checkLogFields(t, log.String())
 		if strings.HasPrefix(t.Name(), "TestCodex") && strings.Contains(log.String(), `"out_of_scope":`) {
 			t.Error("Codex asked for something that is out of scope")
 		}
@@ -276,7 +277,8 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 // baseEnv is an environment with nothing in it that leads to a proxy or a CA.
 func baseEnv(t *testing.T) []string {
 	t.Helper()
-	return []string{"PATH=" + systemPath, "HOME=" + t.TempDir(), "TERM=dumb"}
+	home := t.TempDir()
+	return []string{"PATH=" + systemPath, "HOME=" + home, "TERM=dumb", "XDG_CONFIG_HOME=" + filepath.Join(home, ".config")}
 }
 
 // clientEnv returns the environment of the proxy's clients: what agentproxy env

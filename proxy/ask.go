@@ -11,6 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -95,6 +96,12 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	return Answer{Status: http.StatusOK, Header: header}
 }
 
+// NoteRefusal tells of an [Ask] that was refused before it came to [Proxy.Authorize], and
+// where it came from, "" if that is not known. Refusals of one code are summed up.
+func (p *Proxy) NoteRefusal(peer string, a Answer) {
+	p.note(KindAsk, peer, &refuse.Refusal{Status: a.Status, Code: a.Code, Message: a.Message})
+}
+
 func grantAsk(ctx context.Context, x *exchange, ask Ask) *refuse.Refusal {
 	if wrong := access.CheckLabel(ask.Label); wrong != "" {
 		x.label = "" // no log may have it
@@ -115,7 +122,7 @@ func grantAsk(ctx context.Context, x *exchange, ask Ask) *refuse.Refusal {
 	}
 	t, err := hosts.ParseTarget(authority)
 	if err != nil {
-		return refuseTarget(err)
+		return failure.Target(err)
 	}
 	x.target = t
 	if pattern, ok := x.policy.Intercept.Find(t.Host, t.Port); ok {

@@ -70,6 +70,9 @@ type Config struct {
 	Leaves Leaves
 	// Clients says who may use the proxy.
 	Clients access.Config
+	// Labels remembers which client uses which label. nil: a book of the proxy's own. It
+	// stays that of [New].
+	Labels *access.LabelBook
 	// Upstream says how servers are reached.
 	Upstream upstream.Config
 	// Limits bound what one client, and all clients together, may use.
@@ -121,6 +124,7 @@ type Proxy struct {
 	life      lifetime
 	live      *running // the exchanges whose target is known
 	sleep     *track.SleepWatch
+	labels    *access.LabelBook
 	forwarder
 
 	front       *http.Server // serves what clients connect to
@@ -142,7 +146,10 @@ type lifetime struct {
 // New returns a proxy for config. It serves intercepted connections from now on;
 // [Proxy.Shutdown] must be called to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{places: newPlaces(), sleep: track.NewSleepWatch()}
+	p := &Proxy{places: newPlaces(), sleep: track.NewSleepWatch(), labels: config.Labels}
+	if p.labels == nil {
+		p.labels = access.NewLabelBook(time.Now)
+	}
 	p.life.running = track.NewInFlight()
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -307,7 +308,7 @@ func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		panic(http.ErrAbortHandler)
 	}
-	refused := refuseUpstream(x.target.Authority(), err)
+	refused := failure.Upstream(x.target.Authority(), err)
 	refused.Message = x.redactText(refused.Message) // it may quote the server
 	x.refuse(refused)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -33,7 +34,7 @@ func (x *exchange) grant(ctx context.Context) (refused *refuse.Refusal) {
 	}
 	auth, err := signer.Authorize(ctx, x.profile.Signer, x.signRequest())
 	if err != nil {
-		return refuseUnsigned(err)
+		return failure.Unsigned(err)
 	}
 	verdict := audit.VerdictSign
 	switch {
@@ -53,7 +54,7 @@ func (x *exchange) grant(ctx context.Context) (refused *refuse.Refusal) {
 // clients of its label. It sets the exchange's profile.
 func (x *exchange) checkSigned() (refused *refuse.Refusal) {
 	if !x.policy.Intercept.Match(x.target.Host, x.target.Port) {
-		return refuseNotIntercepted(x.target)
+		return failure.NotIntercepted(x.target)
 	}
 	if x.profile, refused = x.policy.profileOf(x.label); refused != nil {
 		return refused

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
@@ -19,7 +20,7 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	defer client.Close()
 	server, err := x.policy.upstream.DialTunnel(ctx, x.target)
 	if err != nil {
-		x.refuseWith(refuseUpstream(x.target.Authority(), err))
+		x.refuseWith(failure.Upstream(x.target.Authority(), err))
 		x.status = x.refused.Status
 		_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
 		_ = x.refused.Response(nil).Write(client)

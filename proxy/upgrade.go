@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"io"
 	"log"
 	"net"
@@ -82,7 +81,7 @@ func traceUpgrade(out *http.Request, x *exchange) {
 func prepareUpgrade(res *http.Response) error {
 	asked := res.Request.Header.Get("Upgrade")
 	if asked == "" || !strings.EqualFold(asked, res.Header.Get("Upgrade")) {
-		return errors.New("the server switched to another protocol than it was asked for")
+		return message.Errorf("the server switched to another protocol than it was asked for")
 	}
 	x := exchangeOf(res.Request.Context())
 	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,

@@ -50,6 +50,7 @@ type App struct {
 	audit    *auditLog        // nil: off, or not opened yet
 	usage    *usageFile       // the same
 	quotas   *quotaWatch
+	labels   *access.LabelBook // of the clients
 
 	issuerRoots [][]byte
 	workloads   *workload.Checker // nil: none gets a token
@@ -126,6 +127,7 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 	}
 	a := newApp(c, r, o)
 	a.Now, a.logInForce, a.quotas = time.Now, new(atomic.Pointer[zerolog.Logger]), new(quotaWatch)
+	a.labels = access.NewLabelBook(a.Now)
 	a.usedTokens = workload.NewUsed()
 	a.openExchange(nil)
 	a.logInForce.Store(&a.Log)
@@ -159,7 +161,8 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	o := a.options
 	o.Log = log
 	n := newApp(c, r, o)
-	n.Clock, n.Now, n.logInForce, n.quotas, n.usedTokens = a.Clock, a.Now, a.logInForce, a.quotas, a.usedTokens
+	n.Clock, n.Now, n.logInForce, n.quotas, n.labels = a.Clock, a.Now, a.logInForce, a.quotas, a.labels
+	n.usedTokens = a.usedTokens
 	n.openExchange(a)
 	if err := n.openPrincipals(a); err != nil {
 		return nil, err
@@ -206,6 +209,7 @@ func (a *App) ProxyConfig(ca *certs.Authority, clients access.Config) proxy.Conf
 		Log:         a.Log,
 
 		Clients:      clients,
+		Labels:       a.labels,
 		ObserveQuota: a.observeQuota,
 
 		RetryBodyLimit: cmp.Or(c.RetryBodyLimit, -1),

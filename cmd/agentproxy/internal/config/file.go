@@ -77,6 +77,7 @@ type limitsKeys struct {
 	Connections          int    `yaml:"connections"`
 	ConnectionsPerClient int    `yaml:"connections_per_client"`
 	ConnectionsPerLabel  int    `yaml:"connections_per_label"`
+	LabelsPerClient      int    `yaml:"labels_per_client"`
 	RequestsPerLabel     int    `yaml:"requests_per_label"`
 	Memory               int64  `yaml:"memory"`
 	HeaderBytes          int    `yaml:"header_bytes"`
@@ -171,6 +172,7 @@ func defaults() *File {
 		Limits: limitsKeys{
 			Connections:         limits.Connections,
 			ConnectionsPerLabel: limits.ConnectionsPerLabel,
+			LabelsPerClient:     limits.LabelsPerClient,
 			RequestsPerLabel:    limits.RequestsPerLabel,
 			Memory:              limits.Memory,
 			HeaderBytes:         limits.HeaderBytes,
@@ -186,8 +188,8 @@ func defaults() *File {
 	}
 }
 
-// override replaces keys by the variables that override them. It returns the names of
-// the variables by key.
+// override replaces keys by the flags and variables that override them. It returns the
+// names of these by key.
 func (f *File) override(env cli.Environment) map[string]string {
 	from := make(map[string]string)
 	set := func(key, name string, to *string) {
@@ -201,6 +203,9 @@ func (f *File) override(env cli.Environment) map[string]string {
 	other := otherHosts{}
 	if set("other_hosts", "AGENTPROXY_OTHER_HOSTS", &other.word); from["other_hosts"] != "" {
 		f.OtherHosts = other
+	}
+	if listen, ok := env.Flags["listen"]; ok {
+		f.Listen, from["listen"] = listen, "--listen"
 	}
 	return from
 }

@@ -44,7 +44,7 @@ const watchAfter = time.Second
 
 // Options say how a command is run.
 type Options struct {
-	ConfigPath string // of the configuration, "" for the defaults
+	ConfigName string // of the configuration, as [config.Find] takes it
 	Profile    string // to act as, "" for that of clients without one
 	Isolate    string // in place of run.isolate, "" for that
 	KeepHome   bool   // leave CODEX_HOME as it is, and isolate nothing
@@ -61,7 +61,11 @@ type Options struct {
 func Run(ctx context.Context, args []string, o Options) error {
 	// COMMAND would wait for the collector of what the start leaves behind.
 	defer app.ReserveHeap(o.Env.Get)()
-	conf, err := config.Load(o.ConfigPath, o.Env)
+	path, err := config.Find(o.ConfigName, o.Env)
+	if err != nil {
+		return err
+	}
+	conf, err := config.Load(path, o.Env)
 	if err != nil {
 		return err
 	}
