@@ -90,7 +90,7 @@ a credential.`,
 	})
 	root.AddCommand(
 		newServeCommand(c), newRunCommand(c), newDemoCommand(c), newBackendCommand(c),
-		newIdentityCommand(c), newSignCommand(c), newCACommand(c), newEnvCommand(c),
+		newIdentityCommand(c), newSignCommand(c), newCACommand(c), newEnvCommand(c), newConfigCommand(c),
 		newTokenCommand(c), newLoginCommand(c), newLogoutCommand(c), newCheckCommand(c), newTopCommand(c), newExplainCommand(c), newVersionCommand(c),
 	)
 	root.AddCommand(manCommands()...)
