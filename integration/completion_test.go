@@ -24,7 +24,7 @@ func TestCompletion(t *testing.T) {
 	mustRun(t, environ, systemProgram(t, "zsh"), "-f", "-n", zsh)
 
 	for line, want := range map[string][]string{
-		"agentproxy env --shell ":         {"fish", "powershell", "sh"},
+		"agentproxy env --shell ":         {"bash", "cmd", "fish", "powershell", "sh", "zsh"},
 		"agentproxy ca install --store b": {"browsers"},
 		"agentproxy completion ":          {"bash", "fish", "powershell", "zsh"},
 		"agentproxy env --label ":         nil, // whatever one likes, but no file
