@@ -252,6 +252,7 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		}
 		f.log += log.String()
 		f.checkNoSecret(t, "the log of agentproxy serve", log.String())
+		checkLogFields(t, log.String())
 		if strings.HasPrefix(t.Name(), "TestCodex") && strings.Contains(log.String(), `"out_of_scope":`) {
 			t.Error("Codex asked for something that is out of scope")
 		}

@@ -184,20 +184,26 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }
 
+// level returns the level of the exchange's line in the access log.
+func (x *exchange) level() zerolog.Level {
+	switch {
+	case x.refused != nil && x.refused.Challenge:
+		return zerolog.DebugLevel
+	case x.refused != nil, x.outOfScope != nil:
+		return zerolog.WarnLevel
+	case x.kind == KindConnect: // each request inside has a line of its own
+		return zerolog.DebugLevel
+	}
+	return zerolog.InfoLevel
+}
+
 // log writes the exchange's line in the access log. No line has a header field, a
 // query or a body in it.
 func (x *exchange) log(l *zerolog.Logger) {
-	event := l.Info()
-	switch {
-	case x.unlogged:
+	if x.unlogged {
 		return
-	case x.refused != nil && x.refused.Challenge:
-		event = l.Debug()
-	case x.refused != nil, x.outOfScope != nil:
-		event = l.Warn()
-	case x.kind == KindConnect: // each request inside has a line of its own
-		event = l.Debug()
 	}
+	event := l.WithLevel(x.level())
 	if !event.Enabled() {
 		event.Discard()
 		return

@@ -71,7 +71,7 @@ func (b *LabelBook) Use(a *Admission, most int) *refuse.Refusal {
 		if wait := c.take(now, most); wait > 0 {
 			refused := refuse.Busy("%s has used as many session labels as limits.labels_per_client allows, which is %d, and may use another in %s; use one of them, raise it, or give labels by clients.tokens_file",
 				client, most, wait.Round(time.Second))
-			refused.RetryAfter = int(math.Ceil(wait.Seconds()))
+			refused.RetryAfter = wait
 			return refused
 		}
 		for len(c.used) >= most {

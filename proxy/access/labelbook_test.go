@@ -39,7 +39,7 @@ func TestLabelBook(t *testing.T) {
 		if refused.Status != http.StatusServiceUnavailable || refused.Code != "busy" || refused.RetryAfter <= 0 {
 			t.Fatalf("%+v", refused)
 		}
-		return time.Duration(refused.RetryAfter) * time.Second
+		return refused.RetryAfter
 	}
 	many, few := peerAt(1), peerAt(2)
 	for i := range most {

@@ -131,12 +131,12 @@ func TestAnyMinute(t *testing.T) {
 				at = append(at, c.now())
 				continue
 			}
-			if refused.RetryAfter < 1 || refused.RetryAfter > 61 {
-				t.Fatalf("seed %d: Retry-After %d", seed, refused.RetryAfter)
+			if refused.RetryAfter <= 0 || refused.RetryAfter > 61*time.Second {
+				t.Fatalf("seed %d: Retry-After %s", seed, refused.RetryAfter)
 			}
 			// Whoever comes back then is served, if nobody else was.
 			if random.IntN(4) == 0 {
-				c.advance(time.Duration(refused.RetryAfter) * time.Second)
+				c.advance(time.Duration(seconds(refused.RetryAfter)) * time.Second)
 				if again := l.Request(Client{Label: "a"}, rules); again != nil {
 					t.Fatalf("seed %d: refused again: %s", seed, again)
 				}
@@ -159,10 +159,10 @@ func TestRetryAfterIsNotLater(t *testing.T) {
 		c.advance(step)
 	}
 	refused := l.Request(Client{Label: "a"}, rules)
-	if refused == nil || refused.Status != http.StatusTooManyRequests || refused.Code != "too_many_requests" || refused.RetryAfter < 30 || refused.RetryAfter > 31 {
+	if refused == nil || refused.Status != http.StatusTooManyRequests || refused.Code != "too_many_requests" || refused.RetryAfter < 29*time.Second || refused.RetryAfter > 31*time.Second {
 		t.Fatalf("%+v", refused)
 	}
-	if got := refused.Header().Get("Retry-After"); got != fmt.Sprint(refused.RetryAfter) {
+	if got := refused.Header().Get("Retry-After"); got != fmt.Sprint(seconds(refused.RetryAfter)) {
 		t.Errorf("Retry-After: %s", got)
 	}
 	if !strings.Contains(refused.Message, `"a"`) || !strings.Contains(refused.Message, "2 requests") {

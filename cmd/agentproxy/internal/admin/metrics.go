@@ -12,12 +12,13 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/history"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
-// Metrics counts what the proxy does, and remembers the last refusals. No label has a
+// Metrics counts what the proxy does, and remembers the last requests and refusals. No label has a
 // value that a client, a server or the network chose: hosts are named by the configured
 // pattern that they match, codes and kinds by this program's words. docs/metrics.md
 // explains each metric.
@@ -25,6 +26,8 @@ type Metrics struct {
 	registry *prometheus.Registry
 	refused  *Refusals
 	missed   recent[miss]
+	latest   history.Requests
+	counted  history.Counter
 	started  time.Time
 
 	requests  *prometheus.CounterVec
@@ -121,6 +124,8 @@ func NewMetrics() *Metrics {
 
 // Exchange implements [app.Observer].
 func (m *Metrics) Exchange(o proxy.Outcome) {
+	m.latest.Add(&o)
+	m.counted.Add(&o)
 	if o.Refused != "" {
 		m.refusals.WithLabelValues(o.Refused).Inc()
 		m.refused.Exchange(o)
