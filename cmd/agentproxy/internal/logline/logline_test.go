@@ -98,7 +98,7 @@ func TestColours(t *testing.T) {
 			t.Errorf("no %q in %q", want, coloured)
 		}
 	}
-	for _, style := range []string{"0", bold, red, green, yellow, faint, "36", "90"} { // zerolog's for names is 36
+	for _, style := range []string{"0", Bold, Red, Green, Yellow, Faint, "36", "90"} { // zerolog's for names is 36
 		coloured = strings.ReplaceAll(coloured, "\x1b["+style+"m", "")
 	}
 	for _, line := range []string{coloured, lineOf(t, false, log)} {
