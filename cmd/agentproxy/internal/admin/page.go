@@ -42,6 +42,7 @@ func newStatusPage(look func(context.Context) Status) *statusPage {
 		"took":   logline.Duration,
 		"target": logline.Target,
 		"word":   logline.Credential,
+		"cut":    logline.Cut,
 	})
 	return &statusPage{look, template.Must(page.ParseFS(pageFiles, "page/status.html"))}
 }

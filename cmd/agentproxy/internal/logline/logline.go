@@ -104,9 +104,7 @@ func (p Palette) exchange(event map[string]any, take func(string) string) string
 	if take("retried") != "" {
 		add("", "(sent again after a 401)")
 	}
-	if failure := take("failure"); failure != "" {
-		add(Red, "cut: "+failure)
-	}
+	add(Red, Cut(take("failure"), take("cut_by")))
 	if reason := take("out_of_scope"); reason != "" && event["refused"] == nil {
 		add(Yellow, "out of scope: "+reason)
 	}

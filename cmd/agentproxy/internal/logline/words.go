@@ -29,6 +29,23 @@ func Credential(scheme signer.Scheme) string {
 	return strings.ToLower(string(scheme))
 }
 
+// Cut says in words that an exchange was cut, why, and by which side: client, server or
+// proxy. It returns "" if failure is "".
+func Cut(failure, by string) string {
+	words := "cut"
+	switch by {
+	case "client", "server", "proxy":
+		words += " by the " + by
+	}
+	switch failure {
+	case "":
+		return ""
+	case "cut":
+		return words
+	}
+	return words + ": " + failure
+}
+
 // Duration returns d in one unit, with two digits at least if they are known: "8 ms",
 // "1.2 s", "3 min".
 func Duration(d time.Duration) string {

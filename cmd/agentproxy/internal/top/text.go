@@ -135,7 +135,7 @@ func latest(s admin.Status) [][]span {
 			what += " (" + r.Kind + ")"
 		}
 		if r.Failure != "" {
-			status.style, what = logline.Red, what+", cut: "+r.Failure
+			status.style, what = logline.Red, what+", "+logline.Cut(r.Failure, r.CutBy)
 		}
 		if r.Refused != "" {
 			status.style, what = logline.Red, what+", "+r.Refused
