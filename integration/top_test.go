@@ -139,6 +139,33 @@ func TestTopEnds(t *testing.T) {
 	}
 }
 
+// TestTopSuspended stops the view by Ctrl-Z, has a shell in its place, and goes on.
+func TestTopSuspended(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, fixtureConfig{})
+	f.adminOn(t)
+	f.serve(t)
+	cmd := exec.Command(systemProgram(t, "bash"), "--norc", "-i")
+	cmd.Env = append(baseEnv(t), "TERM=xterm", "PS1=$ ", "HISTFILE=")
+	shell := startInTerminal(t, 100, 24, cmd)
+	shell.press(t, fmt.Sprintf("%s top --config %s\n", agentproxy, f.config))
+	shell.onScreen(t, "the view", has("PROFILE"))
+	shell.press(t, "\x1a")
+	eventually(t, "the shell", func() bool { return strings.Contains(shell.text(), "Stopped") })
+	if mode := termios(t, shell); strings.Count(shell.text(), "\x1b[?1049l") != 1 || mode.Oflag&unix.OPOST == 0 {
+		t.Errorf("the shell's terminal is not as it was: %+v", mode)
+	}
+	shell.press(t, "fg\n")
+	eventually(t, "the view again", func() bool { return strings.Count(shell.text(), "\x1b[?1049h") == 2 })
+	shell.onScreen(t, "the view", has("PROFILE"))
+	shell.press(t, "q")
+	eventually(t, "the end", func() bool { return strings.Count(shell.text(), "\x1b[?1049l") == 2 })
+	shell.press(t, "exit\n")
+	if err := shell.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTopOutlivesServe waits for a proxy that is restarted.
 func TestTopOutlivesServe(t *testing.T) {
 	t.Parallel()
