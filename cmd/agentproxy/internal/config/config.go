@@ -33,6 +33,7 @@ type Config struct {
 	Clients        Access // of the proxy's listener
 	Admin          Access // of the admin listener
 	Gateways       Access // of the endpoint for gateways
+	Exchange       Exchange
 	LabelHeader    string // in which gateways put a client's label, "" for none
 	Upstream       upstream.Config
 	CAFile         string // of further roots for Upstream, "" for none
@@ -173,6 +174,8 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 	c.Admin, err = f.checkAdmin()
 	m.add(err)
 	c.Gateways, c.LabelHeader, err = f.Authz.check()
+	m.add(err)
+	c.Exchange, err = f.checkExchange()
 	m.add(err)
 	c.Limits, err = f.Limits.check()
 	m.add(err)

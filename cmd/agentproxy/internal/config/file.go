@@ -35,6 +35,7 @@ type File struct {
 	Audit          Audit         `yaml:"audit"`
 	Authz          authzKeys     `yaml:"authz"`
 	Usage          Usage         `yaml:"usage"`
+	Exchange       exchangeKeys  `yaml:"exchange"`
 	Run            Run           `yaml:"run"`
 	AdminTokenFile string        `yaml:"admin_token_file"`
 	RetryBodyLimit int64         `yaml:"retry_body_limit" min:"0"`
@@ -60,6 +61,7 @@ type clientsKeys struct {
 	TokenFile   string  `yaml:"token_file"`
 	TokensFile  string  `yaml:"tokens_file"`
 	Issued      string  `yaml:"issued" enum:"also,only,off"`
+	IssuedKey   string  `yaml:"issued_key_file"`
 	TrustLabels bool    `yaml:"trust_labels"`
 	AllowUIDs   []int64 `yaml:"allow_uids" min:"0"`
 }
@@ -186,6 +188,7 @@ func defaults() *File {
 		},
 		Log:            Log{Level: "info", Format: "auto"},
 		Audit:          Audit{OnFailure: AuditRefuse},
+		Exchange:       exchangeKeys{TTL: "1h"},
 		Run:            Run{Isolate: string(IsolateAuto)},
 		RetryBodyLimit: proxy.DefaultRetryBodyLimit,
 	}
