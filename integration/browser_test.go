@@ -58,7 +58,7 @@ func startBrowser(t *testing.T) *browser {
 		lines := bufio.NewReader(pipe)
 		for {
 			line, err := lines.ReadString('\n')
-			stderr.add(line)
+			_, _ = stderr.Write([]byte(line))
 			if err != nil {
 				return
 			}

@@ -70,7 +70,7 @@ func startInTerminal(t *testing.T, columns, rows uint16, cmd *exec.Cmd) *ptyProg
 		buffer := make([]byte, 4096)
 		for {
 			n, err := shown.Read(buffer)
-			p.written.add(string(buffer[:n]))
+			_, _ = p.written.Write(buffer[:n])
 			if err != nil {
 				return // the program has ended
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
@@ -69,12 +70,14 @@ type traffic struct {
 	bodyLeft  atomic.Bool            // something of the client's HTTP/1 request may be unread
 	webSocket atomic.Bool            // the server has switched protocols
 	upgraded  net.Conn               // to the server, of an upgraded exchange
+	buffers   *message.Buffers       // of an upgraded exchange
 	tap       tap                    // reads the response along, nil if nobody does
 	stream    bool                   // of HTTP/2, and not all that its connection carries
 	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
 	refused   *refuse.Refusal
 	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
+	culprit   cut.Culprit
 }
 
 // answered notes that the response's header is on its way.
@@ -132,6 +135,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	}
 	x.BeginWrite()
 	n, err := x.ResponseWriter.Write(p)
+	_ = x.culprit.Note(cut.Client, err)
 	x.EndWrite()
 	x.sent.Add(int64(n))
 	return n, err
@@ -141,6 +145,9 @@ func (x *exchange) Write(p []byte) (int, error) {
 func (x *exchange) FlushError() error {
 	x.BeginWrite()
 	defer x.EndWrite()
+	if w, ok := x.ResponseWriter.(interface{ FlushError() error }); ok {
+		return w.FlushError()
+	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
@@ -172,10 +179,13 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
 	if x.webSocket.Load() {
-		conn = x.Watched(conn)
+		conn = x.culprit.Watch(x.Watched(conn), cut.Client)
 	}
 	if x.tap != nil {
 		conn = netconn.TappedConn{Wrapper: netconn.Wrapper{Conn: conn}, Tap: x.tap}
+	}
+	if x.webSocket.Load() {
+		conn = upgradedConn{netconn.Wrapper{Conn: conn}, x.buffers}
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }
@@ -235,7 +245,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 		event.Str("refused", x.refused.Code).Str("reason", x.refused.Message)
 	}
 	if x.failure != "" {
-		event.Str("failure", x.failure)
+		event.Str("failure", x.failure).Str("cut_by", x.culprit.Side())
 	}
 	event.Msg("exchange")
 }

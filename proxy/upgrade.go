@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -89,7 +90,7 @@ func prepareUpgrade(res *http.Response) error {
 	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
-		res.Body = upgradedBody{body, x.upgraded}
+		res.Body = upgradedBody{body, x.upgraded, x}
 	}
 	return nil
 }
@@ -98,7 +99,41 @@ func prepareUpgrade(res *http.Response) error {
 type upgradedBody struct {
 	io.ReadWriteCloser
 	conn net.Conn
+	x    *exchange
+}
+
+// Read implements [io.Reader].
+func (b upgradedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Read(p)
+	if err == netconn.ErrNothingYet {
+		return n, err
+	}
+	return n, b.x.culprit.Note(cut.Server, err)
+}
+
+// Write implements [io.Writer].
+func (b upgradedBody) Write(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Write(p)
+	return n, b.x.culprit.Note(cut.Server, err)
+}
+
+// WriteTo implements [io.WriterTo].
+func (b upgradedBody) WriteTo(w io.Writer) (int64, error) {
+	var socket *netconn.Socket
+	if secured, ok := b.conn.(interface{ NetConn() net.Conn }); ok {
+		socket, _ = secured.NetConn().(*netconn.Socket)
+	}
+	return b.x.buffers.Copy(w, b, socket)
 }
 
 // CloseWrite closes the sending side.
 func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
+
+// upgradedConn is the client's connection of an upgraded exchange.
+type upgradedConn struct {
+	netconn.Wrapper
+	buffers *message.Buffers
+}
+
+// WriteTo implements [io.WriterTo].
+func (c upgradedConn) WriteTo(w io.Writer) (int64, error) { return c.buffers.Copy(w, c.Conn, nil) }

@@ -184,6 +184,15 @@ func (c *command) profileFlag(cmd *cobra.Command) {
 // load opens the app of the configuration and the agent that the command line names. Its
 // warnings are logged when the command has ended.
 func (c *command) load() (*app.App, error) {
+	conf, err := c.agentConfig()
+	if err != nil {
+		return nil, err
+	}
+	return c.open(conf, false)
+}
+
+// agentConfig returns the configuration for the agent that the command line names.
+func (c *command) agentConfig() (*config.Config, error) {
 	conf, err := c.loadConfig()
 	if err != nil {
 		return nil, err
@@ -192,10 +201,12 @@ func (c *command) load() (*app.App, error) {
 	if err := app.CheckCommands(conf); err != nil {
 		return nil, err
 	}
-	if conf, err = conf.For(c.profile, c.label); err != nil {
-		return nil, err
-	}
-	return app.Open(conf, app.Options{Env: c.env, Log: c.deferred.Logger(conf.Log, c.stderr)})
+	return conf.For(c.profile, c.label)
+}
+
+// open opens the app of a configuration, which changes nothing if readOnly is set.
+func (c *command) open(conf *config.Config, readOnly bool) (*app.App, error) {
+	return app.Open(conf, app.Options{Env: c.env, Log: c.deferred.Logger(conf.Log, c.stderr), ReadOnly: readOnly})
 }
 
 // withApp returns a command that does its work with the app of the configuration that the

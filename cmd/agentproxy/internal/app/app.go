@@ -69,6 +69,8 @@ type Options struct {
 	// LoginInPlace is whether auth.json is written in place instead of replaced, because
 	// something is mounted over it.
 	LoginInPlace bool
+	// ReadOnly has the app change nothing: no file, and nothing that the backend keeps.
+	ReadOnly bool
 }
 
 // Observer is told what the parts of an [App] do. Its methods are called concurrently.

@@ -59,8 +59,9 @@ func (a *App) openExchange(former *App) {
 // the configuration's choice, wherever its address is.
 func reach(common upstream.Config, roots []byte) upstream.Config {
 	if roots != nil {
-		common.RootCAs = x509.NewCertPool()
-		common.RootCAs.AppendCertsFromPEM(roots)
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(roots)
+		common.RootCAs = func() *x509.CertPool { return pool }
 		common.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	}
 	return common
