@@ -38,7 +38,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden scanners portable gateways websockets test-codex engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden scanners portable gateways websockets verifiers test-codex engines bench vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -92,7 +92,7 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,gateways,websockets ./integration ./proxy
+	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,gateways,websockets,verifiers ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
 # The race detector needs cgo. lint has vetted.
@@ -159,6 +159,11 @@ websockets: $(CLIENTS) $(SOCKETS)
 $(SOCKETS): integration/websockets/package.json integration/websockets/package-lock.json
 	cd integration/websockets && npm ci --no-fund --no-audit
 	@touch $@
+
+## verifiers: Java and Firefox are shown what a thief of the CA's key makes; needs root and Debian
+verifiers: $(CLIENTS)
+	@integration/clients/need.sh firefox-esr=firefox-esr javac=default-jdk-headless
+	$(GO) test -tags verifiers -count=1 -timeout 10m -v -run '^TestStolenKey' ./integration
 
 ## portable: demo, check and run for arm64 under qemu and for Windows under Wine, and go vet for others; needs Debian, takes minutes
 portable:
