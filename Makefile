@@ -38,7 +38,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden scanners portable gateways websockets verifiers test-codex engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden scanners portable gateways websockets verifiers test-codex engines bench pictures vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -184,6 +184,10 @@ test-codex: clients
 ## bench: agentproxy beside nginx, squid, mitmproxy and goproxy; BENCH=quick takes a minute in place of five
 bench:
 	$(GO) run ./integration/bench
+
+## pictures: of the page and of top, in docs/, as the tests see them
+pictures: clients
+	AGENTPROXY_PICTURES=1 $(ONCE) $(GO) test -count=1 -timeout 10m -run '^Test(PageInBrowser|PageCannotSign|TopPicture)$$' ./integration
 
 ## vuln: known vulnerabilities in what is called of the dependencies; asks vuln.go.dev
 vuln:

@@ -11,6 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
@@ -79,6 +80,7 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	if refused := grantAsk(ctx, x, ask); refused != nil {
 		if ctx.Err() != nil {
 			x.failure = "cancelled"
+			x.culprit.Name(cut.Client)
 			return answerOf(refused)
 		}
 		x.status = refused.Status

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
@@ -75,6 +76,7 @@ type traffic struct {
 	refused   *refuse.Refusal
 	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
+	culprit   cut.Culprit
 }
 
 // answered notes that the response's header is on its way.
@@ -132,6 +134,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	}
 	x.BeginWrite()
 	n, err := x.ResponseWriter.Write(p)
+	_ = x.culprit.Note(cut.Client, err)
 	x.EndWrite()
 	x.sent.Add(int64(n))
 	return n, err
@@ -172,7 +175,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
 	if x.webSocket.Load() {
-		conn = x.Watched(conn)
+		conn = x.culprit.Watch(x.Watched(conn), cut.Client)
 	}
 	if x.tap != nil {
 		conn = netconn.TappedConn{Wrapper: netconn.Wrapper{Conn: conn}, Tap: x.tap}
@@ -235,7 +238,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 		event.Str("refused", x.refused.Code).Str("reason", x.refused.Message)
 	}
 	if x.failure != "" {
-		event.Str("failure", x.failure)
+		event.Str("failure", x.failure).Str("cut_by", x.culprit.Side())
 	}
 	event.Msg("exchange")
 }

@@ -41,6 +41,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/proxy/usage"
@@ -318,14 +319,17 @@ func (p *Proxy) end(x *exchange) {
 	switch {
 	case x.cut.Load() != nil:
 		x.failure = *x.cut.Load()
+		x.culprit.Set(cut.Proxy)
 	case x.failure != "":
 	case p.life.ctx.Err() != nil && (v != nil || upgraded):
 		x.failure = context.Cause(p.life.ctx).Error()
-	case v == nil:
-	case v == http.ErrAbortHandler:
+		x.culprit.Set(cut.Proxy)
+	case v == http.ErrAbortHandler, upgraded && x.culprit.Side() != "":
 		x.failure = "cut"
+	case v == nil:
 	default:
 		x.failure = "internal error"
+		x.culprit.Set(cut.Proxy)
 	}
 	if x.tap != nil {
 		x.tap.Close()

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -89,7 +90,7 @@ func prepareUpgrade(res *http.Response) error {
 	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
-		res.Body = upgradedBody{body, x.upgraded}
+		res.Body = upgradedBody{body, x.upgraded, x}
 	}
 	return nil
 }
@@ -98,6 +99,19 @@ func prepareUpgrade(res *http.Response) error {
 type upgradedBody struct {
 	io.ReadWriteCloser
 	conn net.Conn
+	x    *exchange
+}
+
+// Read implements [io.Reader].
+func (b upgradedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Read(p)
+	return n, b.x.culprit.Note(cut.Server, err)
+}
+
+// Write implements [io.Writer].
+func (b upgradedBody) Write(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Write(p)
+	return n, b.x.culprit.Note(cut.Server, err)
 }
 
 // CloseWrite closes the sending side.

@@ -18,10 +18,10 @@ const trusting = "clients: {trust_labels: true}\nprofiles:\n"
 
 // Every mistake is named on one line: where it is, what it is, what to do.
 var configMistakes = []struct{ name, config, want string }{
-	{"unknown key", "lissten: 127.0.0.1:8080", ":1: there is no key lissten" + seeExample},
-	{"unknown key below", "chatgpt:\n  hots: []", ":2: there is no key chatgpt.hots" + seeExample},
+	{"unknown key", "lissten: 127.0.0.1:8080", ":1: there is no key lissten; did you mean listen?"},
+	{"unknown key below", "chatgpt:\n  hots: []", ":2: there is no key chatgpt.hots; did you mean chatgpt.hosts?"},
 	{"unknown key of the signer", "signer:\n  using: auto", ":2: there is no key signer.using" + seeExample},
-	{"unknown key of a rule", "signer:\n  rules:\n    - use: none\n      hoost: x", ":4: there is no key signer.rules[0].hoost" + seeExample},
+	{"unknown key of a rule", "signer:\n  rules:\n    - use: none\n      hoost: x", ":4: there is no key signer.rules[0].hoost; did you mean signer.rules[0].host?"},
 	{"number as key", "1: x", ":1: there is no key 1" + seeExample},
 	{"list for text", "listen:\n  - a", ":2: listen: it is a list, but must be text" + seeExample},
 	{"mapping for text", "listen:\n  a: b", ":2: listen: it is a mapping, but must be text" + seeExample},
@@ -61,7 +61,7 @@ var configMistakes = []struct{ name, config, want string }{
 	{"identity.login", "identity: {login: mine}", `:1: identity.login: "mine" is none of auto, own, codex`},
 	{"identity.login of a profile", trusting + "  - {name: a, labels: [a], identity: {login: mine}}", `:3: profiles[0].identity.login: "mine" is none of auto, own, codex`},
 	{"trust_labels without profiles", "clients: {trust_labels: true}", ":1: clients.trust_labels: it is only used with profiles; leave it out"},
-	{"unknown key of a profile", trusting + "  - {name: a, labels: [a], lables: [b]}", ":3: there is no key profiles[0].lables" + seeExample},
+	{"unknown key of a profile", trusting + "  - {name: a, labels: [a], lables: [b]}", ":3: there is no key profiles[0].lables; did you mean profiles[0].labels?"},
 	{"unknown key of a profile's signer", trusting + "  - {name: a, labels: [a], signer: {using: x}}", ":3: there is no key profiles[0].signer.using" + seeExample},
 	{"profile's name", trusting + "  - name: ../x\n    labels: [a]", `:3: profiles[0].name: "../x" is not a name of lower-case letters, digits and - between them, 63 at most`},
 	{"profile without a name", trusting + "  - labels: [a]", `:3: profiles[0].name: "" is not a name of lower-case letters, digits and - between them, 63 at most`},
@@ -102,7 +102,7 @@ var configMistakes = []struct{ name, config, want string }{
 	{"empty scope", "scope:\n  allow: []", ":2: scope.allow: nothing would be signed; leave the key out for what Codex asks for"},
 	{"scope's word", "scope:\n  allow:\n    - codex\n    - everything", `:4: scope.allow[1]: "everything" is neither codex, nor all, nor a mapping with host, methods and path`},
 	{"scope of every path", "scope: {allow: [{methods: [GET]}]}", ":1: scope.allow[0]: it matches every path; give it a host or a path, or write all"},
-	{"scope's key", "scope:\n  allow:\n    - codex\n    - {host: chatgpt.com, paths: /a}", ":4: there is no key scope.allow[1].paths" + seeExample},
+	{"scope's key", "scope:\n  allow:\n    - codex\n    - {host: chatgpt.com, paths: /a}", ":4: there is no key scope.allow[1].paths; did you mean scope.allow[1].path?"},
 	{"scope's path", "scope: {allow: [{path: a}]}", `:1: scope.allow[0]: path pattern "a": must begin with "/" or "**"`},
 	{"scope's public suffix", "scope:\n  allow:\n    - host: '*.com'", `:3: scope.allow[0]: host pattern "*.com": com is a public suffix, below which anybody can have a name; name the hosts`},
 	{"scope's upgrade", "scope: {allow: [{path: /a, upgrade: h2c}]}", `:1: scope.allow[0]: upgrade: "h2c" is not websocket, which is all that a connection can be upgraded to`},

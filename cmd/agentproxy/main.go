@@ -91,7 +91,7 @@ a credential.`,
 	root.AddCommand(
 		newServeCommand(c), newRunCommand(c), newDemoCommand(c), newBackendCommand(c),
 		newIdentityCommand(c), newSignCommand(c), newCACommand(c), newEnvCommand(c),
-		newTokenCommand(c), newLoginCommand(c), newLogoutCommand(c), newCheckCommand(c), newTopCommand(c), newVersionCommand(c),
+		newTokenCommand(c), newLoginCommand(c), newLogoutCommand(c), newCheckCommand(c), newTopCommand(c), newExplainCommand(c), newVersionCommand(c),
 	)
 	root.AddCommand(manCommands()...)
 	root.InitDefaultHelpCmd()

@@ -85,7 +85,7 @@ func NewMetrics() *Metrics {
 		"Time from a request to the end of its response, which may be a stream or a WebSocket.",
 		[]float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 1800, 3600})
 	m.cut = counter("agentproxy_exchanges_cut_total",
-		"Requests and tunnels that were cut, by kind: the client or the server went away, or the proxy was stopped.", "kind")
+		"Requests, WebSockets and tunnels that were cut, by kind and by who cut them: client, server or proxy.", "kind", "by")
 	m.resent = counter("agentproxy_resent_requests_total",
 		"Requests that were sent again with another credential after a 401, by the signer of the last one.", "signer")
 	m.refusals = counter("agentproxy_refusals_total",
@@ -135,7 +135,7 @@ func (m *Metrics) Exchange(o proxy.Outcome) {
 		m.missed.add(missOf(o))
 	}
 	if o.Failure != "" {
-		m.cut.WithLabelValues(o.Kind).Inc()
+		m.cut.WithLabelValues(o.Kind, cmp.Or(o.CutBy, "unknown")).Inc()
 	}
 	host := o.Pattern
 	if host == "" {

@@ -44,7 +44,7 @@ func Find(named string, env cli.Environment) (string, error) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return "", nil
 	}
-	return "", &Error{path, fmt.Errorf("%w; make it readable, name another file with --config, or none for the defaults", safefile.Cause(err))}
+	return "", fault(path, fmt.Errorf("%w; make it readable, name another file with --config, or none for the defaults", safefile.Cause(err)))[0]
 }
 
 // DefaultPath returns the path of the file that is read where none is named:

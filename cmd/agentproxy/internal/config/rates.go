@@ -44,35 +44,33 @@ func replace(to, value *int) {
 
 // check makes rules of the keys.
 func (k rateKeys) check() (ratelimit.Rules, error) {
+	var m mistakes
 	rules := ratelimit.Rules{PerLabel: k.perLabel, Total: k.total}
-	if key, err := k.perLabel.Validate(); err != nil {
-		return rules, at("limits."+key, err)
-	}
-	if key, err := k.total.Validate(); err != nil {
-		return rules, at("limits.total_"+key, err)
-	}
+	key, inherited := k.perLabel.Validate()
+	m.add(at("limits."+key, inherited))
+	key, err := k.total.Validate()
+	m.add(at("limits.total_"+key, err))
 	for i, keys := range k.forLabels {
 		key := element("limits.for_labels", i)
 		if len(keys.Labels) == 0 {
-			return rules, wrong(key+".labels", `it is for no client; list labels, as in ["build-*"]`)
+			m.wrong(key+".labels", `it is for no client; list labels, as in ["build-*"]`)
 		}
 		if keys.RequestsPerMinute == nil && keys.Streams == nil {
-			return rules, wrong(key, "it has no limit; give requests_per_minute or streams, or leave it out")
+			m.wrong(key, "it has no limit; give requests_per_minute or streams, or leave it out")
 		}
 		rule := ratelimit.LabelRule{Limits: k.perLabel}
 		for n, s := range keys.Labels {
 			pattern, err := access.ParseLabelPattern(s)
-			if err != nil {
-				return rules, at(element(key+".labels", n), err)
-			}
+			m.add(at(element(key+".labels", n), err))
 			rule.Labels = append(rule.Labels, pattern)
 		}
 		replace(&rule.RequestsPerMinute, keys.RequestsPerMinute)
 		replace(&rule.Streams, keys.Streams)
-		if name, err := rule.Validate(); err != nil {
-			return rules, at(key+"."+name, err)
+		if inherited == nil {
+			name, err := rule.Validate()
+			m.add(at(key+"."+name, err))
 		}
 		rules.Labels = append(rules.Labels, rule)
 	}
-	return rules, nil
+	return rules, m.err()
 }
