@@ -125,7 +125,7 @@ conformance: test-vectors
 garden: $(CLIENTS)
 	@integration/clients/need.sh haproxy=haproxy varnishd=varnish h2o=h2o traffic_server=trafficserver squid=squid apache2=apache2 \
 	  lighttpd=lighttpd gunicorn=gunicorn javac=default-jdk-headless python:aiohttp=python3-aiohttp python:tornado=python3-tornado python:waitress=python3-waitress
-	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^TestGarden' ./integration
+	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^Test(Garden|Varnishtest)' ./integration
 
 ## scanners: testssl.sh, sslscan and slowhttptest of Debian's against the proxy; needs root and Debian, takes minutes
 scanners: $(CLIENTS)
