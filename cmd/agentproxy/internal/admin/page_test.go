@@ -40,9 +40,9 @@ func goodStatus() Status {
 		Agents: []agentStatus{{
 			Ready: true, Scheme: "AgentAssertion", As: "agent a of workspace w", Task: "task-1", TokenExpires: &expiry,
 		}},
-		CAExpires: statusTime.AddDate(10, 0, 0),
-		InFlight:  map[string]int{proxy.KindRequest: 1, proxy.KindTunnel: 4, proxy.KindPlain: 0, proxy.KindWebSocket: 1},
-		Bytes:     map[string]traffic{proxy.KindRequest: {1500, 2_000_000}, proxy.KindTunnel: {0, 1}},
+		CAExpires: statusTime.AddDate(10, 0, 0), CAFingerprint: "01:23",
+		InFlight: map[string]int{proxy.KindRequest: 1, proxy.KindTunnel: 4, proxy.KindPlain: 0, proxy.KindWebSocket: 1},
+		Bytes:    map[string]traffic{proxy.KindRequest: {1500, 2_000_000}, proxy.KindTunnel: {0, 1}},
 		Live: []live{
 			{Kind: proxy.KindRequest, Client: "build-42", Host: "chatgpt.com:443", Method: "POST", Path: "/backend-api/codex/responses", Started: statusTime.Add(-90 * time.Second), traffic: traffic{0, 1234}},
 			{Kind: proxy.KindTunnel, Host: "github.com:443", Method: "CONNECT", Started: statusTime.Add(-5 * time.Minute)},
