@@ -38,7 +38,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets test-codex engines bench pictures vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets verifiers test-codex engines bench pictures vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -92,7 +92,7 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways,websockets ./integration ./proxy
+	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways,websockets,verifiers ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
 # The race detector needs cgo. lint has vetted.
@@ -125,7 +125,7 @@ conformance: test-vectors
 garden: $(CLIENTS)
 	@integration/clients/need.sh haproxy=haproxy varnishd=varnish h2o=h2o traffic_server=trafficserver squid=squid apache2=apache2 \
 	  lighttpd=lighttpd gunicorn=gunicorn javac=default-jdk-headless python:aiohttp=python3-aiohttp python:tornado=python3-tornado python:waitress=python3-waitress
-	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^TestGarden' ./integration
+	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^Test(Garden|Varnishtest)' ./integration
 
 ## scanners: testssl.sh, sslscan and slowhttptest of Debian's against the proxy; needs root and Debian, takes minutes
 scanners: $(CLIENTS)
@@ -163,6 +163,11 @@ websockets: $(CLIENTS) $(SOCKETS)
 $(SOCKETS): integration/websockets/package.json integration/websockets/package-lock.json
 	cd integration/websockets && npm ci --no-fund --no-audit
 	@touch $@
+
+## verifiers: Java and Firefox are shown what a thief of the CA's key makes; needs root and Debian
+verifiers: $(CLIENTS)
+	@integration/clients/need.sh firefox-esr=firefox-esr javac=default-jdk-headless
+	$(GO) test -tags verifiers -count=1 -timeout 10m -v -run '^TestStolenKey' ./integration
 
 ## portable: demo, check and run for arm64 under qemu and for Windows under Wine, and go vet for others; needs Debian, takes minutes
 portable:
