@@ -35,8 +35,10 @@ CADDY_BIN   := integration/clients/bin/caddy
 # The newest that speaks to the Docker of Debian 12.
 COMPOSE     := github.com/docker/compose/v2@v2.40.3
 COMPOSE_BIN := integration/clients/bin/docker-compose
+SOCKETS     := integration/websockets/node_modules/.package-lock.json
+TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden scanners portable test-codex engines bench vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden scanners portable gateways websockets test-codex engines bench pictures vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -90,7 +92,7 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable ./integration ./proxy
+	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,gateways,websockets ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
 # The race detector needs cgo. lint has vetted. Many tests wait more than they work.
@@ -142,6 +144,23 @@ $(COMPOSE_BIN): Makefile
 	  CGO_ENABLED=0 $(GO) build -C "$$dir" -trimpath -buildvcs=false -ldflags '-s -w -X github.com/docker/compose/v2/internal.Version=$(lastword $(subst @, ,$(COMPOSE)))' \
 	  -o "$(CURDIR)/$@" ./cmd
 
+## gateways: Traefik, built from its module, runs deploy/traefik; takes minutes
+gateways: $(CLIENTS) $(TRAEFIK_BIN)
+	$(GO) test -tags gateways -count=1 -timeout 10m -v -run '^TestRealTraefik$$' ./integration
+
+$(TRAEFIK_BIN): $(wildcard integration/traefik/go.* integration/traefik/build.sh integration/traefik/stubs/*/*)
+	@mkdir -p $(@D)
+	GO='$(GO)' integration/traefik/build.sh $@
+
+## websockets: ws, undici, Firefox and python3-websockets against a torture server; needs root and Debian
+websockets: $(CLIENTS) $(SOCKETS)
+	@integration/clients/need.sh firefox-esr=firefox-esr python:websockets=python3-websockets
+	$(GO) test -tags websockets -count=1 -timeout 10m -v -run '^TestWebSocket(All)?Clients$$' ./integration
+
+$(SOCKETS): integration/websockets/package.json integration/websockets/package-lock.json
+	cd integration/websockets && npm ci --no-fund --no-audit
+	@touch $@
+
 ## portable: demo, check and run for arm64 under qemu and for Windows under Wine, and go vet for others; needs Debian, takes minutes
 portable:
 	@integration/clients/need.sh qemu-aarch64=qemu-user wine64=wine64 x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64-win32
@@ -161,6 +180,10 @@ test-codex: clients
 ## bench: agentproxy beside nginx, squid, mitmproxy and goproxy; BENCH=quick takes a minute in place of five
 bench:
 	$(GO) run ./integration/bench
+
+## pictures: of the page and of top, in docs/, as the tests see them
+pictures: clients
+	AGENTPROXY_PICTURES=1 $(ONCE) $(GO) test -count=1 -timeout 10m -run '^Test(PageInBrowser|PageCannotSign|TopPicture)$$' ./integration
 
 ## vuln: known vulnerabilities in what is called of the dependencies; asks vuln.go.dev
 vuln:

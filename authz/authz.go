@@ -12,13 +12,14 @@
 package authz
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
 
-	"github.com/rs/zerolog"
 	"golang.org/x/net/netutil"
 
 	"github.com/agentproxy/agentproxy/proxy"
@@ -37,8 +38,9 @@ type Config struct {
 	// LabelHeader names the field in which gateways send a session label. If it is "", all
 	// requests share one session.
 	LabelHeader string
-	// Log gets a line for each request that is turned away.
-	Log zerolog.Logger
+	// Refused, if set, is told of each request and connection that is turned away, and its
+	// peer's address where that is known.
+	Refused func(peer string, refused proxy.Answer)
 }
 
 const (
@@ -47,8 +49,9 @@ const (
 	drainTimeout  = 10 * time.Second
 	// maxHeader leaves room for the client's header, which many gateways send along.
 	maxHeader = 256 << 10
-	// maxConns is far more than gateways keep open.
-	maxConns = 4096
+	// maxConns is far more than gateways keep open, and connsPerClient than one does.
+	maxConns       = 4096
+	connsPerClient = 1024
 )
 
 // Serve answers gateways that connect to l until ctx ends. Each question goes by
@@ -77,7 +80,8 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 			_ = server.Close()
 		}
 	})
-	err := server.Serve(netutil.LimitListener(l, maxConns))
+	gate := access.Gate{Users: func() access.Users { return current().Users }, PerClient: connsPerClient, Refusal: func(why error) []byte { return turnedAway(current(), why) }}
+	err := server.Serve(gate.Listener(netutil.LimitListener(l, maxConns)))
 	if !stop() {
 		<-drained
 	}
@@ -85,6 +89,31 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 		return nil
 	}
 	return err
+}
+
+func (c Config) note(peer string, refused proxy.Answer) {
+	if c.Refused != nil {
+		c.Refused(peer, refused)
+	}
+}
+
+// turnedAway returns the response to a connection that is not served, of which nothing has
+// been read.
+func turnedAway(config Config, why error) []byte {
+	refused := refuseUser(why)
+	if errors.Is(why, access.ErrTooMany) {
+		refused = proxy.Refusal(http.StatusServiceUnavailable, "too_many_connections", why.Error())
+	}
+	config.note("", refused)
+	header := refused.Header.Clone()
+	header.Set("Cache-Control", "no-store")
+	response := http.Response{
+		StatusCode: refused.Status, ProtoMajor: 1, ProtoMinor: 1, Header: header, Close: true,
+		Body: io.NopCloser(bytes.NewReader(refused.Body)), ContentLength: int64(len(refused.Body)),
+	}
+	var b bytes.Buffer
+	_ = response.Write(&b) // into memory
+	return b.Bytes()
 }
 
 // server answers gateways over HTTP and gRPC.
@@ -101,8 +130,7 @@ func newServer(current func() Config) *server {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	config := s.current()
 	if refused, ok := config.admit(r); !ok {
-		config.Log.Warn().Str("kind", proxy.KindAsk).Str("peer", r.RemoteAddr).
-			Str("refused", refused.Code).Str("reason", refused.Message).Msg("gateway")
+		config.note(r.RemoteAddr, refused)
 		write(w, refused)
 		return
 	}

@@ -1,13 +1,84 @@
 package authz
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
+
+// TestGate turns away, of all that connect without authz.token, those who may not ask, before
+// they have sent a header, and those with too many connections.
+func TestGate(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		users access.Users
+		idle  int // connections before
+		code  string
+	}{
+		{"another user's", access.Users{uint32(os.Getuid()) + 1}, 0, "foreign_user"},
+		{"too many", access.Users{uint32(os.Getuid())}, connsPerClient, "too_many_connections"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			noted := make(chan string, 1)
+			config := Config{Users: test.users, Refused: func(_ string, a proxy.Answer) { noted <- a.Code }}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			served := make(chan error, 1)
+			go func() { served <- Serve(ctx, l, func() Config { return config }) }()
+			defer func() {
+				cancel()
+				if err := <-served; err != nil {
+					t.Error(err)
+				}
+			}()
+			dial := func() net.Conn {
+				c, err := net.Dial("tcp", l.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { c.Close() })
+				_ = c.SetDeadline(time.Now().Add(time.Minute))
+				return c
+			}
+			for range test.idle {
+				// Let in, as the answer shows.
+				c := dial()
+				fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+				if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != http.StatusNotFound {
+					t.Fatal(res, err)
+				}
+			}
+			c := dial()
+			fmt.Fprint(c, "GET ") // which the rest never follows
+			res, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if body, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(body), test.code) {
+				t.Errorf("%s, %s, %v; want %s", res.Status, body, err, test.code)
+			}
+			if code := <-noted; code != test.code {
+				t.Errorf("%s is noted, want %s", code, test.code)
+			}
+		})
+	}
+}
 
 // TestServeDrains answers who has asked when the end comes, and nobody after
 // that.

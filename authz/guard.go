@@ -30,10 +30,15 @@ func (c Config) admit(r *http.Request) (refused proxy.Answer, ok bool) {
 	}
 	if c.Users != nil {
 		if err := c.Users.Check(r.Context()); err != nil {
-			return proxy.Refusal(http.StatusForbidden, "foreign_user", err.Error()+", and without a token agentproxy's own user only may ask; set authz.token"), false
+			return refuseUser(err), false
 		}
 	}
 	return proxy.Answer{}, true
+}
+
+// refuseUser refuses whoever is not the right user, which err is about.
+func refuseUser(err error) proxy.Answer {
+	return proxy.Refusal(http.StatusForbidden, "foreign_user", err.Error()+", and without a token agentproxy's own user only may ask; set authz.token")
 }
 
 // mayBeBrowser reports whether r has fields that browsers send and gateways by

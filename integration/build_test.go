@@ -22,7 +22,10 @@ func copySources(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"Makefile", "go.mod", "go.sum"} {
+	if err := os.Mkdir(filepath.Join(dir, "docs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Makefile", "go.mod", "go.sum", "documents.go", "config.example.yaml", "docs/troubleshooting.md"} {
 		writeFile(t, filepath.Join(dir, name), []byte(readFile(t, filepath.Join("..", name))))
 	}
 	return dir

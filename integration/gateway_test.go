@@ -33,6 +33,9 @@ import (
 // gatewayName is what clients call the gateways of deploy/.
 const gatewayName = "chatgpt.gateway.example"
 
+// usualLabel is the field in which most gateways of deploy/ tell a session label.
+const usualLabel = "X-Agentproxy-Label"
+
 // gateway is another program that forwards requests, signed as agentproxy says.
 type gateway struct {
 	fixture *fixture
@@ -42,6 +45,7 @@ type gateway struct {
 	cert    string // the gateway's certificate, with its key beside
 	key     string
 	token   string
+	deaf    bool           // it does not tell agentproxy of Upgrade
 	roots   *x509.CertPool // that clients trust
 }
 
@@ -51,7 +55,7 @@ var answering = regexp.MustCompile(`(?m)^agentproxy: answering gateways on (\S+)
 // needs. c's configuration must not have authz.
 func newGateway(t *testing.T, c fixtureConfig) *gateway {
 	t.Helper()
-	return newLabelledGateway(t, c, "X-Agentproxy-Label")
+	return newLabelledGateway(t, c, usualLabel)
 }
 
 // newLabelledGateway is newGateway with the field in which the gateway tells a
@@ -243,8 +247,10 @@ func tasks(requests []chatgpttest.Request) (ids []string) {
 	return ids
 }
 
-// behaves has a gateway do all that it must. start is given the gateway to run.
-func behaves(t *testing.T, start func(t *testing.T, g *gateway)) {
+// behaves has a gateway do all that it must. start is given the gateway to run, which
+// tells a session label in the field label.
+func behaves(t *testing.T, label string, start func(t *testing.T, g *gateway)) {
+	newGateway := func(t *testing.T, c fixtureConfig) *gateway { return newLabelledGateway(t, c, label) }
 	t.Run("signs", func(t *testing.T) {
 		t.Parallel()
 		g := newGateway(t, fixtureConfig{})
@@ -406,7 +412,8 @@ func (g *gateway) keepsLabelsApart(t *testing.T) {
 	g.fixture.backend.ResetRequests()
 	for range 2 {
 		for _, from := range []string{"127.0.0.2", "127.0.0.3"} {
-			response := g.ask(t, g.client(t, "h2", from), "GET", "/backend-api/test/echo", nil, "X-Agentproxy-Label", "127.0.0.3")
+			response := g.ask(t, g.client(t, "h2", from), "GET", "/backend-api/test/echo", nil,
+				"X-Agentproxy-Label", "127.0.0.3", "X-Forwarded-For", "127.0.0.3", "X-Real-Ip", "127.0.0.3", "Forwarded", "for=127.0.0.3")
 			if body := bodyOf(t, response); response.StatusCode != 200 {
 				t.Fatalf("%s %s", response.Status, body)
 			}

@@ -17,7 +17,7 @@ func TestCaddy(t *testing.T) {
 	if !isProgram(caddy) {
 		t.Fatalf("%s is missing; run make clients", caddy)
 	}
-	behaves(t, func(t *testing.T, g *gateway) {
+	behaves(t, usualLabel, func(t *testing.T, g *gateway) {
 		token := filepath.Join(g.dir, "token")
 		writeFile(t, token, []byte(g.token+"\n"))
 		host, port, err := net.SplitHostPort(g.addr)

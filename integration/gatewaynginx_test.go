@@ -15,7 +15,7 @@ import (
 )
 
 // TestNginx has Debian's nginx run deploy/nginx/agentproxy.conf.
-func TestNginx(t *testing.T) { behaves(t, startNginx) }
+func TestNginx(t *testing.T) { behaves(t, usualLabel, startNginx) }
 
 // TestCodexBehindGateway has Codex finish a turn through nginx: it is told another
 // base URL and a certificate to trust, and holds a placeholder.

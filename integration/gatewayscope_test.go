@@ -45,11 +45,25 @@ func (g *gateway) keepsToScope(t *testing.T) {
 			headers = append(headers, "Connection", "Upgrade")
 		}
 		response := g.ask(t, h1, "GET", test.path, nil, headers...)
+		if g.deaf && test.name == "Upgrade" {
+			if response.StatusCode < 400 {
+				t.Errorf("%s with Upgrade: %s: %s", test.path, test.value, response.Status)
+			}
+			for _, r := range g.fixture.backend.Requests() {
+				if got := r.Header.Get("Upgrade"); got != "" && got != "websocket" {
+					t.Errorf("the backend was asked to speak %s", got)
+				}
+			}
+			continue
+		}
 		refused(test.path+" with "+test.name+": "+test.value, test.code, response.Status, response.Body)
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), rawTimeout)
 	defer cancel()
+	if g.deaf {
+		g.fixture.backend.ResetRequests()
+	}
 	dial := func(path string) (*websocket.Conn, *http.Response, error) {
 		return websocket.Dial(ctx, "wss://"+gatewayName+path, &websocket.DialOptions{
 			HTTPClient: h1,

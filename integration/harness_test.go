@@ -176,10 +176,10 @@ type lockedLog struct {
 	text bytes.Buffer
 }
 
-func (l *lockedLog) add(line string) {
+func (l *lockedLog) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.text.WriteString(line)
+	return l.text.Write(b)
 }
 
 func (l *lockedLog) String() string {
@@ -228,7 +228,7 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		lines := bufio.NewReader(stderr)
 		for {
 			line, err := lines.ReadString('\n')
-			log.add(line)
+			_, _ = log.Write([]byte(line))
 			if m := listening.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
 				ready <- m
 			}
@@ -252,6 +252,7 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		}
 		f.log += log.String()
 		f.checkNoSecret(t, "the log of agentproxy serve", log.String())
+		checkLogFields(t, log.String())
 		if strings.HasPrefix(t.Name(), "TestCodex") && strings.Contains(log.String(), `"out_of_scope":`) {
 			t.Error("Codex asked for something that is out of scope")
 		}
@@ -276,7 +277,8 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 // baseEnv is an environment with nothing in it that leads to a proxy or a CA.
 func baseEnv(t *testing.T) []string {
 	t.Helper()
-	return []string{"PATH=" + systemPath, "HOME=" + t.TempDir(), "TERM=dumb"}
+	home := t.TempDir()
+	return []string{"PATH=" + systemPath, "HOME=" + home, "TERM=dumb", "XDG_CONFIG_HOME=" + filepath.Join(home, ".config")}
 }
 
 // clientEnv returns the environment of the proxy's clients: what agentproxy env

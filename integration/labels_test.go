@@ -16,7 +16,7 @@ import (
 func TestManyLabels(t *testing.T) {
 	t.Parallel()
 	const labels, remembered = 1100, 1024
-	f := newLoginFixture(t, fixtureConfig{yaml: "signer: {use: agent-assertion}"})
+	f := newLoginFixture(t, fixtureConfig{yaml: "signer: {use: agent-assertion}\nlimits: {labels_per_client: 2000}"})
 	f.edit(t, "level: debug", "level: error")
 	p := f.serve(t)
 	mustAsk(t, p.client(t, "label-0"), http.StatusOK)

@@ -150,7 +150,7 @@ func usesTLS12(_ string, node ast.Node) string {
 // certificates, manual pages, the configuration of the stand-in backend, and what is
 // found below /etc.
 var publicFiles = []string{
-	"certs/store.go", "certs/prepare.go", "cmd/agentproxy/internal/clientenv/clientenv.go", "cmd/agentproxy/man.go", "cmd/agentproxy/backend.go",
+	"certs/store.go", "certs/prepare.go", "cmd/agentproxy/internal/clientenv/clientenv.go", "cmd/agentproxy/man.go", "cmd/agentproxy/internal/standin/home.go",
 	"cmd/agentproxy/internal/launch/system_linux.go",
 }
 

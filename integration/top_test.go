@@ -4,42 +4,11 @@ package integration
 
 import (
 	"bytes"
-	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
-
-// openTerminal returns the two ends of a pseudo-terminal: who shows it, and the
-// program in it.
-func openTerminal(t *testing.T, columns, rows uint16) (shown, program *os.File) {
-	t.Helper()
-	shown, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { shown.Close() })
-	fd := int(shown.Fd())
-	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Col: columns, Row: rows}); err != nil {
-		t.Fatal(err)
-	}
-	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return shown, program
-}
 
 // TestTop has the live view in a terminal renewed while a stream runs, and leaves
 // the terminal as it was.

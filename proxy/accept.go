@@ -68,10 +68,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 
 // turnAway answers a client that is not served, if not too many others are answered.
 func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
-	policy := p.current()
-	if policy.Observe != nil {
-		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
-	}
+	p.note(KindConnection, "", refused)
 	giveBack := p.places.turnedAway.Take("", maxTurnedAway)
 	if giveBack == nil {
 		return
@@ -82,9 +79,6 @@ func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
 	// Many clients ignore an answer that comes before their request.
 	if n, _ := c.Read(make([]byte, 512)); n == 0 {
 		return
-	}
-	if p.strangers.first(refused) {
-		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
 	}
 	if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
 		_, _ = io.CopyN(io.Discard, c, maxUnread)
@@ -121,22 +115,28 @@ func (p *Proxy) checkHTTP(c *netconn.StallConn, first []byte) error {
 		return nil
 	}
 	refused := refuse.New(http.StatusBadRequest, "not_http", "", "a client speaks %s to the proxy, which takes HTTP; %s", spoken, remedy)
-	p.note(refused)
+	p.note(KindConnection, "", refused)
 	_ = c.Conn.SetDeadline(time.Now().Add(refusalTimeout))
 	_, _ = c.Conn.Write(answer)
 	_ = netconn.CloseWrite(c.Conn)
 	return io.EOF // which net/http says nothing about
 }
 
-// note tells of a connection that is refused before a request has come.
-func (p *Proxy) note(refused *refuse.Refusal) {
+// note tells of a client, or a gateway, that is refused before it is known what it asks
+// for. peer is its address, "" if it is not to be told.
+func (p *Proxy) note(kind, peer string, refused *refuse.Refusal) {
 	policy := p.current()
 	if policy.Observe != nil {
-		policy.Observe(Outcome{Kind: KindConnection, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
+		policy.Observe(Outcome{Kind: kind, Time: time.Now(), Status: refused.Status, Refused: refused.Code, Reason: refused.Message})
 	}
-	if p.strangers.first(refused) {
-		policy.Log.Warn().Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
+	if !p.strangers.first(refused) {
+		return
 	}
+	event := policy.Log.Warn().Str("kind", kind)
+	if peer != "" {
+		event.Str("peer", peer)
+	}
+	event.Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
 }
 
 // admitPeer counts a connection among those of its user or address.
@@ -160,7 +160,7 @@ func (p *Proxy) admitPeer(c *netconn.StallConn, peer *access.Peer) error {
 // refuseStranger answers a client whose head there is no room for.
 func (p *Proxy) refuseStranger(c net.Conn) {
 	refused := live.RefuseStranger()
-	p.note(refused)
+	p.note(KindConnection, "", refused)
 	_ = c.SetWriteDeadline(time.Now().Add(refusalTimeout))
 	_ = refused.Response(nil).Write(c)
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -70,14 +72,15 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	path, _, _ := strings.Cut(ask.URI, "?")
 	p.life.running.Add(1)
 	x := &exchange{
-		policy: p.policies.hold(),
-		facts:  facts{kind: KindAsk, label: ask.Label, peer: ask.Peer, method: ask.Method, path: path},
+		policy: p.policies.hold(), strangers: p.strangers,
+		facts: facts{kind: KindAsk, label: ask.Label, peer: ask.Peer, method: ask.Method, path: path},
 	}
 	x.started = time.Now()
 	defer p.end(x)
 	if refused := grantAsk(ctx, x, ask); refused != nil {
 		if ctx.Err() != nil {
 			x.failure = "cancelled"
+			x.culprit.Name(cut.Client)
 			return answerOf(refused)
 		}
 		x.status = refused.Status
@@ -93,6 +96,12 @@ func (p *Proxy) Authorize(ctx context.Context, ask Ask) Answer {
 	}
 	credential.Authorize(header, x.auth)
 	return Answer{Status: http.StatusOK, Header: header}
+}
+
+// NoteRefusal tells of an [Ask] that was refused before it came to [Proxy.Authorize], and
+// where it came from, "" if that is not known. Refusals of one code are summed up.
+func (p *Proxy) NoteRefusal(peer string, a Answer) {
+	p.note(KindAsk, peer, &refuse.Refusal{Status: a.Status, Code: a.Code, Message: a.Message})
 }
 
 func grantAsk(ctx context.Context, x *exchange, ask Ask) *refuse.Refusal {
@@ -115,7 +124,7 @@ func grantAsk(ctx context.Context, x *exchange, ask Ask) *refuse.Refusal {
 	}
 	t, err := hosts.ParseTarget(authority)
 	if err != nil {
-		return refuseTarget(err)
+		return failure.Target(err)
 	}
 	x.target = t
 	if pattern, ok := x.policy.Intercept.Find(t.Host, t.Port); ok {

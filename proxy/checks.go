@@ -108,8 +108,13 @@ func checkRequestLine(method, uri string) *refuse.Refusal {
 		return refuseMalformed("the target * is for OPTIONS alone")
 	}
 	for i := range len(uri) {
-		if c := uri[i]; c <= ' ' || c == 0x7f {
+		switch c := uri[i]; {
+		case c <= ' ', c == 0x7f:
 			return refuseMalformed("the path has a space or a control character in it; write it as %%%02X", c)
+		case c == '#': // RFC 9112, section 3.2: no form of a target has a fragment
+			refused := refuseMalformed("the request's target has a fragment (#), which is for the client alone; leave it out, or write # as %%23")
+			refused.Closes = true // as after any request that is none
+			return refused
 		}
 	}
 	return nil

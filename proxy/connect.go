@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -78,7 +79,7 @@ func (f *front) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 	// The request line alone counts: net/http also fills in a Host field.
 	t, err := hosts.ParseTarget(ctx.Req.RequestURI)
 	if err != nil {
-		return reject(ctx, x, refuseTarget(err))
+		return reject(ctx, x, failure.Target(err))
 	}
 	x.target = t
 	if pattern, ok := x.policy.Intercept.Find(t.Host, t.Port); ok {
@@ -89,12 +90,15 @@ func (f *front) connect(_ string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction
 		return hijack(func(client net.Conn) { f.interceptor.intercept(client, x) }), t.Authority()
 	}
 	if x.policy.Intercept.MatchHost(t.Host) {
-		return reject(ctx, x, refuseNotIntercepted(t))
+		return reject(ctx, x, failure.NotIntercepted(t))
 	}
 	if refused := x.policy.checkOther(x.profile, t); refused != nil {
 		return reject(ctx, x, refused)
 	}
 	if refused := f.live.add(x, ctx.Req); refused != nil {
+		return reject(ctx, x, refused)
+	}
+	if refused := x.checkRate(); refused != nil {
 		return reject(ctx, x, refused)
 	}
 	if refused := x.decide(audit.VerdictTunnel, nil); refused != nil {

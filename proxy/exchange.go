@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
@@ -56,6 +57,7 @@ type signing struct {
 	outOfScope *OutOfScope           // nil: it is in scope
 	auth       *signer.Authorization // nil: nothing has authorised it
 	former     *signer.Authorization // what the server refused with 401 before auth
+	endStream  func()                // gives its place back, nil if it has none
 }
 
 // traffic is what has become of an exchange so far.
@@ -74,6 +76,7 @@ type traffic struct {
 	refused   *refuse.Refusal
 	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
+	culprit   cut.Culprit
 }
 
 // answered notes that the response's header is on its way.
@@ -131,6 +134,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	}
 	x.BeginWrite()
 	n, err := x.ResponseWriter.Write(p)
+	_ = x.culprit.Note(cut.Client, err)
 	x.EndWrite()
 	x.sent.Add(int64(n))
 	return n, err
@@ -171,7 +175,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
 	if x.webSocket.Load() {
-		conn = x.Watched(conn)
+		conn = x.culprit.Watch(x.Watched(conn), cut.Client)
 	}
 	if x.tap != nil {
 		conn = netconn.TappedConn{Wrapper: netconn.Wrapper{Conn: conn}, Tap: x.tap}
@@ -179,20 +183,26 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }
 
+// level returns the level of the exchange's line in the access log.
+func (x *exchange) level() zerolog.Level {
+	switch {
+	case x.refused != nil && x.refused.Challenge:
+		return zerolog.DebugLevel
+	case x.refused != nil, x.outOfScope != nil:
+		return zerolog.WarnLevel
+	case x.kind == KindConnect: // each request inside has a line of its own
+		return zerolog.DebugLevel
+	}
+	return zerolog.InfoLevel
+}
+
 // log writes the exchange's line in the access log. No line has a header field, a
 // query or a body in it.
 func (x *exchange) log(l *zerolog.Logger) {
-	event := l.Info()
-	switch {
-	case x.unlogged:
+	if x.unlogged {
 		return
-	case x.refused != nil && x.refused.Challenge:
-		event = l.Debug()
-	case x.refused != nil, x.outOfScope != nil:
-		event = l.Warn()
-	case x.kind == KindConnect: // each request inside has a line of its own
-		event = l.Debug()
 	}
+	event := l.WithLevel(x.level())
 	if !event.Enabled() {
 		event.Discard()
 		return
@@ -228,7 +238,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 		event.Str("refused", x.refused.Code).Str("reason", x.refused.Message)
 	}
 	if x.failure != "" {
-		event.Str("failure", x.failure)
+		event.Str("failure", x.failure).Str("cut_by", x.culprit.Side())
 	}
 	event.Msg("exchange")
 }

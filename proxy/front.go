@@ -11,6 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -82,6 +83,9 @@ func (f *front) admit(x *exchange, r *http.Request) (refused *refuse.Refusal) {
 	if x.profile, refused = x.policy.profileOf(x.label); refused != nil {
 		return refused
 	}
+	if refused = f.labels.Use(admission, x.policy.Limits.LabelsPerClient); refused != nil {
+		return refused
+	}
 	return f.places.admitLabel(r.Context(), x)
 }
 
@@ -107,10 +111,16 @@ func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 	if refused := x.policy.checkOther(x.profile, t); refused != nil {
 		return refused
 	}
+	if refused := x.checkRate(); refused != nil {
+		return refused
+	}
 	return x.decide(audit.VerdictPlain, nil)
 }
 
 func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
+	if refused := checkRequestLine(r.Method, r.RequestURI); refused != nil {
+		return hosts.Target{}, refused
+	}
 	switch {
 	case r.URL.Scheme == "https":
 		return hosts.Target{}, refuse.New(http.StatusBadRequest, "https_without_connect", "http_request_error",
@@ -126,7 +136,7 @@ func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
 	}
 	t, err := hosts.ParseTarget(authority)
 	if err != nil {
-		return hosts.Target{}, refuseTarget(err)
+		return hosts.Target{}, failure.Target(err)
 	}
 	return t, nil
 }

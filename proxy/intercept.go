@@ -11,6 +11,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
@@ -63,6 +64,7 @@ func (i *interceptor) intercept(client net.Conn, x *exchange) {
 	_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
 	if _, err := client.Write([]byte(connectEstablished)); err != nil {
 		x.failure = "the client is gone"
+		x.culprit.Name(cut.Client)
 		client.Close()
 		return
 	}
@@ -104,6 +106,7 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refused := x.grant(r.Context()); refused != nil {
 		if r.Context().Err() != nil {
 			x.failure = "cancelled"
+			x.culprit.Name(cut.Client)
 			panic(http.ErrAbortHandler)
 		}
 		x.refuse(refused)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,9 +24,7 @@ import (
 
 func TestLimitsValidate(t *testing.T) {
 	t.Parallel()
-	if key, err := access.DefaultLimits().Validate(); err != nil {
-		t.Errorf("%s: %v", key, err)
-	}
+	access.DefaultLimits().Check(func(key string, err error) { t.Errorf("%s: %v", key, err) })
 	for want, edit := range map[string]func(*access.Limits){
 		"connections":            func(l *access.Limits) { l.Connections = -1 },
 		"connections_per_client": func(l *access.Limits) { l.ConnectionsPerClient = l.Connections + 1 },
@@ -37,8 +36,10 @@ func TestLimitsValidate(t *testing.T) {
 	} {
 		l := access.DefaultLimits()
 		edit(&l)
-		if key, err := l.Validate(); key != want || err == nil {
-			t.Errorf("%s, %v; want %s", key, err, want)
+		var found []string
+		l.Check(func(key string, err error) { found = append(found, key) })
+		if !slices.Equal(found, []string{want}) {
+			t.Errorf("%s, want %s", found, want)
 		}
 	}
 	if got := (access.Limits{HeaderBytes: 5}).OrDefaults(); got.HeaderBytes != 5 || got.Connections != access.DefaultLimits().Connections {

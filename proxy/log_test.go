@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,8 +48,9 @@ func TestAccessLog(t *testing.T) {
 		_, _ = io.WriteString(w, answerSecret)
 	})
 	echo := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	var observed outcomeLog
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
-		c.Clients.Token = proxyToken
+		c.Clients.Token, c.Observe = proxyToken, observed.add
 		c.Upstream.ConnectTo["tunnel.example:7"] = echo
 		c.OtherHosts = OtherHosts{Refuse: true, Only: patterns(t, "tunnel.example:7")}
 		c.Signer = proxytest.SignerFunc(func(r signer.Request) (*signer.Authorization, error) {
@@ -112,7 +115,7 @@ func TestAccessLog(t *testing.T) {
 	want := []map[string]any{
 		with(request("POST", "/a%2Fb"), "signed", "Bearer", "status", 200., "received", body, "sent", sent),
 		with(request("GET", "/unsigned"), "level", "warn", "status", 503., "refused", "no_task"),
-		with(request("GET", "/panic"), "status", 0., "failure", "internal error"),
+		with(request("GET", "/panic"), "status", 0., "failure", "internal error", "cut_by", "proxy"),
 		{"level": "warn", "kind": "tunnel", "client": "build-42", "host": "refused.example:443", "method": "CONNECT", "status": 403., "refused": "host_refused"},
 		{"level": "warn", "kind": "plain", "client": "build-42", "host": "chatgpt.com:80", "method": "GET", "path": "/plain", "status": 403., "refused": "plain_http_refused"},
 		{"level": "warn", "kind": "plain", "method": "GET", "status": 407., "refused": "proxy_auth_required"},
@@ -142,4 +145,37 @@ func TestAccessLog(t *testing.T) {
 	if diff := cmp.Diff(want, got, zero, inOrder); diff != "" {
 		t.Errorf("the log (-want +got):\n%s", diff)
 	}
+	var logged []map[string]any
+	for _, o := range observed.logged() {
+		entry := map[string]any{"kind": o.Kind, "method": o.Method, "status": float64(o.Status)}
+		for name, value := range map[string]string{"client": o.Client, "host": o.Host, "path": o.Path, "signed": string(o.Scheme), "refused": o.Refused, "failure": o.Failure} {
+			if value != "" {
+				entry[name] = value
+			}
+		}
+		logged = append(logged, entry)
+	}
+	onlyThere := cmpopts.IgnoreMapEntries(func(k string, _ any) bool { return k == "level" || k == "sent" || k == "received" })
+	if diff := cmp.Diff(want, logged, onlyThere, inOrder); diff != "" {
+		t.Errorf("what is observed of what is logged (-want +got):\n%s", diff)
+	}
+}
+
+// outcomeLog keeps outcomes. It is safe for concurrent use.
+type outcomeLog struct {
+	mu  sync.Mutex
+	all []Outcome
+}
+
+func (l *outcomeLog) add(o Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, o)
+}
+
+// logged returns the outcomes that the log has lines of.
+func (l *outcomeLog) logged() []Outcome {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.all), func(o Outcome) bool { return !o.Logged })
 }

@@ -21,7 +21,7 @@ import (
 // TestBounds: what is divided is the memory that is configured, else the process's.
 func TestBounds(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ memory, unread int64 }{{64 << 20, 16 << 20}, {0, defaultMemory / 4}} {
+	for _, test := range []struct{ memory, unread int64 }{{64 << 20, 16 << 20}, {0, live.DefaultMemory / 4}} {
 		b := boundsOf(access.Limits{Memory: test.memory, RequestsPerLabel: 7})
 		if b.Unread.All != test.unread || b.Requests != 7 {
 			t.Errorf("%d: %+v", test.memory, b)

@@ -5,19 +5,27 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // Outcome is how an exchange ended, for metrics and the status page. It holds no
-// credential, no query, no header field and no body. Host, Client and Reason are the
-// client's words or hold some.
+// credential, no query, no header field and no body. Host, Client, Method, Path and Reason
+// are the client's words or hold some. Who keeps Method or Path copies it, because it is a
+// part of the request.
 type Outcome struct {
 	Kind   string // as the access log names it
 	Time   time.Time
 	Client string // the session label
 	Host   string // host:port; "" if the request was refused before that was known
+	Method string
+	Path   string // as it was sent, without query
+	// Logged reports whether the access log has a line of it, at level info or above.
+	Logged bool
 	// Pattern is the one of Config.Intercept that the host matched, "" for other
 	// hosts.
 	Pattern string
@@ -26,6 +34,8 @@ type Outcome struct {
 	// Signer names what authorised the request, in the words of the configuration. It
 	// is "" if the request was refused.
 	Signer string
+	// Scheme is the kind of credential that the request left with.
+	Scheme signer.Scheme
 	// Resent reports that the request was sent again with another credential, because
 	// the server had answered the first one with 401.
 	Resent bool
@@ -33,22 +43,27 @@ type Outcome struct {
 	Refused, Reason string
 	// OutOfScope is set if the request was out of scope, whether it was refused or sent.
 	OutOfScope *OutOfScope
-	// Failure says why an exchange that had begun did not complete.
-	Failure string
+	// Failure says why an exchange that had begun did not complete, and CutBy who ended it:
+	// client, server or proxy.
+	Failure, CutBy string
 	// FirstByte is the time to the response's header, Duration that to its end.
 	FirstByte, Duration time.Duration
 }
 
 func outcomeOf(x *exchange) Outcome {
+	by := ""
+	if x.failure != "" {
+		by = x.culprit.Side()
+	}
 	o := Outcome{
-		Kind: x.kind, Time: x.started, Client: x.label, Pattern: x.pattern, Status: x.status,
-		Resent: x.former != nil, OutOfScope: x.outOfScope, Failure: x.failure, FirstByte: x.firstByte, Duration: time.Since(x.started),
+		Kind: x.kind, Time: x.started, Client: x.label, Method: x.method, Path: x.path, Logged: x.level() >= zerolog.InfoLevel && !x.unlogged, Pattern: x.pattern, Status: x.status,
+		Resent: x.former != nil, OutOfScope: x.outOfScope, Failure: x.failure, CutBy: by, FirstByte: x.firstByte, Duration: time.Since(x.started),
 	}
 	if x.target != (hosts.Target{}) {
 		o.Host = x.target.Authority()
 	}
 	if x.auth != nil {
-		o.Signer = x.auth.Signer
+		o.Signer, o.Scheme = x.auth.Signer, x.auth.Scheme
 	}
 	if x.refused != nil && !x.refused.Challenge {
 		o.Refused, o.Reason = x.refused.Code, x.refused.Message
@@ -83,6 +98,8 @@ type Running struct {
 	Kind    string // as the access log names it, or websocket
 	Client  string // the session label
 	Host    string // host:port
+	Method  string
+	Path    string // as it was sent, without query
 	Started time.Time
 	Bytes   // zero for tunnels, whose bytes are known when they have ended
 }
@@ -138,7 +155,7 @@ func (l *running) running(most int) (list []Running) {
 				return
 			}
 			x := e.(*exchange)
-			list = append(list, Running{liveKind(x), x.label, x.target.Authority(), x.started, Bytes{}.plus(x)})
+			list = append(list, Running{liveKind(x), x.label, x.target.Authority(), x.method, x.path, x.started, Bytes{}.plus(x)})
 		}
 	})
 	return list

@@ -2,14 +2,14 @@ package proxy
 
 import (
 	"cmp"
-	"math"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -28,6 +28,7 @@ type policy struct {
 	upstreams upstream.Clients // by profile
 	profiles  []*profile
 	common    *profile // of the labels that no other is for
+	rates     *ratelimit.Limiter
 }
 
 // newPolicy returns the policy of config. It shares the connections to servers with
@@ -36,12 +37,15 @@ type policy struct {
 func newPolicy(config Config, own *upstream.OwnListeners, former *policy) *policy {
 	config.Limits = config.Limits.OrDefaults()
 	config.RetryBodyLimit = cmp.Or(config.RetryBodyLimit, DefaultRetryBodyLimit)
-	pol := &policy{Config: config, refs: track.NewRefs(), clients: access.New(config.Clients, config.Log)}
+	pol := &policy{Config: config, refs: track.NewRefs(), clients: access.New(config.Clients, config.Log), rates: ratelimit.New(time.Now)}
+	if former != nil {
+		pol.rates = former.rates
+	}
 	for _, p := range config.Profiles {
 		pol.profiles = append(pol.profiles, newProfile(p, config.Scope))
 	}
 	pol.common = newProfile(Profile{
-		Signer: config.Signer, OtherHosts: config.OtherHosts, ConnectionsPerLabel: config.Limits.ConnectionsPerLabel,
+		Signer: config.Signer, OtherHosts: config.OtherHosts, ConnectionsPerLabel: config.Limits.ConnectionsPerLabel, Rates: config.Rates,
 	}, config.Scope)
 	names := []string{""}
 	for i, p := range pol.profiles {
@@ -133,6 +137,8 @@ type Profile struct {
 	OtherHosts OtherHosts
 	// ConnectionsPerLabel bounds the connections of each label.
 	ConnectionsPerLabel int
+	// Rates bound the requests in a minute, and the streams at a time.
+	Rates ratelimit.Rules
 }
 
 // profile is a [Profile] made ready for use.
@@ -160,17 +166,5 @@ func (p *profile) checkHost(t hosts.Target) *refuse.Refusal {
 		"%s is not a host for clients of this label; to allow it, list it in the hosts of profile %s", t.Authority(), p.Name)
 }
 
-// defaultMemory is for a process without a memory limit, in bytes.
-const defaultMemory = 1 << 30
-
 // boundsOf returns what exchanges may hold.
-func boundsOf(l access.Limits) live.Bounds {
-	memory := l.Memory
-	if memory == 0 {
-		memory = debug.SetMemoryLimit(-1) // which returns it, and changes nothing
-		if memory == math.MaxInt64 {
-			memory = defaultMemory
-		}
-	}
-	return live.BoundsOf(memory, l.RequestsPerLabel)
-}
+func boundsOf(l access.Limits) live.Bounds { return live.BoundsOf(l.Memory, l.RequestsPerLabel) }

@@ -38,8 +38,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/proxy/usage"
@@ -69,10 +71,15 @@ type Config struct {
 	Leaves Leaves
 	// Clients says who may use the proxy.
 	Clients access.Config
+	// Labels remembers which client uses which label. nil: a book of the proxy's own. It
+	// stays that of [New].
+	Labels *access.LabelBook
 	// Upstream says how servers are reached.
 	Upstream upstream.Config
 	// Limits bound what one client, and all clients together, may use.
 	Limits access.Limits
+	// Rates bound what clients without a profile ask for.
+	Rates ratelimit.Rules
 	// RetryBodyLimit bounds the bodies, in bytes, that are held in memory so that a
 	// request whose credential was refused can be sent again. 0 is
 	// [DefaultRetryBodyLimit]; if it is negative, only requests without a body are sent
@@ -118,6 +125,7 @@ type Proxy struct {
 	life      lifetime
 	live      *running // the exchanges whose target is known
 	sleep     *track.SleepWatch
+	labels    *access.LabelBook
 	forwarder
 
 	front       *http.Server // serves what clients connect to
@@ -139,7 +147,10 @@ type lifetime struct {
 // New returns a proxy for config. It serves intercepted connections from now on;
 // [Proxy.Shutdown] must be called to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{places: newPlaces(), sleep: track.NewSleepWatch()}
+	p := &Proxy{places: newPlaces(), sleep: track.NewSleepWatch(), labels: config.Labels}
+	if p.labels == nil {
+		p.labels = access.NewLabelBook(time.Now)
+	}
 	p.life.running = track.NewInFlight()
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
@@ -308,20 +319,26 @@ func (p *Proxy) end(x *exchange) {
 	switch {
 	case x.cut.Load() != nil:
 		x.failure = *x.cut.Load()
+		x.culprit.Set(cut.Proxy)
 	case x.failure != "":
 	case p.life.ctx.Err() != nil && (v != nil || upgraded):
 		x.failure = context.Cause(p.life.ctx).Error()
-	case v == nil:
-	case v == http.ErrAbortHandler:
+		x.culprit.Set(cut.Proxy)
+	case v == http.ErrAbortHandler, upgraded && x.culprit.Side() != "":
 		x.failure = "cut"
+	case v == nil:
 	default:
 		x.failure = "internal error"
+		x.culprit.Set(cut.Proxy)
 	}
 	if x.tap != nil {
 		x.tap.Close()
 	}
 	x.log(&x.policy.Log)
 	p.live.end(x)
+	if x.endStream != nil {
+		x.endStream()
+	}
 	if x.policy.Observe != nil {
 		x.policy.Observe(outcomeOf(x))
 	}

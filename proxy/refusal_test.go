@@ -3,22 +3,18 @@ package proxy
 import (
 	"bufio"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
-	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -233,34 +229,6 @@ func TestUnreachable(t *testing.T) {
 		})
 	}
 }
-
-// TestRefuseUpstream has the failures that are hard to bring about.
-func TestRefuseUpstream(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		err    error
-		status int
-		code   string
-	}{
-		{&net.OpError{Op: "dial", Err: &timeoutError{}}, 502, "upstream_timeout"},
-		{fmt.Errorf("proxy: %w", &net.DNSError{Err: "no such host", IsNotFound: true}), 502, "dns_not_found"},
-		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, 502, "upstream_timeout"},
-		{x509.UnknownAuthorityError{}, 502, "upstream_certificate"},
-		{tls.AlertError(40), 502, "upstream_tls"},
-		{io.ErrUnexpectedEOF, 502, "upstream_closed"},
-		{&upstream.PrivateAddressError{}, 403, "private_address"},
-	} {
-		if got := refuseUpstream("h:1", fmt.Errorf("wrapped: %w", test.err)); got.Status != test.status || got.Code != test.code {
-			t.Errorf("%v: %d %s, want %d %s", test.err, got.Status, got.Code, test.status, test.code)
-		}
-	}
-}
-
-type timeoutError struct{}
-
-func (timeoutError) Error() string   { return "timeout" }
-func (timeoutError) Timeout() bool   { return true }
-func (timeoutError) Temporary() bool { return true }
 
 // TestUnsignedUpload refuses a request whose body has not come yet, and whose
 // sender waits for the answer.

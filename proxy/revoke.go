@@ -3,6 +3,7 @@ package proxy
 import (
 	"iter"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
@@ -45,11 +46,11 @@ func (pol *policy) checkAgain(x *exchange) *refuse.Refusal {
 	case refused != nil:
 		return refused
 	case x.kind == KindRequest && !pol.Intercept.Match(x.target.Host, x.target.Port):
-		return refuseNotIntercepted(x.target)
+		return failure.NotIntercepted(x.target)
 	case x.kind == KindRequest:
 		return profile.checkHost(x.target)
 	case pol.Intercept.MatchHost(x.target.Host): // and not to be sent unseen
-		return refuseNotIntercepted(x.target)
+		return failure.NotIntercepted(x.target)
 	}
 	return pol.checkOther(profile, x.target)
 }

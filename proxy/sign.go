@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -27,9 +29,12 @@ func (x *exchange) grant(ctx context.Context) (refused *refuse.Refusal) {
 	if x.credential, x.outOfScope, refused = x.profile.checkScope(ctx, &x.facts); refused != nil {
 		return refused
 	}
+	if refused = x.checkRate(); refused != nil {
+		return refused
+	}
 	auth, err := signer.Authorize(ctx, x.profile.Signer, x.signRequest())
 	if err != nil {
-		return refuseUnsigned(err)
+		return failure.Unsigned(err)
 	}
 	verdict := audit.VerdictSign
 	switch {
@@ -49,12 +54,25 @@ func (x *exchange) grant(ctx context.Context) (refused *refuse.Refusal) {
 // clients of its label. It sets the exchange's profile.
 func (x *exchange) checkSigned() (refused *refuse.Refusal) {
 	if !x.policy.Intercept.Match(x.target.Host, x.target.Port) {
-		return refuseNotIntercepted(x.target)
+		return failure.NotIntercepted(x.target)
 	}
 	if x.profile, refused = x.policy.profileOf(x.label); refused != nil {
 		return refused
 	}
 	return x.profile.checkHost(x.target)
+}
+
+// checkRate counts the exchange among the requests of its label and its profile, and among
+// their streams if it may be one. What a gateway sends itself ends unseen.
+func (x *exchange) checkRate() (refused *refuse.Refusal) {
+	who := ratelimit.Client{Label: x.label, Profile: x.profile.Name}
+	if refused = x.policy.rates.Request(who, &x.profile.Rates); refused != nil {
+		return refused
+	}
+	if x.kind == KindRequest && (x.credential == signer.KindInference || x.asked.upgrade != "") {
+		x.endStream, refused = x.policy.rates.Stream(who, &x.profile.Rates)
+	}
+	return refused
 }
 
 // signRequest returns the exchange's request as signers see it.
@@ -98,7 +116,7 @@ func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *re
 // cannot be recorded stands: nothing is sent on.
 func (x *exchange) refuseWith(r *refuse.Refusal) {
 	x.refused = r
-	if x.unlogged = x.stranger && !x.strangers.first(r); !x.unlogged {
+	if x.unlogged = !x.strangers.firstOf(x, r); !x.unlogged {
 		_ = x.decide(audit.VerdictRefuse, nil)
 	}
 }

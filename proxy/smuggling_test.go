@@ -89,7 +89,8 @@ var smuggling = []struct {
 	{"method that is no token", "GE(T / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 400},
 	{"empty method", " / HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 400},
 	{"encoded CR LF in the target", "GET /a%0d%0aHost:%20evil.example HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 204},
-	{"fragment in the target", "GET /a#b HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 204},
+	{"fragment in the target", "GET /a#b HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 400},
+	{"fragment in the query", "GET /a?b#c HTTP/1.1\r\nHost: chatgpt.com\r\n\r\n", 400},
 
 	{"body of a GET", "GET / HTTP/1.1\r\nHost: chatgpt.com\r\nContent-Length: " + strconv.Itoa(len(hidden)) + "\r\n\r\n" + hidden, 204},
 	{"request in a chunk", post + "Transfer-Encoding: chunked\r\n\r\n" + strconv.FormatInt(int64(len(hidden)), 16) + "\r\n" + hidden + "\r\n0\r\n\r\n", 204},

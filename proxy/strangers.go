@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/audit"
@@ -11,7 +12,7 @@ import (
 // strangerInterval is how often the refusals of clients that were not let in are summed up.
 const strangerInterval = time.Second
 
-// strangers keep clients that are not let in from filling the logs. Of refusals with one
+// strangers keep clients that are not let in, or ask for more than they may, from filling the logs. Of refusals with one
 // code the first is written down as all are. Those that follow are counted, and a line
 // for all of them is written every second until none comes any more.
 type strangers struct{ *track.Tally[strangerKind] }
@@ -20,6 +21,8 @@ type strangers struct{ *track.Tally[strangerKind] }
 type strangerKind struct {
 	code      string
 	challenge bool // nothing that anybody has to see to
+	limited   bool // of one that is let in, and its label
+	label     string
 }
 
 // newStrangers returns strangers of a proxy whose policy in force policy returns.
@@ -30,13 +33,32 @@ func newStrangers(policy func() *policy, interval time.Duration) strangers {
 		if kind.challenge {
 			event = pol.Log.Debug()
 		}
-		event.Str("refused", kind.code).Int("times", times).Msg("more clients that were not let in")
+		what := "more clients that were not let in"
+		if kind.limited {
+			event.Str("client", kind.label)
+			what = "more requests of a client that is over its limit"
+		}
+		event.Str("refused", kind.code).Int("times", times).Msg(what)
 		if pol.Audit != nil {
 			// Nothing depends on it: what was refused stays refused.
-			_ = pol.Audit.Audit(audit.Decision{Time: time.Now(), Verdict: audit.VerdictRefuse, Refused: kind.code, Times: times})
+			_ = pol.Audit.Audit(audit.Decision{Time: time.Now(), Verdict: audit.VerdictRefuse, Client: kind.label, Refused: kind.code, Times: times})
 		}
 	})}
 }
 
 // first counts a refusal. It reports whether it is to be written down by itself.
-func (s strangers) first(r *refuse.Refusal) bool { return s.First(strangerKind{r.Code, r.Challenge}) }
+func (s strangers) first(r *refuse.Refusal) bool {
+	return s.First(strangerKind{code: r.Code, challenge: r.Challenge})
+}
+
+// firstOf is first for a refusal of x, which is written down in any case unless its client
+// was not let in or has sent too much.
+func (s strangers) firstOf(x *exchange, r *refuse.Refusal) bool {
+	switch {
+	case x.stranger:
+		return s.first(r)
+	case r.Status == http.StatusTooManyRequests:
+		return s.First(strangerKind{code: r.Code, limited: true, label: x.label})
+	}
+	return true
+}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -47,6 +48,33 @@ func TestTokenFileLabels(t *testing.T) {
 		if log := p.log.String(); strings.Contains(log, secret) {
 			t.Errorf("the log holds %s:\n%s", secret, log)
 		}
+	}
+}
+
+// TestLabelsPerClient lets a client that chooses its label have a few, and tells it when it
+// may use another.
+func TestLabelsPerClient(t *testing.T) {
+	t.Parallel()
+	address, _ := countingBackend(t)
+	p := startProxy(t, address, func(c *Config) { c.Limits.LabelsPerClient = 2 })
+	connect := func(label string) *http.Response {
+		t.Helper()
+		c := p.dial(t)
+		c.Send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", proxytest.BasicAuth(label, ""))
+		return c.Response(t, http.MethodConnect)
+	}
+	for _, label := range []string{"a", "b", "a"} {
+		if res := connect(label); res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", label, res.Status)
+		}
+	}
+	res := connect("c")
+	if after, err := strconv.Atoi(res.Header.Get("Retry-After")); err != nil || after < 60 || after > 1800 {
+		t.Errorf("Retry-After: %q", res.Header.Get("Retry-After"))
+	}
+	proxytest.WantRefusal(t, res, http.StatusServiceUnavailable, "busy", "http_request_denied")
+	if res := connect(""); res.StatusCode != http.StatusOK {
+		t.Errorf("without a label: %s", res.Status)
 	}
 }
 

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"io"
 	"log"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -82,7 +82,7 @@ func traceUpgrade(out *http.Request, x *exchange) {
 func prepareUpgrade(res *http.Response) error {
 	asked := res.Request.Header.Get("Upgrade")
 	if asked == "" || !strings.EqualFold(asked, res.Header.Get("Upgrade")) {
-		return errors.New("the server switched to another protocol than it was asked for")
+		return message.Errorf("the server switched to another protocol than it was asked for")
 	}
 	x := exchangeOf(res.Request.Context())
 	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,
@@ -90,7 +90,7 @@ func prepareUpgrade(res *http.Response) error {
 	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
-		res.Body = upgradedBody{body, x.upgraded}
+		res.Body = upgradedBody{body, x.upgraded, x}
 	}
 	return nil
 }
@@ -99,6 +99,19 @@ func prepareUpgrade(res *http.Response) error {
 type upgradedBody struct {
 	io.ReadWriteCloser
 	conn net.Conn
+	x    *exchange
+}
+
+// Read implements [io.Reader].
+func (b upgradedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Read(p)
+	return n, b.x.culprit.Note(cut.Server, err)
+}
+
+// Write implements [io.Writer].
+func (b upgradedBody) Write(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Write(p)
+	return n, b.x.culprit.Note(cut.Server, err)
 }
 
 // CloseWrite closes the sending side.

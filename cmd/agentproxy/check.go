@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/doctor"
 )
 
@@ -83,7 +84,11 @@ The exit code is 1 if a check failed or the request would be refused.`,
 
 // check makes all checks, or the one of a request.
 func (c *command) check(ctx context.Context, request string) ([]doctor.Finding, error) {
-	o := doctor.Options{Path: c.configPath, Env: c.env, Open: c.load}
+	path, err := config.Find(c.configName, c.env)
+	if err != nil {
+		return nil, err
+	}
+	o := doctor.Options{Path: path, Env: c.env, Open: c.load}
 	if request != "" {
 		return doctor.Request(ctx, request, o)
 	}

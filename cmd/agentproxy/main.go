@@ -60,7 +60,7 @@ type command struct {
 	env            cli.Environment
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	configPath     string
+	configName     string // as --config has it
 	// The profile to act as, by its name or by the session label of a client.
 	profile, label string
 	deferred       app.DeferredLog // of the commands that load calls for
@@ -91,7 +91,7 @@ a credential.`,
 	root.AddCommand(
 		newServeCommand(c), newRunCommand(c), newDemoCommand(c), newBackendCommand(c),
 		newIdentityCommand(c), newSignCommand(c), newCACommand(c), newEnvCommand(c),
-		newTokenCommand(c), newLoginCommand(c), newLogoutCommand(c), newCheckCommand(c), newTopCommand(c), newVersionCommand(c),
+		newTokenCommand(c), newLoginCommand(c), newLogoutCommand(c), newCheckCommand(c), newTopCommand(c), newExplainCommand(c), newVersionCommand(c),
 	)
 	root.AddCommand(manCommands()...)
 	root.InitDefaultHelpCmd()
@@ -137,7 +137,43 @@ func wrapArgs(cmd *cobra.Command) {
 
 // configFlag adds the flag --config to cmd.
 func (c *command) configFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&c.configPath, "config", "c", c.env.Get("AGENTPROXY_CONFIG"), "configuration `file`; by default AGENTPROXY_CONFIG, else the defaults of all keys")
+	cmd.Flags().VarP((*fileName)(&c.configName), "config", "c", "configuration `file`, or none; by default AGENTPROXY_CONFIG, else agentproxy/config.yaml in the user's directory of configurations")
+}
+
+// listenFlag adds the flag --listen to cmd.
+func (c *command) listenFlag(cmd *cobra.Command) {
+	cmd.Flags().Func("listen", "`address` of the proxy, host:port or unix:/path, whatever the configuration says", func(s string) error {
+		c.env.Flags = map[string]string{"listen": s}
+		return nil
+	})
+}
+
+// fileName is the value of --config.
+type fileName string
+
+// String implements pflag.Value.
+func (n *fileName) String() string { return string(*n) }
+
+// Type implements pflag.Value.
+func (n *fileName) Type() string { return "string" }
+
+// Set implements pflag.Value. A variable of a script that is not set must not lead to
+// another file than the one that was meant.
+func (n *fileName) Set(s string) error {
+	if s == "" {
+		return errors.New("the name is empty; name a file, or none for the defaults")
+	}
+	*n = fileName(s)
+	return nil
+}
+
+// loadConfig returns the configuration that the command line names.
+func (c *command) loadConfig() (*config.Config, error) {
+	path, err := config.Find(c.configName, c.env)
+	if err != nil {
+		return nil, err
+	}
+	return config.Load(path, c.env)
 }
 
 // profileFlag adds the flag --profile to cmd.
@@ -148,7 +184,7 @@ func (c *command) profileFlag(cmd *cobra.Command) {
 // load opens the app of the configuration and the agent that the command line names. Its
 // warnings are logged when the command has ended.
 func (c *command) load() (*app.App, error) {
-	conf, err := config.Load(c.configPath, c.env)
+	conf, err := c.loadConfig()
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr strings.Builder
 	code := run([]string{"serve", "--config", "two\nlines.yaml"}, configtest.Environment(nil), strings.NewReader(""), &stdout, &stderr)
-	const want = "agentproxy: two; lines.yaml: no such file or directory; name an existing file with --config, or leave it out for the defaults\n"
+	const want = "agentproxy: two; lines.yaml: no such file or directory; name an existing file with --config, or none for the defaults\n"
 	if code != cli.ExitUsage || stderr.String() != want {
 		t.Errorf("exit code %d, %q, want %q", code, stderr.String(), want)
 	}

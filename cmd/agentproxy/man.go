@@ -41,10 +41,12 @@ const manSections = `
 0, 1 if it failed, 2 for wrong usage or configuration. **agentproxy run** ends as its command does.
 
 # ENVIRONMENT
-**AGENTPROXY_CONFIG** names the configuration; **AGENTPROXY_LISTEN**, **AGENTPROXY_ADMIN**, **AGENTPROXY_STATE_DIR**, **AGENTPROXY_OTHER_HOSTS** override what is in it;
+**AGENTPROXY_CONFIG** names the configuration, or none; **AGENTPROXY_LISTEN**, **AGENTPROXY_ADMIN**, **AGENTPROXY_STATE_DIR**, **AGENTPROXY_OTHER_HOSTS** override what is in it;
 **CODEX_HOME** is where Codex's log-in is.
 
 # FILES
+**~/.config/agentproxy/config.yaml** (below **$XDG_CONFIG_HOME** if that is set) is the configuration, if it is there and no other is named.
+
 **~/.local/state/agentproxy** (below **$XDG_STATE_HOME** if that is set) holds the certificate authority, the agent identity and
 its tasks. **~/.codex/auth.json** is Codex's log-in.
 `

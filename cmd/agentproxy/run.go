@@ -44,7 +44,7 @@ for all of them.`,
 		},
 		ValidArgsFunction: fileArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.ConfigPath, o.Profile = c.configPath, c.profile
+			o.ConfigName, o.Profile = c.configName, c.profile
 			return runner.Run(cmd.Context(), args, o)
 		},
 	}

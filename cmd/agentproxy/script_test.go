@@ -15,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/standin"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
@@ -59,6 +60,7 @@ func TestScript(t *testing.T) {
 			home := filepath.Join(env.WorkDir, "home")
 			env.Setenv("HOME", home)
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "configs"))
 			env.Setenv("SSL_CERT_FILE", roots)
 			// Else, with the race detector, each program takes a second to end.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
@@ -96,7 +98,7 @@ func startBackend(ts *testscript.TestScript, neg bool, args []string) {
 	server, err := chatgpttest.NewServerWith(chatgpttest.Config{})
 	ts.Check(err)
 	ts.Defer(server.Close)
-	_, err = writeBackendHome(ts.MkAbs(args[0]), server)
+	_, err = standin.WriteHome(ts.MkAbs(args[0]), server)
 	ts.Check(err)
 }
 

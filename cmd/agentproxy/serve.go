@@ -18,6 +18,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 )
 
 func newServeCommand(c *command) *cobra.Command {
@@ -37,10 +38,14 @@ whose addresses they have, and reports start, reload and end (Type=notify).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cli.DisableCoreDumps()
+			path, err := config.Find(c.configName, c.env)
+			if err != nil {
+				return err
+			}
 			app.LimitMemory(c.env.Get, memlimit.FromCgroup)
 			defer app.ReserveHeap(c.env.Get)()
 			metrics := admin.NewMetrics()
-			r, err := app.NewReloader(c.configPath, c.env, c.stderr, metrics)
+			r, err := app.NewReloader(path, c.env, c.stderr, metrics)
 			if err != nil {
 				return err
 			}
@@ -49,6 +54,7 @@ whose addresses they have, and reports start, reload and end (Type=notify).`,
 		},
 	}
 	c.configFlag(cmd)
+	c.listenFlag(cmd)
 	return cmd
 }
 
@@ -95,6 +101,9 @@ func (c *command) serve(ctx context.Context, r *app.Reloader, metrics *admin.Met
 	}
 	where := fmt.Sprintf("listening on %s, signing as %s", app.ListenName(listener), a.Describe(ctx))
 	fmt.Fprintf(c.stderr, "agentproxy: %s, CA %s\n", where, a.CA.Path())
+	if path := a.Config.Path(); path != "" && path == config.DefaultPath(c.env) {
+		fmt.Fprintf(c.stderr, "agentproxy: configured by %s\n", path)
+	}
 	app.Notify(a.Log, daemon.SdNotifyReady+"\nSTATUS="+where)
 	if most, ok := cli.Descriptors(); ok {
 		if wrong := app.CheckDescriptors(most, a.Config.Limits.Connections); wrong != "" {

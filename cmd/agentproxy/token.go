@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/access/issued"
 )
@@ -138,7 +137,7 @@ func (c *command) revokeShown(cmd *cobra.Command, tokens *issued.Tokens) error {
 
 // issuedTokens returns the tokens of the configuration that the command line names.
 func (c *command) issuedTokens() (*issued.Tokens, error) {
-	conf, err := config.Load(c.configPath, c.env)
+	conf, err := c.loadConfig()
 	if err != nil {
 		return nil, err
 	}

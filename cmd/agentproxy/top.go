@@ -7,7 +7,6 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 )
 
 func newTopCommand(c *command) *cobra.Command {
@@ -41,7 +40,7 @@ it is printed once.`,
 
 // adminClient returns a client of the proxy that runs with the configuration.
 func (c *command) adminClient() (*admin.Client, error) {
-	conf, err := config.Load(c.configPath, c.env)
+	conf, err := c.loadConfig()
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,9 @@ type Config struct {
 	Register bool
 	// Clock is the clock of the servers. nil: that of Backend, else this machine's.
 	Clock *backend.Clock
+	// ClientOf, if set, returns the client that uses a session label, "" for none in
+	// particular. No client's labels take the place of another's tasks.
+	ClientOf func(label string) string
 	// Notify, if set, is called with what the agent does on its own.
 	Notify func(Event)
 	// WatchAfter is how long Run waits before it watches the log-in for changes. The
@@ -149,7 +152,7 @@ func New(config Config) *Agent {
 			path: cmp.Or(config.RefreshFile, inState("refresh.json")), notify: config.Notify,
 			courtesy: config.Courtesy,
 		},
-		tasks:    newTasks(inState("tasks.json"), config.Clock.Now),
+		tasks:    newTasks(inState("tasks.json"), config.Clock.Now, config.ClientOf),
 		gate:     retry.NewGate(maxRegistrations, backend.RetryAfter),
 		unusable: make(map[string]bool),
 		answered: make(map[string]identity.Protocol),

@@ -22,7 +22,7 @@ func FuzzParseTaskFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		k := newTasks("", time.Now)
+		k := newTasks("", time.Now, nil)
 		k.loaded, k.runtimeID, k.byLabel = true, file.AgentRuntimeID, file.Tasks
 		for label := range file.Tasks {
 			if task, _, ok := k.get(file.AgentRuntimeID, label); ok && task.ID == "" {

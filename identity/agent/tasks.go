@@ -18,8 +18,7 @@ import (
 )
 
 const (
-	// maxTasks bounds the tasks that are remembered. The one that was not used for
-	// longest goes first.
+	// maxTasks bounds the tasks that are remembered.
 	maxTasks = 1024
 	// renewTaskAge is the age at which a task is due to be replaced. The backend keeps
 	// one for about a day.
@@ -35,8 +34,9 @@ const (
 // tasks holds the tasks of one agent, one for each session label, in a file. It is safe for
 // concurrent use, and several processes may share the file.
 type tasks struct {
-	path string // "" keeps them in memory only
-	now  func() time.Time
+	path     string // "" keeps them in memory only
+	now      func() time.Time
+	clientOf func(label string) string
 
 	mu        sync.Mutex
 	loaded    bool
@@ -54,6 +54,8 @@ type taskEntry struct {
 	ID           string    `json:"task_id"`
 	RegisteredAt time.Time `json:"registered_at"`
 	UsedAt       time.Time `json:"used_at"`
+	// Client is the one that uses the label, "" for none in particular.
+	Client string `json:"client,omitempty"`
 }
 
 // refusal notes that the backend has refused the last task of a label.
@@ -69,8 +71,11 @@ type taskFile struct {
 	Refusals       map[string]refusal    `json:"refusals,omitempty"` // by label
 }
 
-func newTasks(path string, now func() time.Time) *tasks {
-	return &tasks{path: path, now: now, refused: make(map[identity.Task]bool), refusals: make(map[string]refusal)}
+func newTasks(path string, now func() time.Time, clientOf func(label string) string) *tasks {
+	if clientOf == nil {
+		clientOf = func(string) string { return "" }
+	}
+	return &tasks{path: path, now: now, clientOf: clientOf, refused: make(map[identity.Task]bool), refusals: make(map[string]refusal)}
 }
 
 // get returns the task of an agent for a label, and reports whether it is due to be
@@ -134,7 +139,7 @@ func (t *tasks) put(task identity.Task, label string) {
 		t.byLabel = make(map[string]*taskEntry)
 	}
 	now := t.now()
-	t.byLabel[label] = &taskEntry{task.ID, now, now}
+	t.byLabel[label] = &taskEntry{task.ID, now, now, t.clientOf(label)}
 	t.tidy()
 	t.changes++
 }
@@ -154,11 +159,21 @@ func (t *tasks) tidy() {
 	}
 }
 
+// dropOldest drops, of the tasks of the client that has most, the one that was not used for
+// longest. A label of no client in particular counts as a client.
 func (t *tasks) dropOldest() {
-	oldest, found := "", false
+	count := make(map[string]int)
+	for _, entry := range t.byLabel {
+		if entry.Client != "" {
+			count[entry.Client]++
+		}
+	}
+	var oldest string
+	var last *taskEntry
 	for label, entry := range t.byLabel {
-		if !found || entry.UsedAt.Before(t.byLabel[oldest].UsedAt) {
-			oldest, found = label, true
+		of := max(count[entry.Client], 1)
+		if last == nil || of > max(count[last.Client], 1) || of == max(count[last.Client], 1) && entry.UsedAt.Before(last.UsedAt) {
+			oldest, last = label, entry
 		}
 	}
 	delete(t.byLabel, oldest)

@@ -25,7 +25,7 @@ func newTaskTest(t *testing.T) *taskTest {
 	return &taskTest{filepath.Join(t.TempDir(), "state", "tasks.json"), time.Date(2026, 4, 15, 12, 0, 0, 0, time.UTC)}
 }
 
-func (tt *taskTest) open() *tasks { return newTasks(tt.path, func() time.Time { return tt.at }) }
+func (tt *taskTest) open() *tasks { return newTasks(tt.path, func() time.Time { return tt.at }, nil) }
 
 func put(t *testing.T, k *tasks, agent, label, id string) {
 	t.Helper()
@@ -299,7 +299,7 @@ func TestTaskFileIsBroken(t *testing.T) {
 
 func TestTasksInMemory(t *testing.T) {
 	for _, path := range []string{"", filepath.Join(os.DevNull, "state", "tasks.json")} {
-		k := newTasks(path, time.Now)
+		k := newTasks(path, time.Now, nil)
 		k.put(identity.Task{AgentRuntimeID: "a", ID: "task-1"}, "")
 		if err := k.save(); (err == nil) != (path == "") {
 			t.Errorf("%q: %v", path, err)
@@ -314,7 +314,7 @@ func TestTasksInMemory(t *testing.T) {
 }
 
 func TestRefusedTasksAreBounded(t *testing.T) {
-	k := newTasks("", time.Now)
+	k := newTasks("", time.Now, nil)
 	for i := range 3 * maxTasks {
 		k.refuse(identity.Task{AgentRuntimeID: "a", ID: fmt.Sprint(i)}, "")
 	}
@@ -334,4 +334,45 @@ func TestPerLabelIsBounded(t *testing.T) {
 	if first := l.of("x"); first != l.of("x") {
 		t.Error("one label has two")
 	}
+}
+
+// TestTasksOfOthersStay has one client with more labels than tasks are kept. They take no
+// place of another client's, nor of a label that is no client's in particular, nor after
+// another process has read the file.
+func TestTasksOfOthersStay(t *testing.T) {
+	tt := newTaskTest(t)
+	clientOf := func(label string) string {
+		client, _, ok := strings.Cut(label, "/")
+		if !ok {
+			return ""
+		}
+		return client
+	}
+	open := func() *tasks { return newTasks(tt.path, func() time.Time { return tt.at }, clientOf) }
+	k := open()
+	others := []string{"quiet/1", "quiet/2", "proven"}
+	put := func(label string) {
+		k.put(identity.Task{AgentRuntimeID: "a", ID: "task of " + label}, label)
+		tt.at = tt.at.Add(time.Millisecond)
+	}
+	for _, label := range others {
+		put(label)
+	}
+	for i := range maxTasks {
+		put(fmt.Sprintf("loud/%d", i))
+		if i == maxTasks/2 {
+			if err := k.save(); err != nil {
+				t.Fatal(err)
+			}
+			k = open()
+		}
+	}
+	if len(k.byLabel) != maxTasks {
+		t.Errorf("%d tasks are kept", len(k.byLabel))
+	}
+	for _, label := range others {
+		has(t, k, "a", label, "task of "+label)
+	}
+	has(t, k, "a", "loud/0", "")
+	has(t, k, "a", fmt.Sprintf("loud/%d", maxTasks-1), fmt.Sprintf("task of loud/%d", maxTasks-1))
 }

@@ -290,15 +290,17 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	if err := t.refreshing.Ready(now, refresh); err != nil {
 		return nil, err
 	}
-	// From here on the token may be spent. The answer must not be lost because the agent
-	// is closed.
-	ctx = context.WithoutCancel(ctx)
 	claim, faster := t.claim(ctx, view)
 	if faster != nil {
 		return faster, nil
 	}
 	defer claim.Release()
 	answer, err := t.backend.Refresh(ctx, refresh)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil, err // nothing was sent
+	}
+	// What came for the token must not be lost because the agent is closed.
+	ctx = context.WithoutCancel(ctx)
 	t.refreshing.Done(t.clock.Backend(), refresh, err, backend.RetryAfter(err))
 	if err != nil {
 		claim.Release()

@@ -18,3 +18,7 @@ for client in \
     exit 1
   fi
 done
+if [ ! -e node_modules/axe-core/axe.min.js ]; then
+  echo "integration/clients/node_modules/axe-core is missing; run: make clean clients" >&2
+  exit 1
+fi

@@ -29,6 +29,13 @@ func isGiven(info fs.FileInfo) bool {
 	return ok && stat.Uid == 0 && os.Geteuid() != 0
 }
 
+// IsForeign reports whether a file belongs to another user, who is not the superuser. On
+// Windows it is false.
+func IsForeign(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid()
+}
+
 // Inode returns a number that tells a file from the one that replaced it, 0 where
 // the system has none.
 func Inode(info fs.FileInfo) uint64 {

@@ -18,6 +18,7 @@ type Admission struct {
 	hash   []byte            // the bcrypt hash that the token fits, nil if none was needed
 	peer   *Peer             // who has the connection
 	issued *issued.Token     // that it was let in by, nil if by something else
+	chosen bool              // the client itself has chosen the label
 }
 
 // grounds are what clients are admitted by. Two differ if the configuration or the tokens

@@ -5,6 +5,7 @@
 //	tokens     the tokens file and its bcrypt hashes                tokens.go, tokenfile.go, bcryptchecks.go
 //	users      whose process is at the other end of a connection    users.go, peeruid_*.go
 //	labels     session labels and patterns of them                  labels.go
+//	label book which client uses which labels                       labelbook.go
 package access
 
 import (
@@ -105,6 +106,7 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 	if c.label != "" {
 		a.Label = c.label
 	}
+	a.chosen = c.label == "" && c.tokens == nil && a.issued == nil
 	return a, nil
 }
 

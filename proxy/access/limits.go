@@ -20,6 +20,10 @@ type Limits struct {
 	// ConnectionsPerLabel bounds the connections of clients with the same session label.
 	// Those without one are counted together.
 	ConnectionsPerLabel int
+	// LabelsPerClient bounds the session labels that one user of this machine, or one
+	// address, may use at once, and the new ones within an hour, where clients choose
+	// their labels.
+	LabelsPerClient int
 	// RequestsPerLabel bounds the requests, WebSockets and tunnels of clients that show
 	// one session label, and run at the same time.
 	RequestsPerLabel int
@@ -43,6 +47,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		Connections:         4096,
 		ConnectionsPerLabel: 1024,
+		LabelsPerClient:     64,
 		RequestsPerLabel:    1024,
 		HeaderBytes:         256 << 10,
 		HeaderFields:        1000,
@@ -59,28 +64,29 @@ const (
 	minMemory       = 16 << 20
 )
 
-// Validate returns an error if a limit is too small or contradicts another, and its key in
+// Check calls found for each limit that is too small or contradicts another, with its key in
 // the configuration.
-func (l Limits) Validate() (key string, err error) {
+func (l Limits) Check(found func(key string, err error)) {
 	for _, c := range []struct {
 		key        string
 		got, least int
 	}{
 		{"connections", l.Connections, 1},
 		{"connections_per_label", l.ConnectionsPerLabel, 1},
+		{"labels_per_client", l.LabelsPerClient, 1},
 		{"requests_per_label", l.RequestsPerLabel, 1},
 		{"header_bytes", l.HeaderBytes, minHeaderBytes},
 		{"header_fields", l.HeaderFields, minHeaderFields},
 	} {
 		if c.got < c.least {
-			return c.key, fmt.Errorf("%d is too few for any client; give at least %d", c.got, c.least)
+			found(c.key, fmt.Errorf("%d is too few for any client; give at least %d", c.got, c.least))
 		}
 	}
 	if l.Memory != 0 && l.Memory < minMemory {
-		return "memory", fmt.Errorf("%d is too little for any client; give at least %d, or 0 for the memory limit of the process", l.Memory, minMemory)
+		found("memory", fmt.Errorf("%d is too little for any client; give at least %d, or 0 for the memory limit of the process", l.Memory, minMemory))
 	}
 	if l.ConnectionsPerClient < 0 {
-		return "connections_per_client", fmt.Errorf("%d is too few for any client; give at least 1, or 0 for three quarters of limits.connections", l.ConnectionsPerClient)
+		found("connections_per_client", fmt.Errorf("%d is too few for any client; give at least 1, or 0 for three quarters of limits.connections", l.ConnectionsPerClient))
 	}
 	for _, c := range []struct {
 		key string
@@ -89,8 +95,8 @@ func (l Limits) Validate() (key string, err error) {
 		{"connections_per_client", l.ConnectionsPerClient},
 		{"connections_per_label", l.ConnectionsPerLabel},
 	} {
-		if c.got > l.Connections {
-			return c.key, fmt.Errorf("%d is more than limits.connections allows in all, which is %d; lower the one or raise the other", c.got, l.Connections)
+		if l.Connections > 0 && c.got > l.Connections {
+			found(c.key, fmt.Errorf("%d is more than limits.connections allows in all, which is %d; lower the one or raise the other", c.got, l.Connections))
 		}
 	}
 	for _, c := range []struct {
@@ -101,10 +107,9 @@ func (l Limits) Validate() (key string, err error) {
 		{"idle_timeout", l.IdleTimeout},
 	} {
 		if c.got < minTimeout {
-			return c.key, fmt.Errorf("%s is too short for any client; give at least %s", c.got, minTimeout)
+			found(c.key, fmt.Errorf("%s is too short for any client; give at least %s", c.got, minTimeout))
 		}
 	}
-	return "", nil
 }
 
 // OrDefaults returns l with the defaults for the fields that are zero.
@@ -115,6 +120,7 @@ func (l Limits) OrDefaults() Limits {
 		Connections:          connections,
 		ConnectionsPerClient: cmp.Or(l.ConnectionsPerClient, (3*connections+3)/4),
 		ConnectionsPerLabel:  cmp.Or(l.ConnectionsPerLabel, d.ConnectionsPerLabel),
+		LabelsPerClient:      cmp.Or(l.LabelsPerClient, d.LabelsPerClient),
 		RequestsPerLabel:     cmp.Or(l.RequestsPerLabel, d.RequestsPerLabel),
 		Memory:               l.Memory,
 		HeaderBytes:          cmp.Or(l.HeaderBytes, d.HeaderBytes),

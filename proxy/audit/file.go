@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/internal/safefile"
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 // FileConfig says how a [File] is written.
@@ -34,6 +35,7 @@ type File struct {
 	mu     sync.Mutex
 	file   *os.File
 	buf    bytes.Buffer
+	line   []byte    // buf as it is written
 	torn   bool      // the file ends in the midst of a line
 	lost   int       // decisions since the last that could be written
 	err    error     // why the last could not be written
@@ -152,15 +154,18 @@ func (a *File) writeGap(now time.Time) error {
 // write appends a line, and keeps the error in a.err.
 func (a *File) write(line line) error {
 	a.buf.Reset()
-	if a.torn {
-		a.buf.WriteByte('\n')
-	}
 	enc := json.NewEncoder(&a.buf)
 	enc.SetEscapeHTML(false)
-	a.err = enc.Encode(line)
-	if a.err == nil {
-		a.err = a.append(a.buf.Bytes())
+	if a.err = enc.Encode(line); a.err != nil {
+		return a.err
 	}
+	a.line = a.line[:0]
+	if a.torn {
+		a.line = append(a.line, '\n')
+	}
+	a.line = strictjson.AppendPrintable(a.line, bytes.TrimSuffix(a.buf.Bytes(), []byte{'\n'}))
+	a.line = append(a.line, '\n')
+	a.err = a.append(a.line)
 	return a.err
 }
 

@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 )
 
 func openAudit(t *testing.T, config FileConfig) *File {
@@ -160,5 +162,30 @@ func BenchmarkAuditFile(b *testing.B) {
 		if err := a.Audit(d); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestAuditFileIsPrintable records words of a client that control a terminal, turn text
+// around or hide in it.
+func TestAuditFileIsPrintable(t *testing.T) {
+	t.Parallel()
+	const evil = "a\x1b[2J\x7f\u009b2J\u0085\u202eb\u2066\u200b\u2028\ufeff\U000e0041c"
+	path := filepath.Join(t.TempDir(), "audit.log")
+	d := aDecision()
+	d.Client, d.Path, d.Method = evil, "/"+evil, evil
+	if err := openAudit(t, FileConfig{Path: path}).Audit(d); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, ok := strings.CutSuffix(string(raw), "\n")
+	if !ok || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("%q", raw)
+	}
+	var got line
+	if err := json.Unmarshal(raw, &got); err != nil || got.Client != evil || got.Path != "/"+evil || got.Method != evil {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

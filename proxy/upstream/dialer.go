@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 )
 
 // Config says how servers are reached.
@@ -134,7 +135,7 @@ func (d *dialer) control(check func(netip.Addr) error) func(string, string, sysc
 	return func(_, address string, _ syscall.RawConn) error {
 		addr, err := netip.ParseAddrPort(address)
 		if err != nil {
-			return fmt.Errorf("address %q: %w", address, err)
+			return message.Errorf("address %q: %w", address, err)
 		}
 		if err := d.own.check(addr); err != nil {
 			return err

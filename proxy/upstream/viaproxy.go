@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 	socks "golang.org/x/net/proxy"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
@@ -53,7 +54,7 @@ func (c Config) CheckProxy() error {
 
 func checkProxyURL(u *url.URL) error {
 	if u.Hostname() == "" || u.Path != "" && u.Path != "/" {
-		return errors.New("it is not a scheme, a host and a port; write it as http://proxy.example:3128")
+		return message.Errorf("it is not a scheme, a host and a port; write it as http://proxy.example:3128")
 	}
 	switch u.Scheme {
 	case "http", "https":
@@ -63,10 +64,10 @@ func checkProxyURL(u *url.URL) error {
 		}
 		password, _ := u.User.Password()
 		if user := u.User.Username(); user == "" || len(user) > maxSOCKSField || len(password) > maxSOCKSField {
-			return fmt.Errorf("a user name of SOCKS5 has 1 to %d bytes, and a password at most as many", maxSOCKSField)
+			return message.Errorf("a user name of SOCKS5 has 1 to %d bytes, and a password at most as many", maxSOCKSField)
 		}
 	default:
-		return errors.New("its scheme is none of http, https, socks5, socks5h")
+		return message.Errorf("its scheme is none of http, https, socks5, socks5h")
 	}
 	return nil
 }
@@ -97,7 +98,7 @@ func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
 	}
 	via, err := d.proxy(u)
 	if err != nil { // which repeats the proxy's URL
-		return nil, &ProxyError{err: errors.New("HTTPS_PROXY or HTTP_PROXY is no URL such as http://proxy.example:3128")}
+		return nil, &ProxyError{err: message.Errorf("HTTPS_PROXY or HTTP_PROXY is no URL such as http://proxy.example:3128")}
 	}
 	if via == nil {
 		return nil, nil
@@ -227,7 +228,7 @@ func socksThrough(ctx context.Context, conn net.Conn, via *url.URL, address stri
 	if op, ok := errors.AsType[*net.OpError](err); ok && strings.HasPrefix(op.Op, "socks") {
 		err = op.Err
 	}
-	return nil, fmt.Errorf("SOCKS5 to %s: %w", address, err)
+	return nil, message.Errorf("SOCKS5 to %s: %w", address, err)
 }
 
 // connectedDialer is a dialer that returns a connection which is made already.
@@ -245,19 +246,19 @@ func (d connectedDialer) DialContext(context.Context, string, string) (net.Conn,
 // request.
 func refusedByProxy(response *http.Response, via *url.URL) error {
 	if response.StatusCode != http.StatusProxyAuthRequired {
-		return fmt.Errorf("it refused CONNECT %s with %q", response.Request.Host, statusOf(response, via))
+		return message.Errorf("it refused CONNECT %s with %q", response.Request.Host, statusOf(response, via))
 	}
 	schemes := authSchemes(response.Header["Proxy-Authenticate"])
 	list := strings.Join(schemes, ", ")
 	switch {
 	case len(schemes) == 0:
-		return fmt.Errorf("it asks for authentication (407) and names no scheme")
+		return message.Errorf("it asks for authentication (407) and names no scheme")
 	case !slices.ContainsFunc(schemes, func(s string) bool { return strings.EqualFold(s, "Basic") }):
-		return fmt.Errorf("it asks for authentication (407) by %s, and this program knows Basic alone; put a proxy in between that knows one of them", list)
+		return message.Errorf("it asks for authentication (407) by %s, and this program knows Basic alone; put a proxy in between that knows one of them", list)
 	case via.User == nil:
-		return fmt.Errorf("it asks for authentication (407) by %s; put user and password into its URL", list)
+		return message.Errorf("it asks for authentication (407) by %s; put user and password into its URL", list)
 	}
-	return fmt.Errorf("it does not accept the user and password of its URL (407); it takes %s", list)
+	return message.Errorf("it does not accept the user and password of its URL (407); it takes %s", list)
 }
 
 // statusOf returns the status of a proxy's response, with the words of the proxy unless
@@ -313,7 +314,7 @@ func newProxiedTransport(d *dialer) proxiedTransport {
 	t.Proxy = func(r *http.Request) (*url.URL, error) {
 		via, err := d.proxyFor(r.URL)
 		if err == nil && via == nil {
-			err = errors.New("no upstream proxy is for the request")
+			err = message.Errorf("no upstream proxy is for the request")
 		}
 		return via, err
 	}

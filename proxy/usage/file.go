@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/internal/safefile"
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 // Entry is a line of a [File].
@@ -131,7 +132,7 @@ func (f *File) write(e Entry) {
 
 func writeLine(file *os.File, raw []byte) error {
 	_ = file.SetWriteDeadline(time.Now().Add(writeTimeout)) // which regular files have none of
-	_, err := file.Write(append(raw, '\n'))
+	_, err := file.Write(append(strictjson.AppendPrintable(nil, raw), '\n'))
 	return err
 }
 

@@ -77,7 +77,7 @@ type Tokens struct {
 	seen    [2]fs.FileInfo // of key and list, nil where there is none
 	read    time.Time
 	key     []byte // nil: nothing was issued yet
-	revoked list
+	revoked revocations
 	failed  error // why they cannot be read
 	told    string
 }
@@ -173,7 +173,7 @@ func (t *Tokens) refresh(now time.Time) {
 		return
 	}
 	key, revoked, err := t.readAll()
-	t.key, t.revoked, t.failed, t.seen, t.read = key, revoked, err, seen, now
+	t.key, t.revoked, t.failed, t.seen, t.read = key, revoked.index(), err, seen, now
 	if err == nil {
 		t.told = ""
 	} else if text := err.Error(); text != t.told {

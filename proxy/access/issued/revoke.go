@@ -25,13 +25,38 @@ type entry struct {
 	Until time.Time `json:"until"`
 }
 
-// maxRevoked bounds the list. It is looked through for each connection.
+// maxRevoked bounds the list, and with it the file.
 const maxRevoked = 10_000
 
-func (l list) has(token *Token) bool {
-	return slices.ContainsFunc(l, func(e entry) bool {
-		return e.ID != "" && e.ID == token.ID || e.Label != "" && e.Label == token.Label && !token.Issued.After(e.Before)
-	})
+// revocations is a list made ready to be asked for each request.
+type revocations struct {
+	ids    map[string]bool
+	before map[string]time.Time // by label, up to when tokens are revoked
+}
+
+// index returns the list made ready.
+func (l list) index() revocations {
+	r := revocations{make(map[string]bool), make(map[string]time.Time)}
+	for _, e := range l {
+		if e.ID != "" {
+			r.ids[e.ID] = true
+		}
+		if e.Label != "" {
+			r.before[e.Label] = later(r.before[e.Label], e.Before)
+		}
+	}
+	return r
+}
+
+// has reports whether a token was revoked.
+func (r revocations) has(token *Token) bool {
+	return r.ids[token.ID] || r.ofLabel(token.Label, token.Issued)
+}
+
+// ofLabel reports whether what a label was given at a time was revoked with the label.
+func (r revocations) ofLabel(label string, at time.Time) bool {
+	before, ok := r.before[label]
+	return ok && !at.After(before)
 }
 
 // RevokeToken ends one token before its time. Whether it was good is not looked at

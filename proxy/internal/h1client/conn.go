@@ -3,8 +3,6 @@ package h1client
 import (
 	"bufio"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net"
@@ -13,6 +11,8 @@ import (
 	"net/textproto"
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 )
 
 // maxAnswerHeader bounds the header of a response, in bytes.
@@ -26,7 +26,7 @@ const lastAnswerTimeout = 5 * time.Second
 // response.
 const lateRequestTimeout = 50 * time.Millisecond
 
-var errLongAnswerHeader = fmt.Errorf("the header of the server's answer is longer than %d bytes", maxAnswerHeader)
+var errLongAnswerHeader = message.Errorf("the header of the server's answer is longer than %d bytes", maxAnswerHeader)
 
 // serverConn is a connection to a server, with one request at a time on it.
 type serverConn struct {
@@ -215,7 +215,7 @@ func (c *serverConn) answer(r *http.Request) (*http.Response, error) {
 		case err != nil:
 			return nil, err
 		case response.StatusCode == http.StatusSwitchingProtocols:
-			return nil, errors.New("the server switched to another protocol, which was not asked for")
+			return nil, message.Errorf("the server switched to another protocol, which was not asked for")
 		case response.StatusCode < 100 || response.StatusCode > 199:
 			return response, nil
 		}

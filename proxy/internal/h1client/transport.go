@@ -12,7 +12,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,6 +19,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
@@ -166,16 +166,16 @@ func (t *Transport) CloseIdleConnections() { t.pool.closeIdle() }
 // [http.Transport] does. Request.Write checks the rest.
 func checkOutgoing(r *http.Request) error {
 	if !httpguts.ValidHeaderFieldName(r.Method) {
-		return fmt.Errorf("method %q is not a word", r.Method)
+		return message.Errorf("method %q is not a word", r.Method)
 	}
 	for _, h := range [...]http.Header{r.Header, r.Trailer} {
 		for name, values := range h {
 			if !httpguts.ValidHeaderFieldName(name) {
-				return fmt.Errorf("header name %q is not a word", name)
+				return message.Errorf("header name %q is not a word", name)
 			}
 			for _, v := range values {
 				if !httpguts.ValidHeaderFieldValue(v) {
-					return fmt.Errorf("the value of header %q has a control character in it", name)
+					return message.Errorf("the value of header %q has a control character in it", name)
 				}
 			}
 		}

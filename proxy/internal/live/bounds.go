@@ -1,6 +1,9 @@
 package live
 
 import (
+	"math"
+	"runtime/debug"
+
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -26,9 +29,19 @@ type Share struct {
 	Label int64 // of one
 }
 
-// BoundsOf divides memory, in bytes. Half of it is left to the rest of the program,
-// and to the garbage that has not been collected yet. A label gets half of what all get.
+// DefaultMemory is what is divided in a process without a memory limit, in bytes.
+const DefaultMemory = 1 << 30
+
+// BoundsOf divides memory, in bytes; 0 is the memory limit of the process. Half of it is left
+// to the rest of the program, and to the garbage that has not been collected yet. A label gets
+// half of what all get.
 func BoundsOf(memory int64, requests int) Bounds {
+	if memory == 0 {
+		memory = debug.SetMemoryLimit(-1) // which returns it, and changes nothing
+		if memory == math.MaxInt64 {
+			memory = DefaultMemory
+		}
+	}
 	share := func(n int64) Share { return Share{n, n / 2} }
 	return Bounds{
 		Requests:  requests,

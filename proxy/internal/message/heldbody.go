@@ -2,7 +2,6 @@ package message
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -14,7 +13,7 @@ const bodyReleaseTimeout = 5 * time.Second
 
 // ErrNotHeld is the error of a request that the server has not processed, and whose
 // body is no longer held.
-var ErrNotHeld = errors.New("the server refused the request unprocessed, and not all of its body is held in memory to be sent again")
+var ErrNotHeld = Errorf("the server refused the request unprocessed, and not all of its body is held in memory to be sent again")
 
 // Budget is the memory, in bytes, that bodies are held in.
 type Budget interface {

@@ -7,11 +7,14 @@ package refuse
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // Refusal is the answer to a request that is not forwarded.
@@ -25,6 +28,9 @@ type Refusal struct {
 	// Closes closes the connection, because nothing that the client sends on it will be
 	// served.
 	Closes bool
+	// RetryAfter is when a client may come again, in whole seconds rounded up. 0: in
+	// [defaultRetryAfter] if the status is 503, else it is not said.
+	RetryAfter time.Duration
 	// Challenge marks the answer to a client that has shown no token yet.
 	Challenge bool
 	// Allow lists the methods of a 405, as its Allow field does.
@@ -42,6 +48,9 @@ type Request struct {
 	// Allow holds the lines of YAML that would allow it, "" if none would.
 	Allow string `json:"allow,omitempty"`
 }
+
+// defaultRetryAfter is when most of what a 503 is about may be over.
+const defaultRetryAfter = 5 * time.Second
 
 // LimitReached is the proxy error type of a client that uses too much of something.
 const LimitReached = "connection_limit_reached"
@@ -80,8 +89,12 @@ func (r *Refusal) Header() http.Header {
 	if r.Allow != "" {
 		h.Set("Allow", r.Allow)
 	}
+	after := r.RetryAfter
 	if r.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "5")
+		after = cmp.Or(after, defaultRetryAfter)
+	}
+	if after > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}
 	return h
 }

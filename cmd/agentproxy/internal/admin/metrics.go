@@ -12,12 +12,13 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/history"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
-// Metrics counts what the proxy does, and remembers the last refusals. No label has a
+// Metrics counts what the proxy does, and remembers the last requests and refusals. No label has a
 // value that a client, a server or the network chose: hosts are named by the configured
 // pattern that they match, codes and kinds by this program's words. docs/metrics.md
 // explains each metric.
@@ -25,6 +26,8 @@ type Metrics struct {
 	registry *prometheus.Registry
 	refused  *Refusals
 	missed   recent[miss]
+	latest   history.Requests
+	counted  history.Counter
 	started  time.Time
 
 	requests  *prometheus.CounterVec
@@ -82,7 +85,7 @@ func NewMetrics() *Metrics {
 		"Time from a request to the end of its response, which may be a stream or a WebSocket.",
 		[]float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 1800, 3600})
 	m.cut = counter("agentproxy_exchanges_cut_total",
-		"Requests and tunnels that were cut, by kind: the client or the server went away, or the proxy was stopped.", "kind")
+		"Requests, WebSockets and tunnels that were cut, by kind and by who cut them: client, server or proxy.", "kind", "by")
 	m.resent = counter("agentproxy_resent_requests_total",
 		"Requests that were sent again with another credential after a 401, by the signer of the last one.", "signer")
 	m.refusals = counter("agentproxy_refusals_total",
@@ -121,6 +124,8 @@ func NewMetrics() *Metrics {
 
 // Exchange implements [app.Observer].
 func (m *Metrics) Exchange(o proxy.Outcome) {
+	m.latest.Add(&o)
+	m.counted.Add(&o)
 	if o.Refused != "" {
 		m.refusals.WithLabelValues(o.Refused).Inc()
 		m.refused.Exchange(o)
@@ -130,7 +135,7 @@ func (m *Metrics) Exchange(o proxy.Outcome) {
 		m.missed.add(missOf(o))
 	}
 	if o.Failure != "" {
-		m.cut.WithLabelValues(o.Kind).Inc()
+		m.cut.WithLabelValues(o.Kind, cmp.Or(o.CutBy, "unknown")).Inc()
 	}
 	host := o.Pattern
 	if host == "" {

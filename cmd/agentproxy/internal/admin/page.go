@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/history"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/logline"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -35,6 +37,9 @@ func newStatusPage(look func(context.Context) Status) *statusPage {
 		"bytes":  byteCount,
 		"offset": func(seconds float64) string { return roughly(time.Duration(seconds * float64(time.Second)).Abs()) },
 		"tunnel": func(kind string) bool { return kind == proxy.KindTunnel },
+		"took":   logline.Duration,
+		"target": logline.Target,
+		"word":   logline.Credential,
 	})
 	return &statusPage{look, template.Must(page.ParseFS(pageFiles, "page/status.html"))}
 }
@@ -43,16 +48,19 @@ func newStatusPage(look func(context.Context) Status) *statusPage {
 func (p *statusPage) add(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", p.serve)
 	mux.HandleFunc("GET /status.json", p.serveJSON)
-	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) {
-		pageHeaders(w.Header())
-		http.ServeFileFS(w, r, pageFiles, "page/style.css")
-	})
+	for _, file := range []string{"style.css", "icon-good.svg", "icon-warn.svg", "icon-bad.svg"} {
+		mux.HandleFunc("GET /"+file, func(w http.ResponseWriter, r *http.Request) {
+			pageHeaders(w.Header())
+			http.ServeFileFS(w, r, pageFiles, "page/"+file)
+		})
+	}
 }
 
-// pageHeaders sets header fields that allow the page its own style sheet and nothing else.
-// Whatever a label or a host smuggles in, no script runs and nothing is fetched.
+// pageHeaders sets header fields that allow the page its own style sheet and icons, and
+// nothing else. Whatever a label or a host smuggles in, no script runs and nothing is
+// fetched from elsewhere.
 func pageHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -68,10 +76,7 @@ func (p *statusPage) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	paused := r.URL.Query().Has("paused")
 	var page bytes.Buffer
-	if err := p.page.Execute(&page, struct {
-		Status
-		Paused bool
-	}{p.look(r.Context()), paused}); err != nil {
+	if err := p.page.Execute(&page, shownStatus{p.look(r.Context()), paused}); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -89,6 +94,12 @@ func (p *statusPage) serveJSON(w http.ResponseWriter, r *http.Request) {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	_ = enc.Encode(p.look(r.Context()))
+}
+
+// shownStatus is a status as the page shows it.
+type shownStatus struct {
+	Status
+	Paused bool // the page is not renewed
 }
 
 // shownAgent is an agent at the moment of a status.
@@ -138,6 +149,20 @@ func (s Status) Widening() string {
 	slices.Sort(lines)
 	return strings.Join(slices.Compact(lines), "")
 }
+
+// maxShownRequests is how many of the latest requests the page shows unless it is paused.
+const maxShownRequests = 15
+
+// LatestRequests returns the requests that the page shows.
+func (s shownStatus) LatestRequests() []history.Request {
+	if s.Paused {
+		return s.Requests
+	}
+	return s.Requests[:min(len(s.Requests), maxShownRequests)]
+}
+
+// MoreRequests returns the number of requests that the page leaves out.
+func (s shownStatus) MoreRequests() int { return len(s.Requests) - len(s.LatestRequests()) }
 
 // Left returns the time from the status until t.
 func (s Status) Left(t time.Time) time.Duration { return t.Sub(s.At) }

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/history"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -42,9 +44,15 @@ func goodStatus() Status {
 		InFlight:  map[string]int{proxy.KindRequest: 1, proxy.KindTunnel: 4, proxy.KindPlain: 0, proxy.KindWebSocket: 1},
 		Bytes:     map[string]traffic{proxy.KindRequest: {1500, 2_000_000}, proxy.KindTunnel: {0, 1}},
 		Live: []live{
-			{Kind: proxy.KindRequest, Client: "build-42", Host: "chatgpt.com:443", Started: statusTime.Add(-90 * time.Second), traffic: traffic{0, 1234}},
-			{Kind: proxy.KindTunnel, Host: "github.com:443", Started: statusTime.Add(-5 * time.Minute)},
+			{Kind: proxy.KindRequest, Client: "build-42", Host: "chatgpt.com:443", Method: "POST", Path: "/backend-api/codex/responses", Started: statusTime.Add(-90 * time.Second), traffic: traffic{0, 1234}},
+			{Kind: proxy.KindTunnel, Host: "github.com:443", Method: "CONNECT", Started: statusTime.Add(-5 * time.Minute)},
 		},
+		Requests: []history.Request{
+			{Ended: statusTime.Add(-3 * time.Second), Kind: proxy.KindRequest, Method: "GET", Host: "chatgpt.com:443", Path: "/backend-api/codex/models", Status: 200, Seconds: .031, Scheme: "AgentAssertion", Client: "run"},
+			{Ended: statusTime.Add(-time.Minute), Kind: proxy.KindTunnel, Method: "CONNECT", Host: "a.example:443", Status: 403, Refused: "host_refused"},
+			{Ended: statusTime.Add(-time.Hour), Kind: proxy.KindRequest, Method: "GET", Host: "chatgpt.com:443", Path: "/backend-api/x", Seconds: 61, Scheme: "Bearer", Failure: "the client went away"},
+		},
+		Rates:    history.Rates{SpanSeconds: 10, Requests: history.Series{0, 7, 12, 1}, Failed: history.Series{0, 0, 2, 0}, FirstByte: history.Series{0, 20, 40, 31}},
 		Refusals: []Refusal{{Last: statusTime.Add(-time.Minute), Count: 3, Code: "host_refused", Reason: "list it in other_hosts", Host: "a.example:443"}},
 	}
 }
@@ -67,8 +75,9 @@ func TestStatusPage(t *testing.T) {
 	overdue := with(func(s *Status) { s.Agents[0].TaskOverdue = "the backend answered 500" })
 	skewed := with(func(s *Status) { s.ClockOffset = -200 })
 	idle := with(func(s *Status) {
-		s.Live, s.InFlight, s.Refusals, s.Agents[0].TokenExpires, s.Agents[0].Task = nil, nil, nil, nil, ""
+		s.Live, s.InFlight, s.Refusals, s.Requests, s.Agents[0].TokenExpires, s.Agents[0].Task = nil, nil, nil, nil, nil, ""
 	})
+	busy := with(func(s *Status) { s.Requests = slices.Repeat(s.Requests[:1], maxShownRequests+5) })
 	several := with(func(s *Status) {
 		s.Agents = append(s.Agents, agentStatus{Profile: "ci", Code: "no_login", Message: "run codex login"},
 			agentStatus{Profile: "review", Ready: true, Scheme: "Bearer", As: "the log-in of workspace r", TokenExpires: &past},
@@ -79,20 +88,26 @@ func TestStatusPage(t *testing.T) {
 		want   []string
 	}{
 		"good": {good, []string{
-			"<title>agentproxy</title>", "Signing <span class=\"scheme\">AgentAssertion", "as agent a of workspace w", "task-1", "up 3 hours",
+			"<title>✓ signing – agentproxy</title>", `href="/icon-good.svg"`, "Signing <span class=\"scheme\">AgentAssertion", "as agent a of workspace w", "task-1", "up 3 hours",
 			"9 days left", "10 years left", "no difference", "2.0 MB", "1.5 kB from them", "1 request, 1 WebSocket, 4 tunnels", "build-42", "90 s",
 			"1.2 kB", "5 min", "and 4 more", "host_refused", "×3", "list it in other_hosts", "60 s ago", "/?paused",
+			"<b>POST</b> <bdi>chatgpt.com/backend-api/codex/responses</bdi>", "<b>CONNECT</b> <bdi>github.com</bdi>",
+			"<b>GET</b> <bdi>chatgpt.com/backend-api/codex/models</bdi>", ">31 ms<", ">assertion<", ">3 s ago<", "<b>CONNECT</b> <bdi>a.example</bdi>",
+			"bad\">403<small><code>host_refused</code>", "<small>tunnel</small>", "bad\">–<small>the client went away</small>", ">61 s<", ">bearer<", "<bdi>–</bdi>",
+			"<dd>20<small>in 0 min, 12 at most in 10 s</small><svg", "class=\"warn\"><dt>Refused or failed</dt> <dd>2<small>", "<dd>31 ms<small>40 ms at most", "d=\"M0 21v-1h4v1z",
 		}},
-		"bad":     {bad, []string{"<title>cannot sign", "Cannot sign <span class=\"scheme\">no_login", "run codex login"}},
-		"ended":   {ended, []string{"log in again", "the log-in has ended; run codex login"}},
-		"expired": {expired, []string{"it is refreshed when it is needed", "<div class=\"bad\"><dt>Certificate authority", "40 hours left"}},
+		"bad":     {bad, []string{"<title>✗ cannot sign – agentproxy</title>", `href="/icon-bad.svg"`, "Cannot sign <span class=\"scheme\">no_login", "run codex login"}},
+		"ended":   {ended, []string{"<title>! log in again – agentproxy</title>", `href="/icon-warn.svg"`, "log in again", "the log-in has ended; run codex login"}},
+		"expired": {expired, []string{"<title>! the CA expires soon –", "it is refreshed when it is needed", "<div class=\"bad\"><dt>Certificate authority", "40 hours left"}},
 		"overdue": {overdue, []string{"Signing <span class=\"scheme\">AgentAssertion", "task-1", "The task is due to be replaced: the backend answered 500"}},
 		"skewed":  {skewed, []string{"3 min ahead", "time stamps are corrected, but set it"}},
 		"several": {several, []string{
+			"<title>! 1 of 4 agents cannot sign – agentproxy</title>",
 			"Signing <span class=\"scheme\">3 of 4 agents", "<th scope=\"row\">–</th>", "<th scope=\"row\">ci</th>", "no_login", "run codex login",
 			"the log-in of workspace r", "9 days left", "it is refreshed when it is needed", "due to be replaced: the backend answered 500",
 		}},
-		"idle": {idle, []string{"Nothing at the moment.", "Nothing since it started.", "<dd>none</dd>"}},
+		"idle": {idle, []string{"Nothing at the moment.", "Nothing since it started.", "None since it started.", "<dd>none</dd>"}},
+		"busy": {busy, []string{"and 5 more; <a href=\"/?paused\">pause</a> to see them"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -110,6 +125,47 @@ func TestStatusPage(t *testing.T) {
 	}
 	if w := page(t, good, "/?paused"); w.Header().Get("Refresh") != "" || !strings.Contains(w.Body.String(), "resume") {
 		t.Error("it cannot be paused")
+	}
+	if w := page(t, busy, "/?paused"); strings.Count(w.Body.String(), "<bdi>chatgpt.com/backend-api/codex/models</bdi>") != len(busy.Requests) {
+		t.Error("a page that is paused does not show all requests")
+	}
+}
+
+// TestIcons has an icon for each state, and no script in any.
+func TestIcons(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{stateGood, stateWarn, stateBad} {
+		w := page(t, goodStatus(), "/icon-"+state+".svg")
+		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "image/svg+xml" || !strings.HasPrefix(w.Body.String(), "<svg ") || strings.Contains(w.Body.String(), "script") {
+			t.Errorf("%s: %d %v %s", state, w.Code, w.Header(), w.Body)
+		}
+	}
+}
+
+// TestAttention has the title name what is to be done, the most urgent first.
+func TestAttention(t *testing.T) {
+	t.Parallel()
+	used := &quota{Primary: &quotaWindow{UsedPercent: 100}}
+	var s Status
+	for _, test := range []struct {
+		change func()
+		want   string
+	}{
+		{func() { s = goodStatus() }, ""},
+		{func() { s.CAExpires = statusTime.Add(time.Hour) }, "the CA expires soon"},
+		{func() { s.Agents[0].Quota = used }, "allowance used up"},
+		{func() { s.ClockExcess = 900 }, "wrong clock"},
+		{func() { s.Agents[0].LoginEnded = "run codex login" }, "log in again"},
+		{func() { s.Agents = append(s.Agents, agentStatus{}) }, "1 of 2 agents cannot sign"},
+		{func() { s.Ready = false }, ""}, // which the state says
+	} {
+		test.change()
+		if got := s.Attention(); got != test.want {
+			t.Errorf("%q, want %q", got, test.want)
+		}
+	}
+	if s.State() != stateBad {
+		t.Error(s.State())
 	}
 }
 
@@ -130,6 +186,8 @@ func checkEscapes(t *testing.T, markup string, agents int) {
 	s.Agents[0].As, s.Agents[0].Task = markup, markup
 	s.Agents = append(s.Agents, agentStatus{Profile: markup, As: markup, Message: markup, Code: signer.Code(markup), LoginEnded: markup})[:agents]
 	s.Live[0].Client, s.Live[0].Host, s.Live[0].Kind = markup, markup, markup
+	s.Live[0].Method, s.Live[0].Path = markup, markup
+	s.Requests = []history.Request{{Kind: markup, Method: markup, Host: markup, Path: markup, Client: markup, Refused: markup, Failure: markup, Scheme: signer.Scheme(markup)}}
 	s.Refusals = []Refusal{{Code: markup, Reason: markup, Client: markup, Host: markup, Count: 1}}
 	for _, path := range []string{"/", "/?paused", "/status.json"} {
 		w := page(t, s, path)
@@ -139,9 +197,9 @@ func checkEscapes(t *testing.T, markup string, agents int) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/status.json", "/style.css"} {
+	for _, path := range []string{"/", "/status.json", "/style.css", "/icon-bad.svg"} {
 		h := page(t, s, path).Header()
-		if csp := h.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; style-src 'self'; ") || strings.Contains(csp, "unsafe") {
+		if csp := h.Get("Content-Security-Policy"); csp != "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'" {
 			t.Errorf("%s: the policy is %q", path, csp)
 		}
 		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" {

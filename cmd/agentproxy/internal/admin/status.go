@@ -8,6 +8,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/history"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -41,9 +42,12 @@ type Status struct {
 	InFlight map[string]int     `json:"in_flight"` // by kind
 	Bytes    map[string]traffic `json:"bytes"`     // of all exchanges so far, by kind
 	// UsageLost counts the lines of the usage file that could not be written.
-	UsageLost int       `json:"usage_lines_lost"`
-	Live      []live    `json:"live"`     // the latest of those in flight
-	Refusals  []Refusal `json:"refusals"` // the latest first
+	UsageLost int    `json:"usage_lines_lost"`
+	Live      []live `json:"live"` // the latest of those in flight
+	// Requests are the latest that have ended, the latest first.
+	Requests []history.Request `json:"requests"`
+	Rates    history.Rates     `json:"rates"`
+	Refusals []Refusal         `json:"refusals"` // the latest first
 	// OutOfScope are the last requests out of scope, refused or not, the latest first.
 	OutOfScope []miss `json:"out_of_scope"`
 }
@@ -83,6 +87,8 @@ type live struct {
 	Kind    string    `json:"kind"`
 	Client  string    `json:"client,omitempty"`
 	Host    string    `json:"host"`
+	Method  string    `json:"method"`
+	Path    string    `json:"path,omitempty"`
 	Started time.Time `json:"started"`
 	traffic           // 0 for tunnels, whose bytes are known when they have ended
 }
@@ -98,7 +104,7 @@ func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
 		Version: cli.Version(), Started: m.started,
 		CAExpires: a.CA.Certificate().NotAfter, ClockOffset: a.Clock.Offset().Seconds(), ClockExcess: a.Clock.Excess().Seconds(),
 		UsageLost: a.UsageLost(),
-		Bytes:     make(map[string]traffic), Live: []live{}, Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
+		Bytes:     make(map[string]traffic), Live: []live{}, Requests: m.latest.Latest(), Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
 	}
 	principals := a.InUse()
 	s.Agents = make([]agentStatus, len(principals))
@@ -117,9 +123,12 @@ func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
 		s.Bytes[kind] = traffic(b)
 	}
 	for _, x := range r.Proxy().Running(maxLive) {
-		s.Live = append(s.Live, live{x.Kind, shorten(x.Client), x.Host, x.Started, traffic(x.Bytes)})
+		s.Live = append(s.Live, live{
+			x.Kind, shorten(x.Client), x.Host, cli.Printable(shorten(x.Method)), cli.Printable(shorten(x.Path)), x.Started, traffic(x.Bytes),
+		})
 	}
 	s.At = a.Now()
+	s.Rates = m.counted.Rates(time.Now()) // by the clock that they were counted by
 	return s
 }
 

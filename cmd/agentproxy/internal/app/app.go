@@ -49,6 +49,7 @@ type App struct {
 	audit      *auditLog        // nil: off, or not opened yet
 	usage      *usageFile       // the same
 	quotas     *quotaWatch
+	labels     *access.LabelBook // of the clients
 	logInForce *atomic.Pointer[zerolog.Logger]
 	readers    sync.WaitGroup // besides the proxy
 }
@@ -121,6 +122,7 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 	}
 	a := newApp(c, r, o)
 	a.Now, a.logInForce, a.quotas = time.Now, new(atomic.Pointer[zerolog.Logger]), new(quotaWatch)
+	a.labels = access.NewLabelBook(a.Now)
 	a.logInForce.Store(&a.Log)
 	a.Clock = backend.NewClock(a.Now, func(offset time.Duration) {
 		log := a.logInForce.Load()
@@ -152,7 +154,7 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	o := a.options
 	o.Log = log
 	n := newApp(c, r, o)
-	n.Clock, n.Now, n.logInForce, n.quotas = a.Clock, a.Now, a.logInForce, a.quotas
+	n.Clock, n.Now, n.logInForce, n.quotas, n.labels = a.Clock, a.Now, a.logInForce, a.quotas, a.labels
 	if err := n.openPrincipals(a); err != nil {
 		return nil, err
 	}
@@ -187,6 +189,7 @@ func (a *App) ProxyConfig(ca *certs.Authority, clients access.Config) proxy.Conf
 		Intercept:   c.Agent.Intercept,
 		OtherHosts:  c.Agent.OtherHosts,
 		Limits:      c.Limits,
+		Rates:       c.Agent.Rates,
 		Signer:      a.Default.Signer,
 		Scope:       a.Default.Scope,
 		Profiles:    a.proxyProfiles(),
@@ -197,6 +200,7 @@ func (a *App) ProxyConfig(ca *certs.Authority, clients access.Config) proxy.Conf
 		Log:         a.Log,
 
 		Clients:      clients,
+		Labels:       a.labels,
 		ObserveQuota: a.observeQuota,
 
 		RetryBodyLimit: cmp.Or(c.RetryBodyLimit, -1),

@@ -11,6 +11,6 @@ func (r *Reloader) GatewayConfig() authz.Config {
 		Token:       a.Gateways.Token,
 		Users:       a.Gateways.Users,
 		LabelHeader: a.Config.LabelHeader,
-		Log:         a.Log,
+		Refused:     r.proxy.NoteRefusal,
 	}
 }

@@ -3,19 +3,17 @@ package app
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
-	"time"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/logline"
+	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
 // NewLogger returns the log that goes to w.
@@ -40,17 +38,7 @@ func NewWarnings(c config.Log, w io.Writer) zerolog.Logger {
 // logWriter returns a writer that writes log events to w in a format.
 func logWriter(format string, w io.Writer) io.Writer {
 	if format == "console" || format == "auto" && cli.IsTerminal(w) {
-		w = zerolog.ConsoleWriter{
-			Out: w, TimeFormat: time.TimeOnly, NoColor: !cli.IsTerminal(w),
-			// It quotes what is not printable in texts, but not in messages and lists.
-			FormatMessage: func(message any) string {
-				if message == nil {
-					return ""
-				}
-				return cli.Printable(fmt.Sprint(message))
-			},
-			FormatFieldValue: func(value any) string { return cli.Printable(fmt.Sprintf("%s", value)) },
-		}
+		return logline.NewWriter(w, cli.Colour(w, os.Getenv))
 	}
 	return escapingWriter{w}
 }
@@ -62,28 +50,12 @@ type escapingWriter struct{ to io.Writer }
 // Write implements [io.Writer].
 func (w escapingWriter) Write(event []byte) (int, error) {
 	line := bytes.TrimSuffix(event, []byte{'\n'})
-	if bytes.IndexFunc(line, notShown) < 0 {
-		return w.to.Write(event)
-	}
-	escaped := make([]byte, 0, 2*len(event))
-	for _, r := range string(line) {
-		switch {
-		case !notShown(r):
-			escaped = utf8.AppendRune(escaped, r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			escaped = fmt.Appendf(escaped, `\u%04x\u%04x`, high, low)
-		default:
-			escaped = fmt.Appendf(escaped, `\u%04x`, r)
-		}
-	}
+	escaped := strictjson.AppendPrintable(make([]byte, 0, len(event)+64), line)
 	if _, err := w.to.Write(append(escaped, event[len(line):]...)); err != nil {
 		return 0, err
 	}
 	return len(event), nil
 }
-
-func notShown(r rune) bool { return !unicode.IsPrint(r) }
 
 // DeferredLog holds back the warnings of a command until it has ended: if the command
 // fails, its error may say the same, and one line is enough. The zero value is ready

@@ -153,7 +153,7 @@ func (a *App) proxyProfiles() (profiles []proxy.Profile) {
 			profile.Signer = a.Profiles[i].Signer
 			profile.Scope = a.Profiles[i].Scope
 			profile.OtherHosts = p.Agent.OtherHosts
-			profile.ConnectionsPerLabel = p.Agent.ConnectionsPerLabel
+			profile.ConnectionsPerLabel, profile.Rates = p.Agent.ConnectionsPerLabel, p.Agent.Rates
 		}
 		profiles = append(profiles, profile)
 	}

@@ -2,10 +2,12 @@ package cli
 
 import "os"
 
-// Environment gives access to environment variables.
+// Environment gives access to environment variables, and to flags that override keys of the
+// configuration as variables do.
 type Environment struct {
 	Lookup  func(string) (string, bool) // as os.LookupEnv
 	Environ func() []string             // as os.Environ
+	Flags   map[string]string           // what flags of the command line say, by key
 }
 
 // OSEnvironment returns the environment of the process.

@@ -57,59 +57,53 @@ const knowsUsers = runtime.GOOS == "linux"
 // OwnUser. The tokens must be ones that can stand in place. It reports whether clients connect
 // over TCP without a token, and whether only this machine reaches the listener.
 func (a *Access) check(listenKey, tokenKey, place string) (free, loopback bool, err error) {
-	if err := atMostOne(tokenKey, a.Token, tokenKey+"_file", a.TokenFile, "clients.tokens_file", a.TokensFile); err != nil {
-		return false, false, err
-	}
+	var m mistakes
+	m.add(atMostOne(tokenKey, a.Token, tokenKey+"_file", a.TokenFile, "clients.tokens_file", a.TokensFile))
 	if a.Token != "" {
-		if err := CheckToken(a.Token, place); err != nil {
-			return false, false, at(tokenKey, err)
-		}
+		m.add(at(tokenKey, CheckToken(a.Token, place)))
 	}
 	if a.Listen == "" {
-		return false, false, nil
+		return false, false, m.err()
 	}
 	network, address, err := ParseAddress(a.Listen)
-	if err != nil {
-		return false, false, at(listenKey, err)
-	}
+	m.add(at(listenKey, err))
 	free = network == "tcp" && !a.NeedsToken()
 	a.OwnUser = free && knowsUsers
-	return free, isLoopback(address), nil
+	return free, isLoopback(address), m.err()
 }
 
 func (f *File) checkClients() (Access, error) {
 	k := f.Clients
+	var m mistakes
 	a := Access{Listen: f.Listen, Token: k.Token, TokenFile: k.TokenFile, TokensFile: k.TokensFile}
 	switch k.Issued {
 	case IssuedOnly:
 		if a.NeedsToken() {
-			return a, wrong("clients.issued", "it is only, so the token that is configured would let nobody in; leave one of them out")
+			m.wrong("clients.issued", "it is only, so the token that is configured would let nobody in; leave one of them out")
 		}
 		a.IssuedOnly = true
 	case IssuedAlso, IssuedOff:
 	default:
-		return a, wrong("clients.issued", "%q is none of also, only, off", k.Issued)
+		m.wrong("clients.issued", "%q is none of also, only, off", k.Issued)
 	}
 	if k.Issued != IssuedOff {
 		a.IssuedDir = IssuedDir(f.StateDir)
 	}
 	free, loopback, err := a.check("listen", "clients.token", "a URL")
-	if err != nil {
-		return a, err
-	}
-	if free && !loopback {
-		return a, wrong("listen", "%s can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1", f.Listen)
+	m.add(err)
+	if free && !loopback && err == nil {
+		m.wrong("listen", "%s can be reached from other machines, who could then act as you; set clients.token, or listen on 127.0.0.1", f.Listen)
 	}
 	for i, uid := range k.AllowUIDs {
 		if uid < 0 || uid >= math.MaxUint32 {
-			return a, wrong(element("clients.allow_uids", i), "%d is not the number of a user; id -u NAME prints it", uid)
+			m.wrong(element("clients.allow_uids", i), "%d is not the number of a user; id -u NAME prints it", uid)
 		}
-		if !a.OwnUser {
-			return a, wrong("clients.allow_uids", "it is only used where clients connect over loopback without a token, on Linux; leave it out")
+		if !a.OwnUser && err == nil {
+			m.wrong("clients.allow_uids", "it is only used where clients connect over loopback without a token, on Linux; leave it out")
 		}
 		a.UIDs = append(a.UIDs, uint32(uid))
 	}
-	return a, nil
+	return a, m.err()
 }
 
 func (f *File) checkAdmin() (Access, error) {
@@ -123,28 +117,27 @@ func (f *File) checkAdmin() (Access, error) {
 
 func (k authzKeys) check() (a Access, labelHeader string, err error) {
 	a = Access{Listen: k.Listen, Token: k.Token, TokenFile: k.TokenFile}
+	var m mistakes
 	if k.Listen == "" {
 		for _, unused := range [][2]string{{"authz.token", k.Token}, {"authz.token_file", k.TokenFile}, {"authz.label_header", k.LabelHeader}} {
 			if unused[1] != "" {
-				return a, "", wrong(unused[0], "nobody can ask; set authz.listen, or leave it out")
+				m.wrong(unused[0], "nobody can ask; set authz.listen, or leave it out")
 			}
 		}
-		return a, "", nil
+		return a, "", m.err()
 	}
 	free, loopback, err := a.check("authz.listen", "authz.token", "a header")
-	if err != nil {
-		return a, "", err
-	}
-	if free && !(a.OwnUser && loopback) {
-		return a, "", wrong("authz.listen", "others can reach %s, and would be given credentials; set authz.token, or listen on unix:/path", k.Listen)
+	m.add(err)
+	if free && !(a.OwnUser && loopback) && err == nil {
+		m.wrong("authz.listen", "others can reach %s, and would be given credentials; set authz.token, or listen on unix:/path", k.Listen)
 	}
 	if k.LabelHeader != "" {
 		name := http.CanonicalHeaderKey(k.LabelHeader)
 		if !httpguts.ValidHeaderFieldName(name) || name == authz.TokenHeader || slices.Contains(proxy.CredentialHeaders(), name) {
-			return a, "", wrong("authz.label_header", "%q is not a header that a gateway can put a label in; name one of its own, such as X-Agentproxy-Label", k.LabelHeader)
+			m.wrong("authz.label_header", "%q is not a header that a gateway can put a label in; name one of its own, such as X-Agentproxy-Label", k.LabelHeader)
 		}
 	}
-	return a, k.LabelHeader, nil
+	return a, k.LabelHeader, m.err()
 }
 
 // atMostOne takes keys and their values in turn, and refuses a second value that is set.

@@ -3,12 +3,12 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"path/filepath"
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -22,6 +22,7 @@ type Agent struct {
 	Intercept           hosts.Patterns
 	OtherHosts          proxy.OtherHosts
 	ConnectionsPerLabel int
+	Rates               ratelimit.Rules
 
 	key string // that its keys stand below, "" for none
 }
@@ -67,12 +68,13 @@ type agentKeys struct {
 	hosts               []string // nil for all that are intercepted
 	otherHosts          otherHosts
 	connectionsPerLabel int
+	rates               rateKeys
 }
 
 func (f *File) agentKeys() agentKeys {
 	return agentKeys{
 		identity: f.Identity, accessToken: true, signer: f.Signer, scope: f.Scope,
-		otherHosts: f.OtherHosts, connectionsPerLabel: f.Limits.ConnectionsPerLabel,
+		otherHosts: f.OtherHosts, connectionsPerLabel: f.Limits.ConnectionsPerLabel, rates: f.Limits.rates(),
 	}
 }
 
@@ -86,39 +88,34 @@ type agentMaker struct {
 // agent checks the keys of a profile, or of clients without one where the name is "".
 func (m agentMaker) agent(profile string, k agentKeys) (Agent, error) {
 	a := Agent{Profile: profile, Signer: k.signer, Scope: k.scope, Intercept: m.intercept, ConnectionsPerLabel: k.connectionsPerLabel}
+	var all mistakes
 	var err error
-	if a.Identity, err = m.identity(profile, k); err != nil {
-		return a, err
-	}
-	if err := k.signer.check(); err != nil {
-		return a, err
-	}
-	if err := k.scope.check(m.file.ChatGPT.BaseURL); err != nil {
-		return a, err
-	}
-	if a.OtherHosts, err = k.otherHosts.check(m.file.OtherPorts); err != nil {
-		return a, err
-	}
+	a.Identity, err = m.identity(profile, k)
+	all.add(err)
+	all.add(k.signer.check())
+	all.add(k.scope.check(m.file.ChatGPT.BaseURL))
+	a.OtherHosts, err = k.otherHosts.check(m.file.OtherPorts)
+	all.add(err)
 	limits := m.file.Limits
 	limits.ConnectionsPerLabel = k.connectionsPerLabel
-	if _, err := limits.check(); err != nil {
-		return a, err
-	}
+	_, err = limits.check()
+	all.add(err)
+	a.Rates, err = k.rates.check()
+	all.add(err)
 	if k.hosts == nil {
-		return a, nil
+		return a, all.err()
 	}
 	if len(k.hosts) == 0 {
-		return a, wrong("hosts", "nothing would be signed; leave the key out for all of chatgpt.hosts")
+		all.wrong("hosts", "nothing would be signed; leave the key out for all of chatgpt.hosts")
 	}
-	if a.Intercept, err = parseHostPatterns("hosts", k.hosts); err != nil {
-		return a, err
-	}
+	a.Intercept, err = parseHostPatterns("hosts", k.hosts)
+	all.add(err)
 	for i, pattern := range a.Intercept {
-		if !m.intercept.Cover(pattern) {
-			return a, wrong(element("hosts", i), "%s is not among chatgpt.hosts, which are those that are signed for; add it there, or leave it out", pattern)
+		if m.intercept != nil && err == nil && !m.intercept.Cover(pattern) {
+			all.wrong(element("hosts", i), "%s is not among chatgpt.hosts, which are those that are signed for; add it there, or leave it out", pattern)
 		}
 	}
-	return a, nil
+	return a, all.err()
 }
 
 func (m agentMaker) identity(profile string, k agentKeys) (Identity, error) {
@@ -130,22 +127,22 @@ func (m agentMaker) identity(profile string, k agentKeys) (Identity, error) {
 		id.AccessToken = m.around.accessToken
 	}
 	id.StateDir, id.RefreshFile = m.directories(profile, id.CodexHome)
+	var all mistakes
 	var err error
-	if id.OwnLogin, err = m.ownLogin(id.StateDir, k); err != nil {
-		return id, err
-	}
+	id.OwnLogin, err = m.ownLogin(id.StateDir, k)
+	all.add(err)
 	if id.Store != StoreState && id.Store != StoreKeyring {
-		return id, wrong("identity.store", "%q is neither state nor keyring", id.Store)
+		all.wrong("identity.store", "%q is neither state nor keyring", id.Store)
 	}
 	switch id.Protocol {
 	case identity.ProtocolAuto, identity.ProtocolAccounts, identity.ProtocolBackend:
 	default:
-		return id, wrong("identity.protocol", "%q is none of auto, accounts, backend", id.Protocol)
+		all.wrong("identity.protocol", "%q is none of auto, accounts, backend", id.Protocol)
 	}
 	if id.File != "" && id.Store == StoreKeyring {
-		return id, wrong("identity.file", "identity.store is keyring, which would not be used; keep one of them")
+		all.wrong("identity.file", "identity.store is keyring, which would not be used; keep one of them")
 	}
-	return id, nil
+	return id, all.err()
 }
 
 // directories returns where a profile's identity and the last refresh of its log-in are
@@ -167,39 +164,41 @@ func (m agentMaker) directories(profile, codexHome string) (stateDir, refreshFil
 // check returns what becomes of hosts that are not intercepted.
 func (o otherHosts) check(ports []string) (proxy.OtherHosts, error) {
 	other := proxy.OtherHosts{Ports: hosts.PortRanges{}} // nil would be the default ports
+	var m mistakes
 	switch {
 	case o.list != nil:
 		only, err := parseHostPatterns("other_hosts", o.list)
-		if err != nil {
-			return other, err
-		}
+		m.add(err)
 		other.Refuse, other.Only = true, only
 	case o.word == "refuse":
 		other.Refuse = true
 	case o.word != "tunnel":
-		return other, wrong("other_hosts", "%q is neither tunnel, nor refuse, nor a list of hosts", o.word)
+		m.wrong("other_hosts", "%q is neither tunnel, nor refuse, nor a list of hosts", o.word)
 	}
 	for i, s := range ports {
 		r, err := hosts.ParsePortRange(s)
-		if err != nil {
-			return other, at(element("other_ports", i), err)
-		}
+		m.add(at(element("other_ports", i), err))
 		other.Ports = append(other.Ports, r)
 	}
-	return other, nil
+	return other, m.err()
 }
 
-// parseHostPatterns parses the list at key.
+// parseHostPatterns parses the list at key. It returns nil with an error.
 func parseHostPatterns(key string, list []string) (hosts.Patterns, error) {
 	patterns := make(hosts.Patterns, len(list))
+	var m mistakes
 	for i, s := range list {
 		var err error
 		if patterns[i], err = hosts.ParsePattern(s); err != nil {
-			return nil, at(element(key, i), err)
+			m.add(at(element(key, i), err))
+			continue
 		}
 		if suffix, ok := signer.CoversPublicSuffix(s); ok && key != "other_hosts" {
-			return nil, at(element(key, i), fmt.Errorf("host pattern %q: %s is a public suffix, below which anybody can have a name; name the hosts", s, suffix))
+			m.wrong(element(key, i), "host pattern %q: %s is a public suffix, below which anybody can have a name; name the hosts", s, suffix)
 		}
+	}
+	if len(m) > 0 {
+		return nil, m.err()
 	}
 	return patterns, nil
 }

@@ -6,12 +6,14 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
@@ -49,37 +51,56 @@ type Config struct {
 	source *source
 }
 
-// Load reads the configuration at path, or takes the defaults where path is "". Variables
-// of the environment override the top-level scalars. The error is an [*Error].
+// Load reads the configuration at path, or takes the defaults where path is "". Flags and
+// variables of the environment override the top-level scalars. The error is an [*Error].
 func Load(path string, env cli.Environment) (*Config, error) {
 	return LoadWith(path, env, cli.ReadFile)
 }
 
 // LoadWith is [Load] with a function that reads the file.
 func LoadWith(path string, env cli.Environment, read func(path string) ([]byte, error)) (*Config, error) {
+	c, wrong := load(path, env, read)
+	if len(wrong) > 0 {
+		return nil, wrong[0]
+	}
+	return c, nil
+}
+
+// Mistakes returns all mistakes in the configuration at path, in the order of its lines.
+func Mistakes(path string, env cli.Environment) []*Error {
+	_, wrong := load(path, env, cli.ReadFile)
+	slices.SortStableFunc(wrong, func(a, b *Error) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
+	return wrong
+}
+
+// load returns the configuration at path, or what is wrong with it.
+func load(path string, env cli.Environment, read func(path string) ([]byte, error)) (*Config, []*Error) {
 	f := defaults()
 	s := &source{name: "configuration", path: path}
 	if path != "" {
 		raw, err := read(path)
 		if err != nil {
-			return nil, &Error{path, fmt.Errorf("%w; name an existing file with --config, or leave it out for the defaults", safefile.Cause(err))}
+			return nil, fault(path, fmt.Errorf("%w; name an existing file with --config, or none for the defaults", safefile.Cause(err)))
+		}
+		if path == DefaultPath(env) {
+			if err := checkTrusted(path); err != nil {
+				return nil, fault(path, err)
+			}
 		}
 		s.name = path
-		if err := s.decode(raw, f); err != nil {
-			return nil, err
+		if err := s.parse(raw); err != nil {
+			return nil, []*Error{err}
 		}
+		f = s.decode(defaults)
 	}
 	s.from = f.override(env)
-	if err := f.expandHome(env); err != nil {
-		return nil, s.locate(err)
-	}
+	s.add(f.expandHome(env))
 	around, err := f.complete(env)
-	if err != nil {
-		return nil, s.locate(err)
-	}
+	s.add(err)
 	c, err := f.check(around, env)
-	if err != nil {
-		return nil, s.locate(err)
+	s.add(err)
+	if len(s.wrong) > 0 {
+		return nil, s.wrong
 	}
 	c.source = s
 	return c, nil
@@ -89,7 +110,12 @@ func LoadWith(path string, env cli.Environment, read func(path string) ([]byte, 
 func (c *Config) Path() string { return c.source.path }
 
 // Wrong returns err as the mistake in the value of a key, such as "upstream.ca_file".
-func (c *Config) Wrong(key string, err error) error { return c.source.locate(at(key, err)) }
+func (c *Config) Wrong(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return c.source.locate(at(key, err))
+}
 
 // NamesProxy reports whether the file says which proxy requests leave through, be it that
 // there is none.
@@ -125,53 +151,46 @@ func (c *Config) Line(a *Agent, key string, index int) string {
 	return name
 }
 
-// check makes a Config of the keys. The error is a *keyError.
+// check makes a Config of the keys. The error joins a *keyError for each mistake.
 func (f *File) check(around surroundings, env cli.Environment) (*Config, error) {
 	c := &Config{
 		StateDir: f.StateDir, BaseURL: f.ChatGPT.BaseURL, Hosts: f.ChatGPT.Hosts,
 		CAFile: f.Upstream.CAFile, RetryBodyLimit: f.RetryBodyLimit,
 		Log: f.Log, Audit: f.Audit, Usage: f.Usage, Run: f.Run, file: f,
 	}
+	var m mistakes
 	if f.RetryBodyLimit < 0 {
-		return nil, wrong("retry_body_limit", "%d is not a number of bytes; 0 keeps no body", f.RetryBodyLimit)
+		m.wrong("retry_body_limit", "%d is not a number of bytes; 0 keeps no body", f.RetryBodyLimit)
 	}
-	if err := backend.CheckBaseURL(c.BaseURL); err != nil {
-		return nil, at("chatgpt.base_url", err)
-	}
+	m.add(at("chatgpt.base_url", backend.CheckBaseURL(c.BaseURL)))
 	if len(f.ChatGPT.Hosts) == 0 {
-		return nil, wrong("chatgpt.hosts", "no host would be signed for; leave the key out for ChatGPT's")
+		m.wrong("chatgpt.hosts", "no host would be signed for; leave the key out for ChatGPT's")
 	}
 	var err error
-	if c.Clients, err = f.checkClients(); err != nil {
-		return nil, err
-	}
-	if c.Admin, err = f.checkAdmin(); err != nil {
-		return nil, err
-	}
-	if c.Gateways, c.LabelHeader, err = f.Authz.check(); err != nil {
-		return nil, err
-	}
-	if c.Limits, err = f.Limits.check(); err != nil {
-		return nil, err
-	}
-	if c.Upstream, err = f.Upstream.check(env); err != nil {
-		return nil, err
-	}
-	for _, err := range []error{f.Log.check(), f.Audit.check(), f.Run.check()} {
-		if err != nil {
-			return nil, err
-		}
-	}
+	c.Clients, err = f.checkClients()
+	m.add(err)
+	c.Admin, err = f.checkAdmin()
+	m.add(err)
+	c.Gateways, c.LabelHeader, err = f.Authz.check()
+	m.add(err)
+	c.Limits, err = f.Limits.check()
+	m.add(err)
+	c.Upstream, err = f.Upstream.check(env)
+	m.add(err)
+	m.add(f.Log.check())
+	m.add(f.Audit.check())
+	m.add(f.Run.check())
 	intercept, err := parseHostPatterns("chatgpt.hosts", f.ChatGPT.Hosts)
-	if err != nil {
-		return nil, err
-	}
+	m.add(err)
 	maker := agentMaker{file: f, around: around, intercept: intercept}
-	if c.Agent, err = maker.agent("", f.agentKeys()); err != nil {
-		return nil, err
+	c.Agent, err = maker.agent("", f.agentKeys())
+	m.add(err)
+	c.Profiles, err = maker.profiles(each(err))
+	m.add(err)
+	if m.err() != nil {
+		return nil, m.err()
 	}
-	c.Profiles, err = maker.profiles()
-	return c, err
+	return c, nil
 }
 
 func (l limitsKeys) check() (access.Limits, error) {
@@ -179,11 +198,13 @@ func (l limitsKeys) check() (access.Limits, error) {
 		Connections:          l.Connections,
 		ConnectionsPerClient: l.ConnectionsPerClient,
 		ConnectionsPerLabel:  l.ConnectionsPerLabel,
+		LabelsPerClient:      l.LabelsPerClient,
 		RequestsPerLabel:     l.RequestsPerLabel,
 		Memory:               l.Memory,
 		HeaderBytes:          l.HeaderBytes,
 		HeaderFields:         l.HeaderFields,
 	}
+	var m mistakes
 	for _, limit := range []struct {
 		key, value string
 		to         *time.Duration
@@ -193,25 +214,27 @@ func (l limitsKeys) check() (access.Limits, error) {
 	} {
 		var err error
 		if *limit.to, err = time.ParseDuration(limit.value); err != nil {
-			return limits, wrong(limit.key, "%q is not a time such as 30s or 5m", limit.value)
+			m.wrong(limit.key, "%q is not a time such as 30s or 5m", limit.value)
+			*limit.to = time.Minute // which is wrong about nothing else
 		}
 	}
-	key, err := limits.Validate()
-	return limits, at("limits."+key, err)
+	limits.Check(func(key string, err error) { m.add(at("limits."+key, err)) })
+	return limits, m.err()
 }
 
 func (u upstreamKeys) check(env cli.Environment) (upstream.Config, error) {
 	config := upstream.Config{ConnectTo: u.ConnectTo}
+	var m mistakes
 	for _, from := range slices.Sorted(maps.Keys(u.ConnectTo)) {
 		one := upstream.Config{ConnectTo: map[string]string{from: u.ConnectTo[from]}}
 		if err := one.CheckConnectTo(); err != nil {
-			return config, at("upstream.connect_to", err)
+			m.add(at("upstream.connect_to", err))
 		}
 	}
 	for i, s := range u.AllowPrivate {
 		prefix, err := netip.ParsePrefix(s)
 		if err != nil {
-			return config, wrong(element("upstream.allow_private", i), "%q is not a CIDR such as 10.0.0.0/8 or 192.168.1.5/32", s)
+			m.wrong(element("upstream.allow_private", i), "%q is not a CIDR such as 10.0.0.0/8 or 192.168.1.5/32", s)
 		}
 		config.AllowPrivate = append(config.AllowPrivate, prefix)
 	}
@@ -222,24 +245,28 @@ func (u upstreamKeys) check(env cli.Environment) (upstream.Config, error) {
 	default:
 		parsed, err := url.Parse(u.Proxy)
 		if err != nil || parsed.Host == "" {
-			return config, wrong("upstream.proxy", "it is neither a URL such as http://proxy.example:3128, nor env")
+			m.wrong("upstream.proxy", "it is neither a URL such as http://proxy.example:3128, nor env")
+		} else {
+			config.Proxy = parsed
+			m.add(at("upstream.proxy", config.CheckProxy()))
 		}
-		config.Proxy = parsed
 	}
-	return config, at("upstream.proxy", config.CheckProxy())
+	return config, m.err()
 }
 
 func (l Log) check() error {
+	var m mistakes
 	switch l.Level {
 	case "debug", "info", "warn", "error", "disabled":
 	default:
-		return wrong("log.level", "%q is none of debug, info, warn, error, disabled", l.Level)
+		m.wrong("log.level", "%q is none of debug, info, warn, error, disabled", l.Level)
 	}
 	switch l.Format {
 	case "auto", "console", "json":
-		return nil
+	default:
+		m.wrong("log.format", "%q is none of auto, console, json", l.Format)
 	}
-	return wrong("log.format", "%q is none of auto, console, json", l.Format)
+	return m.err()
 }
 
 func (a Audit) check() error {
@@ -250,20 +277,23 @@ func (a Audit) check() error {
 }
 
 func (r Run) check() error {
-	if _, err := ParseIsolation(r.Isolate); err != nil {
-		return at("run.isolate", err)
-	}
-	for key, names := range map[string][]string{"run.env.pass": r.Env.Pass, "run.env.drop": r.Env.Drop} {
-		for i, name := range names {
-			if name == "" || slices.ContainsFunc([]rune(name), func(c rune) bool { return c == '=' || c == 0 }) {
-				return wrong(element(key, i), "%q is not the name of a variable", name)
+	var m mistakes
+	_, err := ParseIsolation(r.Isolate)
+	m.add(at("run.isolate", err))
+	for _, list := range []struct {
+		key   string
+		names []string
+	}{{"run.env.pass", r.Env.Pass}, {"run.env.drop", r.Env.Drop}} {
+		for i, name := range list.names {
+			if name == "" || strings.ContainsAny(name, "=\x00") {
+				m.wrong(element(list.key, i), "%q is not the name of a variable", name)
 			}
 		}
 	}
 	for i, path := range r.Hide {
 		if !filepath.IsAbs(path) {
-			return wrong(element("run.hide", i), "%q is not an absolute path", path)
+			m.wrong(element("run.hide", i), "%q is not an absolute path", path)
 		}
 	}
-	return nil
+	return m.err()
 }

@@ -9,8 +9,22 @@ import (
 // Error is a mistake in the configuration. Its message says where the mistake is, what
 // it is and what to write instead. The program ends with exit code 2.
 type Error struct {
-	Where string // the file, with a line where one is known
-	Err   error
+	Where        string // the file, with a line where one is known
+	Line, Column int    // from 1 on, 0 if they are not known
+	Err          error
+
+	key string // that it is about, "" if that is not known
+}
+
+// fault returns a mistake that has no line, as all that load finds.
+func fault(where string, err error) []*Error { return []*Error{{Where: where, Err: err}} }
+
+// Place returns where the mistake is: FILE:LINE:COLUMN, or what is known of that.
+func (e *Error) Place() string {
+	if e.Column == 0 {
+		return e.Where
+	}
+	return fmt.Sprintf("%s:%d", e.Where, e.Column)
 }
 
 // Error implements the error interface.
@@ -41,18 +55,18 @@ func wrong(key, format string, args ...any) error {
 	return &keyError{key, fmt.Errorf(format, args...)}
 }
 
-// below returns err with the key that it is about put beneath another key.
+// below returns err with the keys that it is about put beneath another key.
 func below(prefix string, err error) error {
-	e, ok := errors.AsType[*keyError](err)
-	if !ok {
-		return err
+	var m mistakes
+	for _, err := range each(err) {
+		if e, ok := errors.AsType[*keyError](err); ok {
+			key := e.key
+			if key != "" && !strings.HasPrefix(key, "[") {
+				key = "." + key
+			}
+			err = &keyError{prefix + key, e.err}
+		}
+		m.add(err)
 	}
-	key := e.key
-	if key != "" && !strings.HasPrefix(key, "[") {
-		key = "." + key
-	}
-	return &keyError{prefix + key, e.err}
+	return m.err()
 }
-
-// element returns the key of an element of the list at key.
-func element(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }

@@ -22,13 +22,16 @@ func TestExampleConfigIsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got File // empty: what the file leaves out would differ
 	s := &source{name: path}
-	if err := s.decode(raw, &got); err != nil {
+	if err := s.parse(raw); err != nil {
 		t.Fatal(err)
 	}
+	got := s.decode(func() *File { return new(File) }) // what the file leaves out would differ
+	if len(s.wrong) > 0 {
+		t.Fatal(s.wrong)
+	}
 	options := cmp.Options{cmp.AllowUnexported(otherHosts{}), cmpopts.EquateEmpty()}
-	if diff := cmp.Diff(defaults(), &got, options); diff != "" {
+	if diff := cmp.Diff(defaults(), got, options); diff != "" {
 		t.Errorf("the example is not the defaults (-default +example):\n%s", diff)
 	}
 	if _, err := Load(path, configtest.Environment(nil)); err != nil {

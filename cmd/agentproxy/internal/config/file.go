@@ -75,12 +75,19 @@ type limitsKeys struct {
 	Connections          int    `yaml:"connections"`
 	ConnectionsPerClient int    `yaml:"connections_per_client"`
 	ConnectionsPerLabel  int    `yaml:"connections_per_label"`
+	LabelsPerClient      int    `yaml:"labels_per_client"`
 	RequestsPerLabel     int    `yaml:"requests_per_label"`
 	Memory               int64  `yaml:"memory"`
 	HeaderBytes          int    `yaml:"header_bytes"`
 	HeaderFields         int    `yaml:"header_fields"`
 	HandshakeTimeout     string `yaml:"handshake_timeout"`
 	IdleTimeout          string `yaml:"idle_timeout"`
+
+	RequestsPerMinute      int               `yaml:"requests_per_minute"`
+	Streams                int               `yaml:"streams"`
+	TotalRequestsPerMinute int               `yaml:"total_requests_per_minute"`
+	TotalStreams           int               `yaml:"total_streams"`
+	ForLabels              []labelLimitsKeys `yaml:"for_labels"`
 }
 
 // authzKeys configure the endpoint for gateways that send requests themselves.
@@ -163,6 +170,7 @@ func defaults() *File {
 		Limits: limitsKeys{
 			Connections:         limits.Connections,
 			ConnectionsPerLabel: limits.ConnectionsPerLabel,
+			LabelsPerClient:     limits.LabelsPerClient,
 			RequestsPerLabel:    limits.RequestsPerLabel,
 			Memory:              limits.Memory,
 			HeaderBytes:         limits.HeaderBytes,
@@ -177,8 +185,8 @@ func defaults() *File {
 	}
 }
 
-// override replaces keys by the variables that override them. It returns the names of
-// the variables by key.
+// override replaces keys by the flags and variables that override them. It returns the
+// names of these by key.
 func (f *File) override(env cli.Environment) map[string]string {
 	from := make(map[string]string)
 	set := func(key, name string, to *string) {
@@ -192,6 +200,9 @@ func (f *File) override(env cli.Environment) map[string]string {
 	other := otherHosts{}
 	if set("other_hosts", "AGENTPROXY_OTHER_HOSTS", &other.word); from["other_hosts"] != "" {
 		f.OtherHosts = other
+	}
+	if listen, ok := env.Flags["listen"]; ok {
+		f.Listen, from["listen"] = listen, "--listen"
 	}
 	return from
 }

@@ -1,8 +1,9 @@
 package config
 
 import (
-	"errors"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
@@ -35,16 +36,19 @@ func (f *File) expandHome(env cli.Environment) error {
 	for i := range f.Run.Hide {
 		paths[element("run.hide", i)] = &f.Run.Hide[i]
 	}
-	for key, path := range paths {
+	var m mistakes
+	for _, key := range slices.Sorted(maps.Keys(paths)) {
+		path := paths[key]
 		rest, ok := strings.CutPrefix(*path, "~/")
 		if !ok && *path != "~" {
 			continue
 		}
 		home := env.Get("HOME")
 		if home == "" {
-			return at(key, errors.New("~ stands for the home directory, but HOME is not set; write the path in full"))
+			m.wrong(key, "~ stands for the home directory, but HOME is not set; write the path in full")
+			continue
 		}
 		*path = filepath.Join(home, strings.TrimPrefix(rest, "~"))
 	}
-	return nil
+	return m.err()
 }

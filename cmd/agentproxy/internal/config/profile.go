@@ -36,7 +36,11 @@ type profileIdentityKeys struct {
 }
 
 type profileLimitsKeys struct {
-	ConnectionsPerLabel *int `yaml:"connections_per_label"`
+	ConnectionsPerLabel    *int `yaml:"connections_per_label"`
+	RequestsPerMinute      *int `yaml:"requests_per_minute"`
+	Streams                *int `yaml:"streams"`
+	TotalRequestsPerMinute *int `yaml:"total_requests_per_minute"`
+	TotalStreams           *int `yaml:"total_streams"`
 }
 
 // Profile is what clients with certain session labels act as.
@@ -51,67 +55,69 @@ type Profile struct {
 
 var profileName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// profiles checks the profiles of the file.
-func (m agentMaker) profiles() ([]Profile, error) {
+// profiles checks the profiles of the file. known are the mistakes in what they inherit.
+func (m agentMaker) profiles(known []error) ([]Profile, error) {
 	f := m.file
+	var wrongs mistakes
 	switch {
 	case f.Clients.TrustLabels && len(f.Profiles) == 0:
-		return nil, wrong("clients.trust_labels", "it is only used with profiles; leave it out")
+		wrongs.wrong("clients.trust_labels", "it is only used with profiles; leave it out")
 	case f.Clients.TrustLabels && f.Clients.TokensFile != "":
-		return nil, wrong("clients.trust_labels", "clients.tokens_file says who may use which label; leave it out")
+		wrongs.wrong("clients.trust_labels", "clients.tokens_file says who may use which label; leave it out")
 	case f.Clients.TrustLabels && f.Clients.Issued == IssuedOnly:
-		return nil, wrong("clients.trust_labels", "clients.issued is only, and each such token is for one label; leave it out")
+		wrongs.wrong("clients.trust_labels", "clients.issued is only, and each such token is for one label; leave it out")
 	case len(f.Profiles) > 0 && f.Clients.TokensFile == "" && f.Clients.Issued != IssuedOnly && !f.Clients.TrustLabels:
-		return nil, wrong("profiles", "without clients.tokens_file a client can give itself any label, and act as any of these agents; set it, or clients.issued: only, or clients.trust_labels: true if all clients may")
+		wrongs.wrong("profiles", "without clients.tokens_file a client can give itself any label, and act as any of these agents; set it, or clients.issued: only, or clients.trust_labels: true if all clients may")
 	}
 	var all []Profile
 	for i, keys := range f.Profiles {
 		key := element("profiles", i)
 		if !profileName.MatchString(keys.Name) {
-			return nil, wrong(key+".name", "%q is not a name of lower-case letters, digits and - between them, 63 at most", keys.Name)
+			wrongs.wrong(key+".name", "%q is not a name of lower-case letters, digits and - between them, 63 at most", keys.Name)
 		}
 		if slices.ContainsFunc(all, func(p Profile) bool { return p.Name == keys.Name }) {
-			return nil, wrong(key+".name", "there is another profile %s; choose another name", keys.Name)
+			wrongs.wrong(key+".name", "there is another profile %s; choose another name", keys.Name)
 		}
 		if n := len(all); n > 0 && all[n-1].catchAll {
-			return nil, wrong(key, "no client has this profile: profile %s before it is for all labels; put it last", all[n-1].Name)
+			wrongs.wrong(key, "no client has this profile: profile %s before it is for all labels; put it last", all[n-1].Name)
 		}
 		p, err := m.profile(keys)
-		if err != nil {
-			return nil, below(key, err)
+		for _, err := range each(err) {
+			inherited := func(e error) bool { return e.Error() == err.Error() }
+			if !slices.ContainsFunc(known, inherited) {
+				wrongs.add(below(key, err))
+			}
 		}
 		p.Agent.key = key
 		all = append(all, p)
 	}
-	return all, nil
+	return all, wrongs.err()
 }
 
 func (m agentMaker) profile(keys profileKeys) (Profile, error) {
 	p := Profile{Name: keys.Name, Refuse: keys.Refuse, catchAll: slices.Contains(keys.Labels, "*")}
+	var all mistakes
 	if len(keys.Labels) == 0 {
-		return p, wrong("labels", `no client would have this profile; list its labels, as in ["build-*"]`)
+		all.wrong("labels", `no client would have this profile; list its labels, as in ["build-*"]`)
 	}
 	for i, s := range keys.Labels {
 		pattern, err := access.ParseLabelPattern(s)
-		if err != nil {
-			return p, at(element("labels", i), err)
-		}
+		all.add(at(element("labels", i), err))
 		p.Labels = append(p.Labels, pattern)
 	}
 	if keys.Refuse {
 		if keys.Identity != (profileIdentityKeys{}) || keys.Signer != nil || keys.Scope != nil || keys.Hosts != nil || keys.OtherHosts != nil || keys.Limits != (profileLimitsKeys{}) {
-			return p, wrong("refuse", "such clients are served nothing; leave out all but name and labels")
+			all.wrong("refuse", "such clients are served nothing; leave out all but name and labels")
 		}
-		return p, nil
+		return p, all.err()
 	}
 	var err error
-	if p.Agent, err = m.agent(keys.Name, m.file.agentKeys().with(keys)); err != nil {
-		return p, err
-	}
+	p.Agent, err = m.agent(keys.Name, m.file.agentKeys().with(keys))
+	all.add(err)
 	if keys.Hosts != nil {
 		p.Hosts = p.Agent.Intercept
 	}
-	return p, nil
+	return p, all.err()
 }
 
 // with returns the keys with those of a profile in their place.
@@ -148,9 +154,8 @@ func (k agentKeys) with(p profileKeys) agentKeys {
 	if p.OtherHosts != nil {
 		k.otherHosts = *p.OtherHosts
 	}
-	if most := p.Limits.ConnectionsPerLabel; most != nil {
-		k.connectionsPerLabel = *most
-	}
+	replace(&k.connectionsPerLabel, p.Limits.ConnectionsPerLabel)
+	k.rates = k.rates.with(p.Limits)
 	k.hosts = p.Hosts
 	return k
 }

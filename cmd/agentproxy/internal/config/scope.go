@@ -51,27 +51,38 @@ func (s Scope) New(baseURL string, origins signer.Origins) (scope *signer.Scope,
 }
 
 func (s Scope) check(baseURL string) error {
+	var m mistakes
 	if s.OnMiss != MissRefuse && s.OnMiss != MissWarn {
-		return wrong("scope.on_miss", "%q is neither refuse nor warn", s.OnMiss)
+		m.wrong("scope.on_miss", "%q is neither refuse nor warn", s.OnMiss)
 	}
 	if len(s.Allow) == 0 {
-		return wrong("scope.allow", "nothing would be signed; leave the key out for what Codex asks for")
+		m.wrong("scope.allow", "nothing would be signed; leave the key out for what Codex asks for")
 	}
 	for i, e := range s.Allow {
 		key := element("scope.allow", i)
 		switch {
 		case e.Word != "" && e.Word != signer.WordCodex && e.Word != signer.WordAll:
-			return wrong(key, "%q is neither codex, nor all, nor a mapping with host, methods and path", e.Word)
+			m.wrong(key, "%q is neither codex, nor all, nor a mapping with host, methods and path", e.Word)
 		case e.Word != "":
 		case e.Host == "" && e.Path == "":
-			return wrong(key, "it matches every path; give it a host or a path, or write all")
+			m.wrong(key, "it matches every path; give it a host or a path, or write all")
 		case e.Upgrade != "" && e.Upgrade != "websocket":
-			return wrong(key, "upgrade: %q is not websocket, which is all that a connection can be upgraded to", e.Upgrade)
+			m.wrong(key, "upgrade: %q is not websocket, which is all that a connection can be upgraded to", e.Upgrade)
 		}
 	}
-	_, i, err := s.New(baseURL, nil)
-	if i >= 0 {
-		return at(element("scope.allow", i), err)
+	if len(m) > 0 {
+		return m.err()
 	}
-	return at("chatgpt.base_url", err)
+	_, i, err := s.New(baseURL, nil)
+	if i < 0 {
+		return at("chatgpt.base_url", err)
+	}
+	m.add(at(element("scope.allow", i), err))
+	for i++; i < len(s.Allow); i++ {
+		one := Scope{Allow: s.Allow[i : i+1], OnMiss: s.OnMiss}
+		if _, index, err := one.New(baseURL, nil); index == 0 {
+			m.add(at(element("scope.allow", i), err))
+		}
+	}
+	return m.err()
 }

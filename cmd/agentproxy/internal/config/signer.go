@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/agentproxy/agentproxy/signer"
@@ -80,67 +79,67 @@ func (s Signer) UsesAgent() bool {
 }
 
 func (s Signer) check() error {
+	var m mistakes
 	switch use := s.Default.Use; use {
 	case UseNone, UseClient, UseRefuse:
-		return wrong("signer.use", "%s is for rules: a proxy that signs nothing is of no use; name auto, agent-assertion, bearer, command or token", use)
+		m.wrong("signer.use", "%s is for rules: a proxy that signs nothing is of no use; name auto, agent-assertion, bearer, command or token", use)
 	}
-	if err := s.Default.check(); err != nil {
-		return below("signer", err)
-	}
+	m.add(below("signer", s.Default.check()))
 	for i, rule := range s.Rules {
-		if err := rule.check(); err != nil {
-			return below(element("signer.rules", i), err)
-		}
+		m.add(below(element("signer.rules", i), rule.check()))
 	}
-	return nil
+	return m.err()
 }
 
 func (r Rule) check() error {
-	if r.Signer.Use == "" {
-		return wrong("", "use is missing; name a signer, none, client or refuse")
-	}
+	var m mistakes
 	if r.Host == "" && r.Path == "" && len(r.Methods) == 0 {
-		return wrong("", "it matches everything; give it a host, methods or a path, or change signer.use")
+		m.wrong("", "it matches everything; give it a host, methods or a path, or change signer.use")
 	}
 	if _, err := signer.NewRule(r.Match(), signer.None{}); err != nil {
-		return at("", err)
+		m.add(at("", err))
 	}
-	if err := r.Signer.check(); err != nil {
-		return err
+	if r.Signer.Use == "" {
+		m.wrong("", "use is missing; name a signer, none, client or refuse")
+		return m.err()
 	}
+	m.add(r.Signer.check())
 	if r.Signer.OnFailure != "" && r.Signer.Use != UseAuto {
-		return wrong("on_failure", "it is only used by use: auto, but use is %s", r.Signer.Use)
+		m.wrong("on_failure", "it is only used by use: auto, but use is %s", r.Signer.Use)
 	}
-	return nil
+	return m.err()
 }
 
 // check returns an error if something that the signer needs is missing, or something is
 // set that it would ignore.
 func (r SignerRule) check() error {
+	var m mistakes
 	switch r.Use {
 	case UseAuto, UseAssertion, UseBearer, UseNone, UseClient, UseRefuse:
 	case UseCommand:
 		if len(r.Command) == 0 || r.Command[0] == "" {
-			return at("command", errors.New("a command is needed: a program and its arguments, as in [pass, show, chatgpt]"))
+			m.wrong("command", "a command is needed: a program and its arguments, as in [pass, show, chatgpt]")
 		}
 	case UseToken:
 		if (r.TokenEnv == "") == (r.TokenFile == "") {
-			return wrong("use", "token needs either token_env or token_file, to say where the token is")
+			m.wrong("use", "token needs either token_env or token_file, to say where the token is")
 		}
 	default:
-		return wrong("use", "%q is none of auto, agent-assertion, bearer, command, token", r.Use)
+		m.wrong("use", "%q is none of auto, agent-assertion, bearer, command, token", r.Use)
+		return m.err() // what it needs is not known
 	}
 	if r.Use != UseCommand && len(r.Command) > 0 {
-		return wrong("command", "it is only used by use: command, but use is %s", r.Use)
+		m.wrong("command", "it is only used by use: command, but use is %s", r.Use)
 	}
-	for key, value := range map[string]string{"token_env": r.TokenEnv, "token_file": r.TokenFile} {
-		if r.Use != UseToken && value != "" {
-			return wrong(key, "it is only used by use: token, but use is %s", r.Use)
+	for _, unused := range [][2]string{{"token_env", r.TokenEnv}, {"token_file", r.TokenFile}} {
+		if r.Use != UseToken && unused[1] != "" {
+			m.wrong(unused[0], "it is only used by use: token, but use is %s", r.Use)
 		}
 	}
 	switch r.OnFailure {
 	case "", FailToBearer, FailToRefuse:
-		return nil
+	default:
+		m.wrong("on_failure", "%q is neither bearer nor refuse", r.OnFailure)
 	}
-	return wrong("on_failure", "%q is neither bearer nor refuse", r.OnFailure)
+	return m.err()
 }

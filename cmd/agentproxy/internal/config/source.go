@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -20,16 +21,20 @@ type source struct {
 	name string // of the file in messages
 	path string // "" if there is none
 	body ast.Node
-	from map[string]string // keys that came from the environment, and their variables
+	from map[string]string // keys that came from elsewhere, and the variables or flags
+	// wrong are the mistakes that were found, and broken the keys whose values the file
+	// means to set and does not, for it is wrong about their names or types.
+	wrong  []*Error
+	broken []string
 }
 
-// decode decodes raw into f. Keys that raw does not have stay as they are.
-func (s *source) decode(raw []byte, f *File) error {
+// parse reads the syntax of raw.
+func (s *source) parse(raw []byte) *Error {
 	raw = safefile.Text(raw)
 	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) {
-		return &Error{s.name, errors.New("not a text file; name a configuration in YAML with --config")}
+		return s.errorAt(nil, errors.New("not a text file; name a configuration in YAML with --config"))
 	}
-	file, err := parser.ParseBytes(raw, 0)
+	file, err := parser.ParseBytes(raw, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return s.yamlError(err)
 	}
@@ -37,39 +42,116 @@ func (s *source) decode(raw []byte, f *File) error {
 		switch {
 		case doc.Body == nil || doc.Body.Type() == ast.NullType || doc.Body.Type() == ast.CommentType:
 		case s.body != nil:
-			return &Error{s.at(doc.Body.GetToken()), errors.New("a second document begins here; a configuration is one document, so remove the line ---")}
+			return s.errorAt(doc.Body.GetToken(), errors.New("a second document begins here; a configuration is one document, so remove the line ---"))
 		default:
 			s.body = doc.Body
 		}
 	}
-	if s.body == nil {
-		return nil
-	}
-	var strict strictness
-	if ast.Walk(&strict, s.body); strict.err != nil {
-		return &Error{s.at(strict.token), strict.err}
-	}
-	if err := yaml.NewDecoder(strings.NewReader(""), yaml.Strict()).DecodeFromNode(s.body, f); err != nil {
-		return s.yamlError(err)
-	}
 	return nil
+}
+
+// maxMistakes bounds how many keys are looked for that do not exist or have a wrong type.
+const maxMistakes = 100
+
+// decode returns the keys of the source. Keys that it does not have are as initial has them.
+// What it finds wrong it adds, and goes on without.
+func (s *source) decode(initial func() *File) *File {
+	f := initial()
+	if s.body == nil {
+		return f
+	}
+	strict := strictness{source: s}
+	ast.Walk(&strict, s.body)
+	for range maxMistakes {
+		f = initial()
+		err := yaml.NewDecoder(strings.NewReader(""), yaml.Strict(), yaml.AllowDuplicateMapKey()).DecodeFromNode(s.body, f)
+		if err == nil {
+			return f
+		}
+		e := s.yamlError(err)
+		s.wrong = append(s.wrong, e)
+		if !remove(s.body, e.key) {
+			break
+		}
+		s.broken = append(s.broken, e.key)
+	}
+	return f
+}
+
+// remove removes the entries with a key, or the element of a list, from a document, and
+// reports whether there were any.
+func remove(body ast.Node, key string) bool {
+	r := remover{path: "$." + key}
+	ast.Walk(&r, body)
+	return r.removed
+}
+
+type remover struct {
+	path    string
+	removed bool
+}
+
+// Visit implements ast.Visitor.
+func (r *remover) Visit(node ast.Node) ast.Visitor {
+	switch node := node.(type) {
+	case *ast.MappingNode:
+		before := len(node.Values)
+		node.Values = slices.DeleteFunc(node.Values, func(v *ast.MappingValueNode) bool {
+			return v.Key.GetPath() == r.path || v.Value.GetPath() == r.path
+		})
+		r.removed = r.removed || len(node.Values) < before
+	case *ast.SequenceNode:
+		before := len(node.Values)
+		node.Values = slices.DeleteFunc(node.Values, func(v ast.Node) bool { return v.GetPath() == r.path })
+		r.removed = r.removed || len(node.Values) < before
+	}
+	return r
+}
+
+// add adds the mistakes in the values of keys that err joins. It leaves out what may come of
+// a key that is broken: it would not be wrong if that had its value.
+func (s *source) add(err error) {
+	for _, err := range each(err) {
+		e := s.locate(err)
+		if !slices.ContainsFunc(s.broken, e.comesOf) {
+			s.wrong = append(s.wrong, e)
+		}
+	}
+}
+
+// comesOf reports whether a mistake may be none if a key that is broken had its value: the
+// message names that key, in full or beside it.
+func (e *Error) comesOf(broken string) bool {
+	message := e.Err.Error()
+	cut := strings.LastIndex(broken, ".") + 1
+	beside := strings.HasPrefix(e.key+".", broken[:cut])
+	return strings.HasPrefix(e.key, broken) || strings.Contains(message, broken) || cut > 0 && beside && strings.Contains(message, broken[cut:])
 }
 
 const remedyKeys = "see config.example.yaml for the keys and their values"
 
-// strictness finds mistakes that the decoder passes over.
-type strictness struct {
-	token *token.Token
-	err   error
-}
+// strictness adds mistakes that the decoder passes over to a source.
+type strictness struct{ source *source }
 
 // Visit implements ast.Visitor.
 func (s *strictness) Visit(node ast.Node) ast.Visitor {
 	switch node := node.(type) {
-	case *ast.MappingValueNode:
-		if kind := node.Key.Type(); kind != ast.StringType && kind != ast.MergeKeyType {
-			s.fail(node.Key, "there is no key %s; %s", node.Key.GetToken().Value, remedyKeys)
-		}
+	case *ast.MappingNode:
+		seen := make(map[string]*token.Position)
+		node.Values = slices.DeleteFunc(node.Values, func(v *ast.MappingValueNode) bool {
+			key := v.Key.GetToken()
+			if kind := v.Key.Type(); kind != ast.StringType && kind != ast.MergeKeyType {
+				s.fail(v.Key, "there is no key %s; %s", key.Value, remedyKeys)
+				return true
+			}
+			before, again := seen[key.Value]
+			if again {
+				s.fail(v.Key, "key %q already defined at [%d:%d]; keep one of them", key.Value, before.Line, before.Column)
+			} else {
+				seen[key.Value] = key.Position
+			}
+			return again
+		})
 	case *ast.IntegerNode, *ast.FloatNode:
 		// As text it would become the number's value, which differs for 0123.
 		key := strings.TrimPrefix(node.GetPath(), "$.")
@@ -82,46 +164,63 @@ func (s *strictness) Visit(node ast.Node) ast.Visitor {
 }
 
 func (s *strictness) fail(node ast.Node, format string, args ...any) {
-	if s.err == nil {
-		s.token, s.err = node.GetToken(), fmt.Errorf(format, args...)
-	}
+	s.source.wrong = append(s.source.wrong, s.source.errorAt(node.GetToken(), fmt.Errorf(format, args...)))
 }
 
 // yamlError returns an error of the YAML package in words for users.
-func (s *source) yamlError(err error) error {
+func (s *source) yamlError(err error) *Error {
 	e, ok := errors.AsType[yaml.Error](err)
 	if !ok {
-		return &Error{s.name, err}
+		return s.errorAt(nil, err)
 	}
 	outer, inner := s.keysOf(e.GetToken())
+	key := outer
 	switch e := e.(type) {
 	case *yaml.UnknownFieldError:
-		err = fmt.Errorf("there is no key %s; %s", inner, remedyKeys)
+		key = inner
+		err = s.unknownKey(inner)
 	case *yaml.TypeError:
 		err = fmt.Errorf("%s: it is %s, but must be %s; %s", outer, kindName(e.SrcType), kindName(e.DstType), remedyKeys)
 	case *yaml.UnexpectedNodeTypeError:
 		err = fmt.Errorf("%s: it is %s, but must be %s; %s", outer, nodeName(e.Actual), nodeName(e.Expected), remedyKeys)
 	default:
-		message := oneLine(e.GetMessage())
-		if duplicate, ok := strings.CutPrefix(message, "mapping "); ok && strings.Contains(message, "already defined") {
-			err = fmt.Errorf("%s; keep one of them", duplicate)
-			break
-		}
-		err = fmt.Errorf("not YAML: %s; %s", message, remedyKeys)
+		err = fmt.Errorf("not YAML: %s; %s", oneLine(e.GetMessage()), remedyKeys)
 	}
-	return &Error{s.at(e.GetToken()), err}
+	located := s.errorAt(e.GetToken(), err)
+	located.key = key
+	return located
+}
+
+// unknownKey returns the mistake that there is no such key, with the one that may be meant.
+func (s *source) unknownKey(key string) error {
+	if meant := suggest(key); meant != "" {
+		s.broken = append(s.broken, meant)
+		return fmt.Errorf("there is no key %s; did you mean %s?", key, meant)
+	}
+	return fmt.Errorf("there is no key %s; %s", key, remedyKeys)
 }
 
 // locate returns a *keyError as an [*Error] that says where the key is.
-func (s *source) locate(err error) error {
+func (s *source) locate(err error) *Error {
 	e, ok := errors.AsType[*keyError](err)
 	if !ok {
-		return err
+		return s.errorAt(nil, err)
 	}
 	if name, ok := s.from[e.key]; ok {
-		return &Error{name, e.err}
+		return &Error{Where: name, Err: e.err, key: e.key}
 	}
-	return &Error{s.at(s.find(e.key)), e}
+	located := s.errorAt(s.find(e.key), e)
+	located.key = e.key
+	return located
+}
+
+// errorAt returns an error at a place of the source, nil for the whole of it.
+func (s *source) errorAt(t *token.Token, err error) *Error {
+	e := &Error{Where: s.at(t), Err: err}
+	if t != nil {
+		e.Line, e.Column = t.Position.Line, t.Position.Column
+	}
+	return e
 }
 
 func (s *source) at(t *token.Token) string {

@@ -62,6 +62,7 @@ type Secrets struct {
 	Files       map[string][]byte // in StateDir, by name
 	Links       map[string]string // in StateDir, with their targets
 	Paths       []string          // further files and directories that hold secrets
+	Configs     string            // existing directory that the command must not write to, "" for none
 	Bus         bool              // whether the command may use the session bus
 	Dotenv      []string          // variables that a .env file must not set
 	Getenv      func(string) string

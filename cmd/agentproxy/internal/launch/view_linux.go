@@ -91,6 +91,10 @@ func (s Secrets) View() (View, error) {
 		v.hideLater(path)
 	}
 	v.Pin = pins(home, filepath.Dir(state))
+	if configs, err := filepath.EvalSymlinks(s.Configs); err == nil && s.Configs != "" {
+		v.hide(configs)
+		v.Pin = pins(home, filepath.Dir(state), filepath.Dir(configs))
+	}
 	return v, nil
 }
 

@@ -3,6 +3,8 @@ package runner
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity/codex"
 )
@@ -69,7 +72,7 @@ func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address,
 	defer launch.HoldSocketDirs()()
 	secrets := launch.Secrets{
 		CodexHome: r.app.Config.Agent.Identity.CodexHome, StateDir: r.app.Config.StateDir,
-		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(),
+		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(), Configs: r.configs(),
 		Bus: r.keepsBus(), Dotenv: clientenv.DotenvVariables(), Getenv: r.options.Env.Get,
 	}
 	view, err := secrets.View()
@@ -94,6 +97,21 @@ func (r *runner) hidden() []string {
 	own := r.app.Config.Agent.Identity.CodexHome
 	others := slices.DeleteFunc(slices.Clone(r.secretPaths), func(path string) bool { return path == own })
 	return slices.Concat(others, r.app.Config.Run.Hide)
+}
+
+// configs returns the directory of the default configuration file, made if it is missing, or
+// "". What COMMAND wrote there would be what the next run goes by.
+func (r *runner) configs() string {
+	dir := filepath.Dir(config.DefaultPath(r.options.Env))
+	if !filepath.IsAbs(dir) {
+		return ""
+	}
+	for _, dir := range []string{filepath.Dir(dir), dir} {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "" // what cannot be made here, COMMAND cannot make either
+		}
+	}
+	return dir
 }
 
 // dropIsolation ends namespaces that nothing runs in.

@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"os"
@@ -18,7 +18,7 @@ func TestBackendConfigIsLast(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(dir, "codex-home", "auth.json"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		config, err := writeBackendHome(dir, server)
+		config, err := WriteHome(dir, server)
 		if err == nil {
 			t.Fatal("a log-in is written over a directory")
 		}

@@ -1,4 +1,6 @@
-package proxy
+// Package failure turns errors into the refusals that clients get for them: those of
+// reaching a server, of signing, and of reading a target.
+package failure
 
 import (
 	"context"
@@ -8,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"syscall"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
@@ -19,14 +20,14 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// refuseNotIntercepted returns the refusal of a target that nothing is signed for.
-func refuseNotIntercepted(t hosts.Target) *refuse.Refusal {
+// NotIntercepted returns the refusal of a target that nothing is signed for.
+func NotIntercepted(t hosts.Target) *refuse.Refusal {
 	return refuse.New(http.StatusForbidden, "host_refused", "http_request_denied",
 		"%s is not among chatgpt.hosts, so nothing is signed for it", t.Authority())
 }
 
-// refuseUnsigned returns the refusal of a request that no signer has authorised.
-func refuseUnsigned(err error) *refuse.Refusal {
+// Unsigned returns the refusal of a request that no signer has authorised.
+func Unsigned(err error) *refuse.Refusal {
 	const denied = "http_request_denied"
 	switch signer.CodeOf(err) {
 	case signer.RuleRefused:
@@ -43,9 +44,9 @@ func refuseUnsigned(err error) *refuse.Refusal {
 	return refuse.New(http.StatusServiceUnavailable, code, "proxy_configuration_error", "the request was not sent, because it cannot be signed: %s", err)
 }
 
-// refuseUpstream returns the refusal of a request whose server was not reached, or
+// Upstream returns the refusal of a request whose server was not reached, or
 // did not answer.
-func refuseUpstream(host string, err error) *refuse.Refusal {
+func Upstream(host string, err error) *refuse.Refusal {
 	if own, ok := errors.AsType[*upstream.OwnListenerError](err); ok {
 		return refuse.New(http.StatusForbidden, "own_listener", "proxy_loop_detected", "%s: %s", host, own)
 	}
@@ -53,11 +54,11 @@ func refuseUpstream(host string, err error) *refuse.Refusal {
 		return refuse.New(http.StatusForbidden, "private_address", "destination_ip_prohibited", "%s: %s", host, private)
 	}
 	if via, ok := errors.AsType[*upstream.ProxyError](err); ok {
-		r := refuseUpstream(via.Name(), via.Unwrap())
+		r := Upstream(via.Name(), via.Unwrap())
 		return refuse.New(http.StatusBadGateway, "upstream_proxy", r.ProxyError, "%s: %s", host, r.Message)
 	}
 	if errors.Is(err, message.ErrNotHeld) || upstream.Declined(err) {
-		return refuse.New(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, err)
+		return refuse.New(http.StatusServiceUnavailable, "upstream_busy", "destination_unavailable", "%s: the server has not processed the request: %s; send it again later", host, ownWords(err))
 	}
 	if _, remote, ok := netconn.AlertOf(err); ok {
 		proxyError := "tls_protocol_error"
@@ -94,25 +95,26 @@ func refuseUpstream(host string, err error) *refuse.Refusal {
 	case errors.As(err, &handshake):
 		return refuse.New(http.StatusBadGateway, "upstream_tls", "tls_protocol_error", "%s: TLS failed: %s", host, err)
 	default:
-		return refuse.New(http.StatusBadGateway, "upstream_failed", "destination_unavailable", "%s: %s", host, unquoted(err))
+		return refuse.New(http.StatusBadGateway, "upstream_failed", "destination_unavailable", "%s: %s", host, ownWords(err))
 	}
 }
 
-// unquoted returns what net/http says of an answer that is none, without the server's words
-// that it quotes: they may be anything, a credential included. Other errors are ours.
-func unquoted(err error) string {
-	text := err.Error()
-	for _, flaw := range []string{"malformed ", "invalid ", "bad Content-Length", "multiple Content-Length", "unsupported transfer encoding"} {
-		if strings.Contains(text, flaw) {
-			text, _, _ = strings.Cut(text, `"`)
-			text, _, _ = strings.Cut(text, "header line: ")
-			return strings.TrimRight(text, " :")
-		}
+// ownWords returns what may be told of an error: what this program, the system or a code of
+// HTTP/2 says, and nothing that quotes a server.
+func ownWords(err error) string {
+	if own, ok := errors.AsType[message.Error](err); ok {
+		return own.Error()
 	}
-	return text
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Error()
+	}
+	if code, ok := upstream.H2Code(err); ok {
+		return "the server ended the request with the code " + code
+	}
+	return "the connection broke, or the answer is not valid HTTP"
 }
 
-// refuseTarget returns the refusal of a target that cannot be parsed.
-func refuseTarget(err error) *refuse.Refusal {
+// Target returns the refusal of a target that cannot be parsed.
+func Target(err error) *refuse.Refusal {
 	return refuse.New(http.StatusBadRequest, "bad_target", "http_request_error", "%s", err)
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codes"
+)
+
+func newExplainCommand(c *command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "explain [CODE]",
+		Short: "Say what a code of a refusal means, and what to do",
+		Long: `Print what docs/troubleshooting.md says of a code, which a refusal has in its body as
+error.code, in the header Proxy-Status, and in the log. Without CODE, list all.`,
+		Example:           `  agentproxy explain out_of_scope`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: firstArg(codes.Names),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				section := ""
+				for _, code := range codes.All() {
+					if code.Section != section {
+						section = code.Section
+						fmt.Fprintf(c.stdout, "%s\n", section)
+					}
+					fmt.Fprintf(c.stdout, "  %-24s %s\n", code.Name, code.Statuses)
+				}
+				return nil
+			}
+			code, ok := codes.Find(args[0])
+			if !ok {
+				return cli.Usagef("there is no code %.40q%s", args[0], cli.DidYouMean(args[0], codes.Names(), "agentproxy explain lists them"))
+			}
+			fmt.Fprintf(c.stdout, "%s (%s)\n\n%s", code.Name, code.Statuses, code.Plain(80))
+			return nil
+		},
+	}
+}
+
+// firstArg completes the first argument of a command with words.
+func firstArg(words func() []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return words(), cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -1,0 +1,48 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// mistakes collects mistakes in the values of keys, so that all of them can be told at once.
+type mistakes []error
+
+// add adds the mistakes in err, which may be nil. One that is known is not added again: keys
+// of the whole configuration are checked for each agent.
+func (m *mistakes) add(err error) {
+	for _, e := range each(err) {
+		if !slices.ContainsFunc(*m, func(known error) bool { return known.Error() == e.Error() }) {
+			*m = append(*m, e)
+		}
+	}
+}
+
+// wrong adds a mistake in the value of key with a formatted message.
+func (m *mistakes) wrong(key, format string, args ...any) { m.add(wrong(key, format, args...)) }
+
+// err returns the mistakes as one error, nil if there is none.
+func (m mistakes) err() error { return errors.Join(m...) }
+
+// each returns the errors that err joins, or err alone.
+func each(err error) []error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		return e.Unwrap()
+	}
+	return []error{err}
+}
+
+// first returns the first of the errors that err joins.
+func first(err error) error {
+	if all := each(err); len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+// element returns the key of an element of the list at key.
+func element(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }

@@ -1,0 +1,57 @@
+// Package standin runs agentproxy against the stand-in for the ChatGPT backend: it writes the
+// files that a proxy in front of it needs, and plays the demo.
+package standin
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+// WriteHome writes the files that a proxy needs to use server into dir, and returns the path
+// of the configuration.
+func WriteHome(dir string, server *chatgpttest.Server) (string, error) {
+	home := filepath.Join(dir, "codex-home")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, safefile.Cause(err))
+	}
+	login := server.Login(chatgpttest.Account{})
+	config := filepath.Join(dir, "agentproxy.yaml")
+	// The configuration is the last: scripts wait for it.
+	for _, file := range []struct {
+		path    string
+		content []byte
+		mode    os.FileMode
+	}{
+		{filepath.Join(dir, "backend-ca.pem"), server.CertPEM(), 0o644},
+		{filepath.Join(home, "auth.json"), login.AuthJSON(), 0o600},
+		{config, proxyConfig(dir, home, server.Addr()), 0o644},
+	} {
+		if err := safefile.Write(file.path, file.content, file.mode); err != nil {
+			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, safefile.Cause(err))
+		}
+	}
+	return config, nil
+}
+
+// proxyConfig returns the configuration of a proxy whose ChatGPT is at address.
+func proxyConfig(dir, home, address string) []byte {
+	return fmt.Appendf(nil, `# An agentproxy whose ChatGPT is the stand-in backend at %[3]s.
+listen: 127.0.0.1:8080
+state_dir: %[1]q
+identity:
+  codex_home: %[2]q
+upstream:
+  connect_to:
+    "chatgpt.com:443": %[3]q
+    "*.chatgpt.com:443": %[3]q # ab.chatgpt.com too, which takes Codex's telemetry
+    "chat.openai.com:443": %[3]q
+    "auth.openai.com:443": %[3]q
+    "auth.api.openai.org:443": %[3]q
+  ca_file: %[4]q
+other_hosts: refuse
+`, filepath.Join(dir, "state"), home, address, filepath.Join(dir, "backend-ca.pem"))
+}

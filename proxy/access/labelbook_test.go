@@ -1,0 +1,120 @@
+package access
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// addressConn is a connection of which nothing is known but who is at its ends.
+type addressConn struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (c addressConn) RemoteAddr() net.Addr { return c.remote }
+func (c addressConn) LocalAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8080}
+}
+
+// peerAt returns a client at an address of another machine.
+func peerAt(last byte) *Peer {
+	return NewPeer(addressConn{remote: &net.TCPAddr{IP: net.IPv4(198, 51, 100, last), Port: 1}})
+}
+
+// TestLabelBook paces the new labels of a client, and those of no other.
+func TestLabelBook(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	book := NewLabelBook(func() time.Time { return now })
+	const most = 4
+	use := func(p *Peer, label string) (wait time.Duration) {
+		t.Helper()
+		refused := book.Use(&Admission{Label: label, peer: p, chosen: true}, most)
+		if refused == nil {
+			return 0
+		}
+		if refused.Status != http.StatusServiceUnavailable || refused.Code != "busy" || refused.RetryAfter <= 0 {
+			t.Fatalf("%+v", refused)
+		}
+		return refused.RetryAfter
+	}
+	many, few := peerAt(1), peerAt(2)
+	for i := range most {
+		if wait := use(many, fmt.Sprint(i)); wait != 0 {
+			t.Fatalf("label %d must wait %s", i, wait)
+		}
+		now = now.Add(time.Millisecond)
+	}
+	wait := use(many, "another")
+	if each := labelsWindow / most; wait <= 0 || wait > each {
+		t.Errorf("a client with %d labels must wait %s for another", most, wait)
+	}
+	for _, label := range []string{"0", "3", ""} {
+		if wait := use(many, label); wait != 0 {
+			t.Errorf("the label %q, which is used already, must wait %s", label, wait)
+		}
+	}
+	if wait := use(few, "another"); wait != 0 {
+		t.Errorf("another client must wait %s", wait)
+	}
+	if got := book.ClientOf("another"); got != few.Client() {
+		t.Errorf("the label is %s's", got)
+	}
+	now = now.Add(wait)
+	if wait := use(many, "later"); wait != 0 {
+		t.Errorf("after the wait it must wait %s", wait)
+	}
+	if use(many, "too early") == 0 {
+		t.Error("two labels after the wait for one")
+	}
+	if got := book.ClientOf("1"); got != "" {
+		t.Errorf("the label that was used least is still %s's", got)
+	}
+	now = now.Add(24 * time.Hour)
+	for i := range most {
+		if wait := use(many, fmt.Sprint("day ", i)); wait != 0 {
+			t.Errorf("a day later label %d must wait %s", i, wait)
+		}
+	}
+	if use(many, "day 4") == 0 {
+		t.Error("a day's labels came at once")
+	}
+}
+
+// TestLabelsOfOthers leaves labels alone that clients do not choose.
+func TestLabelsOfOthers(t *testing.T) {
+	t.Parallel()
+	book := NewLabelBook(time.Now)
+	for i := range 10 {
+		if refused := book.Use(&Admission{Label: fmt.Sprint(i), peer: peerAt(1)}, 1); refused != nil {
+			t.Fatal(refused)
+		}
+	}
+	if len(book.clients) != 0 || book.ClientOf("1") != "" {
+		t.Error("they are remembered")
+	}
+}
+
+// TestLabelBookIsBounded has many clients, each with many labels.
+func TestLabelBookIsBounded(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	book := NewLabelBook(func() time.Time { return now })
+	const most = 2
+	for i := range maxLabelClients + 100 {
+		peer := NewPeer(addressConn{remote: &net.TCPAddr{IP: net.IPv4(198, 51, byte(i>>8), byte(i)), Port: 1}})
+		for j := range 2 * most {
+			book.Use(&Admission{Label: fmt.Sprint(i, " ", j), peer: peer, chosen: true}, most)
+			now = now.Add(time.Second)
+		}
+	}
+	if len(book.clients) > maxLabelClients || len(book.owners) > most*maxLabelClients {
+		t.Errorf("%d clients with %d labels are remembered", len(book.clients), len(book.owners))
+	}
+	if book.ClientOf(fmt.Sprint(maxLabelClients+99, " 0")) == "" {
+		t.Error("the last is forgotten")
+	}
+}
