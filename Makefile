@@ -194,7 +194,7 @@ sbom:
 	@mkdir -p bin
 	$(GO) run $(CYCLONEDX) app -json -licenses -noserial -main cmd/agentproxy -output bin/agentproxy.cdx.json .
 
-## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, promtool, nginx, Caddy
+## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, pi, opencode, promtool, nginx, Caddy
 clients: $(CLIENTS) $(CADDY_BIN)
 	@integration/clients/check.sh
 
