@@ -12,6 +12,8 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
@@ -76,6 +78,7 @@ type traffic struct {
 	refused   *refuse.Refusal
 	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
+	culprit   cut.Culprit
 }
 
 // answered notes that the response's header is on its way.
@@ -133,6 +136,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	}
 	x.BeginWrite()
 	n, err := x.ResponseWriter.Write(p)
+	_ = x.culprit.Note(cut.Client, err)
 	x.EndWrite()
 	x.sent.Add(int64(n))
 	return n, err
@@ -176,7 +180,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
 	if x.webSocket.Load() {
-		conn = x.Watched(conn)
+		conn = x.culprit.Watch(x.Watched(conn), cut.Client)
 	}
 	if x.tap != nil {
 		conn = netconn.TappedConn{Wrapper: netconn.Wrapper{Conn: conn}, Tap: x.tap}
@@ -221,9 +225,9 @@ func (x *exchange) log(l *zerolog.Logger) {
 	if x.target != (hosts.Target{}) {
 		event.Str("host", x.target.Authority())
 	}
-	event.Str("method", shortened(x.method, maxMethodShown))
+	event.Str("method", checks.Shortened(x.method, checks.MaxMethod))
 	if x.path != "" {
-		event.Str("path", shortened(x.path, maxPathShown))
+		event.Str("path", checks.Shortened(x.path, checks.MaxPath))
 	}
 	if x.auth != nil {
 		event.Str("signed", string(x.auth.Scheme))
@@ -242,7 +246,7 @@ func (x *exchange) log(l *zerolog.Logger) {
 		event.Str("refused", x.refused.Code).Str("reason", x.refused.Message)
 	}
 	if x.failure != "" {
-		event.Str("failure", x.failure)
+		event.Str("failure", x.failure).Str("cut_by", x.culprit.Side())
 	}
 	event.Msg("exchange")
 }

@@ -115,7 +115,7 @@ func TestAccessLog(t *testing.T) {
 	want := []map[string]any{
 		with(request("POST", "/a%2Fb"), "signed", "Bearer", "status", 200., "received", body, "sent", sent),
 		with(request("GET", "/unsigned"), "level", "warn", "status", 503., "refused", "no_task"),
-		with(request("GET", "/panic"), "status", 0., "failure", "internal error"),
+		with(request("GET", "/panic"), "status", 0., "failure", "internal error", "cut_by", "proxy"),
 		{"level": "warn", "kind": "tunnel", "client": "build-42", "host": "refused.example:443", "method": "CONNECT", "status": 403., "refused": "host_refused"},
 		{"level": "warn", "kind": "plain", "client": "build-42", "host": "chatgpt.com:80", "method": "GET", "path": "/plain", "status": 403., "refused": "plain_http_refused"},
 		{"level": "warn", "kind": "plain", "method": "GET", "status": 407., "refused": "proxy_auth_required"},
@@ -148,7 +148,7 @@ func TestAccessLog(t *testing.T) {
 	var logged []map[string]any
 	for _, o := range observed.logged() {
 		entry := map[string]any{"kind": o.Kind, "method": o.Method, "status": float64(o.Status)}
-		for name, value := range map[string]string{"client": o.Client, "host": o.Host, "path": o.Path, "signed": string(o.Scheme), "refused": o.Refused, "failure": o.Failure} {
+		for name, value := range map[string]string{"client": o.Client, "host": o.Host, "path": o.Path, "signed": string(o.Scheme), "refused": o.Refused, "failure": o.Failure, "cut_by": o.CutBy} {
 			if value != "" {
 				entry[name] = value
 			}

@@ -43,16 +43,21 @@ type Outcome struct {
 	Refused, Reason string
 	// OutOfScope is set if the request was out of scope, whether it was refused or sent.
 	OutOfScope *OutOfScope
-	// Failure says why an exchange that had begun did not complete.
-	Failure string
+	// Failure says why an exchange that had begun did not complete, and CutBy who ended it:
+	// client, server or proxy.
+	Failure, CutBy string
 	// FirstByte is the time to the response's header, Duration that to its end.
 	FirstByte, Duration time.Duration
 }
 
 func outcomeOf(x *exchange) Outcome {
+	by := ""
+	if x.failure != "" {
+		by = x.culprit.Side()
+	}
 	o := Outcome{
 		Kind: x.kind, Time: x.started, Client: x.label, Method: x.method, Path: x.path, Logged: x.level() >= zerolog.InfoLevel && !x.unlogged, Pattern: x.pattern, Status: x.status,
-		Resent: x.former != nil, OutOfScope: x.outOfScope, Failure: x.failure, FirstByte: x.firstByte, Duration: time.Since(x.started),
+		Resent: x.former != nil, OutOfScope: x.outOfScope, Failure: x.failure, CutBy: by, FirstByte: x.firstByte, Duration: time.Since(x.started),
 	}
 	if x.target != (hosts.Target{}) {
 		o.Host = x.target.Authority()

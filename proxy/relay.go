@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
@@ -36,7 +37,7 @@ func newForwarder(errorLog *log.Logger) forwarder {
 
 // forward sends the exchange's request on.
 func (f *forwarder) forward(x *exchange, r *http.Request) {
-	if !isUpgrade(r) {
+	if !message.IsUpgrade(r) {
 		f.relay(x, r)
 		return
 	}
@@ -172,6 +173,8 @@ func (b *outgoingBody) Read(p []byte) (int, error) {
 	b.x.received.Add(int64(n))
 	if err == io.EOF {
 		b.x.bodyLeft.Store(false)
+	} else if cut.IsBroken(err) && !b.closed.Load() {
+		b.x.culprit.Name(cut.Client)
 	}
 	return n, err
 }
@@ -247,11 +250,16 @@ type responseBody struct {
 // Read implements [io.Reader].
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	ctx := b.res.Request.Context()
+	if err == io.EOF && b.res.ContentLength < 0 && ctx.Err() != nil {
+		err = ctx.Err() // the server has ended the response because it was told to
+	}
 	switch {
 	case err == io.EOF:
 		b.ended = true
 		b.x.redact(b.res.Trailer) // the values, which have come now
 	case err != nil:
+		_ = b.x.culprit.Note(whoEnded(ctx), err)
 		err = b.x.redactError(err) // ReverseProxy logs it
 	}
 	return n, err
@@ -261,6 +269,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 func (b *responseBody) Close() error {
 	if b.ended {
 		return nil
+	}
+	if b.res.ProtoMajor == 2 {
+		b.x.profile.upstream.NoteReset(b.x.label)
 	}
 	return b.ReadCloser.Close()
 }
@@ -297,14 +308,24 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 	}
 }
 
+// whoEnded returns who has ended a response that has failed, ctx being that of its request.
+func whoEnded(ctx context.Context) string {
+	if ctx.Err() != nil {
+		return cut.Client // or the proxy, which says so by itself
+	}
+	return cut.Server
+}
+
 // forwardFailed answers a request whose server could not be reached or did not
 // answer.
 func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
-	if r.Context().Err() != nil {
+	if r.Context().Err() != nil || x.culprit.Side() == cut.Client {
 		// The client is gone, or the proxy is being stopped.
 		x.failure = "cancelled"
-		if cause := context.Cause(r.Context()); !errors.Is(cause, context.Canceled) {
+		x.culprit.Name(cut.Client)
+		x.profile.upstream.NoteReset(x.label)
+		if cause := context.Cause(r.Context()); cause != nil && !errors.Is(cause, context.Canceled) {
 			x.failure = cause.Error()
 		}
 		panic(http.ErrAbortHandler)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -29,6 +30,7 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	defer server.Close()
 	if _, err := io.WriteString(client, connectEstablished); err != nil {
 		x.failure = "the client is gone"
+		x.culprit.Name(cut.Client)
 		return
 	}
 	x.status = http.StatusOK
@@ -38,13 +40,21 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	})
 	defer stop()
 
+	broken := func(dst, src net.Conn, err error) {
+		x.culprit.Tunnel(dst, src, err, func(c net.Conn) string {
+			if c == client {
+				return cut.Client
+			}
+			return cut.Server
+		})
+	}
 	up := make(chan error, 1)
 	go func() {
-		n, err := pipe(server, client)
+		n, err := pipe(server, client, broken)
 		x.received.Add(n)
 		up <- err
 	}()
-	n, err := pipe(client, server)
+	n, err := pipe(client, server, broken)
 	x.sent.Add(n)
 	if upErr := <-up; err == nil {
 		err = upErr
@@ -52,20 +62,26 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	switch {
 	case ctx.Err() != nil:
 		x.failure = context.Cause(ctx).Error()
+		x.culprit.Set(cut.Proxy)
 	case err != nil:
 		x.failure = "cut"
 	}
 }
 
-// pipe copies from src to dst and half closes dst at the end. Neither side is
+// pipe copies from src to dst and half closes dst at the end. It tells broken of an error
+// while both are open. Neither side is
 // wrapped, so that between two sockets the kernel does the copying (splice(2)).
-func pipe(dst, src net.Conn) (int64, error) {
+func pipe(dst, src net.Conn, broken func(dst, src net.Conn, err error)) (int64, error) {
 	n, err := io.Copy(dst, src)
 	if err != nil {
+		broken(dst, src, err)
 		// The other direction must not wait for a side that is gone.
 		dst.Close()
 		src.Close()
 		return n, err
 	}
-	return n, netconn.CloseWrite(dst)
+	if err = netconn.CloseWrite(dst); err != nil {
+		broken(dst, dst, err)
+	}
+	return n, err
 }

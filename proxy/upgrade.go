@@ -9,9 +9,8 @@ import (
 	"net/http/httputil"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
+	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -34,12 +33,6 @@ func newUpgrader(buffers httputil.BufferPool, errorLog *log.Logger) *httputil.Re
 // upgradedUnread is what an upgraded exchange holds, in bytes: two buffers of io.Copy, and
 // those of TLS on both sides.
 const upgradedUnread = 128 << 10
-
-// isUpgrade reports whether r asks to speak another protocol on its connection (RFC
-// 9110, section 7.8).
-func isUpgrade(r *http.Request) bool {
-	return r.Header["Upgrade"] != nil && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
-}
 
 // rewrite makes the outgoing request of the incoming one. It leaves everything else
 // as it came.
@@ -89,7 +82,7 @@ func prepareUpgrade(res *http.Response) error {
 	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
-		res.Body = upgradedBody{body, x.upgraded, x.buffers}
+		res.Body = upgradedBody{body, x.upgraded, x}
 	}
 	return nil
 }
@@ -97,8 +90,23 @@ func prepareUpgrade(res *http.Response) error {
 // upgradedBody is the body of an upgraded exchange.
 type upgradedBody struct {
 	io.ReadWriteCloser
-	conn    net.Conn
-	buffers *message.Buffers
+	conn net.Conn
+	x    *exchange
+}
+
+// Read implements [io.Reader].
+func (b upgradedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Read(p)
+	if err == netconn.ErrNothingYet {
+		return n, err
+	}
+	return n, b.x.culprit.Note(cut.Server, err)
+}
+
+// Write implements [io.Writer].
+func (b upgradedBody) Write(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Write(p)
+	return n, b.x.culprit.Note(cut.Server, err)
 }
 
 // WriteTo implements [io.WriterTo].
@@ -107,7 +115,7 @@ func (b upgradedBody) WriteTo(w io.Writer) (int64, error) {
 	if secured, ok := b.conn.(interface{ NetConn() net.Conn }); ok {
 		socket, _ = secured.NetConn().(*netconn.Socket)
 	}
-	return b.buffers.Copy(w, b.ReadWriteCloser, socket)
+	return b.x.buffers.Copy(w, b, socket)
 }
 
 // CloseWrite closes the sending side.

@@ -116,7 +116,7 @@ func serveProfiled(config string) error {
 		Log:         zerolog.New(os.Stderr).Level(zerolog.ErrorLevel),
 		Upstream: upstream.Config{
 			ConnectTo:    map[string]string{net.JoinHostPort(chatgptHost, "443"): c.Upstream},
-			RootCAs:      roots,
+			RootCAs:      func() *x509.CertPool { return roots },
 			AllowPrivate: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		},
 	})

@@ -146,6 +146,8 @@ var scenarios = []*scenario{
 	{id: idUpload, title: "Uploads of 20 MB, one after another", programs: everyone, columns: moveColumns, prepare: upload},
 	{id: idEvents, title: "Server-sent events, 1,000 streams, an event each 50 ms", programs: []string{direct, nginx, agentproxy, squid}, columns: eventColumns, prepare: events, paced: true},
 	{id: idEcho, title: "WebSocket echo, 1,000 sockets", programs: []string{direct, nginx, agentproxy}, columns: echoColumns, prepare: echo},
+	{id: "usage-sse", title: "Answers of the model by server-sent events, 1,000 streams, without and with usage.file", programs: []string{agentproxy, withUsage}, columns: eventColumns, prepare: answers, close: true},
+	{id: "usage-ws", title: "Answers of the model by WebSocket with compression, 200 sockets, without and with usage.file", programs: []string{agentproxy, withUsage}, columns: echoColumns, prepare: answersBySocket, close: true},
 	{id: idTunnel, title: "A tunnel to another host", programs: []string{agentproxy, copying}, columns: moveColumns, prepare: tunnelled, close: true},
 	{id: idIdle, title: "Idle connections, intercepted, after one request", programs: []string{nginx, agentproxy}, columns: idleColumns, prepare: idle, once: true},
 	{id: idStartUp, title: "Start-up: run -- true, and env /bin/true (direct)", programs: []string{direct, agentproxy}, columns: startUpColumns, prepare: startUp, once: true},

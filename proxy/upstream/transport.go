@@ -3,7 +3,6 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,15 +16,16 @@ import (
 // bytes.
 const Window = 256 << 10
 
-// newTLSConfig returns the configuration of TLS with servers.
-func newTLSConfig(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+// newTLSConfig returns the configuration of TLS with servers. The roots are those of the
+// dialer.
+func newTLSConfig() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
 // newTransport returns a transport that speaks the protocols over TLS. It does not bound
 // the time to a response: a model may think for many minutes before its first byte.
 func newTransport(d *dialer, protos ...string) *http.Transport {
-	config := newTLSConfig(d.config.RootCAs)
+	config := newTLSConfig()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(256)
 	config.NextProtos = protos
 	return &http.Transport{
@@ -65,7 +65,7 @@ func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, 
 		if err != nil {
 			return nil, err
 		}
-		secured, err := netconn.Handshake(ctx, conn, config, host)
+		secured, err := netconn.Handshake(ctx, conn, config, d.config.RootCAs, host)
 		if err != nil {
 			return nil, err
 		}
@@ -81,6 +81,7 @@ type transports struct {
 	upgrades *http.Transport
 	proxied  proxiedTransport
 	h1       *h1client.Transport
+	resets   *resets
 	via      func(*url.URL) (*url.URL, error)
 }
 
@@ -90,9 +91,24 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
 	t := newTransport(d, "h2", "http/1.1")
-	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Proxy: d.proxyFor, Fallback: t})
-	return &transports{t, upgrades, newProxiedTransport(d), h1, d.proxyFor}
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t})
+	resets := newResets(func() *http.Transport { return newTransport(d, "h2", "http/1.1") })
+	return &transports{t, upgrades, newProxiedTransport(d), h1, resets, d.proxyFor}
 }
+
+// RoundTripFor sends a request for a user, of which [transports.NoteReset] is told if it is
+// broken off. One that breaks off many has connections of its own.
+func (t *transports) RoundTripFor(user string, r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "https" && r.Header["Upgrade"] == nil {
+		if own := t.resets.transportOf(user); own != nil {
+			return own.RoundTrip(r)
+		}
+	}
+	return t.RoundTrip(r)
+}
+
+// NoteReset notes that a user's request was broken off before its response had ended.
+func (t *transports) NoteReset(user string) { t.resets.note(user) }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -123,6 +139,7 @@ func (t *transports) CloseIdleConnections() {
 	t.upgrades.CloseIdleConnections()
 	t.proxied.CloseIdleConnections()
 	t.h1.CloseIdleConnections()
+	t.resets.closeIdle()
 }
 
 // NewTransport returns a transport for requests of the program itself, which reach

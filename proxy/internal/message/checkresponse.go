@@ -3,7 +3,6 @@ package message
 import (
 	"net/http"
 	"strconv"
-	"strings"
 )
 
 // CheckResponse returns an error for a response that net/http accepts from a server,
@@ -19,18 +18,4 @@ func CheckResponse(res *http.Response) error {
 		}
 	}
 	return nil
-}
-
-// Unquoted returns what net/http says of an answer that is none, without the server's words
-// that it quotes: they may be anything, a credential included. Other errors are ours.
-func Unquoted(err error) string {
-	text := err.Error()
-	for _, flaw := range []string{"malformed ", "invalid ", "bad Content-Length", "multiple Content-Length", "unsupported transfer encoding"} {
-		if strings.Contains(text, flaw) {
-			text, _, _ = strings.Cut(text, `"`)
-			text, _, _ = strings.Cut(text, "header line: ")
-			return strings.TrimRight(text, " :")
-		}
-	}
-	return text
 }

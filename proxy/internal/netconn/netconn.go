@@ -35,3 +35,18 @@ func quick(conn net.Conn) net.Conn {
 	}
 	return conn
 }
+
+// ErrNothingYet is the error of a read of a [Socket] that does not wait, and for which nothing
+// has come. It is temporary, so that crypto/tls goes on after it.
+var ErrNothingYet error = nothingYet{}
+
+type nothingYet struct{}
+
+// Error implements [error].
+func (nothingYet) Error() string { return "nothing has come yet" }
+
+// Timeout implements [net.Error].
+func (nothingYet) Timeout() bool { return true }
+
+// Temporary implements [net.Error].
+func (nothingYet) Temporary() bool { return true }

@@ -13,16 +13,6 @@ import (
 // CanProbe reports whether [Socket.Alive] and [Socket.ReadMore] work on this system.
 const CanProbe = true
 
-// errNothingYet is the error of a read for which nothing has come. It is temporary, so that
-// crypto/tls goes on after it.
-var errNothingYet error = nothingYet{}
-
-type nothingYet struct{}
-
-func (nothingYet) Error() string   { return "nothing has come yet" }
-func (nothingYet) Timeout() bool   { return true }
-func (nothingYet) Temporary() bool { return true }
-
 // Socket is a socket that is read and written without telling the scheduler, where the system
 // allows it: the descriptor does not block, so that these calls are short. Otherwise each of
 // them that follows a pause wakes the runtime's watchdog, which then looks every 20 µs at what
@@ -68,7 +58,7 @@ func (s *Socket) Read(p []byte) (int, error) {
 		return s.Conn.Read(p)
 	}
 	if s.probing && s.drained {
-		return 0, errNothingYet
+		return 0, ErrNothingYet
 	}
 	o := &s.in
 	o.mu.Lock()
@@ -80,7 +70,7 @@ func (s *Socket) Read(p []byte) (int, error) {
 	case err != nil:
 		return 0, renamed(err, "read")
 	case o.err == syscall.EAGAIN:
-		return 0, errNothingYet
+		return 0, ErrNothingYet
 	case o.err != nil:
 		return 0, s.failed("read", o.err)
 	case o.n == 0:
@@ -177,7 +167,7 @@ func (s *Socket) Alive(src io.Reader) bool {
 	s.probing, s.drained = true, false
 	n, err := src.Read(b[:])
 	s.probing = false
-	return n == 0 && err == errNothingYet
+	return n == 0 && err == ErrNothingYet
 }
 
 // failed returns the error of a system call as package net does.

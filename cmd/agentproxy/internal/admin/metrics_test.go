@@ -50,7 +50,7 @@ func TestObserve(t *testing.T) {
 	for _, o := range []proxy.Outcome{
 		{Kind: proxy.KindRequest, Host: "a.chatgpt.com:443", Client: "build-42", Pattern: "*.chatgpt.com", Status: 200, Signer: "bearer", Resent: true},
 		{Kind: proxy.KindRequest, Host: "b.chatgpt.com:443", Pattern: "*.chatgpt.com", Status: 299, Signer: "bearer"},
-		{Kind: proxy.KindRequest, Host: "chatgpt.com:443", Pattern: "chatgpt.com", Failure: "cancelled"},
+		{Kind: proxy.KindRequest, Host: "chatgpt.com:443", Pattern: "chatgpt.com", Failure: "cancelled", CutBy: "client"},
 		{Kind: proxy.KindPlain, Host: "other.example:80", Status: 999},
 		{Kind: proxy.KindRequest, Host: "chatgpt.com:443", Pattern: "chatgpt.com", Status: 503, Refused: "no_login"},
 		{Kind: proxy.KindTunnel, Host: "other.example:443", Status: 403, Refused: "host_refused", Reason: "other.example…"},
@@ -62,7 +62,7 @@ func TestObserve(t *testing.T) {
 	want := []string{
 		`agentproxy_connects_total{code="200",host="chatgpt.com"} 1`,
 		`agentproxy_connects_total{code="403",host="other"} 1`,
-		`agentproxy_exchanges_cut_total{kind="request"} 1`,
+		`agentproxy_exchanges_cut_total{by="client",kind="request"} 1`,
 		`agentproxy_refusals_total{code="host_refused"} 1`,
 		`agentproxy_refusals_total{code="no_login"} 1`,
 		`agentproxy_refusals_total{code="too_many_connections"} 1`,
