@@ -301,7 +301,7 @@ func turns(kind turnKind, agents int) func(context.Context, *bench, *instance) (
 func liveTurns(kind turnKind) func(context.Context, *bench, *instance) (*session, error) {
 	return func(ctx context.Context, b *bench, i *instance) (*session, error) {
 		p := b.program(i.program)
-		fresh, err := b.startInstance(ctx, p, fmt.Sprintf("%s-live-%t-%s", p.name, kind.socket, kind.alpn))
+		fresh, err := b.startInstance(ctx, p, p.name+"-live")
 		if err != nil {
 			return nil, err
 		}
