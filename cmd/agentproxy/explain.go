@@ -7,6 +7,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codes"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/completion"
 )
 
 func newExplainCommand(c *command) *cobra.Command {
@@ -17,7 +18,7 @@ func newExplainCommand(c *command) *cobra.Command {
 error.code, in the header Proxy-Status, and in the log. Without CODE, list all.`,
 		Example:           `  agentproxy explain out_of_scope`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: firstArg(codes.Names),
+		ValidArgsFunction: completion.First(codes.Names),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				section := ""
@@ -37,15 +38,5 @@ error.code, in the header Proxy-Status, and in the log. Without CODE, list all.`
 			fmt.Fprintf(c.stdout, "%s (%s)\n\n%s", code.Name, code.Statuses, code.Plain(80))
 			return nil
 		},
-	}
-}
-
-// firstArg completes the first argument of a command with words.
-func firstArg(words func() []string) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return words(), cobra.ShellCompDirectiveNoFileComp
 	}
 }
