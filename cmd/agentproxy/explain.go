@@ -12,24 +12,22 @@ import (
 
 func newExplainCommand(c *command) *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain [CODE]",
+		Use:   "explain [CODE | STATUS]",
 		Short: "Say what a code of a refusal means, and what to do",
 		Long: `Print what docs/troubleshooting.md says of a code, which a refusal has in its body as
-error.code, in the header Proxy-Status, and in the log. Without CODE, list all.`,
+error.code, in the header Proxy-Status, and in the log. Without CODE, list all; with
+a status such as 403, those that come with it.`,
 		Example:           `  agentproxy explain out_of_scope`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completion.First(codes.Names),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				section := ""
-				for _, code := range codes.All() {
-					if code.Section != section {
-						section = code.Section
-						fmt.Fprintf(c.stdout, "%s\n", section)
-					}
-					fmt.Fprintf(c.stdout, "  %-24s %s\n", code.Name, code.Statuses)
-				}
-				return nil
+				_, err := fmt.Fprint(c.stdout, codes.List(""))
+				return err
+			}
+			if list := codes.List(args[0]); list != "" && args[0] != "" {
+				_, err := fmt.Fprint(c.stdout, list)
+				return err
 			}
 			code, ok := codes.Find(args[0])
 			if !ok {

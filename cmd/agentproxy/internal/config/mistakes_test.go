@@ -21,6 +21,7 @@ func TestMistakes(t *testing.T) {
 	}{
 		"none":   {"listen: 127.0.0.1:1", nil},
 		"syntax": {"listen: [", []string{"1:9: not YAML: sequence end token ']' not found" + see}},
+		"a tab":  {"clients:\n\ttoken: x", []string{"2:1: not YAML: a tab is no indentation; write spaces"}},
 		"of each kind": {`
 lisen: 127.0.0.1:8080
 1: x

@@ -185,7 +185,12 @@ func (s *source) yamlError(err error) *Error {
 	case *yaml.UnexpectedNodeTypeError:
 		err = fmt.Errorf("%s: it is %s, but must be %s; %s", outer, nodeName(e.Actual), nodeName(e.Expected), remedyKeys)
 	default:
-		err = fmt.Errorf("not YAML: %s; %s", oneLine(e.GetMessage()), remedyKeys)
+		message := e.GetMessage()
+		if strings.Contains(message, "'\t'") {
+			err = errors.New("not YAML: a tab is no indentation; write spaces")
+			break
+		}
+		err = fmt.Errorf("not YAML: %s; %s", oneLine(message), remedyKeys)
 	}
 	located := s.errorAt(e.GetToken(), err)
 	located.key = key
