@@ -127,6 +127,9 @@ mark mistakes. A file that is there stays, unless --force is given.`,
 			if len(args) > 0 {
 				path = args[0]
 			}
+			if path == config.None {
+				return cli.Usagef("none is the word for no file; to name a file so, write ./none")
+			}
 			if path == "" {
 				return errors.New("neither XDG_CONFIG_HOME nor HOME is set, so there is no place for the file; name one: agentproxy config init FILE")
 			}
