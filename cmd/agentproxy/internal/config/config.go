@@ -96,6 +96,7 @@ func load(path string, env cli.Environment, read func(path string) ([]byte, erro
 	}
 	s.from = f.override(env)
 	s.add(f.expandHome(env))
+	s.left = map[string]bool{"state_dir": f.StateDir == "", "identity.codex_home": f.Identity.CodexHome == ""}
 	around, err := f.complete(env)
 	s.add(err)
 	c, err := f.check(around, env)
