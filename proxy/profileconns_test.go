@@ -194,3 +194,53 @@ func TestProfilesKeepTheirConnections(t *testing.T) {
 		t.Error("a reload has changed the connections")
 	}
 }
+
+// TestDoubtfulEndOfOthers has clients whose requests net/http sends to servers of HTTP/1.1:
+// those over HTTP/2, and those for http:// URLs. A connection is not used again after a
+// response that says of a body that it cannot have.
+func TestDoubtfulEndOfOthers(t *testing.T) {
+	t.Parallel()
+	answers := map[string]string{
+		"/204": "204 No Content\r\nContent-Length: 5\r\n\r\n", "/304": "304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"/head": "200 OK\r\nContent-Length: 5\r\n\r\n", "/plain": "200 OK\r\nContent-Length: 2\r\n\r\nok", "/none": "204 No Content\r\n\r\n",
+	}
+	serve := func(c net.Conn) {
+		r := bufio.NewReader(c)
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, strings.Replace("HTTP/1.1 "+answers[req.URL.Path], "\r\n", "\r\nX-From: "+c.RemoteAddr().String()+"\r\n", 1))
+		}
+	}
+	for _, kind := range []string{"h2", "http"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			plain := proxytest.NewRawServer(t, serve)
+			p := startProxy(t, proxytest.NewRawTLSServer(t, func(c *tls.Conn) { serve(c) }), func(c *Config) { c.Upstream.ConnectTo["a.example:80"] = plain })
+			origin, client := proxytest.Origin, p.client(t, proxytest.H2)
+			if kind == "http" {
+				origin, client = "http://a.example", p.client(t, proxytest.H1)
+			}
+			from := func(path string) string {
+				t.Helper()
+				method := http.MethodGet
+				if path == "/head" {
+					method = http.MethodHead
+				}
+				res := proxytest.Do(t, client, proxytest.NewRequest(t, method, origin+path, nil))
+				_, _ = io.Copy(io.Discard, res.Body) // of which the length may be wrong
+				return res.Header.Get("X-From")
+			}
+			for _, test := range []struct {
+				path string
+				kept bool
+			}{{"/plain", true}, {"/none", true}, {"/204", false}, {"/304", false}, {"/head", false}} {
+				if kept := from(test.path) == from("/plain"); kept != test.kept {
+					t.Errorf("after %s the connection is used again: %t", test.path, kept)
+				}
+			}
+		})
+	}
+}
