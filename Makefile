@@ -21,7 +21,7 @@ CLI         := github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli
 # machine or the time.
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)'
 # Nothing else is seen while the dependencies are compiled.
-BUILDING    := echo 'building agentproxy; the first time takes a minute or two' >&2
+BUILDING    := echo 'building agentproxy; the first time, when Go fetches and compiles its modules, takes two minutes or more' >&2
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
 ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
@@ -35,9 +35,10 @@ CADDY_BIN   := integration/clients/bin/caddy
 # The newest that speaks to the Docker of Debian 12.
 COMPOSE     := github.com/docker/compose/v2@v2.40.3
 COMPOSE_BIN := integration/clients/bin/docker-compose
+SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways test-codex engines bench pictures vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets verifiers test-codex engines bench pictures vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -77,10 +78,11 @@ release-check:
 release-try:
 	$(GO) run $(GORELEASER) release --snapshot --clean
 
-## demo: the whole story on this machine alone
+## demo: bin/agentproxy, and the whole story on this machine alone
 demo:
 	@$(BUILDING)
-	@CGO_ENABLED=0 $(GO) run -trimpath ./cmd/agentproxy demo
+	@$(BUILD) -o bin/agentproxy ./cmd/agentproxy
+	@bin/agentproxy demo
 
 ## test: everything: formatting, vet, staticcheck, and all tests with real clients; the last line counts them
 test:
@@ -91,12 +93,12 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways ./integration ./proxy
+	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways,websockets,verifiers ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
-# The race detector needs cgo. lint has vetted.
+# The race detector needs cgo. lint has vetted. Many tests wait more than they work.
 unit:
-	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m $(JSON) ./proxy $$($(GO) list ./... | grep -v '/integration$$')
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -parallel 4 $(JSON) ./proxy $$($(GO) list ./... | grep -v '/integration$$')
 
 # These tests drive the built program, in which the detector sees no race, and wait more
 # than they work.
@@ -108,9 +110,10 @@ test-deploy:
 	cd integration/deploy && $(ONCE) $(GO) test -count=1 $(JSON) ./...
 
 # What does cryptography, in FIPS 140-3 mode, whose source of entropy measures time: it
-# fails where a test fakes that before anything else has asked for random bytes.
+# fails where a test fakes that before anything else has asked for random bytes. What
+# kills hundreds of processes says nothing of cryptography.
 test-fips:
-	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m -skip '^TestBackendIsSlow$$' $(JSON) ./certs ./identity/... ./signer
+	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m -skip '^Test(BackendIsSlow|Kill|Soak)$$' $(JSON) ./certs ./identity/... ./signer
 
 # What identity does with Wycheproof's vectors, by a module of its own.
 test-vectors:
@@ -124,7 +127,7 @@ conformance: test-vectors
 garden: $(CLIENTS)
 	@integration/clients/need.sh haproxy=haproxy varnishd=varnish h2o=h2o traffic_server=trafficserver squid=squid apache2=apache2 \
 	  lighttpd=lighttpd gunicorn=gunicorn javac=default-jdk-headless python:aiohttp=python3-aiohttp python:tornado=python3-tornado python:waitress=python3-waitress
-	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^TestGarden' ./integration
+	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^Test(Garden|Varnishtest)' ./integration
 
 ## scanners: testssl.sh, sslscan and slowhttptest of Debian's against the proxy; needs root and Debian, takes minutes
 scanners: $(CLIENTS)
@@ -154,6 +157,20 @@ gateways: $(CLIENTS) $(TRAEFIK_BIN)
 $(TRAEFIK_BIN): $(wildcard integration/traefik/go.* integration/traefik/build.sh integration/traefik/stubs/*/*)
 	@mkdir -p $(@D)
 	GO='$(GO)' integration/traefik/build.sh $@
+
+## websockets: ws, undici, Firefox and python3-websockets against a torture server; needs root and Debian
+websockets: $(CLIENTS) $(SOCKETS)
+	@integration/clients/need.sh firefox-esr=firefox-esr python:websockets=python3-websockets
+	$(GO) test -tags websockets -count=1 -timeout 10m -v -run '^TestWebSocket(All)?Clients$$' ./integration
+
+$(SOCKETS): integration/websockets/package.json integration/websockets/package-lock.json
+	cd integration/websockets && npm ci --no-fund --no-audit
+	@touch $@
+
+## verifiers: Java and Firefox are shown what a thief of the CA's key makes; needs root and Debian
+verifiers: $(CLIENTS)
+	@integration/clients/need.sh firefox-esr=firefox-esr javac=default-jdk-headless
+	$(GO) test -tags verifiers -count=1 -timeout 10m -v -run '^TestStolenKey' ./integration
 
 ## portable: demo, check and run for arm64 under qemu and for Windows under Wine, and go vet for others; needs Debian, takes minutes
 portable:
@@ -188,7 +205,7 @@ sbom:
 	@mkdir -p bin
 	$(GO) run $(CYCLONEDX) app -json -licenses -noserial -main cmd/agentproxy -output bin/agentproxy.cdx.json .
 
-## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, promtool, nginx, Caddy
+## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, pi, opencode, promtool, nginx, Caddy
 clients: $(CLIENTS) $(CADDY_BIN)
 	@integration/clients/check.sh
 

@@ -8,6 +8,7 @@
 //	guard      who may ask                                         guard.go
 //	http       nginx's auth_request, forward auth, Envoy's HTTP    http.go
 //	grpc       Envoy's ext_authz over gRPC                         grpc.go
+//	message    its messages                                        message.go
 package authz
 
 import (
@@ -17,12 +18,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"golang.org/x/net/netutil"
-	"google.golang.org/grpc"
 
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
@@ -87,7 +85,6 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 	if !stop() {
 		<-drained
 	}
-	s.grpc.Stop()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -122,13 +119,11 @@ func turnedAway(config Config, why error) []byte {
 // server answers gateways over HTTP and gRPC.
 type server struct {
 	current func() Config
-	grpc    *grpc.Server
+	grpc    http.Handler
 }
 
 func newServer(current func() Config) *server {
-	s := &server{current: current, grpc: grpc.NewServer()}
-	authv3.RegisterAuthorizationServer(s.grpc, envoy{current: current})
-	return s
+	return &server{current: current, grpc: envoy{current: current}.handler()}
 }
 
 // ServeHTTP implements [http.Handler].
@@ -139,7 +134,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		write(w, refused)
 		return
 	}
-	if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+	if speaksGRPC(r) {
 		s.grpc.ServeHTTP(w, r)
 		return
 	}

@@ -4,95 +4,48 @@ import (
 	"context"
 	"net/http"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
+	"connectrpc.com/connect"
 
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
-// hostExtension is the key, among the context extensions of a check, of the server that
-// the request will go to. Envoy's configuration sets it.
-const hostExtension = "host"
+const (
+	// checkProcedure is the path of Envoy's checks over gRPC.
+	checkProcedure = "/envoy.service.auth.v3.Authorization/Check"
+	// maxCheck is the most that a check may be long: what servers of gRPC take by default.
+	maxCheck = 4 << 20
+	// hostExtension is the key, among the context extensions of a check, of the server that
+	// the request will go to. Envoy's configuration sets it.
+	hostExtension = "host"
+	// codePermissionDenied is PERMISSION_DENIED of google.rpc.Code.
+	codePermissionDenied = 7
+)
 
-// envoy answers the checks of Envoy's ext_authz filter.
-type envoy struct {
-	authv3.UnimplementedAuthorizationServer
-	current func() Config
+// envoy answers the checks of Envoy's ext_authz filter over gRPC.
+type envoy struct{ current func() Config }
+
+// handler returns a handler of gRPC calls of checkProcedure.
+func (e envoy) handler() http.Handler {
+	return connect.NewUnaryHandler(checkProcedure, e.check, connect.WithCodec(codec{}), connect.WithReadMaxBytes(maxCheck))
 }
 
-var _ authv3.AuthorizationServer = envoy{}
+// speaksGRPC reports whether r is a gRPC call of checkProcedure. The handler would take
+// the Connect protocol and gRPC-Web, too, which a web page can speak.
+func speaksGRPC(r *http.Request) bool {
+	kind := r.Header.Get("Content-Type")
+	return r.ProtoMajor == 2 && r.URL.Path == checkProcedure && (kind == "application/grpc" || kind == "application/grpc+proto")
+}
 
-// Check implements [authv3.AuthorizationServer].
-func (e envoy) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	attributes := r.GetAttributes()
-	request := attributes.GetRequest().GetHttp()
+func (e envoy) check(ctx context.Context, r *connect.Request[checkRequest]) (*connect.Response[checkResponse], error) {
 	ask := proxy.Ask{
-		Host:   attributes.GetContextExtensions()[hostExtension],
-		Method: request.GetMethod(),
-		URI:    request.GetPath(),
-		Header: headerOf(request),
-	}
-	if from, ok := peer.FromContext(ctx); ok {
-		ask.Peer = from.Addr.String()
+		Peer:   r.Peer().Addr,
+		Host:   r.Msg.extensions[hostExtension],
+		Method: r.Msg.method,
+		URI:    r.Msg.path,
+		Header: r.Msg.header(),
 	}
 	if ask.Host == "" {
-		return checked(malformed("the check has no context extension named " + hostExtension)), nil
+		return connect.NewResponse(&checkResponse{malformed("the check has no context extension named " + hostExtension)}), nil
 	}
-	return checked(e.current().ask(ctx, ask)), nil
-}
-
-// headerOf returns the header of the request that is checked, which Envoy sends in one
-// of two forms.
-func headerOf(request *authv3.AttributeContext_HttpRequest) http.Header {
-	header := make(http.Header)
-	for name, value := range request.GetHeaders() {
-		header.Add(name, value)
-	}
-	for _, field := range request.GetHeaderMap().GetHeaders() {
-		value := field.GetValue()
-		if raw := field.GetRawValue(); len(raw) > 0 {
-			value = string(raw)
-		}
-		header.Add(field.GetKey(), value)
-	}
-	return header
-}
-
-// checked returns an answer in the form of Envoy.
-func checked(a proxy.Answer) *authv3.CheckResponse {
-	if !a.Granted() {
-		return &authv3.CheckResponse{
-			Status: &rpcstatus.Status{Code: int32(codes.PermissionDenied), Message: a.Code},
-			HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
-				Status:  &typev3.HttpStatus{Code: typev3.StatusCode(a.Status)},
-				Headers: setting(a.Header),
-				Body:    string(a.Body),
-			}},
-		}
-	}
-	return &authv3.CheckResponse{
-		Status: &rpcstatus.Status{Code: int32(codes.OK)},
-		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
-			Headers:         setting(a.Header),
-			HeadersToRemove: toRemove(a),
-		}},
-	}
-}
-
-// setting returns options by which Envoy replaces the fields of the request by those of h.
-func setting(h http.Header) []*corev3.HeaderValueOption {
-	var options []*corev3.HeaderValueOption
-	for name, values := range h {
-		for _, value := range values {
-			options = append(options, &corev3.HeaderValueOption{
-				Header:       &corev3.HeaderValue{Key: name, Value: value},
-				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-			})
-		}
-	}
-	return options
+	return connect.NewResponse(&checkResponse{e.current().ask(ctx, ask)}), nil
 }

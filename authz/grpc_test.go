@@ -1,13 +1,18 @@
 package authz
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -17,6 +22,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/agentproxy/agentproxy/proxy"
 )
@@ -24,6 +31,12 @@ import (
 // serve starts the endpoint on a Unix socket and returns a client of Envoy's
 // kind.
 func serve(t *testing.T, config Config) authv3.AuthorizationClient {
+	t.Helper()
+	return authv3.NewAuthorizationClient(dial(t, config))
+}
+
+// dial starts the endpoint on a Unix socket and returns a connection to it.
+func dial(t *testing.T, config Config) *grpc.ClientConn {
 	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
@@ -43,7 +56,7 @@ func serve(t *testing.T, config Config) authv3.AuthorizationClient {
 			t.Error(err)
 		}
 	})
-	return authv3.NewAuthorizationClient(conn)
+	return conn
 }
 
 // check is a check as Envoy sends it: the host in the request is what its client
@@ -174,5 +187,82 @@ func TestEnvoyToken(t *testing.T) {
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-agentproxy-token", "sesame")
 	if _, err := client.Check(ctx, check("chatgpt.com", nil)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestGRPC keeps the deadline of a call and the limit of its size, and knows one
+// procedure.
+func TestGRPC(t *testing.T) {
+	t.Parallel()
+	var deadline bool
+	config := Config{Authorize: func(ctx context.Context, _ proxy.Ask) proxy.Answer {
+		_, deadline = ctx.Deadline()
+		return granted()
+	}}
+	conn := dial(t, config)
+	client := authv3.NewAuthorizationClient(conn)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	if _, err := client.Check(ctx, check("chatgpt.com", nil)); err != nil || !deadline {
+		t.Errorf("a deadline: %t, %v", deadline, err)
+	}
+	if _, err := client.Check(t.Context(), check("chatgpt.com", nil)); err != nil || deadline {
+		t.Errorf("a deadline of no call: %t, %v", deadline, err)
+	}
+	long := check("chatgpt.com", nil)
+	long.Attributes.Request.Http.Body = strings.Repeat("a", maxCheck)
+	if _, err := client.Check(t.Context(), long); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a long check: %v", err)
+	}
+	for _, method := range []string{"/envoy.service.auth.v2.Authorization/Check", "/envoy.service.auth.v3.Authorization/Other", "/grpc.health.v1.Health/Check"} {
+		if err := conn.Invoke(t.Context(), method, check("chatgpt.com", nil), new(authv3.CheckResponse)); status.Code(err) != codes.Unimplemented {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	if err := conn.Invoke(t.Context(), checkProcedure, wrapperspb.Bytes([]byte("no check")), new(authv3.CheckResponse)); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("another message: %v", err)
+	}
+}
+
+// TestGRPCAlone answers checks in gRPC's form alone: the others that its library knows are
+// those of web pages.
+func TestGRPCAlone(t *testing.T) {
+	t.Parallel()
+	decided := &answers{answer: granted()}
+	handler := newServer(func() Config { return Config{Authorize: decided.authorize, Token: "sesame"} })
+	body, err := proto.Marshal(check("chatgpt.com", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	framed := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body))), body...)
+	for _, test := range []struct {
+		kind  string
+		major int
+		body  []byte
+		want  int
+	}{
+		{"application/grpc", 2, framed, http.StatusOK},
+		{"application/grpc+proto", 2, framed, http.StatusOK},
+		{"application/grpc", 1, framed, http.StatusNotFound},
+		{"application/grpc+json", 2, framed, http.StatusNotFound},
+		{"application/grpc-web", 2, framed, http.StatusNotFound},
+		{"application/grpc-web+proto", 2, framed, http.StatusNotFound},
+		{"application/proto", 2, body, http.StatusNotFound},
+		{"application/json", 2, []byte("{}"), http.StatusNotFound},
+		{"application/connect+proto", 2, framed, http.StatusNotFound},
+		{"", 2, framed, http.StatusNotFound},
+	} {
+		r := httptest.NewRequest(http.MethodPost, checkProcedure, bytes.NewReader(test.body))
+		r.ProtoMajor = test.major
+		r.Header.Set(TokenHeader, "sesame")
+		if test.kind != "" {
+			r.Header.Set("Content-Type", test.kind)
+		}
+		before := len(decided.asked)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if asked := len(decided.asked) > before; w.Code != test.want || asked != (test.want == http.StatusOK) {
+			t.Errorf("%s over HTTP/%d: %d, asked %t, %s", test.kind, test.major, w.Code, asked, w.Body)
+		}
 	}
 }

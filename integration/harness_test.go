@@ -176,10 +176,10 @@ type lockedLog struct {
 	text bytes.Buffer
 }
 
-func (l *lockedLog) add(line string) {
+func (l *lockedLog) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.text.WriteString(line)
+	return l.text.Write(b)
 }
 
 func (l *lockedLog) String() string {
@@ -228,7 +228,7 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 		lines := bufio.NewReader(stderr)
 		for {
 			line, err := lines.ReadString('\n')
-			log.add(line)
+			_, _ = log.Write([]byte(line))
 			if m := listening.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
 				ready <- m
 			}

@@ -53,7 +53,9 @@ func TestLatestRequests(t *testing.T) {
 		slices.Sort(all)
 		return all
 	}
-	eventually(t, "the requests to be logged", func() bool { return strings.Contains(p.log.String(), "more clients that were not let in") && len(logged()) >= 6 })
+	eventually(t, "the requests to be logged", func() bool {
+		return strings.Contains(p.log.String(), "more clients that were not let in") && len(logged()) >= 6
+	})
 	r := curl(t, baseEnv(t), "http://"+admin+"/status.json")
 	var status struct {
 		Requests []struct {

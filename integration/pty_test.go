@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -70,7 +69,7 @@ func startInTerminal(t *testing.T, columns, rows uint16, cmd *exec.Cmd) *ptyProg
 		buffer := make([]byte, 4096)
 		for {
 			n, err := shown.Read(buffer)
-			p.written.add(string(buffer[:n]))
+			_, _ = p.written.Write(buffer[:n])
 			if err != nil {
 				return // the program has ended
 			}
@@ -96,12 +95,6 @@ func (p *ptyProgram) press(t *testing.T, keys string) {
 	if _, err := p.shown.WriteString(keys); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// waitFor waits until the program has written something.
-func (p *ptyProgram) waitFor(t *testing.T, words string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("%q in the terminal", words), func() bool { return strings.Contains(p.text(), words) })
 }
 
 // wait waits for the program's end.

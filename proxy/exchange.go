@@ -71,6 +71,7 @@ type traffic struct {
 	bodyLeft  atomic.Bool            // something of the client's HTTP/1 request may be unread
 	webSocket atomic.Bool            // the server has switched protocols
 	upgraded  net.Conn               // to the server, of an upgraded exchange
+	buffers   *message.Buffers       // of an upgraded exchange
 	tap       tap                    // reads the response along, nil if nobody does
 	stream    bool                   // of HTTP/2, and not all that its connection carries
 	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
@@ -145,13 +146,16 @@ func (x *exchange) Write(p []byte) (int, error) {
 func (x *exchange) FlushError() error {
 	x.BeginWrite()
 	defer x.EndWrite()
+	if w, ok := x.ResponseWriter.(interface{ FlushError() error }); ok {
+		return w.FlushError()
+	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
 // Cut implements [live.Exchange].
 func (x *exchange) Cut(reason string) {
 	x.cut.CompareAndSwap(nil, &reason)
-	if !x.stream {
+	if !x.stream || x.Lingers() {
 		_ = x.client.Close()
 		return
 	}
@@ -180,6 +184,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	if x.tap != nil {
 		conn = netconn.TappedConn{Wrapper: netconn.Wrapper{Conn: conn}, Tap: x.tap}
+	}
+	if x.webSocket.Load() {
+		conn = upgradedConn{netconn.Wrapper{Conn: conn}, x.buffers}
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -178,7 +179,7 @@ func interceptedAddress(t *testing.T, backend *httptest.Server) string {
 	p = startProxy(t, "", func(c *Config) {
 		c.Intercept = patterns(t, address)
 		c.Leaves = oneLeaf{&backend.TLS.Certificates[0]}
-		c.Upstream.RootCAs = backend.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+		c.Upstream.RootCAs = func() *x509.CertPool { return backend.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs }
 		c.Upstream.ConnectTo[address] = backend.Listener.Addr().String()
 	})
 	close(ready)

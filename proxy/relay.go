@@ -47,6 +47,7 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &outgoingBody{body: r.Body, x: x}
 	}
+	x.buffers = f.buffers
 	f.upgrader.ServeHTTP(x, r)
 }
 
@@ -282,7 +283,7 @@ func (b *responseBody) Close() error {
 func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) error {
 	w := message.NewBodyWriter(x, buffered)
 	defer w.Stop()
-	buffer := f.buffers.Get()
+	buffer := f.buffers.Small()
 	defer func() { f.buffers.Put(buffer) }()
 	var written int64
 	for {
@@ -301,8 +302,8 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 		if err != nil {
 			return err
 		}
-		if n == len(buffer) {
-			buffer = f.buffers.Larger(buffer)
+		if n > 0 {
+			buffer = f.buffers.Fit(buffer, n)
 		}
 	}
 }

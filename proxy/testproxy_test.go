@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -75,7 +76,7 @@ func newProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 		Leaves:     proxytest.ClientCA(),
 		Upstream: upstream.Config{
 			ConnectTo: map[string]string{},
-			RootCAs:   proxytest.Pool(proxytest.ServerCA()),
+			RootCAs:   func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) },
 		},
 		Log: zerolog.New(log).Level(zerolog.TraceLevel),
 	}

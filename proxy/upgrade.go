@@ -97,6 +97,9 @@ type upgradedBody struct {
 // Read implements [io.Reader].
 func (b upgradedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadWriteCloser.Read(p)
+	if err == netconn.ErrNothingYet {
+		return n, err
+	}
 	return n, b.x.culprit.Note(cut.Server, err)
 }
 
@@ -106,5 +109,23 @@ func (b upgradedBody) Write(p []byte) (int, error) {
 	return n, b.x.culprit.Note(cut.Server, err)
 }
 
+// WriteTo implements [io.WriterTo].
+func (b upgradedBody) WriteTo(w io.Writer) (int64, error) {
+	var socket *netconn.Socket
+	if secured, ok := b.conn.(interface{ NetConn() net.Conn }); ok {
+		socket, _ = secured.NetConn().(*netconn.Socket)
+	}
+	return b.x.buffers.Copy(w, b, socket)
+}
+
 // CloseWrite closes the sending side.
 func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
+
+// upgradedConn is the client's connection of an upgraded exchange.
+type upgradedConn struct {
+	netconn.Wrapper
+	buffers *message.Buffers
+}
+
+// WriteTo implements [io.WriterTo].
+func (c upgradedConn) WriteTo(w io.Writer) (int64, error) { return c.buffers.Copy(w, c.Conn, nil) }

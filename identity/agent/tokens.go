@@ -42,6 +42,7 @@ type tokens struct {
 	home      *codex.Home
 	loadLogin func(context.Context) (*codex.Auth, error)
 	courtesy  time.Duration
+	readOnly  bool // nothing is refreshed, and no file written
 	workspace string
 	backend   *backend.Client // nil: nothing is refreshed
 	clock     *backend.Clock
@@ -246,7 +247,7 @@ var errCannotRefresh = errors.New("the token cannot be refreshed")
 // renew refreshes the token of stale, which is due or was refused by the backend. It does
 // so once for all callers.
 func (t *tokens) renew(ctx context.Context, stale *tokenView, refused bool) (*tokenView, error) {
-	if t.backend == nil || stale.auth.Tokens.RefreshToken == "" {
+	if t.backend == nil || t.readOnly || stale.auth.Tokens.RefreshToken == "" {
 		return nil, errCannotRefresh
 	}
 	key := fmt.Sprint(refused, tokenHash(stale.token.Value))
@@ -290,15 +291,17 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	if err := t.refreshing.Ready(now, refresh); err != nil {
 		return nil, err
 	}
-	// From here on the token may be spent. The answer must not be lost because the agent
-	// is closed.
-	ctx = context.WithoutCancel(ctx)
 	claim, faster := t.claim(ctx, view)
 	if faster != nil {
 		return faster, nil
 	}
 	defer claim.Release()
 	answer, err := t.backend.Refresh(ctx, refresh)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil, err // nothing was sent
+	}
+	// What came for the token must not be lost because the agent is closed.
+	ctx = context.WithoutCancel(ctx)
 	t.refreshing.Done(t.clock.Backend(), refresh, err, backend.RetryAfter(err))
 	if err != nil {
 		claim.Release()

@@ -12,15 +12,22 @@ import (
 )
 
 // Refresh exchanges a refresh token for other tokens. The refresh token is spent then. A
-// refusal is an [*AnswerError], and an answer without tokens an [*unusableError].
+// refusal is an [*AnswerError], and an answer without tokens an [*unusableError]. If ctx
+// ends before the request is sent, the error is that of ctx; later it ends nothing, for the
+// tokens of the answer would be lost.
 func (b *Client) Refresh(ctx context.Context, token identity.Secret) (_ identity.TokenSet, err error) {
 	defer b.observe(OperationRefresh, &err)
 	const doing = "refresh the access token"
-	_, raw, err := b.do(ctx, call{doing: doing, method: http.MethodPost, url: b.config.Overrides.RefreshURL, body: map[string]string{
+	unsent, release := endingUnsent(ctx)
+	defer release()
+	_, raw, err := b.do(unsent, call{doing: doing, method: http.MethodPost, url: b.config.Overrides.RefreshURL, body: map[string]string{
 		"client_id":     oauthClientID,
 		"grant_type":    "refresh_token",
 		"refresh_token": token.Reveal(),
 	}})
+	if err != nil && unsent.Err() != nil {
+		return identity.TokenSet{}, fmt.Errorf("%s: %w", doing, context.Cause(unsent))
+	}
 	if err != nil {
 		return identity.TokenSet{}, err
 	}

@@ -97,19 +97,26 @@ func serveProfiled(config string) error {
 	if err != nil {
 		return err
 	}
+	scope, _, err := signer.NewScope(signer.ScopeConfig{
+		BaseURL: "https://" + chatgptHost + "/backend-api", Allow: []signer.ScopeEntry{{Word: signer.WordCodex}},
+	})
+	if err != nil {
+		return err
+	}
 	assertion := signer.NewAgentAssertion(sessions, time.Now)
 	limits := access.DefaultLimits()
 	limits.Connections, limits.ConnectionsPerLabel = 20000, 15000
 	p := proxy.New(proxy.Config{
 		Intercept:   hosts.Patterns{intercept},
 		Signer:      signer.Bootstrap{Bearer: assertion, Next: assertion},
+		Scope:       scope,
 		Leaves:      leaves,
 		Limits:      limits,
 		ObserveDate: backend.NewClock(nil, nil).Observe,
 		Log:         zerolog.New(os.Stderr).Level(zerolog.ErrorLevel),
 		Upstream: upstream.Config{
 			ConnectTo:    map[string]string{net.JoinHostPort(chatgptHost, "443"): c.Upstream},
-			RootCAs:      roots,
+			RootCAs:      func() *x509.CertPool { return roots },
 			AllowPrivate: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		},
 	})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +47,7 @@ func onSocket(t testing.TB, conn net.Conn, do func(fd int) error) {
 
 // impatientDialer gives a dead path up soon.
 func impatientDialer(address string) *dialer {
-	d := newDialer(Config{ConnectTo: map[string]string{proxytest.Host + ":443": address}, RootCAs: proxytest.Pool(proxytest.ServerCA())}, new(OwnListeners))
+	d := newDialer(Config{ConnectTo: map[string]string{proxytest.Host + ":443": address}, RootCAs: func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) }}, new(OwnListeners))
 	d.paths.every, d.paths.timeout = 20*time.Millisecond, 300*time.Millisecond
 	return d
 }

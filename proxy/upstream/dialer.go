@@ -24,8 +24,10 @@ type Config struct {
 	// as curl --connect-to does. The server must still prove to be the former.
 	// A host may be a pattern such as "*.chatgpt.com"; the exact name wins.
 	ConnectTo map[string]string
-	// RootCAs verify servers. nil: the system's.
-	RootCAs *x509.CertPool
+	// RootCAs returns the certificates that verify servers. nil: the system's do. It is
+	// called by each handshake: to read them takes milliseconds, which a command that
+	// connects to no server need not wait for.
+	RootCAs func() *x509.CertPool
 	// Proxy is the proxy that servers are reached through: http, https, socks5 or
 	// socks5h. The last two are the same: the proxy resolves names. nil: none, or the one
 	// that ProxyByURL chooses.
@@ -81,8 +83,15 @@ func (c Config) proxyFunc() func(*url.URL) (*url.URL, error) {
 // Equal reports whether both configurations reach servers in the same way.
 func (c Config) Equal(other Config) bool {
 	sameProxy := c.Proxy == other.Proxy || c.Proxy != nil && other.Proxy != nil && c.Proxy.String() == other.Proxy.String()
-	return sameProxy && c.ProxyByURL == other.ProxyByURL && c.RootCAs.Equal(other.RootCAs) &&
+	return sameProxy && c.ProxyByURL == other.ProxyByURL && sameRoots(c.RootCAs, other.RootCAs) &&
 		maps.Equal(c.ConnectTo, other.ConnectTo) && slices.Equal(c.AllowPrivate, other.AllowPrivate)
+}
+
+func sameRoots(a, b func() *x509.CertPool) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return a().Equal(b())
 }
 
 // dialTimeout bounds the time until a connection is made, including name resolution

@@ -3,7 +3,6 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,15 +16,16 @@ import (
 // bytes.
 const Window = 256 << 10
 
-// newTLSConfig returns the configuration of TLS with servers.
-func newTLSConfig(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+// newTLSConfig returns the configuration of TLS with servers. The roots are those of the
+// dialer.
+func newTLSConfig() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
 // newTransport returns a transport that speaks the protocols over TLS. It does not bound
 // the time to a response: a model may think for many minutes before its first byte.
 func newTransport(d *dialer, protos ...string) *http.Transport {
-	config := newTLSConfig(d.config.RootCAs)
+	config := newTLSConfig()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(256)
 	config.NextProtos = protos
 	return &http.Transport{
@@ -65,7 +65,7 @@ func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, 
 		if err != nil {
 			return nil, err
 		}
-		secured, err := netconn.Handshake(ctx, conn, config, host)
+		secured, err := netconn.Handshake(ctx, conn, config, d.config.RootCAs, host)
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
 	t := newTransport(d, "h2", "http/1.1")
-	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Proxy: d.proxyFor, Fallback: keepingStep{t}})
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: keepingStep{t}})
 	resets := newResets(func() *http.Transport { return newTransport(d, "h2", "http/1.1") })
 	return &transports{t, upgrades, newProxiedTransport(d), h1, resets, d.proxyFor}
 }

@@ -152,7 +152,7 @@ func (d *dialer) dialProxy(ctx context.Context, via *url.URL) (net.Conn, error) 
 	if via.Scheme != "https" {
 		return conn, nil
 	}
-	secured, err := netconn.Handshake(ctx, conn, newTLSConfig(d.config.RootCAs), via.Hostname())
+	secured, err := netconn.Handshake(ctx, conn, newTLSConfig(), d.config.RootCAs, via.Hostname())
 	if err != nil {
 		return nil, atProxy(via, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -31,6 +32,8 @@ type Config struct {
 	DialTimeout time.Duration
 	// TLS is for the handshake with servers, whose names it leaves out.
 	TLS *tls.Config
+	// Roots returns the certificates that verify servers. nil: those of TLS do.
+	Roots func() *x509.CertPool
 	// Proxy returns the proxy for a URL. Requests that go through one are sent by
 	// Fallback.
 	Proxy func(*url.URL) (*url.URL, error)
@@ -55,7 +58,7 @@ func New(config Config) *Transport {
 
 // takes reports whether t can send r.
 func (t *Transport) takes(r *http.Request) bool {
-	if !canProbe || r.URL.Scheme != "https" || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil {
+	if !netconn.CanProbe || r.URL.Scheme != "https" || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil {
 		return false
 	}
 	switch r.Method {
@@ -144,12 +147,12 @@ func (t *Transport) connect(ctx context.Context, u *url.URL) (*serverConn, error
 	if err != nil {
 		return nil, err
 	}
-	socket, err := newProbeSocket(raw)
+	socket, err := netconn.NewSocket(raw)
 	if err != nil {
 		raw.Close()
 		return nil, err
 	}
-	conn, err := netconn.Handshake(ctx, socket, t.config.TLS, u.Hostname())
+	conn, err := netconn.Handshake(ctx, socket, t.config.TLS, t.config.Roots, u.Hostname())
 	if err != nil {
 		return nil, err
 	}

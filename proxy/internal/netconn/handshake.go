@@ -3,6 +3,7 @@ package netconn
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"reflect"
@@ -13,14 +14,18 @@ import (
 const handshakeTimeout = 10 * time.Second
 
 // Handshake does a TLS handshake with the server at the other end of conn, which
-// must have a certificate for host. It takes at most ten seconds. If it fails, it
-// closes conn and returns a [*HandshakeError].
-func Handshake(ctx context.Context, conn net.Conn, config *tls.Config, host string) (*tls.Conn, error) {
+// must have a certificate for host. roots returns the certificates that verify the
+// server's; if it is nil, those of config do. Handshake takes at most ten seconds. If it
+// fails, it closes conn and returns a [*HandshakeError].
+func Handshake(ctx context.Context, conn net.Conn, config *tls.Config, roots func() *x509.CertPool, host string) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	config = config.Clone()
 	config.ServerName = host
-	secured := tls.Client(conn, config)
+	if roots != nil {
+		config.RootCAs = roots()
+	}
+	secured := tls.Client(quick(conn), config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, &HandshakeError{err}

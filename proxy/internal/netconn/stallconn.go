@@ -17,8 +17,9 @@ import (
 // all clients until it is closed, and writing to it fails when the client reads
 // nothing for a time.
 type StallConn struct {
-	Wrapper
-	giveBack func() // its place
+	Wrapper           // around what the kernel can copy from and to
+	socket   net.Conn // the same, for what the proxy reads and writes
+	giveBack func()   // its place
 	stall    time.Duration
 	head     Head
 	read     atomic.Int64 // of a client that is not known; -1: the client is known
@@ -60,7 +61,7 @@ func HeadCost(p []byte) int64 { return int64(len(p) + 100*bytes.Count(p, []byte{
 // nothing for stall; reading fails when there is no room for its head; Close calls
 // giveBack, which may be called more than once.
 func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()) *StallConn {
-	c := &StallConn{Wrapper: Wrapper{conn}, stall: stall, head: head, giveBack: giveBack}
+	c := &StallConn{Wrapper: Wrapper{conn}, socket: quick(conn), stall: stall, head: head, giveBack: giveBack}
 	if head.Take == nil {
 		c.read.Store(-1)
 	}
@@ -75,7 +76,7 @@ func (c *StallConn) Read(p []byte) (int, error) {
 			return 0, c.refused
 		}
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.socket.Read(p)
 	if n > 0 && c.firstRead != nil {
 		c.begun.Do(func() { c.refused = c.firstRead(p[:n]) })
 		if c.refused != nil {
@@ -191,7 +192,7 @@ func (c *StallConn) Join(labels *track.Limiter, label string, most int) bool {
 func (c *StallConn) Write(p []byte) (n int, err error) {
 	for {
 		c.renewDeadline(time.Now())
-		written, err := c.Conn.Write(p[n:])
+		written, err := c.socket.Write(p[n:])
 		n += written
 		if written == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.overdue() {
 			return n, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
@@ -52,6 +53,7 @@ type resources struct {
 	clients, admin, gateways access.Config
 	upstream                 upstream.Config
 	logins                   map[string]Login // by profile
+	issuerRoots              [][]byte
 }
 
 // openResources opens the files that a configuration names, and looks up its programs.
@@ -76,6 +78,9 @@ func openResources(c *config.Config, read readFile) (r resources, err error) {
 		if r.upstream.RootCAs, err = readRoots(c.CAFile, read); err != nil {
 			return r, c.Wrong("upstream.ca_file", err)
 		}
+	}
+	if r.issuerRoots, err = openIssuers(c, read); err != nil {
+		return r, err
 	}
 	return r, CheckCommands(c)
 }
@@ -139,20 +144,25 @@ func readToken(path, place string, read readFile) (string, error) {
 	return token, config.CheckToken(token, place)
 }
 
-// readRoots returns the system's roots and those of a file.
-func readRoots(path string, read readFile) (*x509.CertPool, error) {
-	pool, err := certs.SystemPool(os.Getenv)
-	if err != nil {
-		return nil, err
-	}
+// readRoots reads the root certificates of a file. The function that it returns adds the
+// system's, which it reads when it is called for the first time.
+func readRoots(path string, read readFile) (func() *x509.CertPool, error) {
 	raw, err := read(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; name a file of certificates in PEM form", path, safefile.Cause(err))
 	}
-	if !pool.AppendCertsFromPEM(raw) {
+	own := x509.NewCertPool()
+	if !own.AppendCertsFromPEM(raw) {
 		return nil, fmt.Errorf("%s has no certificate; name a file of certificates in PEM form", path)
 	}
-	return pool, nil
+	return sync.OnceValue(func() *x509.CertPool {
+		pool, err := certs.SystemPool(os.Getenv)
+		if err != nil {
+			return own // a machine without roots
+		}
+		pool.AppendCertsFromPEM(raw)
+		return pool
+	}), nil
 }
 
 // checkCommands looks up the programs that sign for an agent.

@@ -6,7 +6,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -33,6 +32,7 @@ type Config struct {
 	Clients        Access // of the proxy's listener
 	Admin          Access // of the admin listener
 	Gateways       Access // of the endpoint for gateways
+	Exchange       Exchange
 	LabelHeader    string // in which gateways put a client's label, "" for none
 	Upstream       upstream.Config
 	CAFile         string // of further roots for Upstream, "" for none
@@ -69,11 +69,12 @@ func LoadWith(path string, env cli.Environment, read func(path string) ([]byte, 
 // Mistakes returns all mistakes in the configuration at path, in the order of its lines.
 func Mistakes(path string, env cli.Environment) []*Error {
 	_, wrong := load(path, env, cli.ReadFile)
-	slices.SortStableFunc(wrong, func(a, b *Error) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
+	sortByLine(wrong)
 	return wrong
 }
 
-// load returns the configuration at path, or what is wrong with it.
+// load returns the configuration at path, or what is wrong with it. Keys that do not exist,
+// and values of wrong types, come first.
 func load(path string, env cli.Environment, read func(path string) ([]byte, error)) (*Config, []*Error) {
 	f := defaults()
 	s := &source{name: "configuration", path: path}
@@ -95,6 +96,7 @@ func load(path string, env cli.Environment, read func(path string) ([]byte, erro
 	}
 	s.from = f.override(env)
 	s.add(f.expandHome(env))
+	s.left = map[string]bool{"state_dir": f.StateDir == "", "identity.codex_home": f.Identity.CodexHome == ""}
 	around, err := f.complete(env)
 	s.add(err)
 	c, err := f.check(around, env)
@@ -172,6 +174,8 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 	c.Admin, err = f.checkAdmin()
 	m.add(err)
 	c.Gateways, c.LabelHeader, err = f.Authz.check()
+	m.add(err)
+	c.Exchange, err = f.checkExchange()
 	m.add(err)
 	c.Limits, err = f.Limits.check()
 	m.add(err)

@@ -2,7 +2,6 @@ package launch
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -43,9 +42,10 @@ func endAll(rest func() []int) {
 
 // children returns the children of this process.
 func children() (pids []int) {
-	lists, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, list := range lists {
-		raw, _ := os.ReadFile(list) // missing if the thread has ended
+	const threads = "/proc/self/task/"
+	list, _ := os.ReadDir(threads)
+	for _, thread := range list {
+		raw, _ := os.ReadFile(threads + thread.Name() + "/children") // missing if the thread has ended
 		for field := range strings.FieldsSeq(string(raw)) {
 			if pid, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, pid)

@@ -67,10 +67,13 @@ const exchangeMessage = "exchange"
 // maxSummed is how many kinds of refusals sumUp names.
 const maxSummed = 3
 
-// sumUp warns of the requests that were refused while COMMAND ran.
+// sumUp warns of what COMMAND tried in vain.
 func (r *runner) sumUp() {
+	if r.observer.login.Load() {
+		r.messages.Warn("COMMAND tried to log in or out, or asked auth.openai.com for something else; Codex logs in and out outside of agentproxy run, in a shell of your own")
+	}
 	total, kinds := 0, []string(nil)
-	for _, refusal := range r.refused.Latest() {
+	for _, refusal := range r.observer.Latest() {
 		total += refusal.Count
 		kind := fmt.Sprintf("%d × %s", refusal.Count, refusal.Code)
 		if refusal.Host != "" {

@@ -12,7 +12,9 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -70,7 +72,7 @@ func Run(ctx context.Context, args []string, o Options) error {
 		return err
 	}
 	r := &runner{
-		options: o, args: args, messages: &cli.Messages{Out: o.Stderr}, refused: admin.NewRefusals(),
+		options: o, args: args, messages: &cli.Messages{Out: o.Stderr}, observer: &observer{Refusals: admin.NewRefusals()},
 		secretVariables: conf.TokenVariables(), secretPaths: conf.SecretPaths(),
 	}
 	// The command may have the terminal.
@@ -118,10 +120,11 @@ type runner struct {
 	secretVariables []string // of all profiles
 	secretPaths     []string // of all profiles
 	messages        *cli.Messages
-	refused         *admin.Refusals
+	observer        *observer
 	app             *app.App
 	ca              *certs.Authority
 	isolation       *launch.Isolation // nil: a private home, or none
+	interrupted     bool              // before COMMAND was started
 }
 
 func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
@@ -142,12 +145,12 @@ func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
 	}
 	defer closeLog()
 	r.app, err = app.Open(conf, app.Options{
-		Env: r.options.Env, Log: log, Observer: r.refused, WatchAfter: watchAfter, LoginInPlace: r.isolation != nil,
+		Env: r.options.Env, Log: log, Observer: r.observer, WatchAfter: watchAfter, LoginInPlace: r.isolation != nil,
 	})
 	if err != nil {
 		return err
 	}
-	defer r.app.Close()
+	defer r.closeApp()
 	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
 		return err
 	}
@@ -193,7 +196,7 @@ func (r *runner) warnOfEvent(e launch.Event) {
 	case launch.LoginUnguarded:
 		r.messages.Warn("COMMAND was killed: a log-in that is put in place from outside could not be hidden from it any more; start it again")
 	case launch.LoginAttempted:
-		r.messages.Warn("COMMAND tried to log in or out; Codex does that outside of agentproxy run, in a shell of your own")
+		r.observer.login.Store(true)
 	}
 }
 
@@ -210,12 +213,33 @@ func (r *runner) checkLogin(ctx context.Context) error {
 	if err != nil || expiry.IsZero() || r.app.Now().Before(expiry) {
 		return nil // an identity may do without a token
 	}
-	ctx, cancel := context.WithTimeout(ctx, refreshPatience)
+	patient, cancel := context.WithTimeout(ctx, refreshPatience)
 	defer cancel()
-	if _, err := agent.AccessToken(ctx); errors.Is(err, identity.ErrLoginEnded) {
+	_, err = agent.AccessToken(patient)
+	switch {
+	case ctx.Err() != nil:
+		r.interrupted = true
+		return errInterrupted
+	case errors.Is(err, identity.ErrLoginEnded):
 		return fmt.Errorf("%w; --anyway starts COMMAND all the same", err)
 	}
 	return nil
+}
+
+// errInterrupted says that COMMAND was not started, for somebody did not want to wait.
+var errInterrupted = errors.New("interrupted before COMMAND was started")
+
+// closeApp closes the app. If a token is being renewed, that waits for the answer, in which
+// the next refresh token is.
+func (r *runner) closeApp() {
+	if r.interrupted {
+		signal.Reset(os.Interrupt, syscall.SIGTERM) // another one ends the wait
+		told := time.AfterFunc(time.Second/5, func() {
+			fmt.Fprintln(r.options.Stderr, "agentproxy: waiting for the answer to a refresh of the log-in, which ends if that is lost; interrupt again to lose it")
+		})
+		defer told.Stop()
+	}
+	r.app.Close()
 }
 
 // serve runs the proxy, and COMMAND behind it.
