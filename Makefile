@@ -136,6 +136,7 @@ scanners: $(CLIENTS)
 
 ## attacks: what clients and strangers can do to use up memory, places or time, each for a minute (EACH=1m), beside 50 clients in a cgroup of 256 MiB
 attacks:
+	$(GO) test -count=1 -v -run '^TestProfilesShareNoConnection$$' ./proxy -exchanges 1700
 	$(GO) test -tags attacks -count=1 -timeout 60m -v -run '^TestAttacks$$' ./integration
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
