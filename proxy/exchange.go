@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
@@ -154,7 +155,7 @@ func (x *exchange) FlushError() error {
 // Cut implements [live.Exchange].
 func (x *exchange) Cut(reason string) {
 	x.cut.CompareAndSwap(nil, &reason)
-	if !x.stream {
+	if !x.stream || x.Lingers() {
 		_ = x.client.Close()
 		return
 	}
@@ -224,9 +225,9 @@ func (x *exchange) log(l *zerolog.Logger) {
 	if x.target != (hosts.Target{}) {
 		event.Str("host", x.target.Authority())
 	}
-	event.Str("method", shortened(x.method, maxMethodShown))
+	event.Str("method", checks.Shortened(x.method, checks.MaxMethod))
 	if x.path != "" {
-		event.Str("path", shortened(x.path, maxPathShown))
+		event.Str("path", checks.Shortened(x.path, checks.MaxPath))
 	}
 	if x.auth != nil {
 		event.Str("signed", string(x.auth.Scheme))

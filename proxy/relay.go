@@ -37,7 +37,7 @@ func newForwarder(errorLog *log.Logger) forwarder {
 
 // forward sends the exchange's request on.
 func (f *forwarder) forward(x *exchange, r *http.Request) {
-	if !isUpgrade(r) {
+	if !message.IsUpgrade(r) {
 		f.relay(x, r)
 		return
 	}
@@ -270,6 +270,9 @@ func (b *responseBody) Close() error {
 	if b.ended {
 		return nil
 	}
+	if b.res.ProtoMajor == 2 {
+		b.x.profile.upstream.NoteReset(b.x.label)
+	}
 	return b.ReadCloser.Close()
 }
 
@@ -321,6 +324,7 @@ func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 		// The client is gone, or the proxy is being stopped.
 		x.failure = "cancelled"
 		x.culprit.Name(cut.Client)
+		x.profile.upstream.NoteReset(x.label)
 		if cause := context.Cause(r.Context()); cause != nil && !errors.Is(cause, context.Canceled) {
 			x.failure = cause.Error()
 		}

@@ -9,8 +9,6 @@ import (
 	"net/http/httputil"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
@@ -35,12 +33,6 @@ func newUpgrader(buffers httputil.BufferPool, errorLog *log.Logger) *httputil.Re
 // upgradedUnread is what an upgraded exchange holds, in bytes: two buffers of io.Copy, and
 // those of TLS on both sides.
 const upgradedUnread = 128 << 10
-
-// isUpgrade reports whether r asks to speak another protocol on its connection (RFC
-// 9110, section 7.8).
-func isUpgrade(r *http.Request) bool {
-	return r.Header["Upgrade"] != nil && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
-}
 
 // rewrite makes the outgoing request of the incoming one. It leaves everything else
 // as it came.

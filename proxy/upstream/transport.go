@@ -81,6 +81,7 @@ type transports struct {
 	upgrades *http.Transport
 	proxied  proxiedTransport
 	h1       *h1client.Transport
+	resets   *resets
 	via      func(*url.URL) (*url.URL, error)
 }
 
@@ -90,9 +91,24 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
 	t := newTransport(d, "h2", "http/1.1")
-	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t})
-	return &transports{t, upgrades, newProxiedTransport(d), h1, d.proxyFor}
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: keepingStep{t}})
+	resets := newResets(func() *http.Transport { return newTransport(d, "h2", "http/1.1") })
+	return &transports{t, upgrades, newProxiedTransport(d), h1, resets, d.proxyFor}
 }
+
+// RoundTripFor sends a request for a user, of which [transports.NoteReset] is told if it is
+// broken off. One that breaks off many has connections of its own.
+func (t *transports) RoundTripFor(user string, r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "https" && r.Header["Upgrade"] == nil {
+		if own := t.resets.transportOf(user); own != nil {
+			return keepingStep{own}.RoundTrip(r)
+		}
+	}
+	return t.RoundTrip(r)
+}
+
+// NoteReset notes that a user's request was broken off before its response had ended.
+func (t *transports) NoteReset(user string) { t.resets.note(user) }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -109,12 +125,25 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	if r.Header.Get("Upgrade") != "" {
-		return t.upgrades.RoundTrip(r)
+		return keepingStep{t.upgrades}.RoundTrip(r)
 	}
 	if r.ProtoMajor == 1 {
 		return t.h1.RoundTrip(r)
 	}
-	return t.Transport.RoundTrip(r)
+	return keepingStep{t.Transport}.RoundTrip(r)
+}
+
+// keepingStep keeps no connection after a response over HTTP/1.1 whose end is doubtful.
+// [http.Transport] would: what the server still sends would answer another request.
+type keepingStep struct{ *http.Transport }
+
+// RoundTrip implements [http.RoundTripper].
+func (t keepingStep) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := t.Transport.RoundTrip(r)
+	if err == nil && res.ProtoMajor == 1 && res.Body == http.NoBody && h1client.DoubtfulEnd(res) {
+		t.CloseIdleConnections() // among which it is
+	}
+	return res, err
 }
 
 // CloseIdleConnections closes the connections that no request uses.
@@ -123,6 +152,7 @@ func (t *transports) CloseIdleConnections() {
 	t.upgrades.CloseIdleConnections()
 	t.proxied.CloseIdleConnections()
 	t.h1.CloseIdleConnections()
+	t.resets.closeIdle()
 }
 
 // NewTransport returns a transport for requests of the program itself, which reach

@@ -30,6 +30,9 @@ type Entry struct {
 	Unread atomic.Int64
 	// Stall is how long the client may let nothing through. 0: for ever.
 	Stall time.Duration
+	// Conn is the connection of the exchange if that carries others too, else nil. It is set
+	// before [Set.Add].
+	Conn *Conn
 
 	set           *Set // nil: not listed
 	x             Exchange
@@ -38,6 +41,7 @@ type Entry struct {
 	before, after *Entry
 	writing       atomic.Int64 // when the write under way has begun, by the set's clock; 0: none is
 	cut           bool
+	lingers       bool // see [Set.Linger]
 }
 
 func (e *Entry) entry() *Entry { return e }
@@ -141,11 +145,7 @@ func (s *Set) Add(x Exchange, name string, r *http.Request) *refuse.Refusal {
 	b, head := s.bounds.Load(), headBytes(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.labels[name]
-	if l == nil {
-		l = &label{name: name}
-		s.labels[name] = l
-	}
+	l := s.labelOf(name)
 	if refused := s.check(l, head, b); refused != nil {
 		s.forget(l)
 		return refused
@@ -159,6 +159,7 @@ func (s *Set) Add(x Exchange, name string, r *http.Request) *refuse.Refusal {
 		s.first.before = e
 	}
 	s.first = e
+	e.Conn.begin()
 	if !s.awake {
 		s.awake = true
 		s.woken <- struct{}{} // never waits: whoever took the last value has set awake to false
@@ -172,10 +173,14 @@ func (s *Set) Remove(x Exchange, then func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	then()
-	e := x.entry()
+	s.remove(x.entry())
+}
+
+func (s *Set) remove(e *Entry) {
 	if e.set == nil {
 		return
 	}
+	e.Conn.end()
 	e.label.running--
 	e.label.heads -= e.head
 	s.heads -= e.head
@@ -200,9 +205,19 @@ func (s *Set) Locked(f func(all iter.Seq[Exchange])) {
 	})
 }
 
+// labelOf returns what a label has in use. It is for [Set.forget] if that stays nothing.
+func (s *Set) labelOf(name string) *label {
+	l := s.labels[name]
+	if l == nil {
+		l = &label{name: name}
+		s.labels[name] = l
+	}
+	return l
+}
+
 // forget drops a label of which nothing is in use.
 func (s *Set) forget(l *label) {
-	if l.running == 0 && l.bodies.Load() == 0 {
+	if l.running == 0 && l.heads == 0 && l.bodies.Load() == 0 {
 		delete(s.labels, l.name)
 	}
 }

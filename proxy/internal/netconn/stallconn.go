@@ -1,6 +1,7 @@
 package netconn
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -52,6 +53,10 @@ type Head struct {
 // head of a well-behaved one is smaller.
 const FreeHead = 4 << 10
 
+// HeadCost returns the memory, in bytes, that a part of a head takes when it is read: its
+// fields are kept in a map.
+func HeadCost(p []byte) int64 { return int64(len(p) + 100*bytes.Count(p, []byte{'\n'})) }
+
 // NewStallConn returns a wrapper of conn. Writing fails when the client reads
 // nothing for stall; reading fails when there is no room for its head; Close calls
 // giveBack, which may be called more than once.
@@ -83,7 +88,7 @@ func (c *StallConn) Read(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	before := c.read.Load()
-	ok := c.closed || before < 0 || c.takeHead(before, before+int64(n))
+	ok := c.closed || before < 0 || c.takeHead(before, before+HeadCost(p[:n]))
 	c.mu.Unlock()
 	if !ok {
 		c.head.Refuse(c.Conn)
