@@ -38,7 +38,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden scanners portable gateways websockets test-codex engines bench pictures vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets test-codex engines bench pictures vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -92,7 +92,7 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,gateways,websockets ./integration ./proxy
+	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways,websockets ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
 # The race detector needs cgo. lint has vetted. Many tests wait more than they work.
@@ -132,6 +132,10 @@ garden: $(CLIENTS)
 scanners: $(CLIENTS)
 	@integration/clients/need.sh testssl=testssl.sh sslscan=sslscan slowhttptest=slowhttptest
 	$(GO) test -tags scanners -count=1 -timeout 20m -v -run '^Test(Testssl|Sslscan|SlowHTTP)$$' ./integration
+
+## attacks: what clients and strangers can do to use up memory, places or time, each for a minute (EACH=1m), beside 50 clients in a cgroup of 256 MiB
+attacks:
+	$(GO) test -tags attacks -count=1 -timeout 60m -v -run '^TestAttacks$$' ./integration
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
 engines: $(CLIENTS) $(COMPOSE_BIN)

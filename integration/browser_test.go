@@ -89,6 +89,14 @@ func startBrowser(t *testing.T) *browser {
 // call calls a method of the protocol. result may be nil.
 func (b *browser) call(t *testing.T, method string, params map[string]any, result any) {
 	t.Helper()
+	if refused := b.try(t, method, params, result); refused != nil {
+		t.Fatal(refused)
+	}
+}
+
+// try is call for what the browser may refuse, as while it loads a page.
+func (b *browser) try(t *testing.T, method string, params map[string]any, result any) (refused error) {
+	t.Helper()
 	b.calls++
 	message, err := json.Marshal(map[string]any{"id": b.calls, "method": method, "params": params, "sessionId": b.session})
 	if b.session == "" {
@@ -117,14 +125,14 @@ func (b *browser) call(t *testing.T, method string, params map[string]any, resul
 			continue // it tells of something
 		}
 		if answer.Error != nil {
-			t.Fatalf("%s: %s", method, answer.Error.Message)
+			return fmt.Errorf("%s: %s", method, answer.Error.Message)
 		}
 		if result != nil {
 			if err := json.Unmarshal(answer.Result, result); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return
+		return nil
 	}
 }
 
@@ -148,9 +156,9 @@ func (b *browser) open(t *testing.T, url string, l look) {
 func (b *browser) loaded(t *testing.T, url string) {
 	t.Helper()
 	eventually(t, "the page "+url, func() bool {
-		var loaded bool
-		b.eval(t, fmt.Sprintf("location.href === %q && document.readyState === 'complete'", url), &loaded)
-		return loaded
+		var answer struct{ Result struct{ Value bool } }
+		expression := fmt.Sprintf("location.href === %q && document.readyState === 'complete'", url)
+		return b.try(t, "Runtime.evaluate", map[string]any{"expression": expression}, &answer) == nil && answer.Result.Value
 	})
 }
 

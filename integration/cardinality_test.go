@@ -26,7 +26,7 @@ func TestCardinality(t *testing.T) {
 	t.Parallel()
 	authz := freeAddress(t)
 	f := newFixture(t, fixtureConfig{
-		yaml:    fmt.Sprintf("signer: {use: bearer}\nauthz: {listen: %q, label_header: X-Label}", authz),
+		yaml:    fmt.Sprintf("signer: {use: bearer}\nauthz: {listen: %q, label_header: X-Label}\nlimits: {labels_per_client: 3000}", authz),
 		backend: chatgpttest.Config{Hosts: []string{"chatgpt.com", "*.chatgpt.com"}},
 	})
 	admin := f.adminOn(t)

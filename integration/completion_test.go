@@ -24,11 +24,16 @@ func TestCompletion(t *testing.T) {
 	mustRun(t, environ, systemProgram(t, "zsh"), "-f", "-n", zsh)
 
 	for line, want := range map[string][]string{
-		"agentproxy env --shell ":         {"fish", "powershell", "sh"},
+		"agentproxy env --shell ":         {"bash", "cmd", "fish", "powershell", "sh", "zsh"},
 		"agentproxy ca install --store b": {"browsers"},
 		"agentproxy completion ":          {"bash", "fish", "powershell", "zsh"},
 		"agentproxy env --label ":         nil, // whatever one likes, but no file
 		"agentproxy serve ":               nil,
+		"agentproxy explain out_":         {"out_of_scope"},
+		"agentproxy run -- mando":         {"mandoc"}, // a program
+		// What the shell knows of a program, behind which it stands.
+		"agentproxy run -- agentproxy completion ":                    {"bash", "fish", "powershell", "zsh"},
+		"agentproxy run --isolate net -- agentproxy ca install --sto": {"--store"},
 	} {
 		// In a directory with files that are not to be offered.
 		inBash := command(t, environ, systemProgram(t, "bash"), "--norc", "-c", `
@@ -39,7 +44,7 @@ read -ra COMP_WORDS <<<"$2"
 [[ $2 != *' ' ]] || COMP_WORDS+=('')
 COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 compopt() { :; }
-__start_agentproxy agentproxy "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+__agentproxy_complete agentproxy "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
 printf '%s\n' "${COMPREPLY[@]}"`, "bash", bash, line)
 		inFish := command(t, environ, systemProgram(t, "fish"), "--no-config", "-c", `source $argv[1]; complete --do-complete $argv[2]`, fish, line)
 		inBash.Dir, inFish.Dir = dir, dir
@@ -50,10 +55,27 @@ printf '%s\n' "${COMPREPLY[@]}"`, "bash", bash, line)
 					got = append(got, word[0])
 				}
 			}
-			if slices.Sort(got); !slices.Equal(got, want) {
+			slices.Sort(got)
+			if got = slices.Compact(got); !slices.Equal(got, want) {
 				t.Errorf("%s: %q: %q, want %q", name, line, got, want)
 			}
 		}
+	}
+	// zsh completes what it is told to as if it stood alone.
+	for line, want := range map[string]string{"agentproxy run --isolate net -- git che": "2: git che", "agentproxy run -- gi": "1: gi"} {
+		out := mustRun(t, environ, systemProgram(t, "zsh"), "-f", "-c", `compdef() {}; source $1; _normal() { print -r -- "$CURRENT: $words" }; words=(${=2}); CURRENT=$#words; _agentproxy`, "zsh", zsh, line)
+		if out != want+"\n" {
+			t.Errorf("zsh: %q: %q, want %q", line, out, want)
+		}
+	}
+	// PowerShell is not asked here. It has what the program prints for it.
+	for typed, want := range map[string]string{"mando": "mandoc\n:4\n", "./": ":0\n"} {
+		if out := mustRun(t, environ, agentproxy, "__complete", "run", "--", typed); out != want {
+			t.Errorf("run -- %s: %q, want %q", typed, out, want)
+		}
+	}
+	if out := mustRun(t, environ, agentproxy, "__complete", "run", "--isolate", "net", "--", "git", ""); !strings.HasPrefix(out, ":0\n") {
+		t.Errorf("behind a program: %q", out)
 	}
 	// Where a file is meant.
 	out := mustRun(t, environ, agentproxy, "__complete", "identity", "import", "")

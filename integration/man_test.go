@@ -41,9 +41,9 @@ func allCommands(t *testing.T) []string {
 	collect = func(path ...string) {
 		commands = append(commands, strings.Join(append([]string{"agentproxy"}, path...), " "))
 		help := mustRun(t, baseEnv(t), agentproxy, append(append([]string{}, path...), "--help")...)
-		_, list, _ := strings.Cut(help, "\nAvailable Commands:\n")
-		list, _, _ = strings.Cut(list, "\n\n")
-		for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+) `).FindAllStringSubmatch(list, -1) {
+		_, list, _ := strings.Cut(help, "\nUsage:\n")
+		list, _, _ = strings.Cut(list, "\nFlags:\n")
+		for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+)  +[A-Z]`).FindAllStringSubmatch(list, -1) {
 			if m[1] != "help" {
 				collect(append(append([]string{}, path...), m[1])...)
 			}

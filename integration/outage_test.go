@@ -48,7 +48,8 @@ func TestRegistrationOutage(t *testing.T) {
 		t.Errorf("the status is %+v", a)
 	}
 	check := mustRun(t, baseEnv(t), agentproxy, "check", "--config", f.config)
-	if !strings.Contains(check, task+" is due to be replaced: ") || !strings.Contains(check, "ok       signed request") {
+	if !strings.Contains(check, task+"; it is due to be replaced") || !strings.Contains(check, "its task is due to be replaced, and could not be: ") ||
+		!strings.Contains(check, "the backend answered 500") || !strings.Contains(check, "ok       signed request") {
 		t.Errorf("check says\n%s", check)
 	}
 	if sign := run(t, baseEnv(t), agentproxy, "sign", "--config", f.config); sign.code != 0 || !strings.Contains(sign.stderr, "a task is used past its time") {

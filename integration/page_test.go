@@ -4,6 +4,10 @@ package integration
 
 import (
 	"image"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -74,13 +78,31 @@ func checkPage(t *testing.T, b *browser, l look, name string, words ...string) {
 	}
 }
 
+// still returns a URL of the page as it is, but that it is not renewed: on a slow machine
+// that would happen while it is looked at.
+func still(t *testing.T, admin string) string {
+	t.Helper()
+	server := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: admin})
+			r.Out.Host = r.In.Host
+		},
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Del("Refresh")
+			return nil
+		},
+	})
+	t.Cleanup(server.Close)
+	return server.URL + "/"
+}
+
 // TestPageInBrowser has a browser show the admin listener's page to people who prefer
 // light and dark, and on a narrow screen, and works it by the keyboard.
 func TestPageInBrowser(t *testing.T) {
 	t.Parallel()
 	p, admin := busyProxy(t)
 	b := startBrowser(t)
-	home := "http://" + admin + "/"
+	home := still(t, admin)
 	usual := []string{
 		"✓ signing – agentproxy\n", "/icon-good.svg", "Signing", "AgentAssertion", p.fixture.login.Identity().RuntimeID,
 		"12% of 5 hours, 34% of 7 days", "1 WebSocket", "websocket", "GET chatgpt.com/backend-api/codex/responses",
@@ -130,11 +152,11 @@ func TestPageInBrowser(t *testing.T) {
 		t.Errorf("%d images, %d scripts", images, scripts)
 	}
 
-	r := curl(t, baseEnv(t), "-H", "Accept: application/json", home)
+	r := curl(t, baseEnv(t), "-H", "Accept: application/json", "http://"+admin+"/")
 	if !strings.Contains(r.body, `"client": "build-42"`) || !strings.Contains(r.body, `"ready": true`) || strings.Contains(r.body, clientsMark) {
 		t.Errorf("as JSON: %s", r.body)
 	}
-	if r := curl(t, baseEnv(t), "-H", "Host: rebound.evil.example", home); r.Code != 421 {
+	if r := curl(t, baseEnv(t), "-H", "Host: rebound.evil.example", "http://"+admin+"/"); r.Code != 421 {
 		t.Errorf("by another name: status %d", r.Code)
 	}
 }
@@ -187,6 +209,6 @@ func TestPageCannotSign(t *testing.T) {
 	eventually(t, "the refusal to be logged", func() bool { return strings.Contains(p.log.String(), `"refused":"no_login"`) })
 	b := startBrowser(t)
 	l := look{1000, "light"}
-	b.open(t, "http://"+admin+"/", l)
+	b.open(t, still(t, admin), l)
 	checkPage(t, b, l, "page-cannot-sign.png", "✗ cannot sign – agentproxy\n", "/icon-bad.svg", "Cannot sign", "no_login", codexHome, "codex login", "503", "chatgpt.com/backend-api/codex/models")
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -96,12 +95,6 @@ func (p *ptyProgram) press(t *testing.T, keys string) {
 	if _, err := p.shown.WriteString(keys); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// waitFor waits until the program has written something.
-func (p *ptyProgram) waitFor(t *testing.T, words string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("%q in the terminal", words), func() bool { return strings.Contains(p.text(), words) })
 }
 
 // wait waits for the program's end.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -161,8 +163,29 @@ func (p *Proxy) admitPeer(c *netconn.StallConn, peer *access.Peer) error {
 func (p *Proxy) refuseStranger(c net.Conn) {
 	refused := live.RefuseStranger()
 	p.note(KindConnection, "", refused)
-	_ = c.SetWriteDeadline(time.Now().Add(refusalTimeout))
-	_ = refused.Response(nil).Write(c)
+	_ = c.SetDeadline(time.Now().Add(refusalTimeout))
+	if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
+		_, _ = io.CopyN(io.Discard, c, maxUnread)
+	}
+}
+
+// headsInTunnels bounds the heads of admitted clients that have not ended, each of most
+// bytes.
+func (p *Proxy) headsInTunnels(most int) h1server.Heads {
+	return h1server.Heads{
+		Take: func(conn net.Conn, n int64) bool {
+			return p.live.set.TakeHeadOf(conn.(*interceptedConn).admitted.Label, n)
+		},
+		Refusal: func() []byte {
+			refused := live.RefuseHead()
+			p.note(KindConnection, "", refused)
+			var b bytes.Buffer
+			_ = refused.Response(nil).Write(&b)
+			return b.Bytes()
+		},
+		// net/http bounds the bytes of its fields, which take more than that in memory.
+		Block: 5 * int64(most) / 2,
+	}
 }
 
 type clientConnKey struct{}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
@@ -109,14 +110,14 @@ func grantAsk(ctx context.Context, x *exchange, ask Ask) *refuse.Refusal {
 		x.label = "" // no log may have it
 		return refuse.New(http.StatusBadRequest, "bad_label", "http_request_denied", "the session label %s", wrong)
 	}
-	if refused := checkRequestLine(ask.Method, ask.URI); refused != nil {
+	if refused := checks.RequestLine(ask.Method, ask.URI); refused != nil {
 		return refused
 	}
-	if refused := checkMethod(ask.Method); refused != nil {
+	if refused := checks.Method(ask.Method); refused != nil {
 		return refused
 	}
 	if !strings.HasPrefix(ask.URI, "/") {
-		return refuseMalformed("only requests for a path are signed")
+		return checks.Malformed("only requests for a path are signed")
 	}
 	authority := ask.Host
 	if _, _, err := net.SplitHostPort(authority); err != nil {
@@ -156,7 +157,7 @@ func gatewayUpgrade(h http.Header) string {
 func checkSpelling(h http.Header) *refuse.Refusal {
 	for name := range h {
 		if credential.IsField(name) && !slices.Contains(CredentialHeaders(), http.CanonicalHeaderKey(name)) {
-			return refuseMalformed("the header %s means the same as one that carries a credential; leave it out", name)
+			return checks.Malformed("the header %s means the same as one that carries a credential; leave it out", name)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
@@ -29,7 +30,7 @@ func TestCheckRequestLine(t *testing.T) {
 		{"", "/", http.StatusBadRequest},
 	} {
 		status := 0
-		if refused := checkRequestLine(test.method, test.uri); refused != nil {
+		if refused := checks.RequestLine(test.method, test.uri); refused != nil {
 			status = refused.Status
 		}
 		if status != test.status {
@@ -43,7 +44,7 @@ func TestShortened(t *testing.T) {
 	for _, test := range []struct{ s, want string }{
 		{"", ""}, {"abcd", "abcd"}, {"abcde", "abcd…"}, {"abcü", "abc…"}, {"\x80\x80\x80\x80\x80", "…"},
 	} {
-		if got := shortened(test.s, 4); got != test.want {
+		if got := checks.Shortened(test.s, 4); got != test.want {
 			t.Errorf("%q: %q", test.s, got)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
@@ -70,6 +71,7 @@ type traffic struct {
 	bodyLeft  atomic.Bool            // something of the client's HTTP/1 request may be unread
 	webSocket atomic.Bool            // the server has switched protocols
 	upgraded  net.Conn               // to the server, of an upgraded exchange
+	buffers   *message.Buffers       // of an upgraded exchange
 	tap       tap                    // reads the response along, nil if nobody does
 	stream    bool                   // of HTTP/2, and not all that its connection carries
 	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
@@ -144,6 +146,9 @@ func (x *exchange) Write(p []byte) (int, error) {
 func (x *exchange) FlushError() error {
 	x.BeginWrite()
 	defer x.EndWrite()
+	if w, ok := x.ResponseWriter.(interface{ FlushError() error }); ok {
+		return w.FlushError()
+	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
@@ -179,6 +184,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	if x.tap != nil {
 		conn = netconn.TappedConn{Wrapper: netconn.Wrapper{Conn: conn}, Tap: x.tap}
+	}
+	if x.webSocket.Load() {
+		conn = upgradedConn{netconn.Wrapper{Conn: conn}, x.buffers}
 	}
 	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
 }
@@ -217,9 +225,9 @@ func (x *exchange) log(l *zerolog.Logger) {
 	if x.target != (hosts.Target{}) {
 		event.Str("host", x.target.Authority())
 	}
-	event.Str("method", shortened(x.method, maxMethodShown))
+	event.Str("method", checks.Shortened(x.method, checks.MaxMethod))
 	if x.path != "" {
-		event.Str("path", shortened(x.path, maxPathShown))
+		event.Str("path", checks.Shortened(x.path, checks.MaxPath))
 	}
 	if x.auth != nil {
 		event.Str("signed", string(x.auth.Scheme))

@@ -11,6 +11,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
@@ -68,7 +69,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // admit decides whether the client that sent r may use the proxy.
 func (f *front) admit(x *exchange, r *http.Request) (refused *refuse.Refusal) {
-	if refused = checkProxyForm(r); refused != nil {
+	if refused = checks.ProxyForm(r); refused != nil {
 		return refused
 	}
 	if refused = x.policy.Limits.CheckFields(r.Header); refused != nil {
@@ -101,7 +102,7 @@ func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 	if refused := f.live.add(x, r); refused != nil {
 		return refused
 	}
-	if refused := checkPlainMethod(r.Method); refused != nil {
+	if refused := checks.PlainMethod(r.Method); refused != nil {
 		return refused
 	}
 	if x.policy.Intercept.MatchHost(t.Host) {
@@ -118,7 +119,7 @@ func (f *front) checkPlain(x *exchange, r *http.Request) *refuse.Refusal {
 }
 
 func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
-	if refused := checkRequestLine(r.Method, r.RequestURI); refused != nil {
+	if refused := checks.RequestLine(r.Method, r.RequestURI); refused != nil {
 		return hosts.Target{}, refused
 	}
 	switch {
@@ -126,7 +127,7 @@ func plainTarget(r *http.Request) (hosts.Target, *refuse.Refusal) {
 		return hosts.Target{}, refuse.New(http.StatusBadRequest, "https_without_connect", "http_request_error",
 			"https:// goes through the proxy by CONNECT, so that it is encrypted on the way")
 	case r.URL.Scheme != "http":
-		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", shortened(r.URL.Scheme, maxMethodShown))
+		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_scheme", "http_request_error", "the proxy does not speak %q", checks.Shortened(r.URL.Scheme, checks.MaxMethod))
 	case r.URL.User != nil:
 		return hosts.Target{}, refuse.New(http.StatusBadRequest, "bad_target", "http_request_error", "a URL with a user name is not forwarded")
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -129,5 +130,5 @@ func compareRequests(t *testing.T, raw []byte, arrived []*strictRequest) {
 func (q *strictRequest) simple() bool {
 	return strings.HasPrefix(q.target, "/") && q.values("host")[0] == proxytest.Host && signer.KnownMethod(q.method) &&
 		q.values("origin") == nil && q.values("sec-fetch-site") == nil && identity.IsBootstrapPath(q.target) == identity.BootstrapNone &&
-		printable(strings.Join(q.values("upgrade"), ""))
+		checks.Printable(strings.Join(q.values("upgrade"), ""))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
@@ -31,6 +32,9 @@ func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
 	i := &interceptor{Proxy: p, others: netconn.NewQueue()}
 	i.server = p.newServer(i, errorLog)
 	i.server.ConnContext = interceptedContext
+	i.server.Protocols = new(http.Protocols)
+	i.server.Protocols.SetHTTP1(true)
+	i.server.Protocols.SetUnencryptedHTTP2(true) // below it is TLS, which is h1's
 	i.server.ConnState = h1server.NoteHijack
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -52,6 +56,7 @@ func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
 		Handler: i, TLS: config, HandOver: i.handOver, ConnContext: interceptedContext, BaseContext: p.life.ctx, ErrorLog: errorLog,
 		HandshakeTimeout: limits.HandshakeTimeout, IdleTimeout: limits.IdleTimeout,
 		Linger: h1server.Linger{Pause: 500 * time.Millisecond, Total: 5 * time.Second},
+		Heads:  p.headsInTunnels(limits.HeaderBytes),
 	})
 	p.life.serving.Go(func() { _ = i.server.Serve(i.others) })
 	return i
@@ -87,6 +92,10 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := i.begin(w, r, KindRequest)
 	x.target, x.pattern, x.label, x.path = conn.target, conn.pattern, conn.admitted.Label, message.RawPath(r)
 	x.admission, x.client = conn.admitted, conn
+	if conn.heads != nil {
+		conn.heads.BeginRequest()
+		defer func() { conn.heads.EndRequest(x.bodyLeft.Load()) }()
+	}
 	defer i.end(x)
 	if refused := i.live.add(x, r); refused != nil {
 		x.refuse(refused)
@@ -100,7 +109,7 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.asked = askedBy(r.Header)
-	if isUpgrade(r) {
+	if message.IsUpgrade(r) {
 		x.asked.upgrade = strings.Join(r.Header["Upgrade"], ", ")
 	}
 	if refused := x.grant(r.Context()); refused != nil {
@@ -129,13 +138,13 @@ func checkInner(x *exchange, conn *interceptedConn, r *http.Request) (refused *r
 	if refused = x.policy.Limits.CheckFields(r.Header); refused != nil {
 		return refused
 	}
-	if refused = checkWellFormed(r); refused != nil {
+	if refused = checks.WellFormed(r); refused != nil {
 		return refused
 	}
-	if refused = checkMethod(r.Method); refused != nil {
+	if refused = checks.Method(r.Method); refused != nil {
 		return refused
 	}
-	return checkAuthority(x.target, r)
+	return checks.Authority(x.target, r)
 }
 
 // interceptedConn is a client's connection after CONNECT to an intercepted host,
@@ -146,6 +155,7 @@ type interceptedConn struct {
 	pattern  string // of Config.Intercept that the target matched
 	admitted *access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
+	heads    *h1server.HeadConn   // nil while it is h1's
 }
 
 type interceptedKey struct{}
@@ -153,11 +163,7 @@ type interceptedKey struct{}
 // interceptedContext returns the context of the requests on c, which speaks TLS over
 // an intercepted connection.
 func interceptedContext(ctx context.Context, c net.Conn) context.Context {
-	secured := c.(interface {
-		NetConn() net.Conn
-		ConnectionState() tls.ConnectionState
-	})
-	conn, state := secured.NetConn().(*interceptedConn), secured.ConnectionState()
-	conn.tls = &state
+	conn, state := c.(interface{ NetConn() net.Conn }).NetConn().(*interceptedConn), h1server.StateOf(c)
+	conn.tls, conn.heads = &state, h1server.HeadsOf(c)
 	return context.WithValue(ctx, interceptedKey{}, conn)
 }

@@ -148,7 +148,7 @@ func TestAccessLog(t *testing.T) {
 	var logged []map[string]any
 	for _, o := range observed.logged() {
 		entry := map[string]any{"kind": o.Kind, "method": o.Method, "status": float64(o.Status)}
-		for name, value := range map[string]string{"client": o.Client, "host": o.Host, "path": o.Path, "signed": string(o.Scheme), "refused": o.Refused, "failure": o.Failure} {
+		for name, value := range map[string]string{"client": o.Client, "host": o.Host, "path": o.Path, "signed": string(o.Scheme), "refused": o.Refused, "failure": o.Failure, "cut_by": o.CutBy} {
 			if value != "" {
 				entry[name] = value
 			}

@@ -2,18 +2,23 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
@@ -134,6 +139,103 @@ func TestStrangersHeads(t *testing.T) {
 	})
 }
 
+// TestHeadsInTunnels has an admitted client begin heads inside its tunnels and not end them,
+// over both versions. Beyond its share the next is refused, clients of other labels are
+// served, and what was begun can be ended.
+func TestHeadsInTunnels(t *testing.T) {
+	t.Parallel()
+	const head = 40 << 10
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", proxytest.Host}, {":path", "/"}, {"x", strings.Repeat("x", head)}} {
+		if err := encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const piece = 16000
+	for _, test := range []struct {
+		proto string
+		begin func(t *testing.T, c *proxytest.RawConn) (end func() (status string))
+		each  int64 // that is counted
+	}{
+		{proxytest.H1, func(t *testing.T, c *proxytest.RawConn) func() string {
+			c.Send(t, "GET / HTTP/1.1\r\nHost: %s\r\nX: %s", proxytest.Host, strings.Repeat("x", head))
+			return func() string {
+				c.Send(t, "\r\n\r\n")
+				return c.Response(t, http.MethodGet).Status[:3]
+			}
+		}, head - netconn.FreeHead},
+		{proxytest.H2, func(t *testing.T, raw *proxytest.RawConn) func() string {
+			c := newH2Conn(t, raw)
+			_ = c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes()[:piece], EndStream: true})
+			return func() string {
+				_ = c.framer.WriteContinuation(1, false, block.Bytes()[piece:2*piece])
+				_ = c.framer.WriteContinuation(1, true, block.Bytes()[2*piece:])
+				return c.status(t, 1)
+			}
+		}, 5 * int64(access.DefaultLimits().HeaderBytes) / 2},
+	} {
+		t.Run(test.proto, func(t *testing.T) {
+			t.Parallel()
+			address, _ := countingBackend(t)
+			memory := 256 * test.each // of which a label's heads have a thirty-second
+			p := startProxy(t, address, func(c *Config) { c.Limits.Memory = memory })
+			protos := []string{"http/1.1"}
+			if test.proto == proxytest.H2 {
+				protos = []string{"h2"}
+			}
+			tunnel := func() *proxytest.RawConn {
+				c := p.dial(t)
+				c.Send(t, "CONNECT %s:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", proxytest.Host, proxytest.BasicAuth("hoarder", ""))
+				if res := c.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
+					t.Fatal(res.Status)
+				}
+				return proxytest.Secure(t, c, &tls.Config{RootCAs: proxytest.Pool(proxytest.ClientCA()), ServerName: proxytest.Host, NextProtos: protos})
+			}
+			var conns []*proxytest.RawConn
+			var end func() string
+			for range memory / 32 / test.each {
+				c := tunnel()
+				end = test.begin(t, c)
+				conns = append(conns, c)
+			}
+			proxytest.Eventually(t, func() error {
+				if p.live.set.TakeHeadOf("hoarder", test.each) {
+					p.live.set.TakeHeadOf("hoarder", -test.each)
+					return io.ErrNoProgress // not all of them were read
+				}
+				return nil
+			})
+			next := tunnel()
+			test.begin(t, next)
+			if test.proto == proxytest.H1 {
+				res := next.Response(t, http.MethodGet)
+				if body := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, `"busy"`) || res.Header.Get("Retry-After") == "" {
+					t.Errorf("%s %s", res.Status, body)
+				}
+			} else if rest, err := io.ReadAll(next.R); err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%d bytes, %v: the connection is still open", len(rest), err)
+			}
+			if res := proxytest.Get(t, p.client(t, test.proto), proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
+				t.Error(res.Status)
+			}
+			if status := end(); status != "200" {
+				t.Errorf("what had begun: %s", status)
+			}
+			for _, c := range conns {
+				c.Close()
+			}
+			proxytest.Eventually(t, func() error {
+				if !p.live.set.TakeHeadOf("hoarder", memory/32) {
+					return io.ErrNoProgress
+				}
+				p.live.set.TakeHeadOf("hoarder", -memory/32)
+				return nil
+			})
+		})
+	}
+}
+
 // TestStrangersHeadsAreSmall refuses what is longer than the header of any client that
 // has yet to be admitted.
 func TestStrangersHeadsAreSmall(t *testing.T) {
@@ -181,7 +283,7 @@ func TestUnreadWebSockets(t *testing.T) {
 	t.Parallel()
 	much := bytes.Repeat([]byte{0x82, 125}, 1<<17)
 	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
-		if !isUpgrade(r) {
+		if !message.IsUpgrade(r) {
 			return
 		}
 		w.Header().Set("Upgrade", "websocket")

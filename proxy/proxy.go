@@ -13,7 +13,7 @@
 //	connect    whether a CONNECT is intercepted                    connect.go; hosts
 //	tunnel     bytes both ways                                     tunnel.go
 //	intercept  TLS and HTTP with the client                        intercept.go; internal/h1server
-//	checks     the request is one request, and for this tunnel     checks.go, limits.go
+//	checks     the request is one request, and for this tunnel     internal/checks; access
 //	sign       whether it may carry a credential, and which        sign.go, scope.go; audit
 //	relay      the outgoing request, and the response's way back   relay.go, upgrade.go; internal/message
 //	resend     once more with another credential, after a 401      resend.go
@@ -182,6 +182,7 @@ func (p *Proxy) newServer(handler http.Handler, errorLog *log.Logger) *http.Serv
 		BaseContext:                  func(net.Listener) context.Context { return p.life.ctx },
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
+			MaxReadFrameSize:              16 << 10, // each connection has a buffer for one
 			MaxReceiveBufferPerConnection: uploadWindow,
 			MaxReceiveBufferPerStream:     uploadWindow,
 			// These find out a client that is gone without closing the connection.
@@ -324,7 +325,7 @@ func (p *Proxy) end(x *exchange) {
 	case p.life.ctx.Err() != nil && (v != nil || upgraded):
 		x.failure = context.Cause(p.life.ctx).Error()
 		x.culprit.Set(cut.Proxy)
-	case v == http.ErrAbortHandler, upgraded && x.culprit.Side() != "":
+	case v == http.ErrAbortHandler, v == nil && x.culprit.Side() != "":
 		x.failure = "cut"
 	case v == nil:
 	default:

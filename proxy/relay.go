@@ -37,7 +37,7 @@ func newForwarder(errorLog *log.Logger) forwarder {
 
 // forward sends the exchange's request on.
 func (f *forwarder) forward(x *exchange, r *http.Request) {
-	if !isUpgrade(r) {
+	if !message.IsUpgrade(r) {
 		f.relay(x, r)
 		return
 	}
@@ -47,6 +47,7 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &outgoingBody{body: r.Body, x: x}
 	}
+	x.buffers = f.buffers
 	f.upgrader.ServeHTTP(x, r)
 }
 
@@ -269,6 +270,9 @@ func (b *responseBody) Close() error {
 	if b.ended {
 		return nil
 	}
+	if b.res.ProtoMajor == 2 {
+		b.x.profile.upstream.NoteReset(b.x.label)
+	}
 	return b.ReadCloser.Close()
 }
 
@@ -279,7 +283,7 @@ func (b *responseBody) Close() error {
 func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) error {
 	w := message.NewBodyWriter(x, buffered)
 	defer w.Stop()
-	buffer := f.buffers.Get()
+	buffer := f.buffers.Small()
 	defer func() { f.buffers.Put(buffer) }()
 	var written int64
 	for {
@@ -298,8 +302,8 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 		if err != nil {
 			return err
 		}
-		if n == len(buffer) {
-			buffer = f.buffers.Larger(buffer)
+		if n > 0 {
+			buffer = f.buffers.Fit(buffer, n)
 		}
 	}
 }
@@ -320,6 +324,7 @@ func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 		// The client is gone, or the proxy is being stopped.
 		x.failure = "cancelled"
 		x.culprit.Name(cut.Client)
+		x.profile.upstream.NoteReset(x.label)
 		if cause := context.Cause(r.Context()); cause != nil && !errors.Is(cause, context.Canceled) {
 			x.failure = cause.Error()
 		}

@@ -31,11 +31,11 @@ func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
 	next, renewer := x.profile.upstream, x.profile.renewer
 	if x.kind != KindRequest {
-		return next.RoundTrip(r)
+		return next.RoundTripFor(x.label, r)
 	}
 	body := message.Hold(r, x.policy.RetryBodyLimit, x)
 	defer body.Forget() // the response may go on for hours, and keeps its request
-	res, err := next.RoundTrip(r)
+	res, err := next.RoundTripFor(x.label, r)
 	observeDate(x, res, err)
 	if renewer == nil || x.auth.Value == "" {
 		return res, err
@@ -57,7 +57,7 @@ func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	x.former, x.auth = x.auth, auth
 	credential.Authorize(again.Header, auth)
-	res, err = next.RoundTrip(again)
+	res, err = next.RoundTripFor(x.label, again)
 	observeDate(x, res, err)
 	noteAccepted(x.auth, res, err)
 	return res, err

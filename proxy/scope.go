@@ -3,9 +3,10 @@ package proxy
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"strings"
 
+	"github.com/agentproxy/agentproxy/internal/localguard"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -39,7 +40,7 @@ func (p *profile) checkScope(ctx context.Context, f *facts) (kind signer.Kind, o
 	if d.Reason == signer.InScope {
 		return d.Kind, nil, nil
 	}
-	o := &OutOfScope{Reason: d.Reason, Host: f.target.Authority(), Method: f.method, Path: shortened(d.Path, maxPathShown), Upgrade: shortened(q.Upgrade, maxNameShown), Sent: d.Allowed()}
+	o := &OutOfScope{Reason: d.Reason, Host: f.target.Authority(), Method: f.method, Path: checks.Shortened(d.Path, checks.MaxPath), Upgrade: checks.Shortened(q.Upgrade, checks.MaxName), Sent: d.Allowed()}
 	if entry, ok := p.scope.Widening(q, d); ok {
 		o.Allow = entry.String()
 	}
@@ -79,14 +80,14 @@ func (p *profile) refuseOutOfScope(o *OutOfScope, q signer.Query, d signer.Decis
 	default:
 		remedy = "nothing in " + where + " can allow it; write the path in its plain form, or use another method or host"
 	}
-	path := shortened(d.Path, maxPathShown)
+	path := checks.Shortened(d.Path, checks.MaxPath)
 	if path != d.Path {
 		remedy = "to allow it, add an entry for its path to " + where
 	}
 	r := refuse.New(http.StatusForbidden, "out_of_scope", "http_request_denied",
-		"%s https://%s%s was not sent, because it is not in scope (%s); %s", q.Method, strings.TrimSuffix(o.Host, ":443"), quotePath(path), d.Reason, remedy)
+		"%s https://%s%s was not sent, because it is not in scope (%s); %s", q.Method, strings.TrimSuffix(o.Host, ":443"), checks.Quoted(path), d.Reason, remedy)
 	r.Request = &refuse.Request{Host: o.Host, Method: q.Method, Path: path, Reason: string(d.Reason)}
-	if o.Allow != "" && len(d.Path) <= maxPathShown {
+	if o.Allow != "" && len(d.Path) <= checks.MaxPath {
 		r.Request.Allow = p.allowYAML(q, d)
 	}
 	return r
@@ -102,10 +103,20 @@ func (p *profile) allowYAML(q signer.Query, d signer.Decision) string {
 	return lines
 }
 
-// quotePath returns a path as it can stand in a message of one line.
-func quotePath(path string) string {
-	if printable(path) {
-		return path
+// checkSite refuses a request that a browser sends for a web page of another site:
+// the page must not act as the agent because the browser's traffic passes through
+// the proxy. Sites that share a domain with the backend are other sites, for their
+// names may dangle.
+func (p *profile) checkSite(f *facts) *refuse.Refusal {
+	own := func(origin string) bool {
+		host, ok := strings.CutPrefix(origin, "https://")
+		return ok && (f.target.Names(host, "443") || p.scope.IsBackend(host))
 	}
-	return strings.Trim(strconv.QuoteToGraphic(path), `"`)
+	field, _ := localguard.ForeignPage(f.asked.origins, f.asked.fetchSite, own)
+	if field == "" {
+		return nil
+	}
+	return refuse.New(http.StatusForbidden, "cross_site", "http_request_denied",
+		"a web page of another site sent this request to %s, as %s says, so it is not signed; send it from a page of %[1]s, or not from a web page",
+		f.target.Authority(), field)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
@@ -88,7 +89,7 @@ func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *re
 	}
 	d := audit.Decision{
 		Time: time.Now(), Verdict: verdict, Client: x.label, Peer: x.peer,
-		Method: shortened(x.method, maxMethodShown), Path: shortened(x.path, maxPathShown),
+		Method: checks.Shortened(x.method, checks.MaxMethod), Path: checks.Shortened(x.path, checks.MaxPath),
 	}
 	if x.profile != nil {
 		d.Profile = x.profile.Name

@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
-	"golang.org/x/crypto/bcrypt"
 )
 
 // TestTokenFileLabels has the signer asked with the label that the token is

@@ -9,8 +9,6 @@ import (
 	"net/http/httputil"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
@@ -35,12 +33,6 @@ func newUpgrader(buffers httputil.BufferPool, errorLog *log.Logger) *httputil.Re
 // upgradedUnread is what an upgraded exchange holds, in bytes: two buffers of io.Copy, and
 // those of TLS on both sides.
 const upgradedUnread = 128 << 10
-
-// isUpgrade reports whether r asks to speak another protocol on its connection (RFC
-// 9110, section 7.8).
-func isUpgrade(r *http.Request) bool {
-	return r.Header["Upgrade"] != nil && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
-}
 
 // rewrite makes the outgoing request of the incoming one. It leaves everything else
 // as it came.
@@ -105,6 +97,9 @@ type upgradedBody struct {
 // Read implements [io.Reader].
 func (b upgradedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadWriteCloser.Read(p)
+	if err == netconn.ErrNothingYet {
+		return n, err
+	}
 	return n, b.x.culprit.Note(cut.Server, err)
 }
 
@@ -114,5 +109,23 @@ func (b upgradedBody) Write(p []byte) (int, error) {
 	return n, b.x.culprit.Note(cut.Server, err)
 }
 
+// WriteTo implements [io.WriterTo].
+func (b upgradedBody) WriteTo(w io.Writer) (int64, error) {
+	var socket *netconn.Socket
+	if secured, ok := b.conn.(interface{ NetConn() net.Conn }); ok {
+		socket, _ = secured.NetConn().(*netconn.Socket)
+	}
+	return b.x.buffers.Copy(w, b, socket)
+}
+
 // CloseWrite closes the sending side.
 func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
+
+// upgradedConn is the client's connection of an upgraded exchange.
+type upgradedConn struct {
+	netconn.Wrapper
+	buffers *message.Buffers
+}
+
+// WriteTo implements [io.WriterTo].
+func (c upgradedConn) WriteTo(w io.Writer) (int64, error) { return c.buffers.Copy(w, c.Conn, nil) }

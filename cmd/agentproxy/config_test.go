@@ -16,6 +16,9 @@ const seeExample = "; see config.example.yaml for the keys and their values"
 // trusting comes before the profiles of a configuration.
 const trusting = "clients: {trust_labels: true}\nprofiles:\n"
 
+// githubIssuer begins an issuer of workloads' tokens.
+const githubIssuer = "{issuer: https://a.example, audience: b, "
+
 // Every mistake is named on one line: where it is, what it is, what to do.
 var configMistakes = []struct{ name, config, want string }{
 	{"unknown key", "lissten: 127.0.0.1:8080", ":1: there is no key lissten; did you mean listen?"},
@@ -164,6 +167,21 @@ var configMistakes = []struct{ name, config, want string }{
 	{"limits for a bad label", "limits:\n  for_labels:\n    - labels: [a, b c]\n      streams: 1", `:3: limits.for_labels[0].labels[1]: label pattern "b c" has a character that is not printable ASCII; it is a short label for the session`},
 	{"a bad limit for a label", "limits: {for_labels: [{labels: [a], streams: -2}]}", ":1: limits.for_labels[0].streams: -2 is no limit; give 1 to 1000000, or 0 for none"},
 	{"profile's requests", trusting + "  - {name: a, labels: [a], limits: {requests_per_minute: -1}}", ":3: profiles[0].limits.requests_per_minute: -1 is no limit; give 1 to 1000000, or 0 for none"},
+	{"exchange without issuers", "exchange: {listen: 127.0.0.1:1}", ":1: exchange.listen: nobody would be given a token; set exchange.issuers, or leave it out"},
+	{"exchange nowhere", "admin: ''\nexchange:\n  issuers: [" + githubIssuer + "labels: [{claims: {sub: a}, label: b}]}]", ":3: exchange.issuers: there is no address to ask at; set exchange.listen"},
+	{"exchange of tokens that are off", "clients: {issued: off}\nexchange: {issuers: [" + githubIssuer + "labels: [{claims: {sub: a}, label: b}]}]}", ":2: exchange.issuers: clients.issued is off, so the tokens would let nobody in; set it to also or only"},
+	{"exchange.ttl", "exchange: {ttl: 0s}", `:1: exchange.ttl: "0s" is not a time such as 1h or 30m, a second at least and a year at most`},
+	{"exchange.listen", "exchange: {listen: x, issuers: [" + githubIssuer + "labels: [{claims: {sub: a}, label: b}]}]}", `:1: exchange.listen: "x" is not host:port, as in 127.0.0.1:8080, nor unix:/path`},
+	{"issuer in clear", "exchange: {issuers: [{issuer: http://a.example}]}", `:1: exchange.issuers[0].issuer: "http://a.example" is not an https URL; write it as the tokens' claim iss has it`},
+	{"keys in clear", "exchange: {issuers: [{issuer: https://a.example, keys_url: http://a.example}]}", `:1: exchange.issuers[0].keys_url: "http://a.example" is not an https URL`},
+	{"no audience", "exchange: {issuers: [{issuer: https://a.example}]}", ":1: exchange.issuers[0].audience: it is missing: tokens that are meant for others would be taken; name one of this proxy's own, such as agentproxy"},
+	{"the issuer as audience", "exchange: {issuers: [{issuer: https://a.example, audience: https://a.example}]}", ":1: exchange.issuers[0].audience: tokens for the issuer itself are credentials that no other should be shown; name one of this proxy's own, such as agentproxy"},
+	{"outlive alone", "exchange: {issuers: [" + githubIssuer + "outlive: true}]}", ":1: exchange.issuers[0].outlive: whoever finds a token could use it again to stay; set single_use too, or leave it out"},
+	{"issuer without labels", "exchange: {issuers: [" + githubIssuer + "labels: []}]}", ":1: exchange.issuers[0].labels: no token of the issuer would stand for a label; list claims and labels"},
+	{"every token of an issuer", "exchange:\n  issuers:\n    - issuer: https://a.example\n      audience: a\n      labels:\n        - {claims: {sub: '*'}, label: b}", ":6: exchange.issuers[0].labels[0]: no claim is named with a value that it must have, so that every token of the issuer would do; name one, as in claims: {sub: …}"},
+	{"label of a claim that is none", "exchange: {issuers: [" + githubIssuer + "labels: [{claims: {sub: a}, label: 'b{'}]}]}", `:1: exchange.issuers[0].labels[0]: label "b{": the name of a claim stands between { and }`},
+	{"issuer again", "exchange: {issuers: [" + githubIssuer + "labels: [{claims: {sub: a}, label: b}]}, " + githubIssuer + "labels: [{claims: {sub: c}, label: d}]}]}", ":1: exchange.issuers[1].issuer: https://a.example is there already; put its labels together"},
+	{"key of tokens that are off", "clients: {issued: off, issued_key_file: x}", ":1: clients.issued_key_file: clients.issued is off, so the key is not used; leave one of them out"},
 	{"memory", "limits: {memory: 1000}", ":1: limits.memory: 1000 is too little for any client; give at least 16777216, or 0 for the memory limit of the process"},
 	{"header_bytes", "limits: {header_bytes: 1}", ":1: limits.header_bytes: 1 is too few for any client; give at least 4096"},
 	{"header_fields", "limits: {header_fields: 1}", ":1: limits.header_fields: 1 is too few for any client; give at least 20"},

@@ -6,21 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/identityfile"
 	"github.com/agentproxy/agentproxy/identity"
-	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
-
-// maxIdentityInput bounds what import reads, in bytes.
-const maxIdentityInput = 1 << 20
 
 func newIdentityImportCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
@@ -32,11 +27,7 @@ the backend's keys. The former identity is set aside.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: fileArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			raw, err := c.readInput(args[0])
-			if err != nil {
-				return err
-			}
-			record, err := parseImport(args[0], raw)
+			record, err := identityfile.Read(args[0], c.stdin)
 			if err != nil {
 				return err
 			}
@@ -45,7 +36,7 @@ the backend's keys. The former identity is set aside.`,
 				return err
 			}
 			defer a.Close()
-			id, err := importRecord(cmd.Context(), a, args[0], record)
+			id, err := identityfile.Import(cmd.Context(), a, args[0], record)
 			if err != nil {
 				return err
 			}
@@ -57,63 +48,6 @@ the backend's keys. The former identity is set aside.`,
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
 	return cmd
-}
-
-func (c *command) readInput(name string) ([]byte, error) {
-	from := c.stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, safefile.Cause(err))
-		}
-		defer f.Close()
-		from = f
-	}
-	raw, err := io.ReadAll(io.LimitReader(from, maxIdentityInput+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; name a file that can be read, or - for standard input", name, safefile.Cause(err))
-	}
-	if len(raw) > maxIdentityInput {
-		return nil, fmt.Errorf("%s: larger than %d bytes, not an agent identity", name, maxIdentityInput)
-	}
-	return raw, nil
-}
-
-// parseImport parses a record, or the one in an auth.json.
-func parseImport(name string, raw []byte) (*identity.Record, error) {
-	record, err := identity.ParseRecord(raw)
-	if err == nil {
-		return record, nil
-	}
-	auth, authErr := codex.ParseAuth(raw)
-	if authErr != nil || auth.Record == nil && auth.RecordErr == nil && auth.Tokens == nil {
-		return nil, fmt.Errorf("%s: neither a JWT, nor a record of an agent identity, nor an auth.json: %w", name, err)
-	}
-	if auth.RecordErr != nil {
-		return nil, fmt.Errorf("%s: %w", name, auth.RecordErr)
-	}
-	if auth.Record == nil {
-		return nil, fmt.Errorf("%s: this auth.json holds no agent identity", name)
-	}
-	return auth.Record, nil
-}
-
-// importRecord stores record if it belongs to the log-in.
-func importRecord(ctx context.Context, a *app.App, name string, record *identity.Record) (*identity.Identity, error) {
-	account, err := a.Default.Account.Agent.Account(ctx)
-	if errors.Is(err, identity.ErrNoLogin) {
-		account = record.Account()
-	} else if err != nil {
-		return nil, err
-	}
-	id, err := record.Bind(account)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if err := a.Default.Account.Backend.VerifyJWT(ctx, record); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return id, a.Default.Account.Agent.Keep(record)
 }
 
 func newIdentityExportCommand(c *command) *cobra.Command {
@@ -161,7 +95,12 @@ export names those versions and asks first.`,
 			raw := record.MarshalShapeC("")
 			switch {
 			case codex:
-				return c.exportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), yes)
+				return identityfile.ExportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), func(warning string) bool {
+					if yes {
+						fmt.Fprintln(c.stderr, "agentproxy: "+warning)
+					}
+					return yes || c.confirm(warning+". Write it?")
+				})
 			case output != "":
 				if err := safefile.Write(output, raw, 0o600); err != nil {
 					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, safefile.Cause(err))
@@ -179,24 +118,6 @@ export names those versions and asks first.`,
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to this `file`, with mode 0600, instead of standard output")
 	return cmd
-}
-
-// exportToCodex writes record into Codex's auth.json, if the user agrees.
-func (c *command) exportToCodex(ctx context.Context, a *app.App, record *identity.Record, shape identity.Shape, yes bool) error {
-	if a.Default.Account.UsesOwnLogin() {
-		return errors.New("the log-in is that of agentproxy login, which Codex does not share; set identity.login: codex to write into the auth.json of Codex's")
-	}
-	raw, err := record.MarshalFor(shape)
-	if err != nil {
-		return err
-	}
-	warning := fmt.Sprintf("%s would refuse %s with an identity of shape %s in it, and be logged out", shape.Refusers(), a.Default.Account.Home.Path(), shape)
-	if yes {
-		fmt.Fprintln(c.stderr, "agentproxy: "+warning)
-	} else if !c.confirm(warning + ". Write it?") {
-		return errors.New("nothing was written; answer y, or give --yes")
-	}
-	return a.Default.Account.Home.WriteIdentity(ctx, raw)
 }
 
 func newIdentityRemoveCommand(c *command) *cobra.Command {

@@ -18,6 +18,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/usage"
 )
 
 func main() {
@@ -68,71 +69,50 @@ type command struct {
 
 func newRootCommand(c *command) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "agentproxy",
-		Short: "Sign requests to ChatGPT, and keep the credential from coding agents",
-		Long: `agentproxy is a forward proxy. Point HTTPS_PROXY at it, and it signs every
-request to ChatGPT as your agent. The program that makes the request never holds
-a credential.`,
-		Example: `  agentproxy demo
-  agentproxy run -- codex`,
+		Use:           "agentproxy",
+		Short:         "Sign requests to ChatGPT, and keep the credential from coding agents",
+		Long:          usage.Long,
+		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cli.Usagef("name a command, such as serve or run; agentproxy help lists them")
-		},
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetIn(c.stdin)
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return cli.Usagef("%w; see %s --help", err, cmd.CommandPath())
-	})
 	root.AddCommand(
 		newServeCommand(c), newRunCommand(c), newDemoCommand(c), newBackendCommand(c),
-		newIdentityCommand(c), newSignCommand(c), newCACommand(c), newEnvCommand(c),
+		newIdentityCommand(c), newSignCommand(c), newCACommand(c), newEnvCommand(c), newConfigCommand(c),
 		newTokenCommand(c), newLoginCommand(c), newLogoutCommand(c), newCheckCommand(c), newTopCommand(c), newExplainCommand(c), newVersionCommand(c),
 	)
 	root.AddCommand(manCommands()...)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
-		switch cmd.Name() {
-		case "help":
-			cmd.Args = knownCommand
-		case "completion":
-			cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-				return cli.Usagef("name one of bash, fish, powershell, zsh; see %s --help", cmd.CommandPath())
-			}
+		if cmd.Name() == "completion" {
+			setCompletion(c, cmd)
 		}
 	}
-	wrapArgs(root)
+	usage.Group(root)
+	usage.Set(root)
+	usage.ShowFile(root, c.describeFile)
 	completeFiles(root)
 	return root
 }
 
-// knownCommand returns an error unless args name a command.
-func knownCommand(cmd *cobra.Command, args []string) error {
-	_, rest, err := cmd.Root().Find(args)
-	if err == nil && len(rest) > 0 {
-		err = fmt.Errorf("there is no command %q", strings.Join(args, " "))
+// describeFile returns the path of the configuration file, or why there is none.
+func (c *command) describeFile() string {
+	path, err := config.Find(c.configName, c.env)
+	switch {
+	case err != nil:
+		return err.Error()
+	case path == "" && c.configName == "" && config.DefaultPath(c.env) != "":
+		return "none, for there is no " + config.DefaultPath(c.env)
+	case path == "":
+		return "none"
 	}
-	return err
-}
-
-// wrapArgs makes the errors of all commands' argument checks usage errors.
-func wrapArgs(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return cli.Usagef("%w; see %s --help", err, cmd.CommandPath())
-			}
-			return nil
-		}
-	}
-	for _, sub := range cmd.Commands() {
-		wrapArgs(sub)
-	}
+	return path
 }
 
 // configFlag adds the flag --config to cmd.
@@ -184,6 +164,15 @@ func (c *command) profileFlag(cmd *cobra.Command) {
 // load opens the app of the configuration and the agent that the command line names. Its
 // warnings are logged when the command has ended.
 func (c *command) load() (*app.App, error) {
+	conf, err := c.agentConfig()
+	if err != nil {
+		return nil, err
+	}
+	return c.open(conf, false)
+}
+
+// agentConfig returns the configuration for the agent that the command line names.
+func (c *command) agentConfig() (*config.Config, error) {
 	conf, err := c.loadConfig()
 	if err != nil {
 		return nil, err
@@ -192,10 +181,12 @@ func (c *command) load() (*app.App, error) {
 	if err := app.CheckCommands(conf); err != nil {
 		return nil, err
 	}
-	if conf, err = conf.For(c.profile, c.label); err != nil {
-		return nil, err
-	}
-	return app.Open(conf, app.Options{Env: c.env, Log: c.deferred.Logger(conf.Log, c.stderr)})
+	return conf.For(c.profile, c.label)
+}
+
+// open opens the app of a configuration, which changes nothing if readOnly is set.
+func (c *command) open(conf *config.Config, readOnly bool) (*app.App, error) {
+	return app.Open(conf, app.Options{Env: c.env, Log: c.deferred.Logger(conf.Log, c.stderr), ReadOnly: readOnly})
 }
 
 // withApp returns a command that does its work with the app of the configuration that the

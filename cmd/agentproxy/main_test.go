@@ -29,7 +29,10 @@ func TestErrorsArePrintable(t *testing.T) {
 		t.Errorf("%q", stderr.String())
 	}
 	stdout.Reset()
-	(&command{stdout: &stdout}).printFinding(doctor.Finding{Status: doctor.Failed, Check: "backend", Message: "it said \x1b]0;\u202e", Remedy: "try\u0085again"})
+	report := doctor.Report{Findings: []doctor.Finding{{Status: doctor.Failed, Check: "backend", Message: "it said \x1b]0;\u202e", Remedy: "try\u0085again"}}}
+	if err := report.Render(&stdout, doctor.Plain); err != nil {
+		t.Fatal(err)
+	}
 	if want := "failed   backend         it said ?]0;?; try?again\n"; stdout.String() != want {
 		t.Errorf("%q, want %q", stdout.String(), want)
 	}

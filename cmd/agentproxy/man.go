@@ -70,6 +70,7 @@ func writePages(cmd *cobra.Command, dir string, date time.Time) error {
 		Manual:  "agentproxy",
 	}
 	cmd.DisableAutoGenTag = true
+	cmd.Long = regexp.MustCompile(`(?m)^  `).ReplaceAllString(cmd.Long, "    ") // Markdown's blocks of code
 	var page bytes.Buffer
 	if err := doc.GenMan(cmd, header, &page); err != nil {
 		return fmt.Errorf("%s: %w", name, err)

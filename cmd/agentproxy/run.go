@@ -42,7 +42,7 @@ for all of them.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: fileArgs,
+		ValidArgsFunction: c.commandArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.ConfigName, o.Profile = c.configName, c.profile
 			return runner.Run(cmd.Context(), args, o)

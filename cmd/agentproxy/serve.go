@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/proxy/access/exchange"
 )
 
 func newServeCommand(c *command) *cobra.Command {
@@ -79,22 +81,28 @@ func (c *command) serve(ctx context.Context, r *app.Reloader, metrics *admin.Met
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Serve(listener) })
-	if a.Config.Admin.Listen != "" {
-		l, err := sockets.Listen(a.Config.Admin.Listen)
+	tokens := exchange.New(r.ExchangeConfig, metrics.Exchanged)
+	defer tokens.Close()
+	for _, further := range []struct {
+		address, says string
+		serve         func(net.Listener) error
+	}{
+		{a.Config.Admin.Listen, "", func(l net.Listener) error { return admin.Serve(groupCtx, l, r, metrics, tokens) }},
+		{a.Config.Gateways.Listen, "answering gateways", func(l net.Listener) error { return authz.Serve(groupCtx, l, r.GatewayConfig) }},
+		{a.Config.Exchange.Listen, "answering workloads", func(l net.Listener) error { return exchange.Serve(groupCtx, l, tokens) }},
+	} {
+		if further.address == "" {
+			continue
+		}
+		l, err := sockets.Listen(further.address)
 		if err != nil {
 			return errors.Join(err, app.Shutdown(p, app.Canceled()))
 		}
 		p.NeverDial(l.Addr())
-		group.Go(func() error { return admin.Serve(groupCtx, l, r, metrics) })
-	}
-	if a.Config.Gateways.Listen != "" {
-		l, err := sockets.Listen(a.Config.Gateways.Listen)
-		if err != nil {
-			return errors.Join(err, app.Shutdown(p, app.Canceled()))
+		group.Go(func() error { return further.serve(l) })
+		if further.says != "" {
+			fmt.Fprintf(c.stderr, "agentproxy: %s on %s\n", further.says, app.ListenName(l))
 		}
-		p.NeverDial(l.Addr())
-		group.Go(func() error { return authz.Serve(groupCtx, l, r.GatewayConfig) })
-		fmt.Fprintf(c.stderr, "agentproxy: answering gateways on %s\n", app.ListenName(l))
 	}
 	if err := sockets.Unused(); err != nil {
 		return errors.Join(err, app.Shutdown(p, app.Canceled()))

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/tokenexchange"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/access/issued"
 )
@@ -18,13 +19,13 @@ import (
 func newTokenCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Issue and revoke client tokens that expire",
+		Short: "Issue, get and revoke client tokens that expire",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cli.Usagef("name one of issue, revoke; see %s --help", cmd.CommandPath())
+			return cli.Usagef("name one of issue, revoke, exchange; see %s --help", cmd.CommandPath())
 		},
 	}
-	cmd.AddCommand(newTokenIssueCommand(c), newTokenRevokeCommand(c))
+	cmd.AddCommand(newTokenIssueCommand(c), newTokenRevokeCommand(c), tokenexchange.Command(c.stdin, c.stdout, c.stderr))
 	return cmd
 }
 
@@ -144,5 +145,5 @@ func (c *command) issuedTokens() (*issued.Tokens, error) {
 	if conf.Clients.IssuedDir == "" {
 		return nil, errors.New("clients.issued is off, so no such token lets anybody in; set it to also or only")
 	}
-	return issued.Open(conf.Clients.IssuedDir, time.Now, func(error) {}), nil
+	return issued.Open(conf.Clients.IssuedDir, time.Now, func(error) {}).WithKey(conf.Clients.IssuedKey), nil
 }

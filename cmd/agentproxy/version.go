@@ -14,12 +14,15 @@ func newVersionCommand(c *command) *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
-		Run: func(*cobra.Command, []string) {
-			name := cli.Version()
-			if commit := cli.Commit(); commit != "" && name != "devel-"+commit {
-				name += " (" + commit + ")"
-			}
-			fmt.Fprintf(c.stdout, "agentproxy %s %s %s/%s\n", name, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		},
+		Run:   func(*cobra.Command, []string) { fmt.Fprintln(c.stdout, versionText()) },
 	}
+}
+
+// versionText returns the version, and with what and for what the program was built.
+func versionText() string {
+	name := cli.Version()
+	if commit := cli.Commit(); commit != "" && name != "devel-"+commit {
+		name += " (" + commit + ")"
+	}
+	return fmt.Sprintf("agentproxy %s %s %s/%s", name, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -67,6 +67,10 @@ type Config struct {
 	ClientOf func(label string) string
 	// Notify, if set, is called with what the agent does on its own.
 	Notify func(Event)
+	// ReadOnly has the agent change nothing, neither files nor what the backend keeps. It
+	// refreshes no token, and registers nothing whatever Register says. What it asks the
+	// backend to find out whose a token is, it remembers in memory.
+	ReadOnly bool
 	// WatchAfter is how long Run waits before it watches the log-in for changes. The
 	// kernel takes longer to end a watch than a short command runs.
 	WatchAfter time.Duration
@@ -150,7 +154,7 @@ func New(config Config) *Agent {
 		tokens: &tokens{
 			home: config.Home, workspace: config.WorkspaceID, backend: config.Backend, clock: config.Clock,
 			path: cmp.Or(config.RefreshFile, inState("refresh.json")), notify: config.Notify,
-			courtesy: config.Courtesy,
+			courtesy: config.Courtesy, readOnly: config.ReadOnly,
 		},
 		tasks:    newTasks(inState("tasks.json"), config.Clock.Now, config.ClientOf),
 		gate:     retry.NewGate(maxRegistrations, backend.RetryAfter),
@@ -192,6 +196,14 @@ func (a *Agent) TokenExpiry(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	return view.expiry, nil
+}
+
+// CanRefresh reports whether there is something to refresh the access token with. It sends
+// no request, so that the backend may refuse it all the same.
+func (a *Agent) CanRefresh(ctx context.Context) bool {
+	view, err := a.tokens.view(ctx)
+	return err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != "" &&
+		a.tokens.hasEnded(view, view.auth.Tokens.RefreshToken) == nil
 }
 
 // LoginEnded returns nil as long as the log-in can be refreshed. Then the error wraps
@@ -275,7 +287,9 @@ func (a *Agent) storedTask(id *identity.Identity, label string) (task identity.T
 	return task, false, ok
 }
 
-func (a *Agent) mayRegister() bool { return a.config.Register && a.config.Backend != nil }
+func (a *Agent) mayRegister() bool {
+	return a.config.Register && a.config.Backend != nil && !a.config.ReadOnly
+}
 
 // TaskRejected notes that the backend has refused an assertion for the task of a label. It
 // reports whether Session may return another task now.

@@ -31,6 +31,14 @@ func (a *Agent) ensureIdentity(ctx context.Context) (*identity.Identity, error) 
 	return a.identities.Do(ctx, "", a.registerIdentity)
 }
 
+// Registers reports whether a request would have an identity registered, where
+// [Agent.Identity] has returned err. It disregards [Config.ReadOnly], and whether there is a
+// token to register with.
+func (a *Agent) Registers(ctx context.Context, err error) bool {
+	auth, _, loginErr := a.login(ctx)
+	return loginErr == nil && a.config.Register && a.config.Backend != nil && !a.readOnly() && canVouch(auth) && replaceable(err)
+}
+
 // readOnly reports whether the identity is another program's to change.
 func (a *Agent) readOnly() bool { return a.config.Store != nil && a.config.Store.ReadOnly() != nil }
 

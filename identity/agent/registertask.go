@@ -68,6 +68,16 @@ func (a *Agent) TaskOverdue(ctx context.Context, label string) error {
 	return a.taskFailed.Last(accountKey(id))
 }
 
+// TaskDue reports whether the task of a label is due to be replaced.
+func (a *Agent) TaskDue(ctx context.Context, label string) bool {
+	id, err := a.Identity(ctx)
+	if err != nil {
+		return false
+	}
+	_, due, ok := a.tasks.get(id.AgentRuntimeID, label)
+	return due && ok
+}
+
 // taskKey returns the key of the registration of a task.
 func taskKey(id *identity.Identity, label string) string { return id.AgentRuntimeID + "\x00" + label }
 

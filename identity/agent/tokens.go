@@ -42,6 +42,7 @@ type tokens struct {
 	home      *codex.Home
 	loadLogin func(context.Context) (*codex.Auth, error)
 	courtesy  time.Duration
+	readOnly  bool // nothing is refreshed, and no file written
 	workspace string
 	backend   *backend.Client // nil: nothing is refreshed
 	clock     *backend.Clock
@@ -246,7 +247,7 @@ var errCannotRefresh = errors.New("the token cannot be refreshed")
 // renew refreshes the token of stale, which is due or was refused by the backend. It does
 // so once for all callers.
 func (t *tokens) renew(ctx context.Context, stale *tokenView, refused bool) (*tokenView, error) {
-	if t.backend == nil || stale.auth.Tokens.RefreshToken == "" {
+	if t.backend == nil || t.readOnly || stale.auth.Tokens.RefreshToken == "" {
 		return nil, errCannotRefresh
 	}
 	key := fmt.Sprint(refused, tokenHash(stale.token.Value))

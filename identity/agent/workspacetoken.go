@@ -86,6 +86,9 @@ func (a *Agent) learnToken(known knownToken) {
 		all = append(all, knownToken{hash, account})
 	}
 	a.mu.Unlock()
+	if a.config.ReadOnly {
+		return
+	}
 	a.tokens.warnOnce("whose the workspace's access token is is remembered in memory only", writeKnownTokens(a.whoamiPath(), all))
 }
 

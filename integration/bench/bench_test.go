@@ -3,31 +3,67 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
-// TestDirect runs the scenarios against the server itself, in miniature.
-func TestDirect(t *testing.T) {
+// TestMain has this program be the proxy that TestProfiled starts.
+func TestMain(m *testing.M) {
+	if config := os.Getenv(profiledVariable); config != "" {
+		fmt.Fprintln(os.Stderr, serveProfiled(config))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// TestProfiled sends a request through the proxy that has a profiler.
+func TestProfiled(t *testing.T) {
+	b := newTestBench(t)
+	i, _, err := b.startProfiled(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.stop()
+	if got, err := i.get(t.Context(), pathAuthorization); err != nil || !strings.HasPrefix(got, "AgentAssertion ") {
+		t.Errorf("the server was sent Authorization: %.40q, %v", got, err)
+	}
+}
+
+// newTestBench returns a bench that measures next to nothing.
+func newTestBench(t *testing.T) *bench {
+	t.Helper()
 	ca, err := newAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := startUpstream(ca)
-	if err != nil {
+	b := &bench{log: io.Discard, dir: t.TempDir(), ca: ca}
+	if err := ca.writeFiles(b.dir); err != nil {
 		t.Fatal(err)
 	}
-	defer u.close()
+	if b.upstream, err = startUpstream(ca); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.upstream.close)
 	moment := 20 * time.Millisecond
-	b := &bench{log: io.Discard, dir: t.TempDir(), ca: ca, upstream: u, plan: plan{
+	b.plan = plan{
 		rounds: 1, request: moment, connect: moment, move: moment, echo: moment, sign: time.Millisecond,
 		streams: 3, events: 3, sockets: 3, startUps: 1, transfer: 100_000, eventGap: 2 * time.Millisecond, openRound: moment,
-	}}
+		rate: moment, turnEvents: 3, turnGap: 2 * time.Millisecond,
+	}
+	return b
+}
+
+// TestDirect runs the scenarios against the server itself, in miniature.
+func TestDirect(t *testing.T) {
+	b := newTestBench(t)
 	p := &program{name: direct, start: startDirect}
 	b.programs = []*program{p}
+	var err error
 	if p.instance, err = b.startInstance(t.Context(), p, p.name); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +85,11 @@ func TestDirect(t *testing.T) {
 			}
 		}
 	}
-	if got := b.measureScenario(t.Context(), scenarios[5]).rows[0].rounds[keyResumed]; len(got) != 1 || got[0] != 100 {
+	resumed, err := selectScenarios(idResumed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.measureScenario(t.Context(), resumed[0]).rows[0].rounds[keyResumed]; len(got) != 1 || got[0] != 100 {
 		t.Errorf("%v %% of the connections were resumed, want 100", got)
 	}
 }

@@ -28,6 +28,12 @@ type plan struct {
 	transfer  int64         // bytes of a download or an upload
 	eventGap  time.Duration // between two events of a stream
 	openRound time.Duration // over which the streams of a round begin
+
+	rate       time.Duration // a round at a fixed rate
+	turnEvents int           // of a turn
+	turnGap    time.Duration // between two of them
+	live       int           // turns at the same time whose memory is measured
+	liveGap    time.Duration // between two of their events
 }
 
 // planFor returns the plan that the variable BENCH names.
@@ -38,6 +44,7 @@ func planFor(name string) (plan, error) {
 		echo: time.Second, sign: 200 * time.Millisecond,
 		streams: 1000, events: 30, sockets: 1000, idle: 10_000, settle: 3 * time.Second, startUps: 20,
 		transfer: 20_000_000, eventGap: 50 * time.Millisecond, openRound: time.Second,
+		rate: 2 * time.Second, turnEvents: 400, turnGap: 10 * time.Millisecond, live: 2000, liveGap: 500 * time.Millisecond,
 	}
 	switch name {
 	case "", "full":
@@ -48,6 +55,7 @@ func planFor(name string) (plan, error) {
 		quick.request, quick.connect, quick.move = 700*time.Millisecond, 500*time.Millisecond, 400*time.Millisecond
 		quick.echo, quick.sign = 600*time.Millisecond, 50*time.Millisecond
 		quick.events, quick.idle, quick.settle, quick.startUps = 20, 2000, time.Second, 7
+		quick.rate, quick.turnEvents = time.Second, 100
 		return quick, nil
 	default:
 		return plan{}, fmt.Errorf("BENCH=%q is neither full nor quick", name)

@@ -20,7 +20,7 @@ import (
 )
 
 // profiledScenarios are those whose cost is agentproxy's own.
-var profiledScenarios = []string{idH1, idH2, idFull, idResumed, idDownload, idUpload, idEvents, idEcho}
+var profiledScenarios = []string{idTurnWS, idTurnH1, idTurnH2, idH1, idH2, idFull, idResumed, idDownload, idUpload, idEvents, idEcho}
 
 // profile puts agentproxy's data path under load, scenario by scenario, and
 // writes a profile of its CPU time and one of its allocations for each into dir.

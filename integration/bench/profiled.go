@@ -97,12 +97,19 @@ func serveProfiled(config string) error {
 	if err != nil {
 		return err
 	}
+	scope, _, err := signer.NewScope(signer.ScopeConfig{
+		BaseURL: "https://" + chatgptHost + "/backend-api", Allow: []signer.ScopeEntry{{Word: signer.WordCodex}},
+	})
+	if err != nil {
+		return err
+	}
 	assertion := signer.NewAgentAssertion(sessions, time.Now)
 	limits := access.DefaultLimits()
 	limits.Connections, limits.ConnectionsPerLabel = 20000, 15000
 	p := proxy.New(proxy.Config{
 		Intercept:   hosts.Patterns{intercept},
 		Signer:      signer.Bootstrap{Bearer: assertion, Next: assertion},
+		Scope:       scope,
 		Leaves:      leaves,
 		Limits:      limits,
 		ObserveDate: backend.NewClock(nil, nil).Observe,

@@ -53,6 +53,8 @@ const (
 	keyFirstP50 = "first_event_p50_us"
 	keyFirstP99 = "first_event_p99_us"
 
+	keyTurnCPU = "cpu_ms_per_turn"
+
 	keyEach    = "kb_each"
 	keyWall    = "wall_ms"
 	keyFresh   = "fresh_us"
@@ -74,11 +76,25 @@ var (
 		{keyFirstP50, "first event p50 µs"}, {keyFirstP99, "p99 µs"}, {keyP50, "event delay p50 µs"}, {keyP99, "p99 µs"},
 		{keyCPU, "CPU µs/event"}, {keyRSS, "RSS MB"},
 	}
-	echoColumns    = []column{{keyRate, "echoes/s"}, {keyP50, "p50 µs"}, {keyP99, "p99 µs"}, {keyCPU, "CPU µs/echo"}, {keyRSS, "RSS MB"}}
+	echoColumns = []column{{keyRate, "echoes/s"}, {keyP50, "p50 µs"}, {keyP99, "p99 µs"}, {keyCPU, "CPU µs/echo"}, {keyRSS, "RSS MB"}}
+	turnColumns = []column{
+		{keyTurnCPU, "CPU ms/turn"}, {keyFirstP50, "first event p50 µs"}, {keyFirstP99, "p99 µs"}, {keyP50, "event delay p50 µs"}, {keyP99, "p99 µs"},
+		{keyRSS, "RSS MB"},
+	}
+	liveColumns = []column{
+		{keyEach, "kB each"}, {keyCPU, "CPU µs/event"}, {keyP50, "event delay p50 µs"}, {keyP99, "p99 µs"}, {keyRSS, "RSS MB"},
+	}
+	rateColumns    = []column{{keyP50, "p50 µs"}, {keyP99, "p99 µs"}, {keyCPU, "CPU µs/request"}, {keyRSS, "RSS MB"}}
 	idleColumns    = []column{{keyEach, "kB each"}, {keyRSS, "RSS MB"}}
 	startUpColumns = []column{{keyWall, "ms"}, {keyPeakRSS, "peak RSS MB"}}
 	signColumns    = []column{{keyFresh, "µs, a new second"}, {keyCached, "µs, the same second"}, {keyAllocs, "allocations, the same second"}}
 
+	// The ways in which Codex asks.
+	overSocket = turnKind{alpnH1, true}
+	overH1     = turnKind{alpnH1, false}
+	overH2     = turnKind{alpnH2, false}
+
+	turners  = []string{direct, nginx, agentproxy}
 	everyone = []string{direct, nginx, agentproxy, squid, goproxy, mitmproxy}
 )
 
@@ -90,11 +106,29 @@ const (
 	idDownload, idUpload       = "download", "upload"
 	idEvents, idEcho, idTunnel = "sse", "websocket", "tunnel"
 	idIdle, idStartUp, idSign  = "idle", "start-up", "sign"
+	idRateH1, idRateH2         = "rate-h1", "rate-h2"
+	idTurnWS, idTurnWSMany     = "turn-ws-60", "turn-ws-250"
+	idTurnH1, idTurnH1Many     = "turn-sse-60", "turn-sse-250"
+	idTurnH2, idTurnH2Many     = "turn-h2-60", "turn-h2-250"
+	idLiveWS, idLiveH2         = "live-ws", "live-h2"
 )
 
 // scenarios are measured in this order. Those with hundreds of connections leave
 // out the programs that need seconds to accept them.
 var scenarios = []*scenario{
+	{id: "turn-ws-1", title: "A turn by WebSocket, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overSocket, 1)},
+	{id: idTurnWS, title: "Turns by WebSocket, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overSocket, 60)},
+	{id: idTurnWSMany, title: "Turns by WebSocket, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overSocket, 250)},
+	{id: "turn-sse-1", title: "A turn by POST and server-sent events over HTTP/1.1, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH1, 1)},
+	{id: idTurnH1, title: "Turns by POST and server-sent events over HTTP/1.1, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overH1, 60)},
+	{id: idTurnH1Many, title: "Turns by POST and server-sent events over HTTP/1.1, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overH1, 250)},
+	{id: "turn-h2-1", title: "A turn by POST and server-sent events over HTTP/2, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH2, 1)},
+	{id: idTurnH2, title: "Turns by POST and server-sent events over HTTP/2, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overH2, 60)},
+	{id: idTurnH2Many, title: "Turns by POST and server-sent events over HTTP/2, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overH2, 250)},
+	{id: idLiveWS, title: "Live turns by WebSocket", programs: []string{nginx, agentproxy}, columns: liveColumns, prepare: liveTurns(overSocket), once: true},
+	{id: idLiveH2, title: "Live turns by POST over HTTP/2", programs: []string{nginx, agentproxy}, columns: liveColumns, prepare: liveTurns(overH2), once: true},
+	{id: idRateH1, title: "3,000 requests/s of 1 kB, 32 connections, HTTP/1.1", programs: turners, columns: rateColumns, prepare: fixedRateOver(alpnH1)},
+	{id: idRateH2, title: "3,000 requests/s of 1 kB, 32 connections, HTTP/2", programs: turners, columns: rateColumns, prepare: fixedRateOver(alpnH2)},
 	{id: idH1, title: "Keep-alive GET, HTTP/1.1, 16 connections", programs: everyone, columns: requestColumns, prepare: keepAliveH1(16), close: true},
 	{id: idH1Many, title: "Keep-alive GET, HTTP/1.1, 256 connections", programs: []string{direct, nginx, agentproxy, squid}, columns: requestColumns, prepare: keepAliveH1(256)},
 	{id: idH2, title: "Keep-alive GET, HTTP/2, 16 connections", programs: []string{direct, nginx, agentproxy, mitmproxy}, columns: requestColumns, prepare: keepAliveH2(16), close: true},
@@ -105,6 +139,8 @@ var scenarios = []*scenario{
 	{id: idUpload, title: "Uploads of 20 MB, one after another", programs: everyone, columns: moveColumns, prepare: upload},
 	{id: idEvents, title: "Server-sent events, 1,000 streams, an event each 50 ms", programs: []string{direct, nginx, agentproxy, squid}, columns: eventColumns, prepare: events},
 	{id: idEcho, title: "WebSocket echo, 1,000 sockets", programs: []string{direct, nginx, agentproxy}, columns: echoColumns, prepare: echo},
+	{id: "usage-sse", title: "Answers of the model by server-sent events, 1,000 streams, without and with usage.file", programs: []string{agentproxy, withUsage}, columns: eventColumns, prepare: answers, close: true},
+	{id: "usage-ws", title: "Answers of the model by WebSocket with compression, 200 sockets, without and with usage.file", programs: []string{agentproxy, withUsage}, columns: echoColumns, prepare: answersBySocket, close: true},
 	{id: idTunnel, title: "A tunnel to another host", programs: []string{agentproxy, copying}, columns: moveColumns, prepare: tunnelled, close: true},
 	{id: idIdle, title: "Idle connections, intercepted, after one request", programs: []string{nginx, agentproxy}, columns: idleColumns, prepare: idle, once: true},
 	{id: idStartUp, title: "Start-up: run -- true, and env /bin/true (direct)", programs: []string{direct, agentproxy}, columns: startUpColumns, prepare: startUp, once: true},

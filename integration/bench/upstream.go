@@ -6,10 +6,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -26,6 +24,7 @@ const (
 	pathUpload        = "/backend-api/codex/bench/upload"
 	pathEvents        = "/backend-api/codex/bench/events"
 	pathSocket        = "/backend-api/codex/responses"
+	pathSide          = "/backend-api/codex/bench/download?bytes=1000"
 	pathAuthorization = "/backend-api/codex/bench/authorization"
 )
 
@@ -58,8 +57,9 @@ func startUpstream(ca *authority) (*origin, error) {
 	mux.HandleFunc("GET "+pathAuthorization, serveAuthorization)
 	mux.HandleFunc("GET "+pathDownload, serveDownload)
 	mux.HandleFunc("POST "+pathUpload, serveUpload)
-	mux.HandleFunc("GET "+pathEvents, serveEvents)
+	mux.HandleFunc(pathEvents, serveEvents)
 	mux.HandleFunc("GET "+pathSocket, serveSocket)
+	mux.HandleFunc("POST "+pathSocket, serveAnswer)
 	u.server = &http.Server{
 		Handler:     mux,
 		TLSConfig:   &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.server}},
@@ -139,44 +139,17 @@ func serveUpload(w http.ResponseWriter, r *http.Request) {
 // epoch is what the time stamps of events count from.
 var epoch = time.Now()
 
-// serveEvents sends events that carry the time when they are sent, as long as
-// r's query says. The first comes at once. The second comes after a part of the
-// gap, so that streams which began together do not go on in step.
-func serveEvents(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	events, err := strconv.Atoi(query.Get("events"))
-	gap, gapErr := time.ParseDuration(query.Get("gap"))
-	if err := errors.Join(err, gapErr); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+// serveSocket sends back what it receives, or answers a question.
+func serveSocket(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.RawQuery {
+	case "":
+	case answersQuery:
+		serveAnswers(w, r)
+		return
+	default:
+		serveTurn(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	flusher := http.NewResponseController(w)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	next := time.Now()
-	for i := range events {
-		select {
-		case <-timer.C:
-		case <-r.Context().Done():
-			return
-		}
-		if _, err := fmt.Fprintf(w, "event: response.output_text.delta\ndata: {\"sent\":%d,\"delta\":\" word\",\"item_id\":\"msg_0123456789\",\"output_index\":0}\n\n", time.Since(epoch)); err != nil {
-			return
-		}
-		if flusher.Flush() != nil {
-			return
-		}
-		next = next.Add(gap)
-		if i == 0 {
-			next = time.Now().Add(rand.N(gap))
-		}
-		timer.Reset(time.Until(next))
-	}
-}
-
-// serveSocket sends back what it receives.
-func serveSocket(w http.ResponseWriter, r *http.Request) {
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		return

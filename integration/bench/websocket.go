@@ -53,7 +53,7 @@ func (e *endpoint) newSocket(ctx context.Context) (*socket, error) {
 	}
 	s := &socket{conn: conn, reader: bufio.NewReaderSize(conn, 512)}
 	_ = conn.SetDeadline(time.Now().Add(connectTimeout))
-	if err := s.upgrade(e); err != nil {
+	if err := s.upgrade(e, pathSocket); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -64,9 +64,9 @@ func (e *endpoint) newSocket(ctx context.Context) (*socket, error) {
 }
 
 // upgrade makes a WebSocket of the connection (RFC 6455, section 4).
-func (s *socket) upgrade(e *endpoint) error {
-	request := e.requestBytes("GET", pathSocket, "Connection: Upgrade", "Upgrade: websocket",
-		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==")
+func (s *socket) upgrade(e *endpoint, path string, headers ...string) error {
+	request := e.requestBytes("GET", path, append(headers, "Connection: Upgrade", "Upgrade: websocket",
+		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==")...)
 	if _, err := s.conn.Write(request); err != nil {
 		return err
 	}

@@ -35,6 +35,15 @@ func peerOf(ctx context.Context) *Peer {
 	return p
 }
 
+// ClientOf names the client that sent a request, ctx being its context, as [Peer.Client]
+// does. It is "" if nobody has noted whose connection it is.
+func ClientOf(ctx context.Context) string {
+	if p := peerOf(ctx); p != nil {
+		return p.Client()
+	}
+	return ""
+}
+
 // Client names the client: on this machine by its user, as "user 1000", else by its
 // address, for IPv6 by the network of 64 bits. It is "" for a Unix socket.
 func (p *Peer) Client() string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"syscall"
@@ -71,9 +72,34 @@ func (c FileConfig) open() (f *os.File, torn bool, err error) {
 		if f != nil {
 			f.Close()
 		}
-		return nil, false, fmt.Errorf("open the audit log %s: %w; set audit.file to a file that can be appended to", c.Path, safefile.Cause(err))
+		return nil, false, c.notOpened(err)
 	}
 	return f, torn, nil
+}
+
+// Check returns the error that [OpenFile] would return, as far as that can be told without
+// making or changing a file. It looks besides whether the disk has space.
+func (c FileConfig) Check() error {
+	err := safefile.MayAppend(c.Path)
+	if info, statErr := os.Stat(c.Path); err == nil && statErr == nil {
+		err = c.checkMode(info)
+	}
+	if err != nil {
+		return c.notOpened(err)
+	}
+	return nil
+}
+
+func (c FileConfig) notOpened(err error) error {
+	return fmt.Errorf("open the audit log %s: %w; set audit.file to a file that can be appended to", c.Path, safefile.Cause(err))
+}
+
+// checkMode returns an error if others may write to the file.
+func (c FileConfig) checkMode(info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return nil
+	}
+	return safefile.CheckMode(c.Path, info, safefile.OthersWrite)
 }
 
 // check returns an error if the file cannot be an audit log. torn reports whether it ends
@@ -88,13 +114,10 @@ func (c FileConfig) check(f *os.File) (torn bool, err error) {
 			return false, fmt.Errorf("fsync: %w (audit.fsync)", safefile.Cause(err))
 		}
 	}
-	if !info.Mode().IsRegular() {
-		return false, nil
-	}
-	if err := safefile.CheckMode(c.Path, info, safefile.OthersWrite); err != nil {
+	if err := c.checkMode(info); err != nil {
 		return false, err
 	}
-	if info.Size() == 0 {
+	if !info.Mode().IsRegular() || info.Size() == 0 {
 		return false, nil
 	}
 	old, err := os.Open(c.Path)

@@ -165,6 +165,33 @@ func BenchmarkAuditFile(b *testing.B) {
 	}
 }
 
+// TestAuditFileCheck says what opening would say, and makes nothing.
+func TestAuditFileCheck(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	wide := filepath.Join(dir, "wide")
+	if err := os.WriteFile(wide, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(wide, 0o622); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+	for _, path := range []string{wide, dir, filepath.Join(dir, "no", "x")} {
+		checked := FileConfig{Path: path}.Check()
+		_, opened := OpenFile(FileConfig{Path: path})
+		if checked == nil || opened == nil || checked.Error() != opened.Error() {
+			t.Errorf("%s: it is checked with %v, and opened with %v", path, checked, opened)
+		}
+	}
+	path := filepath.Join(dir, "new")
+	if err := (FileConfig{Path: path}).Check(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a file was made")
+	}
+}
+
 // TestAuditFileIsPrintable records words of a client that control a terminal, turn text
 // around or hide in it.
 func TestAuditFileIsPrintable(t *testing.T) {

@@ -81,6 +81,7 @@ type transports struct {
 	upgrades *http.Transport
 	proxied  proxiedTransport
 	h1       *h1client.Transport
+	resets   *resets
 	via      func(*url.URL) (*url.URL, error)
 }
 
@@ -91,8 +92,23 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols.SetHTTP1(true)
 	t := newTransport(d, "h2", "http/1.1")
 	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t})
-	return &transports{t, upgrades, newProxiedTransport(d), h1, d.proxyFor}
+	resets := newResets(func() *http.Transport { return newTransport(d, "h2", "http/1.1") })
+	return &transports{t, upgrades, newProxiedTransport(d), h1, resets, d.proxyFor}
 }
+
+// RoundTripFor sends a request for a user, of which [transports.NoteReset] is told if it is
+// broken off. One that breaks off many has connections of its own.
+func (t *transports) RoundTripFor(user string, r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "https" && r.Header["Upgrade"] == nil {
+		if own := t.resets.transportOf(user); own != nil {
+			return own.RoundTrip(r)
+		}
+	}
+	return t.RoundTrip(r)
+}
+
+// NoteReset notes that a user's request was broken off before its response had ended.
+func (t *transports) NoteReset(user string) { t.resets.note(user) }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -123,6 +139,7 @@ func (t *transports) CloseIdleConnections() {
 	t.upgrades.CloseIdleConnections()
 	t.proxied.CloseIdleConnections()
 	t.h1.CloseIdleConnections()
+	t.resets.closeIdle()
 }
 
 // NewTransport returns a transport for requests of the program itself, which reach

@@ -73,9 +73,22 @@ func open(path string) (*os.File, error) {
 	// Without O_NONBLOCK the opening of a pipe that nobody reads would hang.
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the usage file %s: %w; set usage.file to a file that can be appended to", path, safefile.Cause(err))
+		return nil, notOpened(path, err)
 	}
 	return file, nil
+}
+
+// CheckFile returns the error that [OpenFile] would return, as far as that can be told
+// without making or changing a file. It looks besides whether the disk has space.
+func CheckFile(path string) error {
+	if err := safefile.MayAppend(path); err != nil {
+		return notOpened(path, err)
+	}
+	return nil
+}
+
+func notOpened(path string, err error) error {
+	return fmt.Errorf("open the usage file %s: %w; set usage.file to a file that can be appended to", path, safefile.Cause(err))
 }
 
 // Log has an entry written. It never waits: an entry for which there is no place is

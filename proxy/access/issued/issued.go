@@ -69,6 +69,7 @@ type keyID [8]byte
 // Tokens issues and checks tokens. It is safe for concurrent use.
 type Tokens struct {
 	dir  string
+	file string // of the key, "" for one in dir
 	now  func() time.Time
 	tell func(error)
 
@@ -89,7 +90,19 @@ func Open(dir string, now func() time.Time, tell func(error)) *Tokens {
 	return &Tokens{dir: dir, now: now, tell: tell}
 }
 
-func (t *Tokens) keyPath() string  { return filepath.Join(t.dir, "key") }
+// WithKey returns t with the key in a file that somebody else makes, "" for that in dir.
+// Whoever has the same key issues tokens that are good here. It is called before t is used.
+func (t *Tokens) WithKey(file string) *Tokens {
+	t.file = file
+	return t
+}
+
+func (t *Tokens) keyPath() string {
+	if t.file != "" {
+		return t.file
+	}
+	return filepath.Join(t.dir, "key")
+}
 func (t *Tokens) listPath() string { return filepath.Join(t.dir, "revoked.json") }
 
 // Looks reports whether s has the form of a token of this package, whoever made it.
@@ -215,13 +228,16 @@ const keyBytes = 32
 // readKey returns the key, nil if there is none.
 func (t *Tokens) readKey() ([]byte, error) {
 	raw, err := safefile.ReadPrivate(t.keyPath(), maxToken, safefile.BeyondOwner)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && t.file == "" {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key of client tokens %s: %w", t.keyPath(), safefile.Cause(err))
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(raw)))
+	if (err != nil || len(key) != keyBytes) && t.file != "" {
+		return nil, fmt.Errorf("%s is no key of client tokens; make one with: openssl rand -hex %d", t.file, keyBytes)
+	}
 	if err != nil || len(key) != keyBytes {
 		return nil, fmt.Errorf("%s is no key of client tokens; run: agentproxy token revoke --all, which makes one", t.keyPath())
 	}
@@ -234,6 +250,31 @@ func (t *Tokens) Issue(ctx context.Context, label string, ttl time.Duration) (st
 	if ttl < time.Second || ttl > MaxTTL {
 		return "", nil, fmt.Errorf("a token is good for a second at least and %d days at most", MaxTTL/24/time.Hour)
 	}
+	return t.issue(ctx, label, func(now time.Time, _ revocations) (time.Time, error) { return now.Add(ttl.Truncate(time.Second)), nil })
+}
+
+// IssueFor is [Tokens.Issue] for a client who has proved at a time that the label is its
+// own. The token is good until another time, ttl at most. The error is ErrRevoked if the
+// label's tokens have been revoked since the proof, and ErrExpired if no second is left.
+func (t *Tokens) IssueFor(ctx context.Context, label string, proved, until time.Time, ttl time.Duration) (string, *Token, error) {
+	return t.issue(ctx, label, func(now time.Time, revoked revocations) (time.Time, error) {
+		end := now.Add(ttl)
+		if until.Before(end) {
+			end = until
+		}
+		switch end = end.Truncate(time.Second); {
+		case revoked.ofLabel(label, proved):
+			return end, ErrRevoked
+		case !now.Before(end):
+			return end, ErrExpired
+		}
+		return end, nil
+	})
+}
+
+// issue issues a token that is good until what end returns, now being the time from which
+// on it is.
+func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time, revoked revocations) (time.Time, error)) (string, *Token, error) {
 	unlock, err := t.lock(ctx)
 	if err != nil {
 		return "", nil, err
@@ -252,7 +293,11 @@ func (t *Tokens) Issue(ctx context.Context, label string, ttl time.Duration) (st
 			now = e.Before.Truncate(time.Second).Add(time.Second) // it is revoked up to this second
 		}
 	}
-	token := &Token{ID: rand.Text()[:16], Label: label, Issued: now, Expires: now.Add(ttl.Truncate(time.Second)), key: keyIDOf(key)}
+	until, err := end(now, revoked.index())
+	if err != nil {
+		return "", nil, err
+	}
+	token := &Token{ID: rand.Text()[:16], Label: label, Issued: now, Expires: until, key: keyIDOf(key)}
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
 		ID: token.ID, Subject: label, Issuer: issuer,
 		IssuedAt: jwt.NewNumericDate(token.Issued), ExpiresAt: jwt.NewNumericDate(token.Expires),

@@ -78,6 +78,9 @@ func (t *Tokens) RevokeLabel(ctx context.Context, label string) error {
 
 // RevokeAll ends all tokens that were issued up to now, by another key.
 func (t *Tokens) RevokeAll(ctx context.Context) error {
+	if t.file != "" {
+		return fmt.Errorf("the key is in %s, which others share; to end all tokens, put another key there", t.file)
+	}
 	unlock, err := t.lock(ctx)
 	if err != nil {
 		return err

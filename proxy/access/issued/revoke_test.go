@@ -1,7 +1,11 @@
 package issued
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -59,5 +63,97 @@ func BenchmarkGood(b *testing.B) {
 		if index.has(token) {
 			b.Fatal("revoked")
 		}
+	}
+}
+
+// TestIssueFor: who has proved a label gets a token that ends with the proof, and none if
+// the label was revoked since.
+func TestIssueFor(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	tokens := Open(t.TempDir(), c.now, func(error) {})
+	proved := c.now()
+	for _, test := range []struct {
+		until time.Time
+		ttl   time.Duration
+		want  time.Duration // 0: it has expired
+	}{
+		{proved.Add(10 * time.Minute), time.Hour, 10 * time.Minute},
+		{proved.Add(10 * time.Hour), time.Hour, time.Hour},
+		{proved.Add(2 * time.Second), time.Hour, 2 * time.Second},
+		{proved.Truncate(time.Second), time.Hour, 0},
+		{proved.Add(-time.Hour), time.Hour, 0},
+	} {
+		s, token, err := tokens.IssueFor(t.Context(), "a", proved, test.until, test.ttl)
+		if test.want == 0 {
+			if !errors.Is(err, ErrExpired) {
+				t.Errorf("until %s: %v", test.until, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := token.Expires.Sub(proved); left > test.want || left < test.want-time.Second || token.Expires.After(test.until) {
+			t.Errorf("until %s, %s: it is good for %s", test.until, test.ttl, left)
+		}
+		if got, err := tokens.Check(s); err != nil || got.Label != "a" {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	if err := tokens.RevokeLabel(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	c.advance(5 * time.Second)
+	if _, _, err := tokens.IssueFor(t.Context(), "a", proved, proved.Add(time.Hour), time.Hour); !errors.Is(err, ErrRevoked) {
+		t.Errorf("a proof from before the revocation: %v", err)
+	}
+	if _, _, err := tokens.IssueFor(t.Context(), "b", proved, proved.Add(time.Hour), time.Hour); err != nil {
+		t.Errorf("another label: %v", err)
+	}
+	if _, _, err := tokens.IssueFor(t.Context(), "a", c.now(), proved.Add(time.Hour), time.Hour); err != nil {
+		t.Errorf("a new proof: %v", err)
+	}
+}
+
+// TestSharedKey: replicas that have the same key take each other's tokens.
+func TestSharedKey(t *testing.T) {
+	t.Parallel()
+	c, file := newClock(), filepath.Join(t.TempDir(), "key")
+	a, b := Open(t.TempDir(), c.now, func(error) {}).WithKey(file), Open(t.TempDir(), c.now, func(error) {}).WithKey(file)
+	if _, _, err := a.Issue(t.Context(), "x", time.Hour); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("without the file: %v", err)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the file was made")
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(time.Minute)
+	}
+	write(strings.Repeat("0f", keyBytes) + "\n")
+	s, _, err := a.Issue(t.Context(), "x", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token, err := b.Check(s); err != nil || token.Label != "x" {
+		t.Errorf("%+v, %v", token, err)
+	}
+	if err := b.RevokeAll(t.Context()); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("%v", err)
+	}
+	write(strings.Repeat("0e", keyBytes))
+	if _, err := b.Check(s); !errors.Is(err, ErrForeign) {
+		t.Errorf("after the key was replaced: %v", err)
+	}
+	write("short")
+	if _, err := b.Check(s); !errors.Is(err, ErrUnread) {
+		t.Errorf("a key that is none: %v", err)
+	}
+	if _, _, err := b.Issue(t.Context(), "x", time.Hour); err == nil || !strings.Contains(err.Error(), "openssl rand -hex 32") {
+		t.Errorf("%v", err)
 	}
 }

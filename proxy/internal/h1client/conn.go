@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // maxAnswerHeader bounds the header of a response, in bytes.
@@ -31,7 +32,7 @@ var errLongAnswerHeader = message.Errorf("the header of the server's answer is l
 // serverConn is a connection to a server, with one request at a time on it.
 type serverConn struct {
 	conn   net.Conn
-	socket *probeSocket // below the encryption
+	socket *netconn.Socket // below the encryption
 	pool   *connPool
 	host   string
 	reader *bufio.Reader // of the connection itself, which counts
@@ -61,7 +62,7 @@ type progress struct {
 }
 
 // newConn returns a connection for which there is room in pool.
-func newConn(pool *connPool, host string, conn net.Conn, socket *probeSocket) *serverConn {
+func newConn(pool *connPool, host string, conn net.Conn, socket *netconn.Socket) *serverConn {
 	c := &serverConn{conn: conn, socket: socket, pool: pool, host: host}
 	c.reader, c.writer, c.abort = bufio.NewReader(c), bufio.NewWriter(conn), c.close
 	return c
@@ -74,42 +75,17 @@ func (c *serverConn) Read(p []byte) (int, error) {
 	}
 	p = p[:min(int64(len(p)), c.left)]
 	n, err := c.conn.Read(p)
-	if n >= tlsRecord && err == nil {
-		n += c.readMore(p[n:])
+	if n > 0 && err == nil {
+		n = c.socket.ReadMore(c.conn, p, n)
 	}
 	c.left -= int64(n)
 	c.answered = c.answered || n > 0
 	return n, err
 }
 
-// tlsRecord is the most that a TLS record holds (RFC 8446, section 5.1), and what
-// crypto/tls reads at a time.
-const tlsRecord = 16 << 10
-
-// readMore reads the records that have come already, as far as p holds them whole. An
-// error comes again at the next read.
-func (c *serverConn) readMore(p []byte) (n int) {
-	c.socket.probing = true
-	defer func() { c.socket.probing = false }()
-	for len(p)-n >= tlsRecord {
-		m, err := c.conn.Read(p[n:])
-		n += m
-		if err != nil {
-			break
-		}
-	}
-	return n
-}
-
 // alive reports whether the connection is open, and nothing has come that was not asked
 // for: it would be taken for the response to the next request.
-func (c *serverConn) alive() bool {
-	var b [1]byte
-	c.socket.probing = true
-	n, err := c.conn.Read(b[:])
-	c.socket.probing = false
-	return n == 0 && err == errNothingYet
-}
+func (c *serverConn) alive() bool { return c.socket.Alive(c.conn) }
 
 func (c *serverConn) close() {
 	_ = c.conn.Close()

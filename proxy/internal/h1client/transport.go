@@ -58,7 +58,7 @@ func New(config Config) *Transport {
 
 // takes reports whether t can send r.
 func (t *Transport) takes(r *http.Request) bool {
-	if !canProbe || r.URL.Scheme != "https" || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil {
+	if !netconn.CanProbe || r.URL.Scheme != "https" || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil {
 		return false
 	}
 	switch r.Method {
@@ -147,7 +147,7 @@ func (t *Transport) connect(ctx context.Context, u *url.URL) (*serverConn, error
 	if err != nil {
 		return nil, err
 	}
-	socket, err := newProbeSocket(raw)
+	socket, err := netconn.NewSocket(raw)
 	if err != nil {
 		raw.Close()
 		return nil, err

@@ -50,6 +50,7 @@ func (l Linger) closeWrite(conn *tls.Conn) {
 type lingeringConn struct {
 	*netconn.PrefixConn
 	conn     *tls.Conn
+	heads    *HeadConn
 	linger   Linger
 	hijacked atomic.Bool // by an upgrade, whose ends end by themselves
 }

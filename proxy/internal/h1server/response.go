@@ -1,9 +1,7 @@
 package h1server
 
 import (
-	"io"
 	"net/http"
-	"net/http/httputil"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +22,7 @@ type response struct {
 	length  int64 // of the body; -1: it is chunked, or there is none
 	written int64 // of the body
 	begun   bool  // the header was written
-	chunks  io.WriteCloser
+	chunked bool
 	close   bool // nothing may follow the answer
 }
 
@@ -98,7 +96,7 @@ func (w *response) begin(ended bool) {
 		_, _ = b.WriteString(length)
 		_, _ = b.WriteString("\r\n")
 	} else if allowed && !head {
-		w.chunks = httputil.NewChunkedWriter(bodyPieces{w})
+		w.chunked = true
 		_, _ = b.WriteString("Transfer-Encoding: chunked\r\n")
 	}
 	if w.close {
@@ -132,8 +130,8 @@ func (w *response) Write(p []byte) (int, error) {
 		return 0, http.ErrContentLength
 	case len(p) == 0, w.request.Method == http.MethodHead:
 		return len(p), nil
-	case w.chunks != nil:
-		return w.chunks.Write(p)
+	case w.chunked:
+		return w.writeChunk(p)
 	}
 	return w.writeBody(p)
 }
@@ -178,8 +176,8 @@ func (w *response) finish() error {
 	if !w.begun {
 		w.begin(true)
 	}
-	if w.chunks != nil {
-		if err := w.chunks.Close(); err != nil {
+	if w.chunked {
+		if _, err := w.conn.writer.WriteString("0\r\n"); err != nil {
 			return err
 		}
 		if err := w.trailer().Write(w.conn.writer); err != nil {
@@ -193,11 +191,18 @@ func (w *response) finish() error {
 	return w.conn.writer.Flush()
 }
 
-// bodyPieces writes the pieces of a chunked body.
-type bodyPieces struct{ w *response }
-
-// Write implements [io.Writer].
-func (b bodyPieces) Write(p []byte) (int, error) { return b.w.writeBody(p) }
+// writeChunk writes a piece of a chunked body (RFC 9112, section 7.1).
+func (w *response) writeChunk(p []byte) (int, error) {
+	b := w.conn.writer
+	_, _ = b.Write(strconv.AppendInt(b.AvailableBuffer(), int64(len(p)), 16))
+	_, _ = b.WriteString("\r\n")
+	n, err := w.writeBody(p)
+	if err != nil {
+		return n, err
+	}
+	_, err = b.WriteString("\r\n") // any error before is this one
+	return n, err
+}
 
 // trailer returns the fields that follow the body: those that the header has announced,
 // and those with [http.TrailerPrefix].

@@ -30,11 +30,14 @@ type Config struct {
 	// TLS is for the handshake with clients.
 	TLS *tls.Config
 	// HandOver takes over the connections that need another server, and closes them.
-	// They are past their handshake: a [tls.Conn] over which HTTP/2 is spoken, or a
-	// connection over HTTP/1.1 of which nothing seems to have been read.
+	// They are past their handshake: one over which HTTP/2 is spoken, and which net/http
+	// has to take for an unencrypted one, or a connection over HTTP/1.1 of which nothing
+	// seems to have been read.
 	HandOver func(net.Conn)
+	// Heads bounds the heads of requests on them.
+	Heads Heads
 	// ConnContext returns the context of the requests on a connection, as that of
-	// [http.Server] does. c has the methods NetConn and ConnectionState of [tls.Conn].
+	// [http.Server] does. c has the method NetConn of [tls.Conn], and is for [StateOf].
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
 	// BaseContext ends when connections are to be cut.
 	BaseContext context.Context
@@ -86,15 +89,17 @@ func (s *Server) Serve(conn net.Conn) {
 	}
 	_ = conn.SetDeadline(time.Time{})
 	state := t.ConnectionState()
+	heads := &HeadConn{Conn: t, heads: &s.Heads, linger: s.Linger, below: conn}
 	if state.NegotiatedProtocol == "h2" {
-		s.handOver(t, uncut)
+		heads.frames = newFrames()
+		s.handOver(&h2Conn{heads, heads, state}, uncut)
 		return
 	}
 	c := &serverConn{
 		server: s, conn: t, tls: &state, ctx: s.ConnContext(ctx, t), cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {
-		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(t, ahead), conn: t, linger: s.Linger}, uncut)
+		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(heads, ahead), conn: t, heads: heads, linger: s.Linger}, uncut)
 		return
 	}
 	_ = t.Close()

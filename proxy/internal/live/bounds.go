@@ -57,12 +57,54 @@ func (s *Set) check(l *label, head int64, b *Bounds) *refuse.Refusal {
 	switch {
 	case l.running >= b.Requests:
 		return refuse.Busy("clients of the label %q have as many requests running as limits.requests_per_label allows, which is %d; wait for some to end, or raise it", l.name, b.Requests)
-	case l.heads+head > b.Heads.Label, l.heads > 0 && s.heads+head > b.Heads.All:
+	case !s.roomForHead(l, head, b):
 		return refuse.Busy("the headers of the requests that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
 	case l.unread >= b.Unread.Label, l.unread > 0 && s.unread >= b.Unread.All:
 		return refuse.Busy("clients of the label %q do not read the responses that they have asked for, and these take as much memory as there is for them; read them, or raise limits.memory", l.name)
 	}
 	return nil
+}
+
+const (
+	// smallHead is the head, in bytes, for which a label that has none finds room when the
+	// heads of the others take all there is.
+	smallHead = 16 << 10
+	// headReserve is the part of what there is for heads that is kept for those.
+	headReserve = 4
+)
+
+// roomForHead reports whether a label may have so many more bytes of heads.
+func (s *Set) roomForHead(l *label, head int64, b *Bounds) bool {
+	switch {
+	case l.heads+head > b.Heads.Label || s.heads+head > b.Heads.All:
+		return false
+	case s.heads+head > b.Heads.All-b.Heads.All/headReserve:
+		return l.heads == 0 && head <= smallHead
+	}
+	return true
+}
+
+// TakeHeadOf takes n bytes for a head in the making of an admitted client whose session
+// label is name, and reports whether there were as many left. A negative n gives them back.
+func (s *Set) TakeHeadOf(name string, n int64) bool {
+	b := s.bounds.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.labelOf(name)
+	if n > 0 && !s.roomForHead(l, n, b) {
+		s.forget(l)
+		return false
+	}
+	l.heads += n
+	s.heads += n
+	s.forget(l)
+	return true
+}
+
+// RefuseHead is the refusal of a request for whose head there is no room before it has
+// ended.
+func RefuseHead() *refuse.Refusal {
+	return refuse.Busy("too much memory is in use for headers of requests that have not ended; send less than 4 KiB, or try again later")
 }
 
 // TakeHead takes n bytes for the head of a client that is not admitted yet, and reports

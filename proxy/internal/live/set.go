@@ -141,11 +141,7 @@ func (s *Set) Add(x Exchange, name string, r *http.Request) *refuse.Refusal {
 	b, head := s.bounds.Load(), headBytes(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.labels[name]
-	if l == nil {
-		l = &label{name: name}
-		s.labels[name] = l
-	}
+	l := s.labelOf(name)
 	if refused := s.check(l, head, b); refused != nil {
 		s.forget(l)
 		return refused
@@ -200,9 +196,19 @@ func (s *Set) Locked(f func(all iter.Seq[Exchange])) {
 	})
 }
 
+// labelOf returns what a label has in use. It is for [Set.forget] if that stays nothing.
+func (s *Set) labelOf(name string) *label {
+	l := s.labels[name]
+	if l == nil {
+		l = &label{name: name}
+		s.labels[name] = l
+	}
+	return l
+}
+
 // forget drops a label of which nothing is in use.
 func (s *Set) forget(l *label) {
-	if l.running == 0 && l.bodies.Load() == 0 {
+	if l.running == 0 && l.heads == 0 && l.bodies.Load() == 0 {
 		delete(s.labels, l.name)
 	}
 }

@@ -94,11 +94,12 @@ func TestRequestsOfLabel(t *testing.T) {
 }
 
 // TestHeadsOfLabel counts the bytes of heads, of each label and of all. A label that has
-// none begins a request although the others have used up what there is.
+// none begins a request although the others have used up their part of what there is, but
+// not with a large head, and not beyond what there is.
 func TestHeadsOfLabel(t *testing.T) {
 	t.Parallel()
 	b := wide
-	b.Heads = Share{All: 1000, Label: 650}
+	b.Heads = Share{All: 1200, Label: 650}
 	s := NewSet(b)
 	r := &http.Request{RequestURI: "/", Header: http.Header{"X": {strings.Repeat("x", 98)}}} // 100 bytes, and fieldBytes
 	add := func(label string) *fake {
@@ -115,12 +116,23 @@ func TestHeadsOfLabel(t *testing.T) {
 	wantBusy(t, s.Add(new(fake), "b", r), "headers") // of all labels
 	add("c")                                         // which has none
 	wantBusy(t, s.Add(new(fake), "c", r), "headers")
+	wantBusy(t, s.Add(new(fake), "d", r), "headers") // of all there is
 	s.Remove(first, func() {})
 	wantBusy(t, s.Add(new(fake), "b", r), "headers") // there are as many as before c
 	s.Remove(second, func() {})
 	add("b")
 	if s.heads != 900 {
 		t.Errorf("%d bytes are counted", s.heads)
+	}
+	if s.TakeHeadOf("c", 100) {
+		t.Error("a label that has some got more in the making")
+	}
+	if !s.TakeHeadOf("e", 100) || s.heads != 1000 {
+		t.Errorf("%d bytes are counted with those of a head in the making", s.heads)
+	}
+	s.TakeHeadOf("e", -100)
+	if _, kept := s.labels["e"]; kept || s.heads != 900 {
+		t.Error("a label is kept of which nothing is in use")
 	}
 	long := &http.Request{RequestURI: "/" + strings.Repeat("x", 650)}
 	wantBusy(t, s.Add(new(fake), "d", long), "headers") // more than a label's

@@ -5,10 +5,11 @@ import (
 )
 
 // Buffers is a pool of the buffers that bodies are copied through.
-type Buffers struct{ usual, bulk sync.Pool }
+type Buffers struct{ small, usual, bulk sync.Pool }
 
 // The sizes of buffers.
 const (
+	smallSize  = 4 << 10   // for what comes in events
 	bufferSize = 32 << 10  // that of io.Copy
 	bulkSize   = 128 << 10 // for what comes faster
 )
@@ -24,23 +25,43 @@ func (p *Buffers) Get() []byte {
 	return make([]byte, bufferSize)
 }
 
-// Larger exchanges a buffer for a larger one, if there is a larger size.
-func (p *Buffers) Larger(b []byte) []byte {
-	if len(b) == bulkSize {
-		return b
-	}
-	p.Put(b)
-	if b, ok := p.bulk.Get().(*[bulkSize]byte); ok {
+// Small returns a buffer of the smallest size.
+func (p *Buffers) Small() []byte {
+	if b, ok := p.small.Get().(*[smallSize]byte); ok {
 		return b[:]
 	}
-	return make([]byte, bulkSize)
+	return make([]byte, smallSize)
+}
+
+// Fit exchanges a buffer after n bytes have come in one piece: for the next larger one if they
+// have filled it, or for a small one if they have filled less than half of that. So a stream
+// holds little while little comes.
+func (p *Buffers) Fit(b []byte, n int) []byte {
+	switch {
+	case n == len(b) && n == smallSize:
+		p.Put(b)
+		return p.Get()
+	case n == len(b) && n == bufferSize:
+		p.Put(b)
+		if b, ok := p.bulk.Get().(*[bulkSize]byte); ok {
+			return b[:]
+		}
+		return make([]byte, bulkSize)
+	case n < smallSize/2 && len(b) > smallSize:
+		p.Put(b)
+		return p.Small()
+	}
+	return b
 }
 
 // Put implements [httputil.BufferPool].
 func (p *Buffers) Put(b []byte) {
-	if len(b) == bulkSize {
+	switch len(b) {
+	case smallSize:
+		p.small.Put((*[smallSize]byte)(b))
+	case bufferSize:
+		p.usual.Put((*[bufferSize]byte)(b))
+	default:
 		p.bulk.Put((*[bulkSize]byte)(b))
-		return
 	}
-	p.usual.Put((*[bufferSize]byte)(b))
 }

@@ -25,7 +25,7 @@ func Handshake(ctx context.Context, conn net.Conn, config *tls.Config, roots fun
 	if roots != nil {
 		config.RootCAs = roots()
 	}
-	secured := tls.Client(conn, config)
+	secured := tls.Client(quick(conn), config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, &HandshakeError{err}

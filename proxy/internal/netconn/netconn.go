@@ -27,3 +27,26 @@ func CloseWrite(conn net.Conn) error {
 	}
 	return conn.Close()
 }
+
+// quick returns conn as a [Socket] if it can be one.
+func quick(conn net.Conn) net.Conn {
+	if s, err := NewSocket(conn); err == nil {
+		return s
+	}
+	return conn
+}
+
+// ErrNothingYet is the error of a read of a [Socket] that does not wait, and for which nothing
+// has come. It is temporary, so that crypto/tls goes on after it.
+var ErrNothingYet error = nothingYet{}
+
+type nothingYet struct{}
+
+// Error implements [error].
+func (nothingYet) Error() string { return "nothing has come yet" }
+
+// Timeout implements [net.Error].
+func (nothingYet) Timeout() bool { return true }
+
+// Temporary implements [net.Error].
+func (nothingYet) Temporary() bool { return true }

@@ -1,6 +1,7 @@
 package netconn
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -16,8 +17,9 @@ import (
 // all clients until it is closed, and writing to it fails when the client reads
 // nothing for a time.
 type StallConn struct {
-	Wrapper
-	giveBack func() // its place
+	Wrapper           // around what the kernel can copy from and to
+	socket   net.Conn // the same, for what the proxy reads and writes
+	giveBack func()   // its place
 	stall    time.Duration
 	head     Head
 	read     atomic.Int64 // of a client that is not known; -1: the client is known
@@ -51,11 +53,15 @@ type Head struct {
 // head of a well-behaved one is smaller.
 const FreeHead = 4 << 10
 
+// HeadCost returns the memory, in bytes, that a part of a head takes when it is read: its
+// fields are kept in a map.
+func HeadCost(p []byte) int64 { return int64(len(p) + 100*bytes.Count(p, []byte{'\n'})) }
+
 // NewStallConn returns a wrapper of conn. Writing fails when the client reads
 // nothing for stall; reading fails when there is no room for its head; Close calls
 // giveBack, which may be called more than once.
 func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()) *StallConn {
-	c := &StallConn{Wrapper: Wrapper{conn}, stall: stall, head: head, giveBack: giveBack}
+	c := &StallConn{Wrapper: Wrapper{conn}, socket: quick(conn), stall: stall, head: head, giveBack: giveBack}
 	if head.Take == nil {
 		c.read.Store(-1)
 	}
@@ -70,7 +76,7 @@ func (c *StallConn) Read(p []byte) (int, error) {
 			return 0, c.refused
 		}
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.socket.Read(p)
 	if n > 0 && c.firstRead != nil {
 		c.begun.Do(func() { c.refused = c.firstRead(p[:n]) })
 		if c.refused != nil {
@@ -82,7 +88,7 @@ func (c *StallConn) Read(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	before := c.read.Load()
-	ok := c.closed || before < 0 || c.takeHead(before, before+int64(n))
+	ok := c.closed || before < 0 || c.takeHead(before, before+HeadCost(p[:n]))
 	c.mu.Unlock()
 	if !ok {
 		c.head.Refuse(c.Conn)
@@ -186,7 +192,7 @@ func (c *StallConn) Join(labels *track.Limiter, label string, most int) bool {
 func (c *StallConn) Write(p []byte) (n int, err error) {
 	for {
 		c.renewDeadline(time.Now())
-		written, err := c.Conn.Write(p[n:])
+		written, err := c.socket.Write(p[n:])
 		n += written
 		if written == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.overdue() {
 			return n, err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/access/exchange"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -30,9 +31,10 @@ const (
 	maxHeader = 16 << 10
 )
 
-// Serve serves the admin listener l until ctx ends. m are the metrics of the apps of r.
-func Serve(ctx context.Context, l net.Listener, r *app.Reloader, m *Metrics) error {
-	return serve(ctx, l, newHandler(r, m), func() access.Users {
+// Serve serves the admin listener l until ctx ends. m are the metrics of the apps of r, and
+// tokens answers workloads.
+func Serve(ctx context.Context, l net.Listener, r *app.Reloader, m *Metrics, tokens http.Handler) error {
+	return serve(ctx, l, newHandler(r, m, tokens), func() access.Users {
 		a, done := r.Use()
 		defer done()
 		return a.Admin.Users
@@ -61,7 +63,7 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, users func
 
 // newHandler returns the handler of all paths. Only /readyz asks the signers, and may
 // register what is missing; the others answer by what is known.
-func newHandler(apps *app.Reloader, m *Metrics) http.Handler {
+func newHandler(apps *app.Reloader, m *Metrics, tokens http.Handler) http.Handler {
 	look := func(ctx context.Context) Status { return look(ctx, apps, m) }
 	m.registry.MustRegister(&stateCollector{look})
 	mux := http.NewServeMux()
@@ -91,6 +93,12 @@ func newHandler(apps *app.Reloader, m *Metrics) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, done := apps.Use()
 		defer done()
+		// A workload proves who it is by a token of its own. Without admin_token other
+		// users do not come this far.
+		if r.URL.Path == exchange.Path && len(a.Config.Exchange.Issuers) > 0 {
+			tokens.ServeHTTP(w, r)
+			return
+		}
 		newGuard(a.Admin, mux).ServeHTTP(w, r)
 	})
 }

@@ -68,7 +68,24 @@ func (c *Client) Ready(ctx context.Context) (scheme string, err error) {
 	return answer.Signs, err
 }
 
-// Status returns the state of the proxy.
+var (
+	// ErrNoAnswer is wrapped by errors of a [Client] if nobody answers at the address.
+	ErrNoAnswer = errors.New("does not answer")
+	// ErrNotAgentproxy is wrapped if something else answers.
+	ErrNotAgentproxy = errors.New("is not agentproxy")
+)
+
+// RefusedError is the answer of an admin listener that does not serve this client.
+type RefusedError struct {
+	StatusCode int
+	Message    string // the listener's own
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string { return "the admin listener refuses to say: " + e.Message }
+
+// Status returns the state of the proxy. The error is a [*RefusedError] if the proxy does not
+// tell it.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var answer struct {
 		Status
@@ -76,7 +93,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	}
 	statusCode, err := c.ask(ctx, "/status.json", &answer)
 	if err == nil && statusCode != http.StatusOK {
-		err = errors.New("the admin listener refuses to say: " + answer.Message)
+		err = &RefusedError{statusCode, answer.Message}
 	}
 	return answer.Status, err
 }
@@ -101,11 +118,11 @@ func (c *Client) ask(ctx context.Context, path string, answer any) (statusCode i
 		return 0, fmt.Errorf("the admin listener at %s is not asked: %w", c.listen, foreign.err)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("the admin listener at %s does not answer: %w; is agentproxy serve running with this configuration?", c.listen, cli.SyscallError(err))
+		return 0, fmt.Errorf("the admin listener at %s %w: %w; is agentproxy serve running with this configuration?", c.listen, ErrNoAnswer, cli.SyscallError(err))
 	}
 	defer response.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(answer); err != nil {
-		return 0, fmt.Errorf("what answers at %s is not agentproxy: status %s; look at admin", c.listen, response.Status)
+		return 0, fmt.Errorf("what answers at %s %w: status %s; look at admin", c.listen, ErrNotAgentproxy, response.Status)
 	}
 	return response.StatusCode, nil
 }
@@ -122,7 +139,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil || c.token == "" {
 		return conn, err
 	}
-	if err := checkServer(ctx, conn, c.servers); err != nil {
+	if err := CheckServer(ctx, conn, c.servers); err != nil {
 		conn.Close()
 		return nil, &foreignServerError{err}
 	}

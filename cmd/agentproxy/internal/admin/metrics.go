@@ -15,6 +15,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/history"
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/proxy"
+	"github.com/agentproxy/agentproxy/proxy/access/exchange"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
@@ -45,6 +46,7 @@ type Metrics struct {
 	reloaded  prometheus.Gauge
 	responses *prometheus.CounterVec
 	tokens    *prometheus.CounterVec
+	exchanges *prometheus.CounterVec
 	quotas    quotas
 
 	mu     sync.RWMutex
@@ -105,6 +107,11 @@ func NewMetrics() *Metrics {
 		"Responses of the model that said what they used. Counted if usage.file is set.", "profile")
 	m.tokens = counter("agentproxy_model_tokens_total",
 		"Tokens that responses of the model used, by kind: input, cached (part of the input) and output. Counted if usage.file is set.", "profile", "kind")
+	m.exchanges = counter("agentproxy_token_exchanges_total",
+		"Requests of workloads for a client token, by result: issued, or why none was.", "result")
+	for _, result := range exchange.Results() {
+		m.exchanges.WithLabelValues(result) // zero counts, too
+	}
 	m.reloads = counter("agentproxy_reloads_total",
 		"Configuration reloads that changed something, by result: ok or refused.", "result")
 	m.reloads.WithLabelValues("ok")
@@ -203,6 +210,9 @@ func (m *Metrics) seriesOf(l requestLabels) *requestSeries {
 	m.series[l] = s // another goroutine may have stored the same
 	return s
 }
+
+// Exchanged counts a workload's request for a client token.
+func (m *Metrics) Exchanged(result string) { m.exchanges.WithLabelValues(result).Inc() }
 
 // Reloaded implements [app.Observer]. Nothing has changed where a rejected change was undone.
 func (m *Metrics) Reloaded(changed bool, err error) {

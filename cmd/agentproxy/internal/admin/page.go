@@ -31,15 +31,18 @@ type statusPage struct {
 
 func newStatusPage(look func(context.Context) Status) *statusPage {
 	page := template.New("status.html").Funcs(template.FuncMap{
-		"rough":  roughly,
-		"exact":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"rfc":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"bytes":  byteCount,
-		"offset": func(seconds float64) string { return roughly(time.Duration(seconds * float64(time.Second)).Abs()) },
+		"rough": logline.Roughly,
+		"exact": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"rfc":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"bytes": logline.Bytes,
+		"offset": func(seconds float64) string {
+			return logline.Roughly(time.Duration(seconds * float64(time.Second)).Abs())
+		},
 		"tunnel": func(kind string) bool { return kind == proxy.KindTunnel },
 		"took":   logline.Duration,
 		"target": logline.Target,
 		"word":   logline.Credential,
+		"cut":    logline.Cut,
 	})
 	return &statusPage{look, template.Must(page.ParseFS(pageFiles, "page/status.html"))}
 }
@@ -211,36 +214,4 @@ func (s Status) Counts() string {
 		}
 	}
 	return strings.Join(parts, ", ")
-}
-
-// roughly returns d in one unit.
-func roughly(d time.Duration) string {
-	for _, u := range []struct {
-		least time.Duration
-		unit  time.Duration
-		name  string
-	}{
-		{730 * 24 * time.Hour, 365 * 24 * time.Hour, "years"},
-		{48 * time.Hour, 24 * time.Hour, "days"},
-		{2 * time.Hour, time.Hour, "hours"},
-		{2 * time.Minute, time.Minute, "min"},
-	} {
-		if d >= u.least {
-			return fmt.Sprintf("%d %s", d/u.unit, u.name)
-		}
-	}
-	return fmt.Sprintf("%d s", max(d, 0)/time.Second)
-}
-
-// byteCount returns n bytes in one unit.
-func byteCount(n int64) string {
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, units := float64(n)/1000, []string{"kB", "MB", "GB", "TB", "PB", "EB"}
-	i := 0
-	for ; value >= 999.95; i++ {
-		value /= 1000
-	}
-	return fmt.Sprintf("%.1f %s", value, units[i])
 }

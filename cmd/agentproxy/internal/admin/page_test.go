@@ -40,9 +40,9 @@ func goodStatus() Status {
 		Agents: []agentStatus{{
 			Ready: true, Scheme: "AgentAssertion", As: "agent a of workspace w", Task: "task-1", TokenExpires: &expiry,
 		}},
-		CAExpires: statusTime.AddDate(10, 0, 0),
-		InFlight:  map[string]int{proxy.KindRequest: 1, proxy.KindTunnel: 4, proxy.KindPlain: 0, proxy.KindWebSocket: 1},
-		Bytes:     map[string]traffic{proxy.KindRequest: {1500, 2_000_000}, proxy.KindTunnel: {0, 1}},
+		CAExpires: statusTime.AddDate(10, 0, 0), CAFingerprint: "01:23",
+		InFlight: map[string]int{proxy.KindRequest: 1, proxy.KindTunnel: 4, proxy.KindPlain: 0, proxy.KindWebSocket: 1},
+		Bytes:    map[string]traffic{proxy.KindRequest: {1500, 2_000_000}, proxy.KindTunnel: {0, 1}},
 		Live: []live{
 			{Kind: proxy.KindRequest, Client: "build-42", Host: "chatgpt.com:443", Method: "POST", Path: "/backend-api/codex/responses", Started: statusTime.Add(-90 * time.Second), traffic: traffic{0, 1234}},
 			{Kind: proxy.KindTunnel, Host: "github.com:443", Method: "CONNECT", Started: statusTime.Add(-5 * time.Minute)},
@@ -93,7 +93,7 @@ func TestStatusPage(t *testing.T) {
 			"1.2 kB", "5 min", "and 4 more", "host_refused", "×3", "list it in other_hosts", "60 s ago", "/?paused",
 			"<b>POST</b> <bdi>chatgpt.com/backend-api/codex/responses</bdi>", "<b>CONNECT</b> <bdi>github.com</bdi>",
 			"<b>GET</b> <bdi>chatgpt.com/backend-api/codex/models</bdi>", ">31 ms<", ">assertion<", ">3 s ago<", "<b>CONNECT</b> <bdi>a.example</bdi>",
-			"bad\">403<small><code>host_refused</code>", "<small>tunnel</small>", "bad\">–<small>the client went away</small>", ">61 s<", ">bearer<", "<bdi>–</bdi>",
+			"bad\">403<small><code>host_refused</code>", "<small>tunnel</small>", "bad\">–<small>cut: the client went away</small>", ">61 s<", ">bearer<", "<bdi>–</bdi>",
 			"<dd>20<small>in 0 min, 12 at most in 10 s</small><svg", "class=\"warn\"><dt>Refused or failed</dt> <dd>2<small>", "<dd>31 ms<small>40 ms at most", "d=\"M0 21v-1h4v1z",
 		}},
 		"bad":     {bad, []string{"<title>✗ cannot sign – agentproxy</title>", `href="/icon-bad.svg"`, "Cannot sign <span class=\"scheme\">no_login", "run codex login"}},

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/logline"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
@@ -89,7 +90,7 @@ func (q *quota) String() string {
 		}
 		word := fmt.Sprintf("%.0f%%", w.UsedPercent)
 		if w.Minutes > 0 {
-			word += " of " + roughly(time.Duration(w.Minutes)*time.Minute)
+			word += " of " + logline.Roughly(time.Duration(w.Minutes)*time.Minute)
 		}
 		words = append(words, word)
 	}

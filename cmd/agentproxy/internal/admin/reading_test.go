@@ -27,7 +27,7 @@ func adminOf(t *testing.T, config string) (get func(path string) *httptest.Respo
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := newHandler(r, m)
+	handler := newHandler(r, m, http.NotFoundHandler())
 	t.Cleanup(func() {
 		if err := p.Shutdown(context.Background()); err != nil {
 			t.Error(err)

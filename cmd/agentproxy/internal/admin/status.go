@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/history"
@@ -32,6 +33,8 @@ type Status struct {
 	Agents []agentStatus `json:"agents"`
 
 	CAExpires time.Time `json:"ca_expires"`
+	// CAFingerprint tells this proxy from one with another state directory.
+	CAFingerprint string `json:"ca_fingerprint"`
 	// ClockOffset is how far the backend's clock is ahead of this machine's, in
 	// seconds. It is 0 if the difference does not matter.
 	ClockOffset float64 `json:"clock_offset_seconds"`
@@ -102,7 +105,7 @@ func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
 	defer cancel()
 	s := Status{
 		Version: cli.Version(), Started: m.started,
-		CAExpires: a.CA.Certificate().NotAfter, ClockOffset: a.Clock.Offset().Seconds(), ClockExcess: a.Clock.Excess().Seconds(),
+		CAExpires: a.CA.Certificate().NotAfter, CAFingerprint: certs.Fingerprint(a.CA.Certificate()), ClockOffset: a.Clock.Offset().Seconds(), ClockExcess: a.Clock.Excess().Seconds(),
 		UsageLost: a.UsageLost(),
 		Bytes:     make(map[string]traffic), Live: []live{}, Requests: m.latest.Latest(), Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
 	}

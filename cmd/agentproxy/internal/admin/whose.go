@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
@@ -20,16 +21,20 @@ const acceptInterval = 10 * time.Millisecond
 // root, and the one whose state the proxy keeps.
 func mayHaveToken(stateDir string) access.Users {
 	users := access.Users{uint32(os.Geteuid()), 0}
-	if uid, ok := ownerOf(stateDir); ok && !slices.Contains(users, uid) {
+	info, err := os.Stat(stateDir)
+	if err != nil {
+		return users
+	}
+	if uid, ok := safefile.OwnerOf(info); ok && !slices.Contains(users, uid) {
 		users = append(users, uid)
 	}
 	return users
 }
 
-// checkServer returns an error unless a process of one of users has accepted c, a
+// CheckServer returns an error unless a process of one of users has accepted c, a
 // connection over TCP within this machine. It cannot tell about servers on other
 // machines, and about none but on Linux.
-func checkServer(ctx context.Context, c net.Conn, users access.Users) error {
+func CheckServer(ctx context.Context, c net.Conn, users access.Users) error {
 	remote, _ := c.RemoteAddr().(*net.TCPAddr)
 	local, _ := c.LocalAddr().(*net.TCPAddr)
 	if remote == nil || local == nil || !remote.IP.IsLoopback() && !remote.IP.Equal(local.IP) {

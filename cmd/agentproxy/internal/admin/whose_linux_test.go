@@ -67,13 +67,13 @@ func TestServerThatAcceptsLate(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	users := access.Users{uint32(os.Geteuid()), 0}
-	if err := checkServer(ended, c, users); err == nil {
+	if err := CheckServer(ended, c, users); err == nil {
 		t.Fatal("a connection that nobody has accepted is trusted")
 	}
 	checked := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	go func() { checked <- checkServer(ctx, c, users) }()
+	go func() { checked <- CheckServer(ctx, c, users) }()
 	accepted, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)

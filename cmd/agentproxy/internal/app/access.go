@@ -53,6 +53,7 @@ type resources struct {
 	clients, admin, gateways access.Config
 	upstream                 upstream.Config
 	logins                   map[string]Login // by profile
+	issuerRoots              [][]byte
 }
 
 // openResources opens the files that a configuration names, and looks up its programs.
@@ -77,6 +78,9 @@ func openResources(c *config.Config, read readFile) (r resources, err error) {
 		if r.upstream.RootCAs, err = readRoots(c.CAFile, read); err != nil {
 			return r, c.Wrong("upstream.ca_file", err)
 		}
+	}
+	if r.issuerRoots, err = openIssuers(c, read); err != nil {
+		return r, err
 	}
 	return r, CheckCommands(c)
 }

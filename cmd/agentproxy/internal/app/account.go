@@ -99,6 +99,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 		Clock:       a.Clock,
 		Notify:      a.logEvent,
 		WatchAfter:  a.options.WatchAfter,
+		ReadOnly:    a.options.ReadOnly,
 		ClientOf:    a.labels.ClientOf,
 	})
 	return n

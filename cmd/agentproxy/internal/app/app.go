@@ -20,6 +20,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/access/issued"
+	"github.com/agentproxy/agentproxy/proxy/access/workload"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 	"github.com/agentproxy/agentproxy/signer"
@@ -43,15 +44,19 @@ type App struct {
 	Now   func() time.Time
 	CA    *certs.Authority // nil until it is opened
 
-	options    Options
-	upstream   upstream.Config
-	logins     map[string]Login // by profile
-	audit      *auditLog        // nil: off, or not opened yet
-	usage      *usageFile       // the same
-	quotas     *quotaWatch
-	labels     *access.LabelBook // of the clients
-	logInForce *atomic.Pointer[zerolog.Logger]
-	readers    sync.WaitGroup // besides the proxy
+	options  Options
+	upstream upstream.Config
+	logins   map[string]Login // by profile
+	audit    *auditLog        // nil: off, or not opened yet
+	usage    *usageFile       // the same
+	quotas   *quotaWatch
+	labels   *access.LabelBook // of the clients
+
+	issuerRoots [][]byte
+	workloads   *workload.Checker // nil: none gets a token
+	usedTokens  *workload.Used
+	logInForce  *atomic.Pointer[zerolog.Logger]
+	readers     sync.WaitGroup // besides the proxy
 }
 
 // Options say how an [App] is opened besides what its configuration says.
@@ -64,6 +69,8 @@ type Options struct {
 	// LoginInPlace is whether auth.json is written in place instead of replaced, because
 	// something is mounted over it.
 	LoginInPlace bool
+	// ReadOnly has the app change nothing: no file, and nothing that the backend keeps.
+	ReadOnly bool
 }
 
 // Observer is told what the parts of an [App] do. Its methods are called concurrently.
@@ -123,6 +130,8 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 	a := newApp(c, r, o)
 	a.Now, a.logInForce, a.quotas = time.Now, new(atomic.Pointer[zerolog.Logger]), new(quotaWatch)
 	a.labels = access.NewLabelBook(a.Now)
+	a.usedTokens = workload.NewUsed()
+	a.openExchange(nil)
 	a.logInForce.Store(&a.Log)
 	a.Clock = backend.NewClock(a.Now, func(offset time.Duration) {
 		log := a.logInForce.Load()
@@ -139,11 +148,11 @@ func open(c *config.Config, o Options, read readFile) (*App, error) {
 }
 
 func newApp(c *config.Config, r resources, o Options) *App {
-	a := &App{Config: c, Clients: r.clients, Admin: r.admin, Gateways: r.gateways, upstream: r.upstream, logins: r.logins, Log: o.Log, options: o}
+	a := &App{Config: c, Clients: r.clients, Admin: r.admin, Gateways: r.gateways, upstream: r.upstream, logins: r.logins, Log: o.Log, options: o, issuerRoots: r.issuerRoots}
 	if dir := c.Clients.IssuedDir; dir != "" {
 		a.Clients.Issued = issued.Open(dir, time.Now, func(err error) {
 			a.logInForce.Load().Warn().AnErr("error", err).Msg("issued tokens cannot be checked; clients that show one are refused")
-		})
+		}).WithKey(c.Clients.IssuedKey)
 	}
 	return a
 }
@@ -155,6 +164,8 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	o.Log = log
 	n := newApp(c, r, o)
 	n.Clock, n.Now, n.logInForce, n.quotas, n.labels = a.Clock, a.Now, a.logInForce, a.quotas, a.labels
+	n.usedTokens = a.usedTokens
+	n.openExchange(a)
 	if err := n.openPrincipals(a); err != nil {
 		return nil, err
 	}

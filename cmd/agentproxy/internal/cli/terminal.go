@@ -11,7 +11,7 @@ import (
 // IsTerminal reports whether stream is a file that is a terminal.
 func IsTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	return ok && f != nil && term.IsTerminal(int(f.Fd()))
 }
 
 // Printable returns s with a question mark in place of every rune that could

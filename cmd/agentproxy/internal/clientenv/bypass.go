@@ -18,6 +18,8 @@ import (
 type Bypass struct {
 	What   string
 	Remedy string
+	// Command does what Remedy says, or begins it.
+	Command string
 }
 
 // String returns what leads past the proxy, and the remedy.
@@ -36,35 +38,22 @@ func Bypasses(c *config.Config) []Bypass {
 		}
 		found = append(found, Bypass{
 			fmt.Sprintf("Codex's background server (process %d) sends its requests %s, and every Codex with this home uses it", server.PID, by),
-			"stop it: " + codexhome.StopServer,
+			"stop it: " + codexhome.StopServer, codexhome.StopServer,
 		})
 	}
 	path := filepath.Join(c.Agent.Identity.CodexHome, ".env")
 	raw, err := cli.ReadFile(path)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
-			found = append(found, Bypass{fmt.Sprintf("%s cannot be read: %s", path, safefile.Cause(err)), "see that it sets no proxy"})
+			found = append(found, Bypass{fmt.Sprintf("%s cannot be read: %s", path, safefile.Cause(err)), "see that it sets no proxy", "ls -l " + path})
 		}
 		return found
 	}
 	for _, line := range codexhome.DotenvLines(string(raw), DotenvVariables()) {
 		found = append(found, Bypass{
 			fmt.Sprintf("%s:%d sets %s, which Codex prefers to the environment", path, line.Number, line.Name),
-			"remove the line, or start Codex with agentproxy run",
+			"remove the line, or start Codex with agentproxy run", `"${EDITOR:-vi}" ` + path,
 		})
 	}
 	return found
-}
-
-// LeadsHere reports whether the URL of a proxy is that of the listener of c.
-func LeadsHere(c *config.Config, u *url.URL) bool {
-	if u.Host == c.Clients.Listen {
-		return true
-	}
-	own, err := proxyURL(c.Clients.Listen, u.User.Username(), "")
-	if err != nil {
-		return false
-	}
-	ours, err := url.Parse(own)
-	return err == nil && ours.Host == u.Host
 }

@@ -19,7 +19,7 @@ func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", parent, safefile.Cause(err))
 	}
-	removeDeadRuns(parent)
+	RemoveDeadRuns(stateDir)
 	for {
 		dir, err = os.MkdirTemp(parent, "")
 		if err != nil {
@@ -43,18 +43,34 @@ func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
 	}
 }
 
-// removeDeadRuns removes the directories of killed runs. It may also remove one that is just
-// being made, whose lock nobody holds yet: MakeRunDir checks that.
-func removeDeadRuns(parent string) {
-	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
+// RemoveDeadRuns removes the directories of killed runs below a state directory, and returns
+// how many. It may also remove one that is just being made, whose lock nobody holds yet:
+// MakeRunDir checks that.
+func RemoveDeadRuns(stateDir string) (n int) {
+	return eachDeadRun(stateDir, func(dir string, lock *flock.Flock) {
+		_ = os.RemoveAll(dir)
+		_ = removeLock(lock)
+	})
+}
+
+// DeadRuns returns how many directories of killed runs there are below a state directory.
+func DeadRuns(stateDir string) (n int) {
+	return eachDeadRun(stateDir, func(_ string, lock *flock.Flock) { _ = lock.Unlock() })
+}
+
+// eachDeadRun calls do for the directory of each killed run, with its lock, and returns how
+// many there are.
+func eachDeadRun(stateDir string, do func(dir string, lock *flock.Flock)) (n int) {
+	locks, _ := filepath.Glob(filepath.Join(stateDir, "run", "*.lock"))
 	for _, path := range locks {
 		lock := flock.New(path)
 		if locked, err := lock.TryLock(); err != nil || !locked {
 			continue
 		}
-		_ = os.RemoveAll(path[:len(path)-len(".lock")])
-		_ = removeLock(lock)
+		do(path[:len(path)-len(".lock")], lock)
+		n++
 	}
+	return n
 }
 
 // removeLock removes the file of a lock that is held, and gives up the lock. The

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
@@ -41,19 +40,13 @@ const lockPatience = 5 * time.Millisecond
 // It must be closed. If files of a killed run cannot be moved to the user's home, they stay
 // where they are and warn is called.
 func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool, warn func(error)) (*Home, error) {
-	users, err := filepath.Abs(codexHome)
+	h, err := newHome(stateDir, codexHome, isPlaceholder)
 	if err != nil {
 		return nil, err
 	}
-	if real, err := filepath.EvalSymlinks(users); err == nil {
-		users = real
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", h.dir, safefile.Cause(err))
 	}
-	sum := sha256.Sum256([]byte(users))
-	dir := filepath.Join(stateDir, homesDir, hex.EncodeToString(sum[:8]))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", dir, safefile.Cause(err))
-	}
-	h := &Home{dir: dir, users: users, lock: flock.New(filepath.Join(dir, "lock")), isPlaceholder: isPlaceholder}
 	// If there is no other run, the files of a killed run are moved first.
 	if alone, err := h.lock.TryLock(); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", h.lock.Path(), err)
@@ -76,6 +69,20 @@ func OpenHome(stateDir, codexHome string, isPlaceholder func([]byte) bool, warn 
 		}
 		time.Sleep(lockPatience)
 	}
+}
+
+// newHome returns the Home without a lock on it.
+func newHome(stateDir, codexHome string, isPlaceholder func([]byte) bool) (*Home, error) {
+	users, err := filepath.Abs(codexHome)
+	if err != nil {
+		return nil, err
+	}
+	if real, err := filepath.EvalSymlinks(users); err == nil {
+		users = real
+	}
+	sum := sha256.Sum256([]byte(users))
+	dir := filepath.Join(stateDir, homesDir, hex.EncodeToString(sum[:8]))
+	return &Home{dir: dir, users: users, lock: flock.New(filepath.Join(dir, "lock")), isPlaceholder: isPlaceholder}, nil
 }
 
 // Close moves new files to the user's home, if no other run uses the Home.
@@ -191,14 +198,9 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 		if !isShared(entry.Name()) {
 			continue
 		}
-		link := filepath.Join(home, entry.Name())
-		if err := os.Symlink(filepath.Join(h.users, entry.Name()), link); err != nil && !errors.Is(err, fs.ErrExist) {
-			if runtime.GOOS == "windows" && entry.Type().IsRegular() {
-				err = os.Link(filepath.Join(h.users, entry.Name()), link)
-			}
-			if err != nil {
-				return "", fmt.Errorf("link the Codex home: %w", err)
-			}
+		target := filepath.Join(h.users, entry.Name())
+		if err := link(target, filepath.Join(home, entry.Name()), entry.IsDir()); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("link the Codex home: %w", err)
 		}
 	}
 	if err := writePrivate(filepath.Join(home, "auth.json"), placeholder); err != nil {

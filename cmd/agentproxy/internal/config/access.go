@@ -31,7 +31,9 @@ type Access struct {
 	UIDs    []uint32
 	// IssuedDir is where the key of the tokens is that let in besides, "" if none do.
 	// IssuedOnly is whether nothing else does.
+	// IssuedKey is a file with the key instead, "" for none.
 	IssuedDir  string
+	IssuedKey  string
 	IssuedOnly bool
 }
 
@@ -87,7 +89,9 @@ func (f *File) checkClients() (Access, error) {
 		m.wrong("clients.issued", "%q is none of also, only, off", k.Issued)
 	}
 	if k.Issued != IssuedOff {
-		a.IssuedDir = IssuedDir(f.StateDir)
+		a.IssuedDir, a.IssuedKey = IssuedDir(f.StateDir), k.IssuedKey
+	} else if k.IssuedKey != "" {
+		return a, wrong("clients.issued_key_file", "clients.issued is off, so the key is not used; leave one of them out")
 	}
 	free, loopback, err := a.check("listen", "clients.token", "a URL")
 	m.add(err)

@@ -33,6 +33,7 @@ type Config struct {
 	Clients        Access // of the proxy's listener
 	Admin          Access // of the admin listener
 	Gateways       Access // of the endpoint for gateways
+	Exchange       Exchange
 	LabelHeader    string // in which gateways put a client's label, "" for none
 	Upstream       upstream.Config
 	CAFile         string // of further roots for Upstream, "" for none
@@ -95,6 +96,7 @@ func load(path string, env cli.Environment, read func(path string) ([]byte, erro
 	}
 	s.from = f.override(env)
 	s.add(f.expandHome(env))
+	s.left = map[string]bool{"state_dir": f.StateDir == "", "identity.codex_home": f.Identity.CodexHome == ""}
 	around, err := f.complete(env)
 	s.add(err)
 	c, err := f.check(around, env)
@@ -172,6 +174,8 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 	c.Admin, err = f.checkAdmin()
 	m.add(err)
 	c.Gateways, c.LabelHeader, err = f.Authz.check()
+	m.add(err)
+	c.Exchange, err = f.checkExchange()
 	m.add(err)
 	c.Limits, err = f.Limits.check()
 	m.add(err)

@@ -42,6 +42,9 @@ type keyError struct {
 // Error implements the error interface.
 func (e *keyError) Error() string { return e.key + ": " + e.err.Error() }
 
+// Unwrap returns what is wrong.
+func (e *keyError) Unwrap() error { return e.err }
+
 // at returns err as the mistake in the value of key, nil if err is nil.
 func at(key string, err error) error {
 	if err == nil {

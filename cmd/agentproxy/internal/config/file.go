@@ -17,27 +17,28 @@ import (
 // File holds the keys of a configuration file, as YAML reads them.
 // config.example.yaml explains every key.
 type File struct {
-	Listen         string        `yaml:"listen"`
-	Admin          string        `yaml:"admin"`
-	AdminToken     string        `yaml:"admin_token"`
+	Listen         string        `yaml:"listen" kind:"address"`
+	Admin          string        `yaml:"admin" kind:"address"`
+	AdminToken     string        `yaml:"admin_token" kind:"text" secret:"true"`
 	StateDir       string        `yaml:"state_dir"`
-	ChatGPT        chatgptKeys   `yaml:"chatgpt"`
-	Identity       identityKeys  `yaml:"identity"`
-	Signer         Signer        `yaml:"signer"`
+	ChatGPT        chatgptKeys   `yaml:"chatgpt" doc:"The backend, and the hosts whose connections are decrypted."`
+	Identity       identityKeys  `yaml:"identity" doc:"The log-in and the agent identity."`
+	Signer         Signer        `yaml:"signer" doc:"Who signs."`
 	Scope          Scope         `yaml:"scope"`
-	Clients        clientsKeys   `yaml:"clients"`
-	Upstream       upstreamKeys  `yaml:"upstream"`
+	Clients        clientsKeys   `yaml:"clients" doc:"Who may use the proxy."`
+	Upstream       upstreamKeys  `yaml:"upstream" doc:"How servers are reached."`
 	OtherHosts     otherHosts    `yaml:"other_hosts"`
 	OtherPorts     []string      `yaml:"other_ports"`
 	Limits         limitsKeys    `yaml:"limits"`
 	Profiles       []profileKeys `yaml:"profiles"`
-	Log            Log           `yaml:"log"`
+	Log            Log           `yaml:"log" doc:"The log."`
 	Audit          Audit         `yaml:"audit"`
 	Authz          authzKeys     `yaml:"authz"`
 	Usage          Usage         `yaml:"usage"`
+	Exchange       exchangeKeys  `yaml:"exchange"`
 	Run            Run           `yaml:"run"`
 	AdminTokenFile string        `yaml:"admin_token_file"`
-	RetryBodyLimit int64         `yaml:"retry_body_limit"`
+	RetryBodyLimit int64         `yaml:"retry_body_limit" min:"0"`
 }
 
 type chatgptKeys struct {
@@ -47,68 +48,69 @@ type chatgptKeys struct {
 
 type identityKeys struct {
 	CodexHome   string `yaml:"codex_home"`
-	Login       string `yaml:"login"`
-	Store       string `yaml:"store"`
+	Login       string `yaml:"login" enum:"auto,own,codex"`
+	Store       string `yaml:"store" enum:"state,keyring"`
 	File        string `yaml:"file"`
-	WorkspaceID string `yaml:"workspace_id"`
+	WorkspaceID string `yaml:"workspace_id" kind:"text"`
 	Register    bool   `yaml:"register"`
-	Protocol    string `yaml:"protocol"`
+	Protocol    string `yaml:"protocol" enum:"auto,accounts,backend"`
 }
 
 type clientsKeys struct {
-	Token       string  `yaml:"token"`
+	Token       string  `yaml:"token" kind:"text" secret:"true"`
 	TokenFile   string  `yaml:"token_file"`
 	TokensFile  string  `yaml:"tokens_file"`
-	Issued      string  `yaml:"issued"`
+	Issued      string  `yaml:"issued" enum:"also,only,off"`
+	IssuedKey   string  `yaml:"issued_key_file"`
 	TrustLabels bool    `yaml:"trust_labels"`
-	AllowUIDs   []int64 `yaml:"allow_uids"`
+	AllowUIDs   []int64 `yaml:"allow_uids" min:"0"`
 }
 
 type upstreamKeys struct {
 	ConnectTo    map[string]string `yaml:"connect_to"`
 	CAFile       string            `yaml:"ca_file"`
-	Proxy        string            `yaml:"proxy"`
+	Proxy        string            `yaml:"proxy" secret:"userinfo"`
 	AllowPrivate []string          `yaml:"allow_private"`
 }
 
 type limitsKeys struct {
-	Connections          int    `yaml:"connections"`
-	ConnectionsPerClient int    `yaml:"connections_per_client"`
-	ConnectionsPerLabel  int    `yaml:"connections_per_label"`
+	Connections          int    `yaml:"connections" min:"1"`
+	ConnectionsPerClient int    `yaml:"connections_per_client" min:"0"`
+	ConnectionsPerLabel  int    `yaml:"connections_per_label" min:"1"`
 	LabelsPerClient      int    `yaml:"labels_per_client"`
-	RequestsPerLabel     int    `yaml:"requests_per_label"`
-	Memory               int64  `yaml:"memory"`
-	HeaderBytes          int    `yaml:"header_bytes"`
-	HeaderFields         int    `yaml:"header_fields"`
-	HandshakeTimeout     string `yaml:"handshake_timeout"`
-	IdleTimeout          string `yaml:"idle_timeout"`
+	RequestsPerLabel     int    `yaml:"requests_per_label" min:"1"`
+	Memory               int64  `yaml:"memory" min:"0"`
+	HeaderBytes          int    `yaml:"header_bytes" min:"4096"`
+	HeaderFields         int    `yaml:"header_fields" min:"20"`
+	HandshakeTimeout     string `yaml:"handshake_timeout" kind:"duration"`
+	IdleTimeout          string `yaml:"idle_timeout" kind:"duration"`
 
-	RequestsPerMinute      int               `yaml:"requests_per_minute"`
-	Streams                int               `yaml:"streams"`
-	TotalRequestsPerMinute int               `yaml:"total_requests_per_minute"`
-	TotalStreams           int               `yaml:"total_streams"`
+	RequestsPerMinute      int               `yaml:"requests_per_minute" min:"0"`
+	Streams                int               `yaml:"streams" min:"0"`
+	TotalRequestsPerMinute int               `yaml:"total_requests_per_minute" min:"0"`
+	TotalStreams           int               `yaml:"total_streams" min:"0"`
 	ForLabels              []labelLimitsKeys `yaml:"for_labels"`
 }
 
 // authzKeys configure the endpoint for gateways that send requests themselves.
 type authzKeys struct {
-	Listen      string `yaml:"listen"`
-	Token       string `yaml:"token"`
+	Listen      string `yaml:"listen" kind:"address"`
+	Token       string `yaml:"token" kind:"text" secret:"true"`
 	TokenFile   string `yaml:"token_file"`
 	LabelHeader string `yaml:"label_header"`
 }
 
 // Log configures the log.
 type Log struct {
-	Level  string `yaml:"level"`
-	Format string `yaml:"format"`
+	Level  string `yaml:"level" enum:"debug,info,warn,error,disabled"`
+	Format string `yaml:"format" enum:"auto,console,json"`
 }
 
 // Audit configures the audit log.
 type Audit struct {
 	File      string `yaml:"file"`
 	Fsync     bool   `yaml:"fsync"`
-	OnFailure string `yaml:"on_failure"`
+	OnFailure string `yaml:"on_failure" enum:"refuse,continue"`
 }
 
 // The values of audit.on_failure.
@@ -124,8 +126,8 @@ type Usage struct {
 
 // Run configures agentproxy run.
 type Run struct {
-	Isolate string   `yaml:"isolate"`
-	Env     RunEnv   `yaml:"env"`
+	Isolate string   `yaml:"isolate" enum:"auto,always,net,off"`
+	Env     RunEnv   `yaml:"env" doc:"Variables of the command's environment."`
 	Hide    []string `yaml:"hide"`
 }
 
@@ -141,6 +143,9 @@ type otherHosts struct {
 	list []string
 }
 
+// WordOrList returns the word, or the list if it is not nil.
+func (o otherHosts) WordOrList() (word string, list []string) { return o.word, o.list }
+
 // UnmarshalYAML implements yaml.InterfaceUnmarshaler.
 func (o *otherHosts) UnmarshalYAML(unmarshal func(any) error) error {
 	*o = otherHosts{}
@@ -151,7 +156,10 @@ func (o *otherHosts) UnmarshalYAML(unmarshal func(any) error) error {
 	return unmarshal(&o.word)
 }
 
-// defaults returns the keys of an empty file.
+// Defaults returns the keys of an empty file.
+func Defaults() *File { return defaults() }
+
+// defaults is Defaults.
 func defaults() *File {
 	limits := access.DefaultLimits()
 	return &File{
@@ -180,6 +188,7 @@ func defaults() *File {
 		},
 		Log:            Log{Level: "info", Format: "auto"},
 		Audit:          Audit{OnFailure: AuditRefuse},
+		Exchange:       exchangeKeys{TTL: "1h"},
 		Run:            Run{Isolate: string(IsolateAuto)},
 		RetryBodyLimit: proxy.DefaultRetryBodyLimit,
 	}

@@ -14,7 +14,7 @@ import (
 func (f *File) expandHome(env cli.Environment) error {
 	paths := map[string]*string{
 		"state_dir": &f.StateDir, "identity.codex_home": &f.Identity.CodexHome, "identity.file": &f.Identity.File,
-		"clients.token_file": &f.Clients.TokenFile, "clients.tokens_file": &f.Clients.TokensFile,
+		"clients.token_file": &f.Clients.TokenFile, "clients.tokens_file": &f.Clients.TokensFile, "clients.issued_key_file": &f.Clients.IssuedKey,
 		"admin_token_file": &f.AdminTokenFile, "authz.token_file": &f.Authz.TokenFile,
 		"upstream.ca_file": &f.Upstream.CAFile, "audit.file": &f.Audit.File, "usage.file": &f.Usage.File,
 	}
@@ -32,6 +32,10 @@ func (f *File) expandHome(env cli.Environment) error {
 		p, key := &f.Profiles[i], element("profiles", i)
 		paths[key+".identity.codex_home"], paths[key+".identity.file"] = &p.Identity.CodexHome, &p.Identity.File
 		addSigner(key+".signer", p.Signer)
+	}
+	for i := range f.Exchange.Issuers {
+		issuer, key := &f.Exchange.Issuers[i], element("exchange.issuers", i)
+		paths[key+".ca_file"], paths[key+".token_file"] = &issuer.CAFile, &issuer.TokenFile
 	}
 	for i := range f.Run.Hide {
 		paths[element("run.hide", i)] = &f.Run.Hide[i]

@@ -14,33 +14,33 @@ import (
 // profileKeys are an agent of its own, for clients with certain session labels. Keys that
 // are left out are as in the rest of the configuration.
 type profileKeys struct {
-	Name       string              `yaml:"name"`
-	Labels     []string            `yaml:"labels"`
-	Refuse     bool                `yaml:"refuse"`
+	Name       string              `yaml:"name" doc:"The name of the profile, in lower case." kind:"text" required:"true"`
+	Labels     []string            `yaml:"labels" doc:"The session labels that the profile is for. * stands for any text." required:"true"`
+	Refuse     bool                `yaml:"refuse" doc:"Whether such clients are served nothing."`
 	Identity   profileIdentityKeys `yaml:"identity"`
 	Signer     *Signer             `yaml:"signer"`
 	Scope      *Scope              `yaml:"scope"`
-	Hosts      []string            `yaml:"hosts"`
+	Hosts      []string            `yaml:"hosts" doc:"The hosts, of chatgpt.hosts, that are intercepted for the profile."`
 	OtherHosts *otherHosts         `yaml:"other_hosts"`
 	Limits     profileLimitsKeys   `yaml:"limits"`
 }
 
 type profileIdentityKeys struct {
 	CodexHome   string `yaml:"codex_home"`
-	Login       string `yaml:"login"`
-	Store       string `yaml:"store"`
+	Login       string `yaml:"login" enum:"auto,own,codex"`
+	Store       string `yaml:"store" enum:"state,keyring"`
 	File        string `yaml:"file"`
-	WorkspaceID string `yaml:"workspace_id"`
+	WorkspaceID string `yaml:"workspace_id" kind:"text"`
 	Register    *bool  `yaml:"register"`
-	Protocol    string `yaml:"protocol"`
+	Protocol    string `yaml:"protocol" enum:"auto,accounts,backend"`
 }
 
 type profileLimitsKeys struct {
-	ConnectionsPerLabel    *int `yaml:"connections_per_label"`
-	RequestsPerMinute      *int `yaml:"requests_per_minute"`
-	Streams                *int `yaml:"streams"`
-	TotalRequestsPerMinute *int `yaml:"total_requests_per_minute"`
-	TotalStreams           *int `yaml:"total_streams"`
+	ConnectionsPerLabel    *int `yaml:"connections_per_label" min:"1"`
+	RequestsPerMinute      *int `yaml:"requests_per_minute" min:"0"`
+	Streams                *int `yaml:"streams" min:"0"`
+	TotalRequestsPerMinute *int `yaml:"total_requests_per_minute" min:"0"`
+	TotalStreams           *int `yaml:"total_streams" min:"0"`
 }
 
 // Profile is what clients with certain session labels act as.

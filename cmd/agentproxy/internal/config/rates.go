@@ -7,9 +7,9 @@ import (
 
 // labelLimitsKeys are the limits of certain labels. What is left out is as for others.
 type labelLimitsKeys struct {
-	Labels            []string `yaml:"labels"`
-	RequestsPerMinute *int     `yaml:"requests_per_minute"`
-	Streams           *int     `yaml:"streams"`
+	Labels            []string `yaml:"labels" doc:"The session labels that these limits are for. * stands for any text." required:"true"`
+	RequestsPerMinute *int     `yaml:"requests_per_minute" min:"0"`
+	Streams           *int     `yaml:"streams" min:"0"`
 }
 
 // rateKeys are what clients of a profile, or those without one, may ask for.

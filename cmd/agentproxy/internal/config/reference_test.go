@@ -42,8 +42,31 @@ func TestConfigurationReference(t *testing.T) {
 const referenceHead = `# Configuration reference
 
 Every key of the configuration, made from [config.example.yaml](../config.example.yaml) and the program. No file is needed: ` + "`agentproxy serve`" + `
-works with the defaults. ` + "`serve --config FILE`" + ` refuses a file with an unknown key or a bad value, and names the line.
-` + "`~/`" + ` at the beginning of a path is the home directory.
+works with the defaults. ` + "`~/`" + ` at the beginning of a path is the home directory.
+
+` + "```console" + `
+$ agentproxy config init
+agentproxy: wrote /home/me/.config/agentproxy/config.yaml
+$ agentproxy config check
+/home/me/.config/agentproxy/config.yaml: no mistakes
+$ agentproxy config show
+# The configuration file: /home/me/.config/agentproxy/config.yaml
+listen: "127.0.0.1:8080"                 # default
+…
+` + "```" + `
+
+**Which file.** The one that ` + "`--config`" + ` names; or else ` + "`AGENTPROXY_CONFIG`" + `; or else ` + "`agentproxy/config.yaml`" + ` in your directory of
+configurations, if it is there: ` + "`$XDG_CONFIG_HOME`, by default `~/.config`; on macOS `~/Library/Application Support`; on Windows `%AppData%`" + `.
+` + "`--config none`" + ` reads no file. The default file is refused if another user owns it or may write to it, for it may name programs that are run.
+The services and images name theirs.
+
+**Mistakes.** ` + "`agentproxy config check FILE`" + ` prints every mistake, with line, column and remedy, and ends with 2 if there is one. It looks at the
+file alone; [` + "`agentproxy check`" + `](../README.md#when-something-does-not-work) also at what the file names. ` + "`config show`" + ` prints what is in force and where
+each value comes from: the file, a flag, a variable, or the default. It shows no secrets.
+
+**Editors.** [agentproxy.schema.json](agentproxy.schema.json) is a JSON schema of all keys. ` + "`config init`" + ` writes it beside the file, whose first line tells
+editors with a YAML language server (VS Code's YAML extension, Neovim, Helix): they complete keys, explain them and mark mistakes. ` + "`config schema`" + `
+prints it.
 
 A running ` + "`serve`" + ` takes up changes without a restart, but for the keys that say otherwise ([reload.md](reload.md)).
 `

@@ -7,7 +7,7 @@ import (
 // Scope says which requests are signed.
 type Scope struct {
 	Allow  []ScopeEntry `yaml:"allow"`
-	OnMiss string       `yaml:"on_miss"`
+	OnMiss string       `yaml:"on_miss" enum:"refuse,warn"`
 }
 
 // The values of scope.on_miss.
@@ -19,10 +19,10 @@ const (
 // ScopeEntry is a word or the requests for a host and path.
 type ScopeEntry struct {
 	Word    string   `yaml:"-"`
-	Host    string   `yaml:"host"`
-	Methods []string `yaml:"methods"`
-	Path    string   `yaml:"path"`
-	Upgrade string   `yaml:"upgrade"`
+	Host    string   `yaml:"host" doc:"The host, with a port if need be; without it, those of chatgpt.hosts."`
+	Methods []string `yaml:"methods" doc:"The methods; without it, all." enum:"GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"`
+	Path    string   `yaml:"path" doc:"The paths. * and ? match within a segment, ** across segments."`
+	Upgrade string   `yaml:"upgrade" doc:"What the connection may be upgraded to." enum:"websocket"`
 }
 
 // UnmarshalYAML implements yaml.InterfaceUnmarshaler.

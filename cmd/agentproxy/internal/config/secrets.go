@@ -9,8 +9,8 @@ import (
 // the state directory, and the configuration itself, which may hold tokens.
 func (c *Config) SecretPaths() []string {
 	f := c.file
-	paths := []string{c.source.path, f.AdminTokenFile, f.Clients.TokenFile, f.Clients.TokensFile, f.Authz.TokenFile, f.Audit.File, f.Usage.File}
-	for _, listen := range []string{f.Listen, f.Admin, f.Authz.Listen} {
+	paths := []string{c.source.path, f.AdminTokenFile, f.Clients.TokenFile, f.Clients.TokensFile, f.Clients.IssuedKey, f.Authz.TokenFile, f.Audit.File, f.Usage.File}
+	for _, listen := range []string{f.Listen, f.Admin, f.Authz.Listen, f.Exchange.Listen} {
 		path, _ := strings.CutPrefix(listen, "unix:")
 		if path != listen {
 			paths = append(paths, path)
@@ -22,6 +22,9 @@ func (c *Config) SecretPaths() []string {
 	}
 	for _, s := range f.signers() {
 		paths = append(paths, s.TokenFile)
+	}
+	for _, issuer := range f.Exchange.Issuers {
+		paths = append(paths, issuer.TokenFile)
 	}
 	return withoutEmpty(paths)
 }

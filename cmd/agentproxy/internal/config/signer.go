@@ -26,8 +26,8 @@ const (
 
 // SignerRule names a signer and its settings.
 type SignerRule struct {
-	Use       string   `yaml:"use"`
-	OnFailure string   `yaml:"on_failure"`
+	Use       string   `yaml:"use" enum:"auto,agent-assertion,bearer,command,token"`
+	OnFailure string   `yaml:"on_failure" enum:"bearer,refuse"`
 	Command   []string `yaml:"command"`
 	TokenEnv  string   `yaml:"token_env"`
 	TokenFile string   `yaml:"token_file"`
@@ -41,9 +41,9 @@ type Signer struct {
 
 // Rule names the signer of the requests for a host and path.
 type Rule struct {
-	Host    string     `yaml:"host"`
-	Methods []string   `yaml:"methods"`
-	Path    string     `yaml:"path"`
+	Host    string     `yaml:"host" doc:"The hosts that the rule is for; without it, all."`
+	Methods []string   `yaml:"methods" doc:"The methods that the rule is for; without it, all." enum:"GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"`
+	Path    string     `yaml:"path" doc:"The paths that the rule is for; without it, all. * and ? match within a segment, ** across segments."`
 	Signer  SignerRule `yaml:",inline"`
 }
 

@@ -22,6 +22,7 @@ type source struct {
 	path string // "" if there is none
 	body ast.Node
 	from map[string]string // keys that came from elsewhere, and the variables or flags
+	left map[string]bool   // keys that the file leaves to the surroundings, be it by ""
 	// wrong are the mistakes that were found, and broken the keys whose values the file
 	// means to set and does not, for it is wrong about their names or types.
 	wrong  []*Error

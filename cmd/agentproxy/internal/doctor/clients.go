@@ -12,7 +12,8 @@ import (
 // checkClients finds who may use the proxy. check tries whether the system tells whose
 // connection one is.
 func (k *checker) checkClients(ctx context.Context, check func(context.Context, access.Users) error) {
-	const name, remedy = "clients", "set clients.token, or listen on unix:/path"
+	const name = "clients"
+	remedy := k.set("set clients.token, or listen on unix:/path")
 	who := k.app.Clients
 	switch {
 	case app.NeedsToken(who):
@@ -32,7 +33,7 @@ func (k *checker) checkClients(ctx context.Context, check func(context.Context, 
 
 // checkProfiles notes that there is more to check.
 func (k *checker) checkProfiles() {
-	if n := k.app.Config.ProfileCount(); n > 0 && k.app.Config.Agent.Profile == "" {
+	if n := k.config.ProfileCount(); n > 0 && k.config.Agent.Profile == "" {
 		k.ok("profiles", "%d; these checks are for clients without one, --profile NAME for those of a profile", n)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
@@ -35,7 +36,7 @@ func TestCheckClients(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			k := &checker{app: &app.App{Config: &config.Config{Clients: config.Access{Listen: test.listen}}, Clients: test.who}}
+			k := &checker{env: cli.OSEnvironment(), app: &app.App{Config: &config.Config{Clients: config.Access{Listen: test.listen}}, Clients: test.who}}
 			k.checkClients(t.Context(), test.tell)
 			if len(k.findings) != 1 || k.findings[0].Status != test.want {
 				t.Errorf("%+v, want one that is %s", k.findings, test.want)

@@ -49,17 +49,16 @@ func parseRequest(s string) (q signer.Query, err error) {
 // Request finds what the proxy would do with a request such as
 // "POST https://chatgpt.com/backend-api/files", and which line of the configuration
 // decides. It does not send the request.
-func Request(ctx context.Context, request string, o Options) ([]Finding, error) {
+func Request(ctx context.Context, request string, o Options) (Report, error) {
 	q, err := parseRequest(request)
 	if err != nil {
-		return nil, cli.Usagef("%w", err)
+		return Report{}, cli.Usagef("%w", err)
 	}
-	k := &checker{env: o.Env}
-	a, err := o.Open()
-	if err != nil {
-		k.fail("configuration", "", "%s", err)
-		return k.findings, nil
+	k := &checker{options: o, env: o.Env}
+	if !k.open() {
+		return k.report(), nil
 	}
+	a := k.app
 	defer a.Close()
 	name := q.Method + " https://" + strings.TrimSuffix(net.JoinHostPort(q.Host, q.Port), ":443") + q.Path
 	if q.Upgrade != "" {
@@ -67,16 +66,16 @@ func Request(ctx context.Context, request string, o Options) ([]Finding, error) 
 	}
 	if !a.Config.Agent.Intercept.Match(q.Host, q.Port) {
 		k.judgeOther(a, q, name)
-		return k.findings, nil
+		return k.report(), nil
 	}
 	v := a.Judge(ctx, q)
 	switch {
 	case v.Code != "":
-		remedy := ""
+		var r remedy
 		if v.By != "" {
-			remedy = "decided by " + v.By
+			r.words = "decided by " + v.By
 		}
-		k.fail("request", remedy, "%s is refused (%s): %s", name, v.Code, v.Message)
+		k.fail("request", r, "%s is refused (%s): %s", name, v.Code, v.Message)
 	case v.Kind == signer.KindClient:
 		k.ok("request", "%s is sent as the client sends it, by %s", name, v.By)
 	case v.Kind == signer.KindNone:
@@ -84,14 +83,14 @@ func Request(ctx context.Context, request string, o Options) ([]Finding, error) 
 	default:
 		k.ok("request", "%s is signed (%s), by %s", name, v.Kind, v.By)
 	}
-	return k.findings, nil
+	return k.report(), nil
 }
 
 // judgeOther judges a request to a host that is not intercepted.
 func (k *checker) judgeOther(a *app.App, q signer.Query, name string) {
 	other := a.Config.Agent.OtherHosts
 	if other.Refuse && !other.Only.Match(q.Host, q.Port) {
-		k.fail("request", "", "%s is refused (host_refused): the host is neither among chatgpt.hosts nor in other_hosts", name)
+		k.fail("request", none, "%s is refused (host_refused): the host is neither among chatgpt.hosts nor in other_hosts", name)
 		return
 	}
 	k.ok("request", "%s is not decrypted: the host is not among chatgpt.hosts, so a tunnel leads there, if other_ports allows the port", name)

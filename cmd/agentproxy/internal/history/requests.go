@@ -39,6 +39,7 @@ type Request struct {
 	Client  string        `json:"client,omitempty"`
 	Refused string        `json:"refused,omitempty"` // the code of a refusal
 	Failure string        `json:"failure,omitempty"` // why it was cut
+	CutBy   string        `json:"cut_by,omitempty"`  // client, server or proxy
 }
 
 // Duration returns how long the request took.
@@ -66,7 +67,7 @@ type Requests struct {
 type entry struct {
 	ended                               time.Time
 	took                                time.Duration
-	kind, refused                       string // the program's words
+	kind, refused, cutBy                string // the program's words
 	scheme                              signer.Scheme
 	status                              int
 	words                               []byte
@@ -83,7 +84,7 @@ func (r *Requests) Add(o *proxy.Outcome) {
 	defer r.mu.Unlock()
 	e := &r.ring[r.next]
 	r.next = (r.next + 1) % maxRequests
-	e.ended, e.took, e.kind, e.refused, e.scheme, e.status = o.Time.Add(o.Duration), o.Duration, o.Kind, o.Refused, o.Scheme, o.Status
+	e.ended, e.took, e.kind, e.refused, e.cutBy, e.scheme, e.status = o.Time.Add(o.Duration), o.Duration, o.Kind, o.Refused, o.CutBy, o.Scheme, o.Status
 	e.words = e.words[:0]
 	for _, word := range []struct {
 		end  *int
@@ -124,7 +125,7 @@ func (r *Requests) Latest() []Request {
 		}
 		word := func(from, to int) string { return cli.Printable(string(e.words[from:to])) }
 		list = append(list, Request{
-			Ended: e.ended, Seconds: e.took.Seconds(), Kind: e.kind, Refused: e.refused, Scheme: e.scheme, Status: e.status,
+			Ended: e.ended, Seconds: e.took.Seconds(), Kind: e.kind, Refused: e.refused, CutBy: e.cutBy, Scheme: e.scheme, Status: e.status,
 			Method: word(0, e.method), Host: word(e.method, e.host), Path: word(e.host, e.path),
 			Client: word(e.path, e.client), Failure: word(e.client, e.failure),
 		})

@@ -20,7 +20,7 @@ const exchangeMessage = "exchange"
 // NewWriter returns a writer that takes log events in JSON and writes a line for each to
 // w. A line holds no rune that is not printable, but for its colours.
 func NewWriter(w io.Writer, colour bool) io.Writer {
-	p := palette(colour)
+	p := Palette(colour)
 	return zerolog.ConsoleWriter{
 		Out: w, TimeFormat: time.TimeOnly, NoColor: !colour,
 		PartsOrder:    []string{zerolog.TimestampFieldName, zerolog.LevelFieldName, zerolog.MessageFieldName},
@@ -34,21 +34,21 @@ func NewWriter(w io.Writer, colour bool) io.Writer {
 }
 
 // level returns what a line says of an event's level: nothing of the usual one.
-func (p palette) level(level any) string {
+func (p Palette) level(level any) string {
 	switch level {
 	case zerolog.LevelDebugValue:
-		return p.paint(faint, "DBG")
+		return p.Paint(Faint, "DBG")
 	case zerolog.LevelWarnValue:
-		return p.paint(yellow, "WRN")
+		return p.Paint(Yellow, "WRN")
 	case zerolog.LevelErrorValue:
-		return p.paint(red, "ERR")
+		return p.Paint(Red, "ERR")
 	}
 	return ""
 }
 
 // prepare makes the message of an event say what a line begins with, and takes out of the
 // event the fields that are said by that.
-func (p palette) prepare(event map[string]any) {
+func (p Palette) prepare(event map[string]any) {
 	take := func(field string) string {
 		value, ok := event[field]
 		delete(event, field)
@@ -70,7 +70,7 @@ func (p palette) prepare(event map[string]any) {
 		}
 	}
 	if code := take("refused"); code != "" {
-		add(" ", p.paint(red, code))
+		add(" ", p.Paint(Red, code))
 		add(": ", take("reason"))
 	}
 	add(": ", take("error"))
@@ -80,35 +80,33 @@ func (p palette) prepare(event map[string]any) {
 
 // exchange returns the line of an exchange: method, target, status, time, credential and
 // session label, and what went wrong.
-func (p palette) exchange(event map[string]any, take func(string) string) string {
+func (p Palette) exchange(event map[string]any, take func(string) string) string {
 	took := durationOf(event["duration"])
 	delete(event, "duration")
 	delete(event, "received") // for programs
 	delete(event, "sent")
 	kind := take("kind")
-	line := p.paint(bold, take("method"))
+	line := p.Paint(Bold, take("method"))
 	add := func(style, word string) {
 		if word != "" {
-			line += " " + p.paint(style, word)
+			line += " " + p.Paint(style, word)
 		}
 	}
 	add("", Target(kind, take("host"), take("path")))
 	status := take("status")
-	add(p.status(status), statusWord(status))
+	add(StatusStyle(status), statusWord(status))
 	add("", Duration(took))
 	add("", Credential(signer.Scheme(take("signed"))))
 	if kind != "request" {
 		add("", kind)
 	}
-	add(faint, take("client"))
+	add(Faint, take("client"))
 	if take("retried") != "" {
 		add("", "(sent again after a 401)")
 	}
-	if failure := take("failure"); failure != "" {
-		add(red, "cut: "+failure)
-	}
+	add(Red, Cut(take("failure"), take("cut_by")))
 	if reason := take("out_of_scope"); reason != "" && event["refused"] == nil {
-		add(yellow, "out of scope: "+reason)
+		add(Yellow, "out of scope: "+reason)
 	}
 	return line
 }

@@ -47,6 +47,12 @@ func TestLine(t *testing.T) {
 		{"GET chatgpt.com/backend-api/codex/responses - 0 ms run cut: the client is gone", func(l zerolog.Logger) {
 			exchange(l.Info()).Int("status", 0).Dur("duration", 0).Str("failure", "the client is gone").Msg("exchange")
 		}},
+		{"GET chatgpt.com/backend-api/codex/responses 200 0 ms run cut by the server", func(l zerolog.Logger) {
+			exchange(l.Info()).Int("status", 200).Dur("duration", 0).Str("failure", "cut").Str("cut_by", "server").Msg("exchange")
+		}},
+		{"GET chatgpt.com/backend-api/codex/responses 200 0 ms run cut: internal error", func(l zerolog.Logger) {
+			exchange(l.Info()).Int("status", 200).Dur("duration", 0).Str("failure", "internal error").Str("cut_by", "unknown").Msg("exchange")
+		}},
 		{"WRN GET chatgpt.com/backend-api/codex/responses 403 0 ms run out_of_scope: not in scope; add it to scope.allow", func(l zerolog.Logger) {
 			exchange(l.Warn()).Str("out_of_scope", "path").Int("status", 403).Dur("duration", 0).Str("refused", "out_of_scope").
 				Str("reason", "not in scope; add it to scope.allow").Msg("exchange")
@@ -98,7 +104,7 @@ func TestColours(t *testing.T) {
 			t.Errorf("no %q in %q", want, coloured)
 		}
 	}
-	for _, style := range []string{"0", bold, red, green, yellow, faint, "36", "90"} { // zerolog's for names is 36
+	for _, style := range []string{"0", Bold, Red, Green, Yellow, Faint, "36", "90"} { // zerolog's for names is 36
 		coloured = strings.ReplaceAll(coloured, "\x1b["+style+"m", "")
 	}
 	for _, line := range []string{coloured, lineOf(t, false, log)} {

@@ -2,30 +2,31 @@ package logline
 
 // The styles, as parameters of the control sequence SGR (ECMA-48, section 8.3.117).
 const (
-	bold   = "1"
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-	faint  = "90"
+	Bold   = "1"
+	Red    = "31"
+	Green  = "32"
+	Yellow = "33"
+	Faint  = "90"
 )
 
-// palette paints words if it is true.
-type palette bool
+// Palette paints words if it is true.
+type Palette bool
 
-func (p palette) paint(style, word string) string {
+// Paint returns a word in a style, which may be "".
+func (p Palette) Paint(style, word string) string {
 	if !p || style == "" || word == "" {
 		return word
 	}
 	return "\x1b[" + style + "m" + word + "\x1b[0m"
 }
 
-// status returns the style of a response's status.
-func (palette) status(status string) string {
+// StatusStyle returns the style of a response's status.
+func StatusStyle(status string) string {
 	switch status[:min(len(status), 1)] {
 	case "1", "2", "3":
-		return green
+		return Green
 	case "4":
-		return yellow
+		return Yellow
 	}
-	return red
+	return Red
 }

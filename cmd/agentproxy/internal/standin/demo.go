@@ -39,7 +39,7 @@ func Demo(ctx context.Context, out io.Writer, getenv func(string) string) (err e
 		return err
 	}
 	defer backend.Close()
-	configPath, err := WriteHome(dir, backend)
+	configPath, err := WriteHome(dir, backend, backend.Addr())
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,98 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+)
+
+// repair mends something that a check found.
+type repair struct {
+	check string
+	// mend returns what it did.
+	mend func() (string, error)
+}
+
+// isNew reports whether nothing was noted yet for what is at path.
+func (k *checker) isNew(path string) bool {
+	if slices.Contains(k.mending, path) {
+		return false
+	}
+	k.mending = append(k.mending, path)
+	return true
+}
+
+// repair notes how what a check has found can be mended.
+func (k *checker) repair(check string, mend func() (string, error)) {
+	k.repairs = append(k.repairs, repair{check, mend})
+}
+
+// chmod notes that the mode of a file of this user can be mended, and returns the command.
+func (k *checker) chmod(check string, e *safefile.ModeError) string {
+	info, err := os.Stat(e.Path)
+	if err == nil {
+		if uid, ok := safefile.OwnerOf(info); ok && int(uid) == os.Geteuid() && k.isNew(e.Path) {
+			k.repair(check, func() (string, error) {
+				perm := info.Mode().Perm()
+				narrow := perm &^ safefile.BeyondOwner
+				if info.IsDir() || strings.HasPrefix(e.Chmod, "644") {
+					narrow = perm &^ safefile.OthersWrite
+				}
+				return fmt.Sprintf("set the mode of %s to %04o, which was %04o", e.Path, narrow, perm), os.Chmod(e.Path, narrow)
+			})
+		}
+	}
+	return "chmod " + e.Chmod + " " + quote(e.Path)
+}
+
+// makeCA notes that the CA can be made.
+func (k *checker) makeCA() {
+	conf := k.app.CAConfig()
+	k.repair("CA", func() (string, error) {
+		ca, err := certs.Open(conf)
+		if err != nil {
+			return "", err
+		}
+		return "made " + ca.Path(), nil
+	})
+}
+
+// maxRepairs bounds how often it is looked for more to mend: a configuration that can be used
+// again shows what else there is.
+const maxRepairs = 3
+
+// Repair makes all checks, mends what is safe to mend, and makes the checks again. It changes
+// modes of this user's own files, makes a CA where there is none, and removes what killed
+// runs have left. It changes neither the content of the log-in nor anything that the backend
+// keeps.
+func Repair(ctx context.Context, o Options) Report {
+	var done []Finding
+	for range maxRepairs {
+		k := &checker{options: o, env: o.Env}
+		k.check(ctx)
+		if len(k.repairs) == 0 {
+			return Report{append(done, k.findings...), k.broken}
+		}
+		failed := false
+		for _, r := range k.repairs {
+			f := Finding{Check: r.check, Status: Fixed}
+			var err error
+			if f.Message, err = r.mend(); err != nil {
+				f = Finding{Check: r.check, Status: Failed, Message: fmt.Sprintf("not mended: %s", err), Command: k.own("check")}
+				failed = true
+			}
+			done = append(done, f)
+		}
+		if failed {
+			break // it would fail again
+		}
+	}
+	report := Check(ctx, o)
+	report.Findings = append(done, report.Findings...)
+	return report
+}

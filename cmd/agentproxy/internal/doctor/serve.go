@@ -1,0 +1,213 @@
+package doctor
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/agentproxy/agentproxy/certs"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/internal/safefile"
+	"github.com/agentproxy/agentproxy/proxy/access"
+)
+
+// localTimeout bounds the wait for a program on this machine.
+const localTimeout = 5 * time.Second
+
+// maxAnswer bounds what is read of a program that may be any, in bytes.
+const maxAnswer = 64 << 10
+
+// serving is what is known of agentproxy serve.
+type serving struct {
+	up bool // it listens where the configuration says
+}
+
+// checkServe finds what listens where agentproxy serve would.
+func (k *checker) checkServe(ctx context.Context) {
+	const check = "serve"
+	listen := k.config.Clients.Listen
+	network, address, err := config.ParseAddress(listen)
+	if err != nil {
+		return // it was checked when the configuration was loaded
+	}
+	ctx, cancel := context.WithTimeout(ctx, localTimeout)
+	defer cancel()
+	if _, port, err := net.SplitHostPort(address); network == "tcp" && err == nil && port == "0" {
+		if status, err := k.askAdmin(ctx); err == nil {
+			k.tellStatus(status)
+			return
+		}
+		k.ok(check, "listen is %s, which leaves the port to the system: no shell can be led there", listen)
+		return
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, dialable(network, address))
+	if err != nil {
+		k.notServing(listen, err)
+		return
+	}
+	defer conn.Close()
+	status, err := k.askAdmin(ctx)
+	if err == nil {
+		k.serving.up = true
+		k.tellStatus(status)
+		return
+	}
+	k.tellStranger(ctx, conn, err)
+}
+
+// errOtherCA says that a proxy has another state directory than this configuration.
+var errOtherCA = errors.New("it has another CA, so another state_dir")
+
+// askAdmin returns what the proxy of this configuration says of itself.
+func (k *checker) askAdmin(ctx context.Context) (admin.Status, error) {
+	client, err := admin.NewClient(k.config)
+	if err != nil {
+		return admin.Status{}, err
+	}
+	status, err := client.Status(ctx)
+	if err != nil {
+		return status, err
+	}
+	ca, err := certs.Load(k.app.CAConfig())
+	if err != nil || certs.Fingerprint(ca.Certificate()) != status.CAFingerprint {
+		return status, errOtherCA
+	}
+	return status, nil
+}
+
+// dialable returns the address by which a listener on address is reached.
+func dialable(network, address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if network != "tcp" || err != nil || host != "" && !net.ParseIP(host).IsUnspecified() {
+		return address
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
+// tellStatus tells of a proxy that runs with this configuration.
+func (k *checker) tellStatus(s admin.Status) {
+	const check = "serve"
+	where := fmt.Sprintf("%s on %s", cli.Printable(s.Version), k.config.Clients.Listen)
+	switch {
+	case !s.Ready && len(s.Agents) > 0:
+		k.fail(check, do(k.own("check", "--ready")), "version %s cannot sign: %s", where, s.Agents[0].Message)
+	case !s.Ready:
+		k.fail(check, do(k.own("check", "--ready")), "version %s cannot sign", where)
+	case s.Version != cli.Version():
+		k.warn(check, remedy{"restart it; to find it", whoListens(k.port())}, "version %s runs, and this is %s", where, cli.Version())
+	default:
+		k.ok(check, "version %s runs, since %s, and can sign", where, s.Started.UTC().Format(time.RFC3339))
+	}
+	for _, agent := range s.Agents {
+		if agent.TaskOverdue != "" && agent.Profile == k.options.Profile {
+			k.warn(check, do(k.own("top")), "its task is due to be replaced, and could not be: %s", agent.TaskOverdue)
+		}
+	}
+}
+
+// notServing tells that nobody answers at listen, for the reason err.
+func (k *checker) notServing(listen string, err error) {
+	const check = "serve"
+	var leads []clientenv.Lead
+	for _, lead := range clientenv.Leads(k.env, k.config) {
+		if lead.Here && lead.HTTPS {
+			leads = append(leads, lead)
+		}
+	}
+	if cannot := k.cannotListen(); cannot != nil {
+		k.fail(check, do(fmt.Sprintf("AGENTPROXY_LISTEN=127.0.0.1:8081 AGENTPROXY_ADMIN=127.0.0.1:9081 %s", k.own("serve"))), "agentproxy serve does not run, and could not start: %s", cannot)
+	} else if len(leads) > 0 {
+		k.fail(check, do(k.own("serve")), "nobody listens on %s, where %s leads: %s", listen, leads[0].Name, cli.SyscallError(err))
+	} else {
+		k.ok(check, "agentproxy serve does not run; agentproxy run does not need it")
+	}
+}
+
+// cannotListen returns why agentproxy serve could not listen. It opens the ports for a moment.
+func (k *checker) cannotListen() error {
+	for _, address := range []string{k.config.Clients.Listen, k.config.Admin.Listen, k.config.Gateways.Listen} {
+		if address == "" {
+			continue
+		}
+		if path, ok := strings.CutPrefix(address, "unix:"); ok {
+			if err := safefile.MayWriteIn(filepath.Dir(path)); err != nil {
+				return fmt.Errorf("listen on %s: %w", path, safefile.Cause(err))
+			}
+			continue
+		}
+		l, err := app.Listen(address)
+		if err != nil {
+			return err
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellStranger tells what has accepted conn, which did not show itself as the proxy of this
+// configuration. asked is why.
+func (k *checker) tellStranger(ctx context.Context, conn net.Conn, asked error) {
+	const check = "serve"
+	listen := k.config.Clients.Listen
+	isProxy, owner := recognize(ctx, conn)
+	other := do("AGENTPROXY_LISTEN=127.0.0.1:8081 AGENTPROXY_ADMIN=127.0.0.1:9081 " + k.own("serve"))
+	foreign, isForeign := errors.AsType[*access.ForeignUserError](owner)
+	refused, isRefused := errors.AsType[*admin.RefusedError](asked)
+	switch {
+	case !isProxy && isForeign:
+		k.fail(check, do(whoListens(k.port())), "a program of user %d, which is not agentproxy, listens on %s", foreign.UID, listen)
+	case !isProxy:
+		k.fail(check, do(whoListens(k.port())), "another program, which is not agentproxy, listens on %s", listen)
+	case isForeign:
+		k.fail(check, remedy{"choose other addresses", other.command}, "an agentproxy of user %d listens on %s, and serve of this configuration cannot", foreign.UID, listen)
+	case k.config.Admin.Listen == "":
+		k.serving.up = true
+		k.ok(check, "an agentproxy listens on %s; admin is off, so that it cannot be asked more", listen)
+	case errors.Is(asked, errOtherCA):
+		k.fail(check, remedy{"choose other addresses", other.command}, "an agentproxy listens on %s, and is not of this configuration: %s", listen, asked)
+	case isRefused && refused.StatusCode == http.StatusUnauthorized:
+		k.warn(check, k.set("use its admin_token"), "an agentproxy listens on %s, and does not take this configuration's admin_token", listen)
+	default:
+		k.warn(check, remedy{"restart it with this configuration; to find it", whoListens(k.port())}, "an agentproxy listens on %s, perhaps with another configuration: %s", listen, asked)
+	}
+}
+
+// recognize reports whether the program that has accepted conn is an agentproxy. owner is an
+// [*access.ForeignUserError] if it is another user's.
+func recognize(ctx context.Context, conn net.Conn) (isProxy bool, owner error) {
+	// While the kernel still knows whose it is.
+	owner = admin.CheckServer(ctx, conn, access.Users{uint32(os.Geteuid())})
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	// A request that every proxy of this kind refuses, and says who it is.
+	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")); err == nil {
+		var answer struct{ Error struct{ Code string } }
+		if response, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+			isProxy = json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&answer) == nil && answer.Error.Code == "not_a_proxy_request"
+			response.Body.Close()
+		}
+	}
+	return isProxy, owner
+}
+
+// port returns the port of the listener, "" for a Unix socket.
+func (k *checker) port() string {
+	_, port, _ := net.SplitHostPort(k.config.Clients.Listen)
+	return port
+}

@@ -1,0 +1,66 @@
+package exchange
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
+)
+
+const (
+	// maxConns bounds the connections of all who ask, and connsPerClient those of one user
+	// or address.
+	maxConns       = 512
+	connsPerClient = 64
+	// maxHeader bounds the header of a request, in bytes. net/http adds 4 KiB.
+	maxHeader = 8 << 10
+	// readTimeout bounds the time in which a request comes, and writeTimeout that in which
+	// it is answered.
+	readTimeout  = 10 * time.Second
+	writeTimeout = 30 * time.Second
+	idleTimeout  = 15 * time.Second
+)
+
+// Serve serves h, and nothing else, on l until ctx ends.
+func Serve(ctx context.Context, l net.Listener, h *Handler) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ConnContext:       access.Users(nil).ConnContext,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		// net/http would answer OPTIONS * itself.
+		DisableGeneralOptionsHandler: true,
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	gate := access.Gate{Users: func() access.Users { return nil }, PerClient: connsPerClient, Refusal: tooMany}
+	if err := server.Serve(gate.Listener(netutil.LimitListener(l, maxConns))); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// tooMany returns the response to a connection that is not served.
+func tooMany(error) []byte {
+	const body = `{"error":"slow_down","error_description":"this address has too many connections; close some","code":"` + TooManyAsked + `"}`
+	response := http.Response{
+		StatusCode: http.StatusServiceUnavailable, ProtoMajor: 1, ProtoMinor: 1, Close: true,
+		Header:        http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "Retry-After": {"5"}},
+		Body:          io.NopCloser(bytes.NewReader([]byte(body))),
+		ContentLength: int64(len(body)),
+	}
+	var b bytes.Buffer
+	_ = response.Write(&b) // never fails
+	return b.Bytes()
+}

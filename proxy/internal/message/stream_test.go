@@ -1,0 +1,46 @@
+package message
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+)
+
+// TestCopy copies through all sizes of buffers, and tells of errors on both sides.
+func TestCopy(t *testing.T) {
+	t.Parallel()
+	var buffers Buffers
+	for _, size := range []int{0, 1, smallSize, smallSize + 1, 1 << 20} {
+		want := bytes.Repeat([]byte("x"), size)
+		var got bytes.Buffer
+		if n, err := buffers.Copy(&got, bytes.NewReader(want), nil); n != int64(size) || err != nil || !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("%d bytes of %d, %v", n, size, err)
+		}
+	}
+	broken := errors.New("broken")
+	if n, err := buffers.Copy(io.Discard, io.MultiReader(bytes.NewReader([]byte("abc")), iotest.ErrReader(broken)), nil); n != 3 || err != broken {
+		t.Errorf("a source that fails: %d, %v", n, err)
+	}
+	r, w := io.Pipe()
+	r.CloseWithError(broken)
+	if _, err := buffers.Copy(w, bytes.NewReader([]byte("abc")), nil); err != broken {
+		t.Errorf("a destination that fails: %v", err)
+	}
+}
+
+// TestFit has buffers grow with what comes, and shrink when little does.
+func TestFit(t *testing.T) {
+	t.Parallel()
+	var buffers Buffers
+	b := buffers.Small()
+	for _, step := range []struct{ came, want int }{
+		{250, smallSize}, {smallSize, bufferSize}, {16 << 10, bufferSize}, {bufferSize, bulkSize},
+		{bulkSize, bulkSize}, {smallSize, bulkSize}, {250, smallSize}, {250, smallSize},
+	} {
+		if b = buffers.Fit(b, step.came); len(b) != step.want {
+			t.Errorf("after %d bytes the buffer has %d, want %d", step.came, len(b), step.want)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package upstream
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// freeResets is how many requests of a user may be broken off at once on connections
+	// that it shares with others, and in resetsWindow. Servers of HTTP/2 count the streams
+	// that are reset, and end the connection with all its streams if there are many: some
+	// at a hundred (CVE-2023-44487).
+	freeResets = 20
+	// resetsWindow is the time in which so many more may be broken off.
+	resetsWindow = time.Minute
+	// maxApart bounds the users with connections of their own. Further ones share some.
+	maxApart = 64
+	// maxResetters bounds the users whose resets are remembered.
+	maxResetters = 4096
+)
+
+// resets gives users that break off many requests connections of their own.
+type resets struct {
+	now          func() time.Time
+	newTransport func() *http.Transport
+
+	any atomic.Bool // some user has connections of its own
+
+	mu    sync.Mutex
+	users map[string]*resetter
+	apart int             // users with connections of their own
+	crowd *http.Transport // of those for whom there are none; nil: it was not needed yet
+}
+
+// resetter is a user that has broken off requests.
+type resetter struct {
+	count float64 // of them, less those that time has taken away
+	since time.Time
+	own   *http.Transport // nil: it shares those of all
+}
+
+func newResets(newTransport func() *http.Transport) *resets {
+	return &resets{now: time.Now, newTransport: newTransport, users: make(map[string]*resetter)}
+}
+
+// note counts a request that user has broken off.
+func (s *resets) note(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	u := s.users[user]
+	if u == nil {
+		if len(s.users) >= maxResetters {
+			s.tidy(now)
+		}
+		u = &resetter{since: now}
+		s.users[user] = u
+	}
+	u.age(now)
+	u.count++
+	if u.count <= freeResets || u.own != nil {
+		return
+	}
+	// A user stays apart for twice the window after its last reset, at the most.
+	switch {
+	case s.apart < maxApart:
+		u.own = s.newTransport()
+		s.apart++
+	case s.crowd == nil:
+		s.crowd = s.newTransport()
+		fallthrough
+	default:
+		u.own = s.crowd
+	}
+	s.any.Store(true)
+}
+
+// age takes away what time has.
+func (u *resetter) age(now time.Time) {
+	u.count = min(2*freeResets, max(0, u.count-float64(now.Sub(u.since))*freeResets/float64(resetsWindow)))
+	u.since = now
+}
+
+// transportOf returns the transport of a user's own, nil if it has none.
+func (s *resets) transportOf(user string) *http.Transport {
+	if !s.any.Load() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.users[user]
+	if u == nil || u.own == nil {
+		return nil
+	}
+	if u.age(s.now()); u.count == 0 {
+		s.forget(user, u)
+		return nil
+	}
+	return u.own
+}
+
+// tidy forgets the users that have broken off nothing for a while, or else all that share
+// the connections of others.
+func (s *resets) tidy(now time.Time) {
+	for user, u := range s.users {
+		if u.age(now); u.count == 0 {
+			s.forget(user, u)
+		}
+	}
+	for user, u := range s.users {
+		if len(s.users) >= maxResetters && u.own == nil {
+			s.forget(user, u)
+		}
+	}
+}
+
+func (s *resets) forget(user string, u *resetter) {
+	delete(s.users, user)
+	if u.own == nil || u.own == s.crowd {
+		return
+	}
+	s.apart--
+	u.own.CloseIdleConnections()
+	// A connection of HTTP/2 is idle a moment after its last response has ended.
+	time.AfterFunc(time.Second, u.own.CloseIdleConnections)
+}
+
+// closeIdle closes the connections that no request uses.
+func (s *resets) closeIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.users {
+		if u.own != nil {
+			u.own.CloseIdleConnections()
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package upstream
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// TestResets parts a user from the others when it has broken off many requests, and for as
+// long as it goes on.
+func TestResets(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	s := newResets(func() *http.Transport { return new(http.Transport) })
+	s.now = func() time.Time { return now }
+	note := func(user string, n int) {
+		for range n {
+			s.note(user)
+		}
+	}
+	note("a", freeResets)
+	if s.transportOf("a") != nil {
+		t.Error("it has connections of its own too early")
+	}
+	note("a", 1)
+	own := s.transportOf("a")
+	if own == nil {
+		t.Fatal("it shares the connections of the others")
+	}
+	if s.transportOf("b") != nil || s.transportOf("") != nil {
+		t.Error("another has connections of its own")
+	}
+	now = now.Add(resetsWindow)
+	if s.transportOf("a") != own {
+		t.Error("it is back too early")
+	}
+	now = now.Add(2 * resetsWindow)
+	if s.transportOf("a") != nil || s.apart != 0 {
+		t.Error("it is not back")
+	}
+	// Slow ones are never parted.
+	for range 10 * freeResets {
+		note("slow", 1)
+		now = now.Add(resetsWindow / freeResets)
+	}
+	if s.transportOf("slow") != nil {
+		t.Error("one that seldom breaks off has connections of its own")
+	}
+}
+
+// TestResetsAreBounded has many users break off requests.
+func TestResetsAreBounded(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	made := 0
+	s := newResets(func() *http.Transport { made++; return new(http.Transport) })
+	s.now = func() time.Time { return now }
+	for i := range 2 * maxApart {
+		for range freeResets + 1 {
+			s.note(fmt.Sprint("many ", i))
+		}
+	}
+	if made != maxApart+1 || s.apart != maxApart {
+		t.Errorf("%d transports were made, %d users are apart", made, s.apart)
+	}
+	if s.transportOf(fmt.Sprint("many ", 2*maxApart-1)) != s.crowd {
+		t.Error("the last shares the connections of all")
+	}
+	for i := range 2 * maxResetters {
+		s.note(fmt.Sprint("few ", i))
+	}
+	if len(s.users) > maxResetters {
+		t.Errorf("%d users are remembered", len(s.users))
+	}
+	if s.transportOf("many 0") == nil {
+		t.Error("one that is apart was forgotten")
+	}
+	now = now.Add(time.Hour)
+	for i := range maxResetters {
+		s.note(fmt.Sprint("later ", i))
+	}
+	if s.apart != 0 {
+		t.Errorf("%d users are still apart", s.apart)
+	}
+	s.closeIdle()
+}
