@@ -24,21 +24,17 @@ log-ins at other providers, those stay.`,
   agentproxy identity placeholder --for pi --output /agent/.pi/agent/auth.json`,
 		Args: cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
-			placeholder, err := identityfile.Placeholder(ctx, a, client, output)
+			account, err := a.PlaceholderAccount(ctx)
 			if err != nil {
 				return err
 			}
-			if output == "" {
-				_, err = c.stdout.Write(placeholder)
-				return err
-			}
-			return identityfile.WritePlaceholder(output, placeholder)
+			return identityfile.WritePlaceholder(client, output, c.stdout, account, a.Now())
 		}),
 	}
 	c.configFlag(cmd)
 	c.profileFlag(cmd)
 	cmd.Flags().StringVar(&client, "for", "codex", "`client` that is to find it: codex, pi or opencode")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this `file` instead of standard output")
-	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"codex", "pi", "opencode"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(identityfile.PlaceholderClients(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -9,9 +9,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/agentlogin"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
@@ -101,43 +99,4 @@ func ExportToCodex(ctx context.Context, a *app.App, record *identity.Record, sha
 		return errors.New("nothing was written; answer y, or give --yes")
 	}
 	return a.Default.Account.Home.WriteIdentity(ctx, raw)
-}
-
-// Placeholder returns the file that a client, codex or one of [agentlogin.Agents], is to find
-// at path in place of a log-in. path is "" for none. The file that is there must hold no
-// log-in at ChatGPT; those of other agents may hold log-ins at other providers, which stay.
-func Placeholder(ctx context.Context, a *app.App, client, path string) ([]byte, error) {
-	account, err := a.PlaceholderAccount(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var former []byte
-	if path != "" {
-		if former, err = cli.ReadFile(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("write the placeholder %s: %w; name another file", path, safefile.Cause(err))
-		}
-	}
-	holds := fmt.Errorf("%s exists and is not a placeholder; it is left as it is: remove it first, or choose another file", path)
-	if client == "codex" {
-		if former != nil && !app.IsPlaceholder(former) {
-			return nil, holds
-		}
-		return codex.Placeholder(account, a.Now())
-	}
-	agent, err := agentlogin.Find(client)
-	if err != nil {
-		return nil, cli.Usagef("--for: %w", err)
-	}
-	if found, err := agent.HoldsLogin(former); found || err != nil {
-		return nil, holds
-	}
-	return agent.Cover(former, account, a.Now())
-}
-
-// WritePlaceholder writes a placeholder to path, for its owner alone.
-func WritePlaceholder(path string, placeholder []byte) error {
-	if err := safefile.Write(path, placeholder, 0o600); err != nil {
-		return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", path, safefile.Cause(err))
-	}
-	return nil
 }
