@@ -21,7 +21,7 @@ CLI         := github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli
 # machine or the time.
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)'
 # Nothing else is seen while the dependencies are compiled.
-BUILDING    := echo 'building agentproxy; the first time takes a minute or two' >&2
+BUILDING    := echo 'building agentproxy; the first time, when Go fetches and compiles its modules, takes two minutes or more' >&2
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
 ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
@@ -78,10 +78,11 @@ release-check:
 release-try:
 	$(GO) run $(GORELEASER) release --snapshot --clean
 
-## demo: the whole story on this machine alone
+## demo: bin/agentproxy, and the whole story on this machine alone
 demo:
 	@$(BUILDING)
-	@CGO_ENABLED=0 $(GO) run -trimpath ./cmd/agentproxy demo
+	@$(BUILD) -o bin/agentproxy ./cmd/agentproxy
+	@bin/agentproxy demo
 
 ## test: everything: formatting, vet, staticcheck, and all tests with real clients; the last line counts them
 test:
