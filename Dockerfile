@@ -25,7 +25,8 @@ LABEL org.opencontainers.image.title="agentproxy"
 LABEL org.opencontainers.image.description="Signs what coding agents send to ChatGPT, and keeps the credential from them"
 LABEL org.opencontainers.image.licenses="Apache-2.0"
 ENV HOME=/var/lib/agentproxy
-ENV AGENTPROXY_STATE_DIR=/var/lib/agentproxy
+# The state is below it by default; state_dir of a configuration says otherwise.
+ENV XDG_STATE_HOME=/var/lib
 # The mount point of a log-in, if there is one.
 ENV CODEX_HOME=/run/secrets/codex
 USER 65532:65532

@@ -21,7 +21,7 @@ CLI         := github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli
 # machine or the time.
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)'
 # Nothing else is seen while the dependencies are compiled.
-BUILDING    := echo 'building agentproxy; the first time takes a minute or two' >&2
+BUILDING    := echo 'building agentproxy; the first time, when Go fetches and compiles its modules, takes two minutes or more' >&2
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
 ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
@@ -38,7 +38,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden scanners portable gateways websockets test-codex engines bench pictures vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets verifiers test-codex engines bench pictures vuln sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -78,10 +78,11 @@ release-check:
 release-try:
 	$(GO) run $(GORELEASER) release --snapshot --clean
 
-## demo: the whole story on this machine alone
+## demo: bin/agentproxy, and the whole story on this machine alone
 demo:
 	@$(BUILDING)
-	@CGO_ENABLED=0 $(GO) run -trimpath ./cmd/agentproxy demo
+	@$(BUILD) -o bin/agentproxy ./cmd/agentproxy
+	@bin/agentproxy demo
 
 ## test: everything: formatting, vet, staticcheck, and all tests with real clients; the last line counts them
 test:
@@ -92,12 +93,12 @@ lint:
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,gateways,websockets ./integration ./proxy
+	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways,websockets,verifiers ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
-# The race detector needs cgo. lint has vetted.
+# The race detector needs cgo. lint has vetted. Many tests wait more than they work.
 unit:
-	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m $(JSON) ./proxy $$($(GO) list ./... | grep -v '/integration$$')
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -parallel 4 $(JSON) ./proxy $$($(GO) list ./... | grep -v '/integration$$')
 
 # These tests drive the built program, in which the detector sees no race, and wait more
 # than they work.
@@ -109,9 +110,10 @@ test-deploy:
 	cd integration/deploy && $(ONCE) $(GO) test -count=1 $(JSON) ./...
 
 # What does cryptography, in FIPS 140-3 mode, whose source of entropy measures time: it
-# fails where a test fakes that before anything else has asked for random bytes.
+# fails where a test fakes that before anything else has asked for random bytes. What
+# kills hundreds of processes says nothing of cryptography.
 test-fips:
-	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m -skip '^TestBackendIsSlow$$' $(JSON) ./certs ./identity/... ./signer
+	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m -skip '^Test(BackendIsSlow|Kill|Soak)$$' $(JSON) ./certs ./identity/... ./signer
 
 # What identity does with Wycheproof's vectors, by a module of its own.
 test-vectors:
@@ -125,12 +127,17 @@ conformance: test-vectors
 garden: $(CLIENTS)
 	@integration/clients/need.sh haproxy=haproxy varnishd=varnish h2o=h2o traffic_server=trafficserver squid=squid apache2=apache2 \
 	  lighttpd=lighttpd gunicorn=gunicorn javac=default-jdk-headless python:aiohttp=python3-aiohttp python:tornado=python3-tornado python:waitress=python3-waitress
-	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^TestGarden' ./integration
+	$(GO) test -tags garden -count=1 -timeout 20m -v -run '^Test(Garden|Varnishtest)' ./integration
 
 ## scanners: testssl.sh, sslscan and slowhttptest of Debian's against the proxy; needs root and Debian, takes minutes
 scanners: $(CLIENTS)
 	@integration/clients/need.sh testssl=testssl.sh sslscan=sslscan slowhttptest=slowhttptest
 	$(GO) test -tags scanners -count=1 -timeout 20m -v -run '^Test(Testssl|Sslscan|SlowHTTP)$$' ./integration
+
+## attacks: what clients and strangers can do to use up memory, places or time, each for a minute (EACH=1m), beside 50 clients in a cgroup of 256 MiB
+attacks:
+	$(GO) test -count=1 -v -run '^TestProfilesShareNoConnection$$' ./proxy -exchanges 1700
+	$(GO) test -tags attacks -count=1 -timeout 60m -v -run '^TestAttacks$$' ./integration
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
 engines: $(CLIENTS) $(COMPOSE_BIN)
@@ -159,6 +166,11 @@ websockets: $(CLIENTS) $(SOCKETS)
 $(SOCKETS): integration/websockets/package.json integration/websockets/package-lock.json
 	cd integration/websockets && npm ci --no-fund --no-audit
 	@touch $@
+
+## verifiers: Java and Firefox are shown what a thief of the CA's key makes; needs root and Debian
+verifiers: $(CLIENTS)
+	@integration/clients/need.sh firefox-esr=firefox-esr javac=default-jdk-headless
+	$(GO) test -tags verifiers -count=1 -timeout 10m -v -run '^TestStolenKey' ./integration
 
 ## portable: demo, check and run for arm64 under qemu and for Windows under Wine, and go vet for others; needs Debian, takes minutes
 portable:
@@ -193,7 +205,7 @@ sbom:
 	@mkdir -p bin
 	$(GO) run $(CYCLONEDX) app -json -licenses -noserial -main cmd/agentproxy -output bin/agentproxy.cdx.json .
 
-## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, promtool, nginx, Caddy
+## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, pi, opencode, promtool, nginx, Caddy
 clients: $(CLIENTS) $(CADDY_BIN)
 	@integration/clients/check.sh
 

@@ -83,14 +83,6 @@ func (p *patient) set(name, value string) {
 	p.env = append(p.env, name+"="+value)
 }
 
-// unset takes variables out of the shell.
-func (p *patient) unset(names ...string) {
-	p.env = slices.DeleteFunc(p.env, func(entry string) bool {
-		name, _, _ := strings.Cut(entry, "=")
-		return slices.Contains(names, name)
-	})
-}
-
 // add adds lines to the configuration.
 func (p *patient) add(t *testing.T, lines string) {
 	t.Helper()

@@ -292,6 +292,7 @@ var checkStates = []checkState{
 
 	// The configuration.
 	{"the configuration has a key that there is not", 2, func(t *testing.T, p *patient) { p.add(t, "lisen: x") }},
+	{"the configuration has two mistakes", 2, func(t *testing.T, p *patient) { p.add(t, "scope: {on_miss: perhaps}\nrun: {isolate: perhaps}") }},
 	{"the configuration is not there", 2, func(t *testing.T, p *patient) { p.remove(t, p.config) }},
 	{"the file of the token is not there", 2, func(t *testing.T, p *patient) {
 		p.add(t, fmt.Sprintf("clients: {token_file: %q}", p.dir+"/token"))

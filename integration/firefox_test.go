@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -30,11 +31,12 @@ user_pref("extensions.update.enabled", false);
 user_pref("security.OCSP.enabled", 0);
 `
 
-// firefoxProfile makes a profile below home whose Firefox uses a proxy, and trusts the CA.
-func firefoxProfile(t *testing.T, home, ca, proxy string) {
+// newFirefoxProfile makes a profile where agentproxy ca install finds it, whose Firefox uses
+// a proxy, and returns its directory.
+func newFirefoxProfile(t *testing.T, home, proxy string) string {
 	t.Helper()
-	profile := filepath.Join(home, "profile")
-	if err := os.Mkdir(profile, 0o700); err != nil {
+	profile := filepath.Join(home, ".mozilla", "firefox", "test.default")
+	if err := os.MkdirAll(profile, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	host, port, err := net.SplitHostPort(proxy)
@@ -43,5 +45,11 @@ func firefoxProfile(t *testing.T, home, ca, proxy string) {
 	}
 	writeFile(t, filepath.Join(profile, "user.js"), fmt.Appendf(nil, firefoxPreferences, host, port))
 	mustRun(t, baseEnv(t), systemProgram(t, "certutil"), "-N", "--empty-password", "-d", "sql:"+profile)
-	mustRun(t, baseEnv(t), systemProgram(t, "certutil"), "-A", "-d", "sql:"+profile, "-n", "agentproxy", "-t", "C,,", "-i", ca)
+	return profile
+}
+
+// firefox prepares Firefox with a profile.
+func firefox(t *testing.T, home, profile, url string) *exec.Cmd {
+	t.Helper()
+	return command(t, append(baseEnv(t), "HOME="+home), systemProgram(t, "firefox-esr"), "--headless", "--no-remote", "--profile", profile, url)
 }

@@ -256,6 +256,23 @@ var/lib/agentproxy drwx------ 65532:65532
 			t.Errorf("%q: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
 		}
 	}
+	// There is no /tmp.
+	if r := c.run(t, "/agentproxy", "demo"); r.code != 0 || !strings.Contains(r.stdout, "backend   verified the assertion of agent ") {
+		t.Errorf("demo: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	// A file that somebody writes beats what the image says.
+	writeFile(t, filepath.Join(config, "elsewhere.yaml"), []byte("state_dir: /shared/state\n"))
+	if err := os.Chmod(filepath.Join(config, "elsewhere.yaml"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{"config.yaml": "/var/lib/agentproxy", "elsewhere.yaml": "/shared/state", "none": "/var/lib/agentproxy"} {
+		if file != "none" {
+			file = "/etc/agentproxy/" + file
+		}
+		if r := c.run(t, "/agentproxy", "config", "show", "--config", file); r.code != 0 || !strings.Contains(r.stdout, "\nstate_dir: "+want+" ") {
+			t.Errorf("%s: exit code %d, not %s\n%s%s", file, r.code, want, r.stdout, r.stderr)
+		}
+	}
 	if r := c.run(t, "/agentproxy", "ca", "export", "--output", "/bundle.pem"); r.code != 1 || !strings.Contains(r.stderr, "read-only file system") {
 		t.Errorf("the root directory can be written to: %s%s", r.stdout, r.stderr)
 	}

@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"path/filepath"
 	"testing"
 )
 
@@ -17,8 +16,8 @@ func TestWebSocketAllClients(t *testing.T) {
 	t.Run("Python", func(t *testing.T) { s.torture(t, p, systemProgram(t, "python3"), "client.py") })
 	t.Run("Firefox", func(t *testing.T) {
 		home := t.TempDir()
-		firefoxProfile(t, home, p.ca, p.addr)
-		s.check(t, s.browse(t, command(t, append(baseEnv(t), "HOME="+home), systemProgram(t, "firefox-esr"),
-			"--headless", "--no-remote", "--profile", filepath.Join(home, "profile"), "https://chatgpt.com/")), "masked")
+		profile := newFirefoxProfile(t, home, p.addr)
+		mustRun(t, append(baseEnv(t), "HOME="+home), agentproxy, "ca", "install", "--store", "browsers", "--yes", "--config", p.fixture.config)
+		s.check(t, awaitPage(t, s.outcomes, firefox(t, home, profile, "https://chatgpt.com/")), "masked")
 	})
 }

@@ -5,7 +5,6 @@ package integration
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -104,24 +103,8 @@ func TestWebSocketClients(t *testing.T) {
 			"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 			"--disable-component-update", "--disable-sync", "--user-data-dir="+filepath.Join(home, "profile"),
 			"--proxy-server=http://"+p.addr, "https://chatgpt.com/")
-		s.check(t, s.browse(t, cmd))
+		s.check(t, awaitPage(t, s.outcomes, cmd))
 	})
-}
-
-// browse runs a browser until its page has told what became of the cases.
-func (s *tortureServer) browse(t *testing.T, browser *exec.Cmd) string {
-	t.Helper()
-	ended := make(chan result, 1)
-	go func() { ended <- runCommand(t, browser) }()
-	select {
-	case outcome := <-s.outcomes:
-		_ = killGroup(browser)
-		<-ended
-		return outcome
-	case r := <-ended:
-		t.Fatalf("the browser has ended: %s%s", r.stdout, r.stderr)
-	}
-	return ""
 }
 
 // browserHome returns the home of a user whose browsers trust the CA.

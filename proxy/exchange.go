@@ -155,7 +155,7 @@ func (x *exchange) FlushError() error {
 // Cut implements [live.Exchange].
 func (x *exchange) Cut(reason string) {
 	x.cut.CompareAndSwap(nil, &reason)
-	if !x.stream {
+	if !x.stream || x.Lingers() {
 		_ = x.client.Close()
 		return
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"io"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -58,6 +59,9 @@ func (c *h2Conn) status(t testing.TB, stream uint32) string {
 	t.Helper()
 	for {
 		frame, err := c.framer.ReadFrame()
+		if err == io.EOF {
+			return "closed"
+		}
 		if err != nil {
 			t.Fatalf("stream %d: %v", stream, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -35,7 +36,7 @@ func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
 	i.server.Protocols = new(http.Protocols)
 	i.server.Protocols.SetHTTP1(true)
 	i.server.Protocols.SetUnencryptedHTTP2(true) // below it is TLS, which is h1's
-	i.server.ConnState = h1server.NoteHijack
+	i.server.ConnState = i.connState
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// Those of TLS 1.2 that fit the leaf's key, without crypto/tls's CBC ones.
@@ -55,7 +56,7 @@ func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
 	i.h1 = h1server.New(h1server.Config{
 		Handler: i, TLS: config, HandOver: i.handOver, ConnContext: interceptedContext, BaseContext: p.life.ctx, ErrorLog: errorLog,
 		HandshakeTimeout: limits.HandshakeTimeout, IdleTimeout: limits.IdleTimeout,
-		Linger: h1server.Linger{Pause: 500 * time.Millisecond, Total: 5 * time.Second},
+		Linger: h1server.Linger{Pause: 2 * time.Second, Total: 30 * time.Second},
 		Heads:  p.headsInTunnels(limits.HeaderBytes),
 	})
 	p.life.serving.Go(func() { _ = i.server.Serve(i.others) })
@@ -85,6 +86,14 @@ func (i *interceptor) handOver(conn net.Conn) {
 	}
 }
 
+// connState is told of the connections that were handed over.
+func (i *interceptor) connState(conn net.Conn, state http.ConnState) {
+	h1server.NoteHijack(conn, state)
+	if state == http.StateIdle || state == http.StateClosed {
+		i.live.idle(&interceptedBelow(conn).streams)
+	}
+}
+
 // ServeHTTP implements [http.Handler]. It answers one request inside an intercepted
 // tunnel.
 func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -95,6 +104,9 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if conn.heads != nil {
 		conn.heads.BeginRequest()
 		defer func() { conn.heads.EndRequest(x.bodyLeft.Load()) }()
+	}
+	if x.stream {
+		x.Conn = &conn.streams
 	}
 	defer i.end(x)
 	if refused := i.live.add(x, r); refused != nil {
@@ -156,6 +168,7 @@ type interceptedConn struct {
 	admitted *access.KeptAdmission
 	tls      *tls.ConnectionState // nil before the handshake
 	heads    *h1server.HeadConn   // nil while it is h1's
+	streams  live.Conn            // of HTTP/2
 }
 
 type interceptedKey struct{}
@@ -163,7 +176,12 @@ type interceptedKey struct{}
 // interceptedContext returns the context of the requests on c, which speaks TLS over
 // an intercepted connection.
 func interceptedContext(ctx context.Context, c net.Conn) context.Context {
-	conn, state := c.(interface{ NetConn() net.Conn }).NetConn().(*interceptedConn), h1server.StateOf(c)
+	conn, state := interceptedBelow(c), h1server.StateOf(c)
 	conn.tls, conn.heads = &state, h1server.HeadsOf(c)
 	return context.WithValue(ctx, interceptedKey{}, conn)
+}
+
+// interceptedBelow returns the connection below c, which speaks TLS over it.
+func interceptedBelow(c net.Conn) *interceptedConn {
+	return c.(interface{ NetConn() net.Conn }).NetConn().(*interceptedConn)
 }

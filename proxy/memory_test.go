@@ -371,10 +371,20 @@ func TestClosedWindow(t *testing.T) {
 			t.Parallel()
 			p, c := start(t, func(c *Config) { c.Limits.IdleTimeout = time.Second })
 			c.request(t, 1, test.fields...)
-			want(t, c, 1, test.status, "reset")
+			want(t, c, 1, test.status, "closed") // it has the connection for itself
 			noneRuns(t, p)
 		})
 	}
+	t.Run("beside another", func(t *testing.T) {
+		t.Parallel()
+		p, c := start(t, func(c *Config) { c.Limits.IdleTimeout = time.Second })
+		c.open(t, 1, append([]string{":method", "POST"}, ask[2:]...)...) // whose body does not end
+		c.request(t, 3, ask...)
+		want(t, c, 3, "200", "reset")
+		if running := p.Running(10); len(running) != 1 {
+			t.Errorf("%v run", running)
+		}
+	})
 	// What was not admitted is not listed, and does not wait for as long.
 	t.Run("busy", func(t *testing.T) {
 		t.Parallel()

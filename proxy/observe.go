@@ -120,14 +120,17 @@ func newRunning(b live.Bounds) *running {
 func (l *running) add(x *exchange, r *http.Request) *refuse.Refusal { return l.set.Add(x, x.label, r) }
 
 // end counts an exchange that has ended, listed or not.
-func (l *running) end(x *exchange) {
-	l.set.Remove(x, func() {
-		// The bytes of a CONNECT are those of the requests inside. What a gateway asks
-		// about it sends itself.
-		if x.kind != KindConnect && x.kind != KindAsk {
-			l.ended[x.kind] = l.ended[x.kind].plus(x)
-		}
-	})
+func (l *running) end(x *exchange) { l.set.Remove(x, func() { l.count(x) }) }
+
+// idle is told that nothing is under way on a connection of HTTP/2.
+func (l *running) idle(c *live.Conn) { l.set.Idle(c, func(e live.Exchange) { l.count(e.(*exchange)) }) }
+
+func (l *running) count(x *exchange) {
+	// The bytes of a CONNECT are those of the requests inside. What a gateway asks
+	// about it sends itself.
+	if x.kind != KindConnect && x.kind != KindAsk {
+		l.ended[x.kind] = l.ended[x.kind].plus(x)
+	}
 }
 
 func (l *running) traffic() Traffic {

@@ -308,7 +308,11 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 // then.
 func (p *Proxy) end(x *exchange) {
 	v := recover()
-	if x.stream && v == nil && x.status != 0 {
+	lingers := false
+	if x.stream && v == nil && x.status != 0 && x.cut.Load() == nil {
+		lingers = p.live.set.Linger(x)
+	}
+	if x.stream && v == nil && x.status != 0 && !lingers {
 		// Whatever is left would wait for the client's window when the exchange is no longer
 		// listed: its request would be held, and nobody could cut it.
 		if !x.Listed() {
@@ -336,7 +340,9 @@ func (p *Proxy) end(x *exchange) {
 		x.tap.Close()
 	}
 	x.log(&x.policy.Log)
-	p.live.end(x)
+	if !lingers {
+		p.live.end(x)
+	}
 	if x.endStream != nil {
 		x.endStream()
 	}

@@ -84,9 +84,9 @@ func TestWatched(t *testing.T) {
 		running[i].Started, running[i].Bytes = time.Time{}, Bytes{}
 	}
 	want := []Running{
-		{Kind: KindTunnel, Client: "build-7", Host: "tunnel.example:7"},
-		{Kind: KindWebSocket, Client: "build-42", Host: "chatgpt.com:443"},
-		{Kind: KindRequest, Client: "build-42", Host: "files.chatgpt.com:443"},
+		{Kind: KindTunnel, Client: "build-7", Host: "tunnel.example:7", Method: "CONNECT"},
+		{Kind: KindWebSocket, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Path: "/socket"},
+		{Kind: KindRequest, Client: "build-42", Host: "files.chatgpt.com:443", Method: "GET", Path: "/stream"},
 	}
 	if diff := cmp.Diff(want, running); diff != "" {
 		t.Errorf("running (-want +got):\n%s", diff)
@@ -141,16 +141,16 @@ func TestWatched(t *testing.T) {
 			t.Errorf("%s to the first byte of %s", o.FirstByte, o.Duration)
 		}
 	}
-	request := Outcome{Kind: KindRequest, Client: "build-42", Host: "chatgpt.com:443", Pattern: "chatgpt.com:443", Status: 200}
+	request := Outcome{Kind: KindRequest, Client: "build-42", Host: "chatgpt.com:443", Method: "GET", Logged: true, Pattern: "chatgpt.com:443", Status: 200, Scheme: "Bearer"}
 	streamed, upgraded, renewed := request, request, request
-	streamed.Host, streamed.Pattern = "files.chatgpt.com:443", "*.chatgpt.com:443"
-	upgraded.Status = 101
-	renewed.Resent, renewed.Signer = true, "bearer"
+	streamed.Host, streamed.Pattern, streamed.Path = "files.chatgpt.com:443", "*.chatgpt.com:443", "/stream"
+	upgraded.Status, upgraded.Path = 101, "/socket"
+	renewed.Resent, renewed.Signer, renewed.Path = true, "bearer", "/renew"
 	wantOutcomes := []Outcome{
 		streamed, upgraded, renewed,
-		{Kind: KindTunnel, Client: "build-7", Host: "tunnel.example:7", Status: 200},
-		{Kind: KindPlain, Client: "build-42", Host: "chatgpt.com:80", Status: 403, Refused: "plain_http_refused"},
-		{Kind: KindPlain, Status: 407, Refused: "proxy_auth_required"},
+		{Kind: KindTunnel, Client: "build-7", Host: "tunnel.example:7", Method: "CONNECT", Logged: true, Status: 200},
+		{Kind: KindPlain, Client: "build-42", Host: "chatgpt.com:80", Method: "GET", Path: "/", Logged: true, Status: 403, Refused: "plain_http_refused"},
+		{Kind: KindPlain, Method: "GET", Logged: true, Status: 407, Refused: "proxy_auth_required"},
 	}
 	rest := cmpopts.IgnoreFields(Outcome{}, "Time", "FirstByte", "Duration", "Reason", "Failure")
 	inOrder := cmpopts.SortSlices(func(a, b Outcome) bool {

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +25,8 @@ func newBackendCommand(c *command) *cobra.Command {
 		Long: `Run a stand-in for the ChatGPT backend. It checks assertions and tokens as the
 real backend does, and answers Codex's requests. It writes a log-in that it knows,
 its CA and the configuration of an agentproxy that uses them into --dir. When it
-ends, it forgets everything.`,
+ends, it forgets everything. To have other machines or containers use it, listen on
+0.0.0.0:8443 and give them --dir; --advertise names the host by which they reach it.`,
 		Example: `  agentproxy backend --dir /tmp/standin &
   agentproxy run --config /tmp/standin/agentproxy.yaml -- codex exec "say hi"`,
 		Args: cobra.NoArgs,
@@ -32,6 +35,7 @@ ends, it forgets everything.`,
 		},
 	}
 	cmd.Flags().StringVar(&b.address, "listen", "127.0.0.1:8443", "`address` to listen on")
+	cmd.Flags().StringVar(&b.advertise, "advertise", "", "`host` by which others reach it, for the configuration (default: that of --listen, or for 0.0.0.0 an address of this machine)")
 	cmd.Flags().StringVar(&b.dir, "dir", "", "`directory` for its log-in, CA and configuration, made if it is missing (default: ./agentproxy-backend)")
 	cmd.Flags().StringVar(&b.without, "without", "", "`protocol` of registration that it lacks: accounts or backend")
 	cmd.Flags().BoolVar(&b.inferenceOnly, "inference-only", false, "reject assertions outside of codex/responses")
@@ -41,6 +45,7 @@ ends, it forgets everything.`,
 // backendOptions are the flags of agentproxy backend.
 type backendOptions struct {
 	address, dir  string
+	advertise     string // host by which others reach it, "" for that of address
 	without       string // a protocol, as identity.protocol names it
 	inferenceOnly bool
 }
@@ -51,6 +56,9 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 		return cli.Usagef("--listen %w", err)
 	} else if network != "tcp" {
 		return cli.Usagef("--listen %s: the backend listens on host:port only", address)
+	}
+	if host := strings.Trim(b.advertise, "[]"); strings.Contains(host, ":") && net.ParseIP(host) == nil {
+		return cli.Usagef("--advertise %s: it is a host without a port, which is that of --listen", b.advertise)
 	}
 	without := map[string]chatgpttest.Generation{
 		"accounts": chatgpttest.SecondGeneration, "backend": chatgpttest.FirstGeneration, "": chatgpttest.AnyGeneration,
@@ -78,7 +86,7 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 		server.SetMissing(missing, http.StatusNotFound)
 	}
 	server.SetInferenceOnly(b.inferenceOnly)
-	config, err := standin.WriteHome(dir, server)
+	config, err := standin.WriteHome(dir, server, standin.Address(server.Addr(), b.advertise))
 	if err != nil {
 		return err
 	}

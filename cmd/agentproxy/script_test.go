@@ -98,7 +98,7 @@ func startBackend(ts *testscript.TestScript, neg bool, args []string) {
 	server, err := chatgpttest.NewServerWith(chatgpttest.Config{})
 	ts.Check(err)
 	ts.Defer(server.Close)
-	_, err = standin.WriteHome(ts.MkAbs(args[0]), server)
+	_, err = standin.WriteHome(ts.MkAbs(args[0]), server, server.Addr())
 	ts.Check(err)
 }
 

@@ -4,7 +4,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
+	"unicode/utf16"
 
 	"github.com/agentproxy/agentproxy/identity"
 )
@@ -16,35 +18,10 @@ const placeholderYears = 10
 // log-in of acct, which must name a workspace. No server accepts anything that it
 // holds.
 func Placeholder(acct identity.Account, now time.Time) ([]byte, error) {
-	if acct.WorkspaceID == "" {
-		return nil, errors.New("placeholder: the account names no workspace")
-	}
-	auth := map[string]any{
-		"chatgpt_account_id":         acct.WorkspaceID,
-		"chatgpt_account_is_fedramp": acct.FedRAMP,
-	}
-	if acct.UserID != "" {
-		auth["chatgpt_user_id"] = acct.UserID
-		auth["user_id"] = acct.UserID
-	}
-	if acct.PlanType != "" {
-		auth["chatgpt_plan_type"] = acct.PlanType
-	}
-	claims := map[string]any{
-		"iat":                         now.Unix(),
-		"exp":                         now.AddDate(placeholderYears, 0, 0).Unix(),
-		"https://api.openai.com/auth": auth,
-	}
-	if acct.Email != "" {
-		claims["email"] = acct.Email
-	}
-	payload, err := json.Marshal(claims)
+	token, _, err := PlaceholderToken(acct, now)
 	if err != nil {
 		return nil, err
 	}
-	encode := base64.RawURLEncoding.EncodeToString
-	token := encode([]byte(`{"alg":"none","typ":"JWT"}`)) + "." + encode(payload) + "." + identity.PlaceholderMark
-
 	type tokens struct {
 		IDToken      string `json:"id_token"`
 		AccessToken  string `json:"access_token"`
@@ -65,6 +42,60 @@ func Placeholder(acct identity.Account, now time.Time) ([]byte, error) {
 		return nil, err
 	}
 	return append(file, '\n'), nil
+}
+
+// PlaceholderToken returns a JWT that clients take for the access token of acct, which must
+// name a workspace, and when it expires. No server accepts it. Its payload is the same in
+// both alphabets of base64, for some clients decode it with the wrong one.
+func PlaceholderToken(acct identity.Account, now time.Time) (token string, expiry time.Time, err error) {
+	if acct.WorkspaceID == "" {
+		return "", expiry, errors.New("placeholder: the account names no workspace")
+	}
+	expiry = now.AddDate(placeholderYears, 0, 0)
+	auth := map[string]any{
+		"chatgpt_account_id":         acct.WorkspaceID,
+		"chatgpt_account_is_fedramp": acct.FedRAMP,
+	}
+	if acct.UserID != "" {
+		auth["chatgpt_user_id"] = acct.UserID
+		auth["user_id"] = acct.UserID
+	}
+	if acct.PlanType != "" {
+		auth["chatgpt_plan_type"] = acct.PlanType
+	}
+	claims := map[string]any{
+		"iat":                         now.Unix(),
+		"exp":                         expiry.Unix(),
+		"https://api.openai.com/auth": auth,
+	}
+	if acct.Email != "" {
+		claims["email"] = acct.Email
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", expiry, err
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	header := encode([]byte(`{"alg":"none","typ":"JWT"}`))
+	return header + "." + encode(escapeJSON(payload)) + "." + identity.PlaceholderMark, expiry, nil
+}
+
+// escapeJSON escapes in JSON what is not ASCII, and the characters of ASCII that may make
+// base64 differ between its alphabets. They stand in strings only.
+func escapeJSON(doc []byte) []byte {
+	var b []byte
+	for _, r := range string(doc) {
+		switch {
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		case r == '>' || r == '?' || r >= '~':
+			b = fmt.Appendf(b, `\u%04x`, r)
+		default:
+			b = append(b, byte(r))
+		}
+	}
+	return b
 }
 
 // isPlaceholder reports whether a is what [Placeholder] returns, and no log-in.

@@ -23,21 +23,27 @@ func startDirect(_ context.Context, b *bench, _ string) (*instance, error) {
 
 // startAgentproxy starts the release binary.
 func startAgentproxy(ctx context.Context, b *bench, dir string) (*instance, error) {
-	return b.startBinary(ctx, b.binary, agentproxy, dir)
+	return b.startBinary(ctx, b.binary, agentproxy, dir, "")
 }
 
 // startBefore starts the binary that the other one is compared with.
 func startBefore(ctx context.Context, b *bench, dir string) (*instance, error) {
-	return b.startBinary(ctx, b.before, before, dir)
+	return b.startBinary(ctx, b.before, before, dir, "")
 }
 
-// startBinary starts a binary of agentproxy, which signs as an agent identity.
-func (b *bench) startBinary(ctx context.Context, binary, name, dir string) (*instance, error) {
+// startWithUsage starts the release binary, which notes what responses used.
+func startWithUsage(ctx context.Context, b *bench, dir string) (*instance, error) {
+	return b.startBinary(ctx, b.binary, withUsage, dir, fmt.Sprintf("usage: {file: %q}\n", filepath.Join(dir, "usage.jsonl")))
+}
+
+// startBinary starts a binary of agentproxy, which signs as an agent identity, with more at
+// the end of its configuration.
+func (b *bench) startBinary(ctx context.Context, binary, name, dir, more string) (*instance, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	config, err := b.writeConfig(dir, address)
+	config, err := b.writeConfig(dir, address, more)
 	if err != nil {
 		return nil, err
 	}
@@ -60,16 +66,16 @@ func agentproxyEndpoint(address string) endpoint {
 	return endpoint{program: agentproxy, address: address, connect: net.JoinHostPort(chatgptHost, "443"), host: chatgptHost}
 }
 
-// writeConfig writes agentproxy's configuration and a log-in into dir, and
-// returns the path of the former.
-func (b *bench) writeConfig(dir, address string) (string, error) {
+// writeConfig writes agentproxy's configuration, with more at its end, and a log-in into
+// dir, and returns the path of the former.
+func (b *bench) writeConfig(dir, address, more string) (string, error) {
 	return writeLogin(dir, address, fmt.Sprintf(`upstream:
   connect_to: {"chatgpt.com:443": %q}
   ca_file: %q
   allow_private: [127.0.0.0/8]
 other_hosts: [%q]
 limits: {connections: 20000, connections_per_label: 15000}
-`, b.upstream.address, b.ca.certFile, b.upstream.source))
+%s`, b.upstream.address, b.ca.certFile, b.upstream.source, more))
 }
 
 // writeLogin writes a log-in and a configuration, with more at its end.

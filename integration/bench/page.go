@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -16,7 +17,8 @@ const (
 	figuresEnd   = "<!-- end of figures -->\n"
 )
 
-// writePage puts the report in place of the figures of a page in Markdown.
+// writePage puts the report in place of the figures of a page in Markdown, and the charts
+// beside it.
 func (r *report) writePage(path string) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
@@ -28,9 +30,14 @@ func (r *report) writePage(path string) error {
 		return fmt.Errorf("%s: no place for the figures, which is between the lines %q and %q", path, figuresBegin, figuresEnd)
 	}
 	var b bytes.Buffer
-	r.writeMarkdown(&b)
+	r.writeHead(&b)
+	r.writeSummary(&b)
+	writeReach(&b, r.reach())
 	// They have a heading of their own on the page.
 	figures := bytes.ReplaceAll(b.Bytes(), []byte("\n### "), []byte("\n#### "))
+	if err := r.writeCharts(filepath.Dir(path)); err != nil {
+		return err
+	}
 	return os.WriteFile(path, slices.Concat(before, []byte(figuresBegin+"\n"), figures, []byte("\n"+figuresEnd), after), 0o644)
 }
 

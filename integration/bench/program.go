@@ -47,6 +47,7 @@ const (
 	nginx      = "nginx"
 	agentproxy = "agentproxy"
 	before     = "before" // another binary of agentproxy
+	withUsage  = "usage"  // agentproxy with usage.file
 	squid      = "squid"
 	goproxy    = "goproxy"
 	mitmproxy  = "mitmproxy"
@@ -60,6 +61,7 @@ func allPrograms() []*program {
 		{name: nginx, command: "nginx", pkg: "nginx-light", version: versionOf("nginx", "-v"), start: startNginx},
 		{name: agentproxy, start: startAgentproxy},
 		{name: before, start: startBefore},
+		{name: withUsage, start: startWithUsage},
 		{name: squid, command: "squid", pkg: "squid-openssl", version: versionOf("squid", "-v"), start: startSquid},
 		{name: goproxy, version: goproxyVersion, start: startGoproxy},
 		{name: mitmproxy, command: "mitmdump", pkg: "mitmproxy", version: versionOf("mitmdump", "--version"), start: startMitmproxy},
@@ -142,7 +144,7 @@ func (p *program) check(ctx context.Context) error {
 	switch p.name {
 	case direct:
 		want = clientAuthorization
-	case agentproxy, before:
+	case agentproxy, before, withUsage:
 		want = "AgentAssertion "
 	}
 	if !strings.HasPrefix(got, want) {

@@ -177,15 +177,20 @@ func (r *report) err(allowMissing bool) error {
 
 // writeMarkdown prints the report for people.
 func (r *report) writeMarkdown(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d cores, Linux %s, %s; %s run.\n", r.machine.CPU, r.machine.Cores, r.machine.Kernel, r.machine.Go, r.plan)
-	for _, v := range r.versions {
-		fmt.Fprintf(w, "%s: %s.\n", v.program, v.called)
-	}
-	fmt.Fprint(w, "\nIn parentheses: the figure as a multiple of nginx's (n) and of that without a proxy (d).\n")
+	r.writeHead(w)
 	for _, t := range r.tables {
 		t.writeMarkdown(w)
 	}
 	writeReach(w, r.reach())
+}
+
+func (r *report) writeHead(w io.Writer) {
+	fmt.Fprintf(w, "%s, %d cores, Linux %s, %s; %s run.\n", r.machine.CPU, r.machine.Cores, r.machine.Kernel, r.machine.Go, r.plan)
+	for _, v := range r.versions {
+		fmt.Fprintf(w, "%s: %s.\n", v.program, v.called)
+	}
+	fmt.Fprint(w, "\nIn parentheses: the figure as a multiple of nginx's (n) and of that without a proxy (d); or what the program adds (+) to that,\n"+
+		"and that as a multiple of what nginx adds.\n")
 }
 
 func (t *table) writeMarkdown(w io.Writer) {
@@ -207,11 +212,23 @@ func (t *table) writeMarkdown(w io.Writer) {
 	}
 }
 
-// cell is a figure with its ratios.
+// timeKeys are the keys of the times that a program adds something to.
+var timeKeys = []string{keyP50, keyP99, keyFirstP50, keyFirstP99}
+
+// cell is a figure with its ratios. Of times in paced work it has what the program adds, and
+// the ratio to what nginx adds.
 func (t *table) cell(w *row, key string) string {
 	value, ok := w.figure(key)
 	if !ok {
 		return "–"
+	}
+	text := formatFigure(value)
+	if added, ok := t.added(w.program, key); ok && w.program != direct {
+		text += " (+" + formatFigure(added)
+		if theirs, ok := t.added(nginx, key); ok && w.program != nginx {
+			text += ", " + formatRatio(added/max(theirs, 1)) + " n"
+		}
+		return text + ")"
 	}
 	var ratios []string
 	for _, other := range []struct{ program, letter string }{{nginx, "n"}, {direct, "d"}} {
@@ -220,9 +237,58 @@ func (t *table) cell(w *row, key string) string {
 		}
 	}
 	if ratios == nil {
-		return formatFigure(value)
+		return text
 	}
-	return fmt.Sprintf("%s (%s)", formatFigure(value), strings.Join(ratios, ", "))
+	return fmt.Sprintf("%s (%s)", text, strings.Join(ratios, ", "))
+}
+
+// added returns what a program adds to a time without a proxy, if that is what counts.
+func (t *table) added(program, key string) (float64, bool) {
+	if !t.scenario.paced || !slices.Contains(timeKeys, key) {
+		return 0, false
+	}
+	ours, ok := t.row(program).figure(key)
+	without, okWithout := t.row(direct).figure(key)
+	return max(0, ours-without), ok && okWithout
+}
+
+// pageKeys are the keys of the figures that the page has. p50 and p99 are there for paced work.
+var pageKeys = []string{keyTurnCPU, keyCPU, keyRate, keyMBCPU, keyMBRate, keyEach, keyWall, keyPeakRSS, keyFresh, keyCached}
+
+func (t *table) onPage(key string) bool {
+	if t.scenario.paced && key == keyCPU && slices.Contains(t.scenario.columns, turnColumns[0]) {
+		return false
+	}
+	return slices.Contains(pageKeys, key) || t.scenario.paced && (key == keyP99 || key == keyP50)
+}
+
+// writeSummary prints the figures that matter most in one table, for the page.
+func (r *report) writeSummary(w io.Writer) {
+	programs := []string{direct, nginx, agentproxy, squid, goproxy, mitmproxy, copying}
+	programs = slices.DeleteFunc(programs, func(p string) bool {
+		return !slices.ContainsFunc(r.tables, func(t *table) bool { return t.row(p) != nil })
+	})
+	fmt.Fprintf(w, "\n| work | | %s |\n| --- | --- |%s\n", strings.Join(programs, " | "), strings.Repeat(" ---: |", len(programs)))
+	for _, t := range r.tables {
+		title := t.scenario.title
+		for _, c := range t.scenario.columns {
+			if !t.onPage(c.key) {
+				continue
+			}
+			fmt.Fprintf(w, "| %s | %s |", title, c.title)
+			for _, p := range programs {
+				text := ""
+				if row := t.row(p); row != nil {
+					if text = t.cell(row, c.key); text == "–" {
+						text = ""
+					}
+				}
+				fmt.Fprintf(w, " %s |", text)
+			}
+			fmt.Fprintln(w)
+			title = ""
+		}
+	}
 }
 
 // formatFigure writes three digits or more, and no more than make sense.

@@ -19,6 +19,9 @@ type scenario struct {
 	prepare func(ctx context.Context, b *bench, i *instance) (*session, error)
 	// once says that one round is enough: more would say the same.
 	once bool
+	// paced says that the work comes at times of its own, and not as fast as it is done: what
+	// counts of a time is what a program adds to that without a proxy.
+	paced bool
 	// close says that it takes more rounds to tell the programs apart.
 	close bool
 }
@@ -116,19 +119,19 @@ const (
 // scenarios are measured in this order. Those with hundreds of connections leave
 // out the programs that need seconds to accept them.
 var scenarios = []*scenario{
-	{id: "turn-ws-1", title: "A turn by WebSocket, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overSocket, 1)},
-	{id: idTurnWS, title: "Turns by WebSocket, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overSocket, 60)},
-	{id: idTurnWSMany, title: "Turns by WebSocket, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overSocket, 250)},
-	{id: "turn-sse-1", title: "A turn by POST and server-sent events over HTTP/1.1, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH1, 1)},
-	{id: idTurnH1, title: "Turns by POST and server-sent events over HTTP/1.1, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overH1, 60)},
-	{id: idTurnH1Many, title: "Turns by POST and server-sent events over HTTP/1.1, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overH1, 250)},
-	{id: "turn-h2-1", title: "A turn by POST and server-sent events over HTTP/2, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH2, 1)},
-	{id: idTurnH2, title: "Turns by POST and server-sent events over HTTP/2, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overH2, 60)},
-	{id: idTurnH2Many, title: "Turns by POST and server-sent events over HTTP/2, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overH2, 250)},
-	{id: idLiveWS, title: "Live turns by WebSocket", programs: []string{nginx, agentproxy}, columns: liveColumns, prepare: liveTurns(overSocket), once: true},
-	{id: idLiveH2, title: "Live turns by POST over HTTP/2", programs: []string{nginx, agentproxy}, columns: liveColumns, prepare: liveTurns(overH2), once: true},
-	{id: idRateH1, title: "3,000 requests/s of 1 kB, 32 connections, HTTP/1.1", programs: turners, columns: rateColumns, prepare: fixedRateOver(alpnH1)},
-	{id: idRateH2, title: "3,000 requests/s of 1 kB, 32 connections, HTTP/2", programs: turners, columns: rateColumns, prepare: fixedRateOver(alpnH2)},
+	{id: "turn-ws-1", title: "A turn by WebSocket, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overSocket, 1), paced: true},
+	{id: idTurnWS, title: "Turns by WebSocket, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overSocket, 60), paced: true},
+	{id: idTurnWSMany, title: "Turns by WebSocket, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overSocket, 250), paced: true},
+	{id: "turn-sse-1", title: "A turn by POST and server-sent events over HTTP/1.1, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH1, 1), paced: true},
+	{id: idTurnH1, title: "Turns by POST and server-sent events over HTTP/1.1, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overH1, 60), paced: true},
+	{id: idTurnH1Many, title: "Turns by POST and server-sent events over HTTP/1.1, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overH1, 250), paced: true},
+	{id: "turn-h2-1", title: "A turn by POST and server-sent events over HTTP/2, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH2, 1), paced: true},
+	{id: idTurnH2, title: "Turns by POST and server-sent events over HTTP/2, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overH2, 60), paced: true},
+	{id: idTurnH2Many, title: "Turns by POST and server-sent events over HTTP/2, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overH2, 250), paced: true},
+	{id: idLiveWS, title: "Live turns by WebSocket", programs: []string{nginx, agentproxy}, columns: liveColumns, prepare: liveTurns(overSocket), once: true, paced: true},
+	{id: idLiveH2, title: "Live turns by POST over HTTP/2", programs: []string{nginx, agentproxy}, columns: liveColumns, prepare: liveTurns(overH2), once: true, paced: true},
+	{id: idRateH1, title: "3,000 requests/s of 1 kB, 32 connections, HTTP/1.1", programs: turners, columns: rateColumns, prepare: fixedRateOver(alpnH1), paced: true},
+	{id: idRateH2, title: "3,000 requests/s of 1 kB, 32 connections, HTTP/2", programs: turners, columns: rateColumns, prepare: fixedRateOver(alpnH2), paced: true},
 	{id: idH1, title: "Keep-alive GET, HTTP/1.1, 16 connections", programs: everyone, columns: requestColumns, prepare: keepAliveH1(16), close: true},
 	{id: idH1Many, title: "Keep-alive GET, HTTP/1.1, 256 connections", programs: []string{direct, nginx, agentproxy, squid}, columns: requestColumns, prepare: keepAliveH1(256)},
 	{id: idH2, title: "Keep-alive GET, HTTP/2, 16 connections", programs: []string{direct, nginx, agentproxy, mitmproxy}, columns: requestColumns, prepare: keepAliveH2(16), close: true},
@@ -137,8 +140,10 @@ var scenarios = []*scenario{
 	{id: idResumed, title: "A new connection for each request, resumed handshakes", programs: everyone, columns: connectColumns, prepare: newConnections(true)},
 	{id: idDownload, title: "Downloads of 20 MB, one after another", programs: everyone, columns: moveColumns, prepare: download, close: true},
 	{id: idUpload, title: "Uploads of 20 MB, one after another", programs: everyone, columns: moveColumns, prepare: upload},
-	{id: idEvents, title: "Server-sent events, 1,000 streams, an event each 50 ms", programs: []string{direct, nginx, agentproxy, squid}, columns: eventColumns, prepare: events},
+	{id: idEvents, title: "Server-sent events, 1,000 streams, an event each 50 ms", programs: []string{direct, nginx, agentproxy, squid}, columns: eventColumns, prepare: events, paced: true},
 	{id: idEcho, title: "WebSocket echo, 1,000 sockets", programs: []string{direct, nginx, agentproxy}, columns: echoColumns, prepare: echo},
+	{id: "usage-sse", title: "Answers of the model by server-sent events, 1,000 streams, without and with usage.file", programs: []string{agentproxy, withUsage}, columns: eventColumns, prepare: answers, close: true},
+	{id: "usage-ws", title: "Answers of the model by WebSocket with compression, 200 sockets, without and with usage.file", programs: []string{agentproxy, withUsage}, columns: echoColumns, prepare: answersBySocket, close: true},
 	{id: idTunnel, title: "A tunnel to another host", programs: []string{agentproxy, copying}, columns: moveColumns, prepare: tunnelled, close: true},
 	{id: idIdle, title: "Idle connections, intercepted, after one request", programs: []string{nginx, agentproxy}, columns: idleColumns, prepare: idle, once: true},
 	{id: idStartUp, title: "Start-up: run -- true, and env /bin/true (direct)", programs: []string{direct, agentproxy}, columns: startUpColumns, prepare: startUp, once: true},

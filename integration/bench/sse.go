@@ -24,9 +24,13 @@ type stream struct {
 // events prepares as many connections as the plan has streams. In a round each
 // asks for one stream, all of them spread over a second.
 func events(ctx context.Context, b *bench, i *instance) (*session, error) {
-	path := fmt.Sprintf("%s?events=%d&gap=%s", pathEvents, b.plan.events, b.plan.eventGap)
+	return b.eventsOf(ctx, i, "GET", pathEvents, "Accept: text/event-stream")
+}
+
+func (b *bench) eventsOf(ctx context.Context, i *instance, method, path string, headers ...string) (*session, error) {
+	path = fmt.Sprintf("%s?events=%d&gap=%s", path, b.plan.events, b.plan.eventGap)
 	clients, err := open(ctx, b.plan.streams, func(ctx context.Context) (*stream, error) {
-		c, err := i.newH1(ctx, "GET", path, "Accept: text/event-stream")
+		c, err := i.newH1(ctx, method, path, headers...)
 		return &stream{h1Client: c}, err
 	})
 	if err != nil {

@@ -59,6 +59,7 @@ func startUpstream(ca *authority) (*origin, error) {
 	mux.HandleFunc("POST "+pathUpload, serveUpload)
 	mux.HandleFunc(pathEvents, serveEvents)
 	mux.HandleFunc("GET "+pathSocket, serveSocket)
+	mux.HandleFunc("POST "+pathSocket, serveAnswer)
 	u.server = &http.Server{
 		Handler:     mux,
 		TLSConfig:   &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.server}},
@@ -140,7 +141,12 @@ var epoch = time.Now()
 
 // serveSocket sends back what it receives, or answers a question.
 func serveSocket(w http.ResponseWriter, r *http.Request) {
-	if r.URL.RawQuery != "" {
+	switch r.URL.RawQuery {
+	case "":
+	case answersQuery:
+		serveAnswers(w, r)
+		return
+	default:
 		serveTurn(w, r)
 		return
 	}

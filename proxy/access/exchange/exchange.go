@@ -146,7 +146,7 @@ func (h *Handler) serve(config Config, w http.ResponseWriter, r *http.Request) (
 	if over := h.asked.Request(ratelimit.Client{Label: access.ClientOf(r.Context())}, limit); over != nil {
 		return nil, &refusal{
 			status: http.StatusTooManyRequests, result: TooManyAsked, oauth: "slow_down", message: "too many requests came from this address; wait",
-			retryAfter: time.Duration(over.RetryAfter) * time.Second,
+			retryAfter: over.RetryAfter,
 		}
 	}
 	token, refused := subjectToken(w, r)

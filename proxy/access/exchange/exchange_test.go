@@ -3,6 +3,8 @@ package exchange
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,14 +16,18 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/access/issued"
+	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/access/workload"
 )
 
@@ -215,7 +221,7 @@ func TestStrangersAreBounded(t *testing.T) {
 		w, body := f.ask(post(form(func(v url.Values) { v.Set("subject_token", "bad") }).Encode()))
 		if w.Code == http.StatusTooManyRequests {
 			over++
-			if body["code"] != TooManyAsked || w.Header().Get("Retry-After") == "" {
+			if after, err := strconv.Atoi(w.Header().Get("Retry-After")); body["code"] != TooManyAsked || err != nil || after < 1 || after > 61 {
 				t.Errorf("%v %v", body, w.Header())
 			}
 		}
@@ -329,5 +335,55 @@ func TestResultsAreDocumented(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(told, want) {
 		t.Errorf("docs/workloads.md has %q, the program %q", told, want)
+	}
+}
+
+// keySet answers every request with a set of keys.
+type keySet []byte
+
+// RoundTrip implements [http.RoundTripper].
+func (k keySet) RoundTrip(*http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	_, _ = w.Write(k)
+	return w.Result(), nil
+}
+
+// BenchmarkExchange exchanges a token that is signed as Kubernetes signs.
+func BenchmarkExchange(b *testing.B) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		b.Fatal(err)
+	}
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "a", Use: "sig"}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	unsigned := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+		"iss": "https://a.example", "aud": []string{"b"}, "sub": "system:serviceaccount:ci:builder", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	})
+	unsigned.Header["kid"] = "a"
+	token, err := unsigned.SignedString(key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	label, err := workload.ParseLabel(map[string]string{"sub": "system:serviceaccount:ci:*"}, "ci")
+	if err != nil {
+		b.Fatal(err)
+	}
+	checker := workload.New([]workload.Issuer{{URL: "https://a.example", Audience: "b", KeysURL: "https://a.example/keys", Labels: []workload.Label{label}, Transport: keySet(set)}}, workload.NewUsed(), time.Now)
+	config := Config{Check: checker.Check, Tokens: issued.Open(b.TempDir(), time.Now, func(error) {}), TTL: time.Hour, Log: zerolog.Nop()}
+	h := New(func() (Config, func()) { return config, func() {} }, func(string) {})
+	defer h.Close()
+	body := form(func(v url.Values) { v.Set("subject_token", token) }).Encode()
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%perMinute == 0 {
+			h.asked = ratelimit.New(time.Now) // or it would be too many
+		}
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, post(body)); w.Code != http.StatusOK {
+			b.Fatal(w.Body)
+		}
 	}
 }

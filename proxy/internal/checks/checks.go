@@ -102,6 +102,8 @@ func WellFormed(r *http.Request) *refuse.Refusal {
 	return nil
 }
 
+// RequestLine refuses a method that is none, and a target that servers may read in more ways
+// than one.
 func RequestLine(method, uri string) *refuse.Refusal {
 	if !httpguts.ValidHeaderFieldName(method) { // which is a token too
 		return Malformed("method %q is not a word", Shortened(method, MaxMethod))
@@ -133,6 +135,7 @@ func Printable(s string) bool {
 	return true
 }
 
+// Malformed returns the refusal of a request that cannot be taken in one way alone.
 func Malformed(format string, args ...any) *refuse.Refusal {
 	return refuse.New(http.StatusBadRequest, "malformed_request", "http_request_error", format, args...)
 }

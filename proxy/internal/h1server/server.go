@@ -99,7 +99,7 @@ func (s *Server) Serve(conn net.Conn) {
 		server: s, conn: t, tls: &state, ctx: s.ConnContext(ctx, t), cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
 	}
 	if ahead := c.serve(); ahead != nil {
-		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(heads, ahead), conn: t, heads: heads, linger: s.Linger}, uncut)
+		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(heads, ahead), conn: t, heads: heads, ctx: s.BaseContext, linger: s.Linger}, uncut)
 		return
 	}
 	_ = t.Close()

@@ -30,6 +30,9 @@ type Entry struct {
 	Unread atomic.Int64
 	// Stall is how long the client may let nothing through. 0: for ever.
 	Stall time.Duration
+	// Conn is the connection of the exchange if that carries others too, else nil. It is set
+	// before [Set.Add].
+	Conn *Conn
 
 	set           *Set // nil: not listed
 	x             Exchange
@@ -38,6 +41,7 @@ type Entry struct {
 	before, after *Entry
 	writing       atomic.Int64 // when the write under way has begun, by the set's clock; 0: none is
 	cut           bool
+	lingers       bool // see [Set.Linger]
 }
 
 func (e *Entry) entry() *Entry { return e }
@@ -155,6 +159,7 @@ func (s *Set) Add(x Exchange, name string, r *http.Request) *refuse.Refusal {
 		s.first.before = e
 	}
 	s.first = e
+	e.Conn.begin()
 	if !s.awake {
 		s.awake = true
 		s.woken <- struct{}{} // never waits: whoever took the last value has set awake to false
@@ -168,10 +173,14 @@ func (s *Set) Remove(x Exchange, then func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	then()
-	e := x.entry()
+	s.remove(x.entry())
+}
+
+func (s *Set) remove(e *Entry) {
 	if e.set == nil {
 		return
 	}
+	e.Conn.end()
 	e.label.running--
 	e.label.heads -= e.head
 	s.heads -= e.head

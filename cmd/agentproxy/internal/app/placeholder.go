@@ -11,17 +11,23 @@ import (
 // Nobody is the account of a client where there is no log-in.
 var Nobody = identity.Account{WorkspaceID: "agentproxy", UserID: "agentproxy", Email: "agentproxy@localhost", PlanType: "pro"}
 
-// Placeholder returns the auth.json of a client, which holds no secret. It names [Nobody]
-// where there is no log-in and the signer needs none.
+// Placeholder returns the auth.json of Codex as a client, which holds no secret.
 func (a *App) Placeholder(ctx context.Context) ([]byte, error) {
-	account, err := a.Default.Account.Agent.Account(ctx)
+	account, err := a.PlaceholderAccount(ctx)
 	if err != nil {
-		if a.Default.Config.Signer.UsesLogin() {
-			return nil, err
-		}
-		account = Nobody
+		return nil, err
 	}
 	return codex.Placeholder(account, a.Now())
+}
+
+// PlaceholderAccount returns the account that placeholders name: [Nobody] where there is no
+// log-in and the signer needs none.
+func (a *App) PlaceholderAccount(ctx context.Context) (identity.Account, error) {
+	account, err := a.Default.Account.Agent.Account(ctx)
+	if err != nil && !a.Default.Config.Signer.UsesLogin() {
+		return Nobody, nil
+	}
+	return account, err
 }
 
 // IsPlaceholder reports whether raw is an auth.json that holds nothing but a placeholder.

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
@@ -199,14 +198,9 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 		if !isShared(entry.Name()) {
 			continue
 		}
-		link := filepath.Join(home, entry.Name())
-		if err := os.Symlink(filepath.Join(h.users, entry.Name()), link); err != nil && !errors.Is(err, fs.ErrExist) {
-			if runtime.GOOS == "windows" && entry.Type().IsRegular() {
-				err = os.Link(filepath.Join(h.users, entry.Name()), link)
-			}
-			if err != nil {
-				return "", fmt.Errorf("link the Codex home: %w", err)
-			}
+		target := filepath.Join(h.users, entry.Name())
+		if err := link(target, filepath.Join(home, entry.Name()), entry.IsDir()); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("link the Codex home: %w", err)
 		}
 	}
 	if err := writePrivate(filepath.Join(home, "auth.json"), placeholder); err != nil {

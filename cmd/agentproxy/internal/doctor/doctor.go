@@ -104,11 +104,20 @@ func (k *checker) fail(check string, r remedy, format string, args ...any) {
 	k.add(check, Failed, r, format, args...)
 }
 
-// reject notes that the configuration cannot be used, for the reason err. It adds a failure,
-// and how to mend the mode of a file.
+// reject notes that the configuration cannot be used, for the reason err, or for each of its
+// mistakes. It notes besides how to mend the mode of a file.
 func (k *checker) reject(err error) {
 	k.broken = true
 	r := do(k.edit())
+	if k.config == nil {
+		mistakes := config.Mistakes(k.options.Path, k.env)
+		for _, mistake := range mistakes {
+			k.fail("configuration", r, "%s", mistake)
+		}
+		if len(mistakes) > 0 {
+			return
+		}
+	}
 	if e, ok := errors.AsType[*safefile.ModeError](err); ok {
 		r = do(k.chmod("configuration", e))
 	}

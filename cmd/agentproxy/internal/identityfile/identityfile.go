@@ -10,7 +10,6 @@ import (
 	"os"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
@@ -100,32 +99,4 @@ func ExportToCodex(ctx context.Context, a *app.App, record *identity.Record, sha
 		return errors.New("nothing was written; answer y, or give --yes")
 	}
 	return a.Default.Account.Home.WriteIdentity(ctx, raw)
-}
-
-// WritePlaceholder writes a placeholder for auth.json to path, for its owner alone, unless
-// there is a log-in.
-func WritePlaceholder(path string, placeholder []byte) error {
-	if err := refuseToReplaceLogin(path); err != nil {
-		return err
-	}
-	if err := safefile.Write(path, placeholder, 0o600); err != nil {
-		return fmt.Errorf("write the placeholder %s: %w; name a file in a directory that can be written", path, safefile.Cause(err))
-	}
-	return nil
-}
-
-// refuseToReplaceLogin returns an error if path is an auth.json with a log-in, or another
-// file that is no placeholder.
-func refuseToReplaceLogin(path string) error {
-	raw, err := cli.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("write the placeholder %s: %w; name another file", path, safefile.Cause(err))
-	}
-	if app.IsPlaceholder(raw) {
-		return nil
-	}
-	return fmt.Errorf("%s exists and is not a placeholder; it is left as it is: remove it first, or choose another file", path)
 }

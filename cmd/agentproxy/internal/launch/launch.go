@@ -59,6 +59,7 @@ type Secrets struct {
 	CodexHome   string
 	StateDir    string
 	Placeholder []byte            // of auth.json
+	Shown       map[string][]byte // in place of further files, by their path
 	Files       map[string][]byte // in StateDir, by name
 	Links       map[string]string // in StateDir, with their targets
 	Paths       []string          // further files and directories that hold secrets

@@ -21,6 +21,7 @@ import (
 const (
 	placeholderName = "placeholder/auth.json"
 	dotenvFile      = "placeholder/dotenv"
+	shownDir        = "placeholder/shown-"
 )
 
 // View returns the view of an isolated command. CodexHome must have an auth.json to cover,
@@ -61,6 +62,14 @@ func (s Secrets) View() (View, error) {
 	v.Show[auth] = placeholderName
 	if target, err := filepath.EvalSymlinks(auth); err == nil && target != auth {
 		v.Show[target] = placeholderName
+	}
+	for path, content := range s.Shown {
+		target, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return View{}, err
+		}
+		name := shownDir + strconv.Itoa(len(v.Files))
+		v.Files[name], v.Show[target] = content, name
 	}
 	if raw, err := safefile.Read(filepath.Join(home, ".env"), codexhome.MaxFile); err == nil {
 		v.Files[dotenvFile] = []byte(codexhome.ScrubDotenv(string(raw), s.Dotenv))

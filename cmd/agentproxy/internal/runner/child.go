@@ -69,8 +69,13 @@ func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address,
 	if err := home.Hold(placeholder); err != nil {
 		return err
 	}
+	shown, variables, err := r.shownLogins(ctx)
+	if err != nil {
+		return err
+	}
 	defer launch.HoldSocketDirs()()
 	secrets := launch.Secrets{
+		Shown:     shown,
 		CodexHome: r.app.Config.Agent.Identity.CodexHome, StateDir: r.app.Config.StateDir,
 		Placeholder: placeholder, Files: files, Links: home.Links(), Paths: r.hidden(), Configs: r.configs(),
 		Bus: r.keepsBus(), Dotenv: clientenv.DotenvVariables(), Getenv: r.options.Env.Get,
@@ -84,6 +89,7 @@ func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address,
 		return err
 	}
 	command := launch.Command{Path: r.program, Args: r.args, Env: launch.SetVariable(r.environ(e), "CODEX_HOME", codexHome)}
+	command.Env = setVariables(command.Env, variables)
 	r.warnOfEngines()
 	if err := r.isolation.Exec(command, view); err != nil {
 		return errors.Join(err, r.dropIsolation())
@@ -154,6 +160,11 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 		return err
 	}
 	command.Env = launch.SetVariable(command.Env, "CODEX_HOME", private)
+	variables, err := r.loginVariables(ctx, dir)
+	if err != nil {
+		return err
+	}
+	command.Env = setVariables(command.Env, variables)
 	if codexhome.IsCodex(r.args[0]) {
 		command.Args = codexhome.Args(command.Args)
 	}

@@ -4,16 +4,55 @@ package standin
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// WriteHome writes the files that a proxy needs to use server into dir, and returns the path
-// of the configuration.
-func WriteHome(dir string, server *chatgpttest.Server) (string, error) {
+// Address returns the "host:port" by which others reach a server that listens on listen: with
+// host, if that is not "", or with an address of this machine in place of 0.0.0.0 and [::],
+// which are none to connect to.
+func Address(listen, host string) string {
+	listenHost, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if host == "" {
+		host = listenHost
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			addrs, _ := net.InterfaceAddrs() // without them, loopback is left
+			host = outward(addrs)
+		}
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), port)
+}
+
+// outward returns the first of the addresses that other machines may reach, IPv4 before IPv6,
+// and that of loopback if there is none.
+func outward(addrs []net.Addr) string {
+	host := "127.0.0.1"
+	for _, addr := range addrs {
+		network, ok := addr.(*net.IPNet)
+		if !ok || !network.IP.IsGlobalUnicast() {
+			continue
+		}
+		if network.IP.To4() != nil {
+			return network.IP.String()
+		}
+		if host == "127.0.0.1" {
+			host = network.IP.String()
+		}
+	}
+	return host
+}
+
+// WriteHome writes the files that a proxy needs to use server, at an address, into dir, and
+// returns the path of the configuration.
+func WriteHome(dir string, server *chatgpttest.Server, address string) (string, error) {
 	home := filepath.Join(dir, "codex-home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, safefile.Cause(err))
@@ -28,7 +67,7 @@ func WriteHome(dir string, server *chatgpttest.Server) (string, error) {
 	}{
 		{filepath.Join(dir, "backend-ca.pem"), server.CertPEM(), 0o644},
 		{filepath.Join(home, "auth.json"), login.AuthJSON(), 0o600},
-		{config, proxyConfig(dir, home, server.Addr()), 0o644},
+		{config, proxyConfig(dir, home, address), 0o644},
 	} {
 		if err := safefile.Write(file.path, file.content, file.mode); err != nil {
 			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, safefile.Cause(err))
