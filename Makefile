@@ -4,6 +4,7 @@ SHELL       := /bin/bash
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VULNDB      := v0.0.0-20261105234957-e22db6528018
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 GORELEASER  := github.com/goreleaser/goreleaser/v2@v2.15.1
 CYCLONEDX   := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
@@ -21,7 +22,7 @@ CLI         := github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli
 # machine or the time.
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)'
 # Nothing else is seen while the dependencies are compiled.
-BUILDING    := echo 'building agentproxy; the first time takes a minute or two' >&2
+BUILDING    := echo 'building agentproxy; the first time, when Go fetches and compiles its modules, takes two minutes or more' >&2
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
 ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
@@ -38,7 +39,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets verifiers test-codex engines bench pictures vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -78,10 +79,11 @@ release-check:
 release-try:
 	$(GO) run $(GORELEASER) release --snapshot --clean
 
-## demo: the whole story on this machine alone
+## demo: bin/agentproxy, and the whole story on this machine alone
 demo:
 	@$(BUILDING)
-	@CGO_ENABLED=0 $(GO) run -trimpath ./cmd/agentproxy demo
+	@$(BUILD) -o bin/agentproxy ./cmd/agentproxy
+	@bin/agentproxy demo
 
 ## test: everything: formatting, vet, staticcheck, and all tests with real clients; the last line counts them
 test:
@@ -135,6 +137,7 @@ scanners: $(CLIENTS)
 
 ## attacks: what clients and strangers can do to use up memory, places or time, each for a minute (EACH=1m), beside 50 clients in a cgroup of 256 MiB
 attacks:
+	$(GO) test -count=1 -v -run '^TestProfilesShareNoConnection$$' ./proxy -exchanges 1700
 	$(GO) test -tags attacks -count=1 -timeout 60m -v -run '^TestAttacks$$' ./integration
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
@@ -197,6 +200,12 @@ pictures: clients
 ## vuln: known vulnerabilities in what is called of the dependencies; asks vuln.go.dev
 vuln:
 	$(GO) run $(GOVULNCHECK) ./...
+
+## vuln-offline: the same by the database of the day that VULNDB names, which is a Go module
+vuln-offline:
+	dir=$$($(GO) mod download -json golang.org/x/vulndb@$(VULNDB) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+	  rm -rf bin/vulndb && $(GO) run golang.org/x/vulndb/cmd/indexdb@$(VULNDB) -vulns "$$dir/data/osv" -out bin/vulndb
+	$(GO) run $(GOVULNCHECK) -db 'file://$(CURDIR)/bin/vulndb' ./...
 
 ## sbom: what the binary is made of, as CycloneDX, in bin/
 sbom:

@@ -164,6 +164,12 @@ func TestConfigInit(t *testing.T) {
 	if out := run(t, []string{"PATH=" + systemPath}, agentproxy, "config", "init"); out.code != 1 || !strings.Contains(out.stderr, "there is no place for the file; name one: agentproxy config init FILE") {
 		t.Errorf("exit code %d, %s", out.code, out.stderr)
 	}
+	if out := run(t, environ, agentproxy, "config", "init", "--force", home); out.code != 1 || out.stderr != "agentproxy: "+home+" is a directory; name a file in it\n" {
+		t.Errorf("exit code %d, %s", out.code, out.stderr)
+	}
+	if out := run(t, environ, agentproxy, "config", "init", "none"); out.code != 2 || !strings.Contains(out.stderr, "none is the word for no file") {
+		t.Errorf("exit code %d, %s", out.code, out.stderr)
+	}
 	// A home whose configurations are kept elsewhere, by a link.
 	if err := os.Rename(path, path+".moved"); err != nil {
 		t.Fatal(err)

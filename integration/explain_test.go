@@ -26,8 +26,13 @@ func TestExplain(t *testing.T) {
 			t.Errorf("explain %s: %q", code, out)
 		}
 	}
+	if out := mustRun(t, baseEnv(t), agentproxy, "explain", "407"); out != "The client and the proxy\n  proxy_auth_required      407\n  bad_label                400, 407\n" {
+		t.Error(out)
+	}
 	for typed, want := range map[string]string{
 		"out_of_skope": "agentproxy: there is no code \"out_of_skope\"; did you mean out_of_scope?\n",
+		"499":          "agentproxy: there is no code \"499\"; agentproxy explain lists them\n",
+		"":             "agentproxy: there is no code \"\"; agentproxy explain lists them\n",
 		"nonsense":     "agentproxy: there is no code \"nonsense\"; agentproxy explain lists them\n",
 	} {
 		if out := run(t, baseEnv(t), agentproxy, "explain", typed); out.code != 2 || out.stderr != want || out.stdout != "" {

@@ -56,7 +56,7 @@ func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
 	i.h1 = h1server.New(h1server.Config{
 		Handler: i, TLS: config, HandOver: i.handOver, ConnContext: interceptedContext, BaseContext: p.life.ctx, ErrorLog: errorLog,
 		HandshakeTimeout: limits.HandshakeTimeout, IdleTimeout: limits.IdleTimeout,
-		Linger: h1server.Linger{Pause: 500 * time.Millisecond, Total: 5 * time.Second},
+		Linger: h1server.Linger{Pause: 2 * time.Second, Total: 30 * time.Second},
 		Heads:  p.headsInTunnels(limits.HeaderBytes),
 	})
 	p.life.serving.Go(func() { _ = i.server.Serve(i.others) })

@@ -111,3 +111,43 @@ func TestLingerEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestEarlyAnswerWhileBodyIsAwaited has the server answer while the proxy waits for more of
+// the body, and the client send all the rest before it reads.
+func TestEarlyAnswerWhileBodyIsAwaited(t *testing.T) {
+	t.Parallel()
+	const size = 1 << 20
+	for name, test := range map[string]struct{ framing, begin, rest string }{
+		"with a length": {fmt.Sprintf("Content-Length: %d", 1+size), "x", strings.Repeat("x", size)},
+		"in chunks":     {"Transfer-Encoding: chunked", "1\r\nx\r\n", fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", size, strings.Repeat("x", size))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answered := make(chan struct{})
+			server := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+				r := bufio.NewReader(c)
+				if _, err := proxytest.RequestHead(r); err != nil {
+					return
+				}
+				_, _ = r.ReadString('x')
+				_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge")
+				close(answered)
+				_, _ = io.Copy(io.Discard, c)
+			})
+			p := newProxy(t, server)
+			p.interceptor.h1.Linger = h1server.Linger{Pause: proxytest.Patience, Total: proxytest.Patience}
+			p.serve(t)
+			c := p.intercepted(t, "http/1.1")
+			c.Send(t, "POST / HTTP/1.1\r\nHost: %s\r\n%s\r\n\r\n%s", proxytest.Host, test.framing, test.begin)
+			proxytest.Wait(t, "the server's answer", answered)
+			p.logged(t, `"status":413`)
+			for rest := test.rest; rest != ""; rest = rest[min(len(rest), 64<<10):] {
+				c.Send(t, "%s", rest[:min(len(rest), 64<<10)])
+			}
+			res := c.Response(t, http.MethodPost)
+			if body := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusRequestEntityTooLarge || body != "large" {
+				t.Errorf("%s, %q", res.Status, body)
+			}
+		})
+	}
+}

@@ -3,20 +3,28 @@ package proxy
 import (
 	"bufio"
 	"crypto/tls"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/signer"
 )
+
+// exchangesEach is how many requests each of the six clients of [TestProfilesShareNoConnection]
+// sends. make attacks has it send more.
+var exchangesEach = flag.Int("exchanges", 150, "requests of each client of TestProfilesShareNoConnection") // some fourteen of each way to lose step
 
 // brokenServer answers over HTTP/1.1 and loses step with its clients in all the ways
 // there are. It notes the credentials that come over each connection, and quotes the last
@@ -68,9 +76,19 @@ func (s *brokenServer) serve(c *tls.Conn) {
 			"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n" + quoted, // and nothing more
 			"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n",
 		}
-		i := rand.IntN(len(answers) + 1)
-		if i == len(answers) {
+		i := rand.IntN(len(answers) + 3)
+		switch i - len(answers) {
+		case 0: // no answer
 			return
+		case 1:
+			_ = c.NetConn().(*net.TCPConn).SetLinger(0) // a reset, in the middle of an answer
+			_, _ = io.WriteString(c, quoted[:len(quoted)/2])
+			return
+		case 2: // one that comes when the connection is kept already, or carries the next request
+			_, _ = io.WriteString(c, quoted)
+			time.Sleep(time.Millisecond)
+			_, _ = io.WriteString(c, quoted)
+			continue
 		}
 		if _, err := io.WriteString(c, answers[i]); err != nil || i == 6 {
 			return
@@ -83,7 +101,7 @@ func (s *brokenServer) serve(c *tls.Conn) {
 // and nothing of one reaches another.
 func TestProfilesShareNoConnection(t *testing.T) {
 	t.Parallel()
-	const each = 150 // some sixteen of each way to lose step, for each of six clients
+	each := *exchangesEach
 	server := &brokenServer{seen: make(map[string]int)}
 	address := proxytest.NewRawTLSServer(t, server.serve)
 	credentials := map[string]string{"a": "Bearer of-profile-a", "b": "Bearer of-profile-b", "": "Bearer of-all-others"}
@@ -101,6 +119,7 @@ func TestProfilesShareNoConnection(t *testing.T) {
 		config = *c
 	})
 	var clients sync.WaitGroup
+	var exchanges atomic.Int64
 	for label := range credentials {
 		for _, proto := range []string{proxytest.H1, proxytest.H2} {
 			client := p.clientAs(t, proto, url.User(label))
@@ -118,6 +137,7 @@ func TestProfilesShareNoConnection(t *testing.T) {
 						t.Error(err)
 						return
 					}
+					exchanges.Add(1)
 					res, err := client.Do(req)
 					if err != nil {
 						continue
@@ -137,6 +157,7 @@ func TestProfilesShareNoConnection(t *testing.T) {
 		}
 	}
 	clients.Wait()
+	t.Logf("%d exchanges", exchanges.Load())
 	server.mu.Lock()
 	defer server.mu.Unlock()
 	for _, mixed := range server.mixed {
@@ -171,5 +192,55 @@ func TestProfilesKeepTheirConnections(t *testing.T) {
 	<-p.Reconfigure(config)
 	if from("a") != own || from("b") != common {
 		t.Error("a reload has changed the connections")
+	}
+}
+
+// TestDoubtfulEndOfOthers has clients whose requests net/http sends to servers of HTTP/1.1:
+// those over HTTP/2, and those for http:// URLs. A connection is not used again after a
+// response that says of a body that it cannot have.
+func TestDoubtfulEndOfOthers(t *testing.T) {
+	t.Parallel()
+	answers := map[string]string{
+		"/204": "204 No Content\r\nContent-Length: 5\r\n\r\n", "/304": "304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"/head": "200 OK\r\nContent-Length: 5\r\n\r\n", "/plain": "200 OK\r\nContent-Length: 2\r\n\r\nok", "/none": "204 No Content\r\n\r\n",
+	}
+	serve := func(c net.Conn) {
+		r := bufio.NewReader(c)
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, strings.Replace("HTTP/1.1 "+answers[req.URL.Path], "\r\n", "\r\nX-From: "+c.RemoteAddr().String()+"\r\n", 1))
+		}
+	}
+	for _, kind := range []string{"h2", "http"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			plain := proxytest.NewRawServer(t, serve)
+			p := startProxy(t, proxytest.NewRawTLSServer(t, func(c *tls.Conn) { serve(c) }), func(c *Config) { c.Upstream.ConnectTo["a.example:80"] = plain })
+			origin, client := proxytest.Origin, p.client(t, proxytest.H2)
+			if kind == "http" {
+				origin, client = "http://a.example", p.client(t, proxytest.H1)
+			}
+			from := func(path string) string {
+				t.Helper()
+				method := http.MethodGet
+				if path == "/head" {
+					method = http.MethodHead
+				}
+				res := proxytest.Do(t, client, proxytest.NewRequest(t, method, origin+path, nil))
+				_, _ = io.Copy(io.Discard, res.Body) // of which the length may be wrong
+				return res.Header.Get("X-From")
+			}
+			for _, test := range []struct {
+				path string
+				kept bool
+			}{{"/plain", true}, {"/none", true}, {"/204", false}, {"/304", false}, {"/head", false}} {
+				if kept := from(test.path) == from("/plain"); kept != test.kept {
+					t.Errorf("after %s the connection is used again: %t", test.path, kept)
+				}
+			}
+		})
 	}
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -83,12 +82,12 @@ func TestRevocationCuts(t *testing.T) {
 					echoWebSocket(t, w, r)
 					return
 				}
-				for r.Context().Err() == nil { // a stream without an end
-					fmt.Fprintln(w, "data: x")
+				for i := 0; r.Context().Err() == nil; i++ { // a stream without an end
+					fmt.Fprintln(w, "data:", i)
 					if http.NewResponseController(w).Flush() != nil {
 						return
 					}
-					time.Sleep(10 * time.Millisecond)
+					time.Sleep(50 * time.Millisecond)
 				}
 			})
 			echo := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
@@ -101,9 +100,9 @@ func TestRevocationCuts(t *testing.T) {
 
 			// ways returns what a client has under way: each reports whether it still is,
 			// once something has come that was sent after it was asked.
-			ways := func(label string) map[string]func() error {
+			ways := func(label string, i int, open map[string]func() error) {
 				user := url.UserPassword(label, tokens[label])
-				open := make(map[string]func() error)
+				name := func(way string) string { return fmt.Sprint(way, " ", i) }
 				for _, proto := range []string{proxytest.H1, proxytest.H2} {
 					c := p.clientAs(t, proto, user)
 					c.Timeout = 0
@@ -112,7 +111,15 @@ func TestRevocationCuts(t *testing.T) {
 						t.Fatalf("%s of %s: %s", proto, label, res.Status)
 					}
 					lines := bufio.NewReader(res.Body)
-					open[proto] = func() error { _, err := lines.ReadString('\n'); return err }
+					next := 0
+					open[name(proto)] = func() error {
+						line, err := lines.ReadString('\n')
+						if err == nil && line != fmt.Sprintln("data:", next) {
+							t.Errorf("%s of %s: %q where data: %d is due", proto, label, line, next)
+						}
+						next++
+						return err
+					}
 				}
 				c := p.clientAs(t, proxytest.H1, user)
 				c.Timeout = 0
@@ -121,7 +128,7 @@ func TestRevocationCuts(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { socket.CloseNow() })
-				open["websocket"] = func() error {
+				open[name("websocket")] = func() error {
 					if err := socket.Write(t.Context(), websocket.MessageText, []byte("x")); err != nil {
 						return err
 					}
@@ -133,16 +140,23 @@ func TestRevocationCuts(t *testing.T) {
 				if res := conn.Response(t, "CONNECT"); res.StatusCode != http.StatusOK {
 					t.Fatalf("tunnel of %s: %s", label, res.Status)
 				}
-				open["tunnel"] = func() error {
+				open[name("tunnel")] = func() error {
 					if _, err := conn.Write([]byte("x")); err != nil {
 						return err
 					}
 					_, err := io.ReadFull(conn.R, make([]byte, 1))
 					return err
 				}
-				return open
 			}
-			gone, stays := ways("gone"), ways("stays")
+			n := 1
+			if strings.HasPrefix(name, "removed") {
+				n = 25 // two hundred in all
+			}
+			gone, stays := make(map[string]func() error), make(map[string]func() error)
+			for i := range n {
+				ways("gone", i, gone)
+				ways("stays", i, stays)
+			}
 			for _, all := range []map[string]func() error{gone, stays} {
 				for way, more := range all {
 					if err := more(); err != nil {
@@ -151,20 +165,26 @@ func TestRevocationCuts(t *testing.T) {
 				}
 			}
 			end(p)
+			ended := time.Now()
+			proxytest.Eventually(t, func() error {
+				if n := strings.Count(p.log.String(), "cut because the client would not be let in any more"); n < len(gone) {
+					return fmt.Errorf("%d of %d are cut", n, len(gone))
+				}
+				return nil
+			})
+			t.Logf("%d of one label were cut within %s, %d of the other go on", len(gone), time.Since(ended).Round(time.Millisecond), len(stays))
 			for way, more := range gone {
-				proxytest.Eventually(t, func() error {
-					if more() == nil {
-						return errors.New(way + " goes on")
+				for begun := time.Now(); more() == nil; { // what was on its way
+					if time.Since(begun) > proxytest.Patience {
+						t.Fatalf("%s goes on", way)
 					}
-					return nil
-				})
+				}
 			}
 			for way, more := range stays {
 				if err := more(); err != nil {
 					t.Errorf("%s of the other: %v", way, err)
 				}
 			}
-			p.logged(t, "cut because the client would not be let in any more")
 			if n := strings.Count(p.log.String(), "cut because"); n != len(gone) {
 				t.Errorf("%d exchanges were cut, want %d", n, len(gone))
 			}

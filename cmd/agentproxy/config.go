@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/completion"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/configfile"
 )
@@ -52,7 +53,7 @@ configuration names are not looked at, for it may be for another machine;
 agentproxy check looks at them.`,
 		Example:           `  agentproxy config check config.yaml`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: yamlArgs,
+		ValidArgsFunction: completion.YAML,
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, err := c.configFile(args)
 			if err != nil {
@@ -84,7 +85,7 @@ func newConfigShowCommand(c *command) *cobra.Command {
 where it comes from: the file and the line, a flag, a variable of the environment,
 or the default. Secrets are not shown.`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: yamlArgs,
+		ValidArgsFunction: completion.YAML,
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, err := c.configFile(args)
 			if err != nil {
@@ -116,7 +117,7 @@ comment. Without FILE it is the one that agentproxy reads by default; - is stand
 output. The JSON schema is written beside it, by which editors complete keys and
 mark mistakes. A file that is there stays, unless --force is given.`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: yamlArgs,
+		ValidArgsFunction: completion.YAML,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 && args[0] == "-" {
 				_, err := fmt.Fprint(c.stdout, configfile.Template(configfile.SchemaName))
@@ -125,6 +126,9 @@ mark mistakes. A file that is there stays, unless --force is given.`,
 			path := config.DefaultPath(c.env)
 			if len(args) > 0 {
 				path = args[0]
+			}
+			if path == config.None {
+				return cli.Usagef("none is the word for no file; to name a file so, write ./none")
 			}
 			if path == "" {
 				return errors.New("neither XDG_CONFIG_HOME nor HOME is set, so there is no place for the file; name one: agentproxy config init FILE")
@@ -150,12 +154,4 @@ func newConfigSchemaCommand(c *command) *cobra.Command {
 			return err
 		},
 	}
-}
-
-// yamlArgs completes the one argument of a command that is the name of a YAML file.
-func yamlArgs(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ received. The demo uses nothing outside this machine and leaves nothing behind.`
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 			defer cancel()
-			return standin.Demo(ctx, c.stdout, c.env.Get)
+			return standin.Demo(ctx, c.stdout, c.env.Get, os.Args[0])
 		},
 	}
 }

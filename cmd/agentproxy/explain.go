@@ -7,28 +7,27 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codes"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/completion"
 )
 
 func newExplainCommand(c *command) *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain [CODE]",
+		Use:   "explain [CODE | STATUS]",
 		Short: "Say what a code of a refusal means, and what to do",
 		Long: `Print what docs/troubleshooting.md says of a code, which a refusal has in its body as
-error.code, in the header Proxy-Status, and in the log. Without CODE, list all.`,
+error.code, in the header Proxy-Status, and in the log. Without CODE, list all; with
+a status such as 403, those that come with it.`,
 		Example:           `  agentproxy explain out_of_scope`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: firstArg(codes.Names),
+		ValidArgsFunction: completion.First(codes.Names),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				section := ""
-				for _, code := range codes.All() {
-					if code.Section != section {
-						section = code.Section
-						fmt.Fprintf(c.stdout, "%s\n", section)
-					}
-					fmt.Fprintf(c.stdout, "  %-24s %s\n", code.Name, code.Statuses)
-				}
-				return nil
+				_, err := fmt.Fprint(c.stdout, codes.List(""))
+				return err
+			}
+			if list := codes.List(args[0]); list != "" && args[0] != "" {
+				_, err := fmt.Fprint(c.stdout, list)
+				return err
 			}
 			code, ok := codes.Find(args[0])
 			if !ok {
@@ -37,15 +36,5 @@ error.code, in the header Proxy-Status, and in the log. Without CODE, list all.`
 			fmt.Fprintf(c.stdout, "%s (%s)\n\n%s", code.Name, code.Statuses, code.Plain(80))
 			return nil
 		},
-	}
-}
-
-// firstArg completes the first argument of a command with words.
-func firstArg(words func() []string) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return words(), cobra.ShellCompDirectiveNoFileComp
 	}
 }

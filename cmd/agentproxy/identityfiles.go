@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/completion"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/identityfile"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/internal/safefile"
@@ -25,7 +26,7 @@ func newIdentityImportCommand(c *command) *cobra.Command {
 file is a JWT, a JSON record, or an auth.json that holds one. A JWT is verified with
 the backend's keys. The former identity is set aside.`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: fileArgs,
+		ValidArgsFunction: completion.Files,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			record, err := identityfile.Read(args[0], c.stdin)
 			if err != nil {

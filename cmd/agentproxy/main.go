@@ -17,6 +17,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/completion"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/usage"
 )
@@ -97,7 +98,7 @@ func newRootCommand(c *command) *cobra.Command {
 	usage.Group(root)
 	usage.Set(root)
 	usage.ShowFile(root, c.describeFile)
-	completeFiles(root)
+	completion.SetFiles(root)
 	return root
 }
 
@@ -117,7 +118,7 @@ func (c *command) describeFile() string {
 
 // configFlag adds the flag --config to cmd.
 func (c *command) configFlag(cmd *cobra.Command) {
-	cmd.Flags().VarP((*fileName)(&c.configName), "config", "c", "configuration `file`, or none; by default AGENTPROXY_CONFIG, else agentproxy/config.yaml in the user's directory of configurations")
+	cmd.Flags().VarP((*cli.FileName)(&c.configName), "config", "c", "configuration `file`, or none; by default AGENTPROXY_CONFIG, else agentproxy/config.yaml in the user's directory of configurations")
 }
 
 // listenFlag adds the flag --listen to cmd.
@@ -126,25 +127,6 @@ func (c *command) listenFlag(cmd *cobra.Command) {
 		c.env.Flags = map[string]string{"listen": s}
 		return nil
 	})
-}
-
-// fileName is the value of --config.
-type fileName string
-
-// String implements pflag.Value.
-func (n *fileName) String() string { return string(*n) }
-
-// Type implements pflag.Value.
-func (n *fileName) Type() string { return "string" }
-
-// Set implements pflag.Value. A variable of a script that is not set must not lead to
-// another file than the one that was meant.
-func (n *fileName) Set(s string) error {
-	if s == "" {
-		return errors.New("the name is empty; name a file, or none for the defaults")
-	}
-	*n = fileName(s)
-	return nil
 }
 
 // loadConfig returns the configuration that the command line names.

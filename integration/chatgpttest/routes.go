@@ -111,6 +111,7 @@ func routes() []route {
 			endpoint{"", "/test/bytes", authRequired, (*Server).serveTestBytes},
 			endpoint{"", "/test/truncate", authRequired, (*Server).serveTestTruncate},
 			endpoint{"", "/test/upload", authRequired, (*Server).serveTestUpload},
+			endpoint{"", "/test/refuse/*", authRequired, (*Server).serveTestRefuse},
 			endpoint{"", "/test/expect", authRequired, (*Server).serveTestExpect},
 		),
 	)

@@ -194,6 +194,16 @@ func (s *Server) serveTestUpload(w http.ResponseWriter, r *http.Request, _ *exch
 	writeJSON(w, http.StatusOK, map[string]any{"bytes": size, "sha256": sum})
 }
 
+// serveTestRefuse answers with a status from 400 on, and does not read the body.
+func (s *Server) serveTestRefuse(w http.ResponseWriter, _ *http.Request, x *exchange) {
+	status, err := strconv.Atoi(x.param)
+	if err != nil || status < 400 || status > 599 {
+		writeError(w, http.StatusBadRequest, "invalid_request", x.param+" is not a status from 400 to 599")
+		return
+	}
+	writeError(w, status, "refused", "the body is not wanted")
+}
+
 // serveTestExpect tells whether the client waited for 100 Continue. With
 // refuse=1 it answers 417 instead and does not read the body.
 func (s *Server) serveTestExpect(w http.ResponseWriter, r *http.Request, _ *exchange) {

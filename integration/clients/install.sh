@@ -22,6 +22,7 @@ for entry in "${needed[@]}"; do
   command -v "${entry%%=*}" >/dev/null || missing+=("${entry#*=}")
 done
 [ -e /usr/share/bash-completion/bash_completion ] || missing+=(bash-completion)
+python3 -c 'import requests' 2>/dev/null || missing+=(python3-requests)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

@@ -21,10 +21,11 @@ terminal() {
   if [[ -n $keys ]]; then
     printf '\n# typed into the terminal: %s\n' "$keys"
     tmux send-keys -t s -l -- "$keys"
-    sleep 1 # or Codex takes it for a paste, in which Enter is a new line
-    tmux send-keys -t s Enter
   fi
-  for _ in {1..240}; do
+  for i in {1..480}; do
+    if [[ -n $keys ]] && ((i % 8 == 3)) && tmux capture-pane -p -t s | grep -qF -- "$keys"; then
+      tmux send-keys -t s Enter # again, if it came while Codex was busy
+    fi
     if tmux capture-pane -p -t s | grep -qE -- "$want"; then
       tmux capture-pane -p -t s | sed -e '/^ *$/d' -e 's/^/| /'
       return
@@ -38,29 +39,27 @@ terminal() {
 
 step 'git clone --quiet https://github.com/agentproxy/agentproxy && cd agentproxy && git log -1 --format="the commit of %cs"'
 step 'make demo'
-step 'make build'
-export PATH=$PWD/bin:$PATH
-step 'agentproxy --version'
-step 'agentproxy --help'
 
-# README, "Without an account".
-step 'agentproxy backend --dir standin >backend.log & sleep 0; until test -e standin/agentproxy.yaml; do sleep 0.1; done; cat backend.log'
-step 'agentproxy check --config standin/agentproxy.yaml'
-step 'agentproxy run --config standin/agentproxy.yaml -- codex exec --skip-git-repo-check "say hi"'
-tmux -L stranger -f /dev/null new-session -d -s s -x 110 -y 40 "bash --norc" 2>/dev/null
+# What the demo says last.
+step 'bin/agentproxy backend --dir standin >backend.log 2>&1 & until test -e standin/agentproxy.yaml; do sleep 0.1; done; cat backend.log'
+step 'bin/agentproxy check --config standin/agentproxy.yaml'
+step 'bin/agentproxy run --config standin/agentproxy.yaml -- codex exec --skip-git-repo-check "say hi"'
 tmux() { command tmux -L stranger "$@"; }
-terminal 'agentproxy run --config standin/agentproxy.yaml -- codex' 'Yes, continue|Ask Codex|\? for shortcuts'
+tmux -f /dev/null new-session -d -s s -x 110 -y 40 'bash --norc'
+terminal 'bin/agentproxy run --config standin/agentproxy.yaml -- codex' 'Yes, continue|context left|\? for shortcuts'
 if tmux capture-pane -p -t s | grep -q 'Yes, continue'; then
   tmux send-keys -t s Enter
-  terminal '' 'Ask Codex|\? for shortcuts|context left'
+  terminal '' 'context left|\? for shortcuts'
 fi
 terminal 'say hi once more' 'Hello from the stand-in backend'
-terminal '/quit' 'To continue this session|Token usage|\$ *$'
+terminal '/quit' 'To continue this session|Token usage'
 
 # README, "As a proxy that stays", and the page.
-step 'agentproxy serve --config standin/agentproxy.yaml 2>serve.log & until agentproxy check --ready --config standin/agentproxy.yaml 2>/dev/null; do sleep 0.2; done'
-step 'eval "$(agentproxy env --config standin/agentproxy.yaml)"; curl -s -o answer.json -w "%{http_code}\n" "https://chatgpt.com/backend-api/codex/models?client_version=0.171.0"'
+step 'bin/agentproxy serve --config standin/agentproxy.yaml >serve.log 2>&1 & until bin/agentproxy check --ready --config standin/agentproxy.yaml 2>/dev/null; do sleep 0.2; done'
+step 'eval "$(bin/agentproxy env --config standin/agentproxy.yaml)"; curl -s -o answer.json -w "%{http_code}\n" "https://chatgpt.com/backend-api/codex/models?client_version=0.171.0"'
+step 'bin/agentproxy top --config standin/agentproxy.yaml --once'
 step 'curl -s --noproxy "*" http://127.0.0.1:9080/ | sed -e "s/<[^>]*>/ /g" | grep -v "^ *$" | head -40'
+step 'cat serve.log'
 tmux kill-server
 kill %1 %2 2>/dev/null
 wait

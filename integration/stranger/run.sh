@@ -40,9 +40,13 @@ cp /etc/resolv.conf "$machine/etc/resolv.conf"
 unshare --net --mount --propagation private bash -euo pipefail -c '
   until grep -q tap0 /proc/net/route; do sleep 0.1; done
   exec unshare --mount --pid --fork --kill-child --propagation private bash -euo pipefail -c "
+    mount --bind \"\$1\" \"\$1\"
     mount -t proc proc \"\$1/proc\"
     mount --rbind /dev \"\$1/dev\"
-    exec chroot \"\$1\" su - ada -c \"bash play.sh\"" bash "$1"' bash "$machine" &
+    cd \"\$1\"
+    pivot_root . mnt # and not chroot, in which the kernel refuses user namespaces
+    umount -l /mnt
+    exec su - ada -c \"bash play.sh\"" bash "$1"' bash "$machine" &
 player=$!
 slirp4netns --configure --mtu=65520 --disable-host-loopback "$player" tap0 >"$root/network.log" 2>&1 &
 network=$!

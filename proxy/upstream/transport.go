@@ -91,7 +91,7 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
 	t := newTransport(d, "h2", "http/1.1")
-	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t})
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: keepingStep{t}})
 	resets := newResets(func() *http.Transport { return newTransport(d, "h2", "http/1.1") })
 	return &transports{t, upgrades, newProxiedTransport(d), h1, resets, d.proxyFor}
 }
@@ -101,7 +101,7 @@ func newTransports(d *dialer) *transports {
 func (t *transports) RoundTripFor(user string, r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "https" && r.Header["Upgrade"] == nil {
 		if own := t.resets.transportOf(user); own != nil {
-			return own.RoundTrip(r)
+			return keepingStep{own}.RoundTrip(r)
 		}
 	}
 	return t.RoundTrip(r)
@@ -125,12 +125,25 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	if r.Header.Get("Upgrade") != "" {
-		return t.upgrades.RoundTrip(r)
+		return keepingStep{t.upgrades}.RoundTrip(r)
 	}
 	if r.ProtoMajor == 1 {
 		return t.h1.RoundTrip(r)
 	}
-	return t.Transport.RoundTrip(r)
+	return keepingStep{t.Transport}.RoundTrip(r)
+}
+
+// keepingStep keeps no connection after a response over HTTP/1.1 whose end is doubtful.
+// [http.Transport] would: what the server still sends would answer another request.
+type keepingStep struct{ *http.Transport }
+
+// RoundTrip implements [http.RoundTripper].
+func (t keepingStep) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := t.Transport.RoundTrip(r)
+	if err == nil && res.ProtoMajor == 1 && res.Body == http.NoBody && h1client.DoubtfulEnd(res) {
+		t.CloseIdleConnections() // among which it is
+	}
+	return res, err
 }
 
 // CloseIdleConnections closes the connections that no request uses.

@@ -103,7 +103,7 @@ func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 		return nil, c.reason(r.Context(), err)
 	}
 	if response.Body == http.NoBody {
-		c.answerDone(unwatch() && !response.Close && !doubtfulEnd(response))
+		c.answerDone(unwatch() && !response.Close && !DoubtfulEnd(response))
 		return response, nil
 	}
 	c.left = math.MaxInt64
@@ -111,10 +111,10 @@ func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// doubtfulEnd reports whether a server that has answered without a body might send one all
+// DoubtfulEnd reports whether a server that has answered without a body might send one all
 // the same, which would be taken for the next response: the header describes a body that
 // the method or the status leaves out (RFC 9112, section 6.3).
-func doubtfulEnd(response *http.Response) bool {
+func DoubtfulEnd(response *http.Response) bool {
 	if response.TransferEncoding != nil {
 		return true
 	}

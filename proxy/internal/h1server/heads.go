@@ -36,6 +36,7 @@ type HeadConn struct {
 	read    int64   // since the last request
 	taken   int64
 	serving bool
+	left    bool // something of the last request's body may be unread
 	over    bool // nothing more is to be counted
 }
 
@@ -54,7 +55,14 @@ func (c *HeadConn) BeginRequest() {
 func (c *HeadConn) EndRequest(left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.serving, c.over = false, c.over || left
+	c.serving, c.left, c.over = false, left, c.over || left
+}
+
+// bodyLeft reports whether something of the last request's body may be unread.
+func (c *HeadConn) bodyLeft() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left
 }
 
 // Close implements [net.Conn].

@@ -1,6 +1,7 @@
 package h1server
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -44,14 +45,17 @@ func (l Linger) closeWrite(conn *tls.Conn) {
 	}
 }
 
-// lingeringConn is a connection over HTTP/1.1 that net/http serves. net/http calls
-// CloseWrite where it does not read a request to its end, and then waits without reading,
-// so that the rest of the request resets the connection.
+// lingeringConn is a connection over HTTP/1.1 that net/http serves. Where net/http does not
+// read a request to its end it calls CloseWrite, and then waits without reading, so that the
+// rest of the request resets the connection. Or it closes at once, if the body was being
+// read when the response ended.
 type lingeringConn struct {
 	*netconn.PrefixConn
 	conn     *tls.Conn
 	heads    *HeadConn
+	ctx      context.Context // ends when the connection is to be cut
 	linger   Linger
+	lingered atomic.Bool
 	hijacked atomic.Bool // by an upgrade, whose ends end by themselves
 }
 
@@ -66,8 +70,19 @@ func (c *lingeringConn) CloseWrite() error {
 	if c.hijacked.Load() {
 		return c.PrefixConn.CloseWrite()
 	}
+	c.lingered.Store(true)
 	c.linger.closeWrite(c.conn)
 	return nil
+}
+
+// Close closes the connection, after it has given the client time to read the response to
+// a request that was not read to its end.
+func (c *lingeringConn) Close() error {
+	if c.heads.bodyLeft() && c.ctx.Err() == nil && !c.hijacked.Load() && !c.lingered.Swap(true) {
+		defer context.AfterFunc(c.ctx, func() { _ = c.conn.NetConn().Close() })()
+		c.linger.closeWrite(c.conn)
+	}
+	return c.PrefixConn.Close()
 }
 
 // NoteHijack is for [http.Server.ConnState] of the server that connections are handed

@@ -2,7 +2,9 @@
 package codes
 
 import (
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/agentproxy/agentproxy"
@@ -60,6 +62,24 @@ func Find(name string) (Code, bool) {
 		}
 	}
 	return Code{}, false
+}
+
+// List returns the codes, a line each below the sections that they stand in. With a status of
+// HTTP it returns those that come with it, "" if none does.
+func List(status string) string {
+	var out strings.Builder
+	section := ""
+	for _, c := range All() {
+		if status != "" && !slices.Contains(strings.Split(c.Statuses, ", "), status) {
+			continue
+		}
+		if c.Section != section {
+			section = c.Section
+			out.WriteString(section + "\n")
+		}
+		fmt.Fprintf(&out, "  %-24s %s\n", c.Name, c.Statuses)
+	}
+	return out.String()
 }
 
 // link is a link of Markdown.

@@ -91,7 +91,7 @@ func (f *File) checkClients() (Access, error) {
 	if k.Issued != IssuedOff {
 		a.IssuedDir, a.IssuedKey = IssuedDir(f.StateDir), k.IssuedKey
 	} else if k.IssuedKey != "" {
-		return a, wrong("clients.issued_key_file", "clients.issued is off, so the key is not used; leave one of them out")
+		m.wrong("clients.issued_key_file", "clients.issued is off, so the key is not used; leave one of them out")
 	}
 	free, loopback, err := a.check("listen", "clients.token", "a URL")
 	m.add(err)

@@ -6,7 +6,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -70,11 +69,12 @@ func LoadWith(path string, env cli.Environment, read func(path string) ([]byte, 
 // Mistakes returns all mistakes in the configuration at path, in the order of its lines.
 func Mistakes(path string, env cli.Environment) []*Error {
 	_, wrong := load(path, env, cli.ReadFile)
-	slices.SortStableFunc(wrong, func(a, b *Error) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
+	sortByLine(wrong)
 	return wrong
 }
 
-// load returns the configuration at path, or what is wrong with it.
+// load returns the configuration at path, or what is wrong with it. Keys that do not exist,
+// and values of wrong types, come first.
 func load(path string, env cli.Environment, read func(path string) ([]byte, error)) (*Config, []*Error) {
 	f := defaults()
 	s := &source{name: "configuration", path: path}

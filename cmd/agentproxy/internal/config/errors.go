@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +20,10 @@ type Error struct {
 
 // fault returns a mistake that has no line, as all that load finds.
 func fault(where string, err error) []*Error { return []*Error{{Where: where, Err: err}} }
+
+func sortByLine(wrong []*Error) {
+	slices.SortStableFunc(wrong, func(a, b *Error) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
+}
 
 // Place returns where the mistake is: FILE:LINE:COLUMN, or what is known of that.
 func (e *Error) Place() string {

@@ -21,6 +21,7 @@ func TestMistakes(t *testing.T) {
 	}{
 		"none":   {"listen: 127.0.0.1:1", nil},
 		"syntax": {"listen: [", []string{"1:9: not YAML: sequence end token ']' not found" + see}},
+		"a tab":  {"clients:\n\ttoken: x", []string{"2:1: not YAML: a tab is no indentation; write spaces"}},
 		"of each kind": {`
 lisen: 127.0.0.1:8080
 1: x
@@ -87,6 +88,7 @@ profiles:
 		"what comes of another's type":  {"signer: {use: [token], token_file: x, command: []}", []string{"1:15: signer.use: it is a list, but must be text" + see}},
 		"a rule without its use":        {"signer: {rules: [{use: [a], path: /x}]}", []string{"1:24: signer.rules[0].use: it is a list, but must be text" + see}},
 		"a profile without labels":      {"clients: {issued: only}\nprofiles: [{name: a, labels: x}]", []string{"2:30: profiles[0].labels: it is text, but must be a list" + see}},
+		"an alias of what is removed":   {"lgo: &a {level: info}\nlog: *a", []string{"1:1: there is no key lgo; did you mean log?"}},
 		"in another section":            {"token_file: /x\nsigner: {use: token, tokenfile: x}\nbase_url: https://x", []string{"1:1: there is no key token_file" + see, "2:22: there is no key signer.tokenfile; did you mean signer.token_file?", "3:1: there is no key base_url; did you mean chatgpt.base_url?"}},
 	} {
 		var got []string

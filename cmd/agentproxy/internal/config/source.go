@@ -63,11 +63,15 @@ func (s *source) decode(initial func() *File) *File {
 	}
 	strict := strictness{source: s}
 	ast.Walk(&strict, s.body)
+	defer func() { sortByLine(s.wrong) }() // the decoder has no order
 	for range maxMistakes {
 		f = initial()
 		err := yaml.NewDecoder(strings.NewReader(""), yaml.Strict(), yaml.AllowDuplicateMapKey()).DecodeFromNode(s.body, f)
 		if err == nil {
 			return f
+		}
+		if len(s.broken) > 0 && strings.Contains(err.Error(), "could not find alias") {
+			break // its anchor went with what was removed
 		}
 		e := s.yamlError(err)
 		s.wrong = append(s.wrong, e)
@@ -120,13 +124,19 @@ func (s *source) add(err error) {
 	}
 }
 
-// comesOf reports whether a mistake may be none if a key that is broken had its value: the
-// message names that key, in full or beside it.
+// comesOf reports whether a mistake may be none if a key that is broken had its value: it is
+// about that key or one that holds it, or the message names it, in full or beside it. Where
+// what is meant is not known (".*"), it may be all that stands beside it.
 func (e *Error) comesOf(broken string) bool {
 	message := e.Err.Error()
 	cut := strings.LastIndex(broken, ".") + 1
-	beside := strings.HasPrefix(e.key+".", broken[:cut])
-	return strings.HasPrefix(e.key, broken) || strings.Contains(message, broken) || cut > 0 && beside && strings.Contains(message, broken[cut:])
+	name := broken[cut:]
+	beside := cut > 0 && strings.HasPrefix(e.key+".", broken[:cut])
+	if name == "*" {
+		return beside
+	}
+	return strings.HasPrefix(e.key, broken) || e.key != "" && strings.HasPrefix(broken, e.key) ||
+		strings.Contains(message, broken) || beside && strings.Contains(message, name)
 }
 
 const remedyKeys = "see config.example.yaml for the keys and their values"
@@ -185,7 +195,12 @@ func (s *source) yamlError(err error) *Error {
 	case *yaml.UnexpectedNodeTypeError:
 		err = fmt.Errorf("%s: it is %s, but must be %s; %s", outer, nodeName(e.Actual), nodeName(e.Expected), remedyKeys)
 	default:
-		err = fmt.Errorf("not YAML: %s; %s", oneLine(e.GetMessage()), remedyKeys)
+		message := e.GetMessage()
+		if strings.Contains(message, "'\t'") {
+			err = errors.New("not YAML: a tab is no indentation; write spaces")
+			break
+		}
+		err = fmt.Errorf("not YAML: %s; %s", oneLine(message), remedyKeys)
 	}
 	located := s.errorAt(e.GetToken(), err)
 	located.key = key
@@ -198,6 +213,7 @@ func (s *source) unknownKey(key string) error {
 		s.broken = append(s.broken, meant)
 		return fmt.Errorf("there is no key %s; did you mean %s?", key, meant)
 	}
+	s.broken = append(s.broken, key[:strings.LastIndex(key, ".")+1]+"*")
 	return fmt.Errorf("there is no key %s; %s", key, remedyKeys)
 }
 

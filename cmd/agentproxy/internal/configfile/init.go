@@ -16,6 +16,9 @@ func Init(path string, makeDirs, force bool) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil && force {
 		path = target // a link is the user's own way to keep the file elsewhere
 	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a directory; name a file in it", path)
+	}
 	dir := filepath.Dir(path)
 	if makeDirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

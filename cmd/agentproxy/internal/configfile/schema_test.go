@@ -132,7 +132,7 @@ func examples(t *testing.T) map[string]string {
 				indent := strings.Repeat(" ", len(keys))
 				content = head + indent + strings.ReplaceAll(strings.TrimSpace(content), "\n", "\n"+indent)
 			}
-			if !regexp.MustCompile(`(?m)^(services|apiVersion|jobs|on):`).MatchString(content) {
+			if !regexp.MustCompile(`(?m)^(services|apiVersion|jobs|on|spec):`).MatchString(content) {
 				found[where] = content
 			}
 		}

@@ -24,8 +24,9 @@ import (
 )
 
 // Demo sends a request without a credential through a proxy to a stand-in, checks that the
-// stand-in got an assertion, and writes what happens to out. getenv names the home.
-func Demo(ctx context.Context, out io.Writer, getenv func(string) string) (err error) {
+// stand-in got an assertion, and writes what happens to out. getenv names the home, and self
+// is how this program is called.
+func Demo(ctx context.Context, out io.Writer, getenv func(string) string, self string) (err error) {
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 
 	dir, err := makeDemoDir(getenv("HOME"))
@@ -89,7 +90,8 @@ func Demo(ctx context.Context, out io.Writer, getenv func(string) string) (err e
 		return fmt.Errorf("the backend did not verify an assertion of task %s for %s %s: %s", session.Task.ID, last.Method, last.Path, last.Auth.Reason)
 	}
 	say("backend   verified the assertion of agent %s, task %s", last.Auth.AgentRuntimeID, last.Auth.TaskID)
-	say("\nThe client held no credential. Try your own: agentproxy run -- codex")
+	say("\nThe client held no credential. Try your own: %s run -- codex", self)
+	say("Without an account, play ChatGPT in another terminal: %[1]s backend --dir standin\nand then: %[1]s run --config standin/agentproxy.yaml -- codex", self)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,7 +49,10 @@ func setArgs(cmd *cobra.Command) {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			err := check(cmd, args)
 			if err != nil && len(args) > 0 && cobra.NoArgs(cmd, args) != nil && err.Error() == cobra.NoArgs(cmd, args).Error() {
-				err = fmt.Errorf("%s takes no argument such as %.40q", cmd.CommandPath(), args[0])
+				err = fmt.Errorf("%s takes no argument such as %.40q", strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" "), args[0])
+				if ext := filepath.Ext(args[0]); (ext == ".yaml" || ext == ".yml") && cmd.Flags().Lookup("config") != nil {
+					return cli.Usagef("%w; name a configuration with --config", err)
+				}
 			}
 			if err != nil {
 				return cli.Usagef("%w; see %s --help", err, cmd.CommandPath())
@@ -90,6 +94,11 @@ func flagRemedy(cmd *cobra.Command, err error) string {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok || unknown.GetSpecifiedShortnames() != "" {
 		return "; " + remedy
+	}
+	for _, sub := range cmd.Commands() {
+		if !cmd.HasParent() && sub.Flags().Lookup(unknown.GetSpecifiedName()) != nil {
+			return fmt.Sprintf("; flags stand behind the command, as in agentproxy %s --%s", sub.Name(), unknown.GetSpecifiedName())
+		}
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
