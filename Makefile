@@ -4,6 +4,7 @@ SHELL       := /bin/bash
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VULNDB      := v0.0.0-20261105234957-e22db6528018
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 GORELEASER  := github.com/goreleaser/goreleaser/v2@v2.15.1
 CYCLONEDX   := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
@@ -38,7 +39,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets verifiers test-codex engines bench pictures vuln sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -199,6 +200,12 @@ pictures: clients
 ## vuln: known vulnerabilities in what is called of the dependencies; asks vuln.go.dev
 vuln:
 	$(GO) run $(GOVULNCHECK) ./...
+
+## vuln-offline: the same by the database of the day that VULNDB names, which is a Go module
+vuln-offline:
+	dir=$$($(GO) mod download -json golang.org/x/vulndb@$(VULNDB) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+	  rm -rf bin/vulndb && $(GO) run golang.org/x/vulndb/cmd/indexdb@$(VULNDB) -vulns "$$dir/data/osv" -out bin/vulndb
+	$(GO) run $(GOVULNCHECK) -db 'file://$(CURDIR)/bin/vulndb' ./...
 
 ## sbom: what the binary is made of, as CycloneDX, in bin/
 sbom:

@@ -2,6 +2,8 @@ module github.com/agentproxy/agentproxy
 
 go 1.26.0
 
+toolchain go1.26.10
+
 require (
 	connectrpc.com/connect v1.21.1
 	github.com/KimMachineGun/automemlimit v1.0.1

@@ -207,3 +207,26 @@ func TestH1AnswerAsNetHTTP(t *testing.T) {
 		}
 	}
 }
+
+// TestH1SplitRequests has requests come in two records, of which the first has one byte. A
+// connection has no buffer before that.
+func TestH1SplitRequests(t *testing.T) {
+	t.Parallel()
+	address := newTestH1Server(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	raw, err := tls.Dial("tcp", address, &tls.Config{RootCAs: proxytest.Pool(proxytest.ServerCA()), ServerName: proxytest.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := proxytest.NewRawConn(t, raw)
+	for i := range 3 {
+		c.Send(t, "P")
+		c.Send(t, "OST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell%d", i)
+		res, err := http.ReadResponse(c.R, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(res.Body); err != nil || string(body) != fmt.Sprintf("hell%d", i) {
+			t.Errorf("body %q, %v", body, err)
+		}
+	}
+}

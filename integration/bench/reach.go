@@ -59,6 +59,13 @@ func addedRatio(scenario, key string) func(*report) (float64, bool) {
 
 const leastDelay = 100 // µs
 
+// firstTurnOver is by how many milliseconds codex exec takes longer by way of run.
+func firstTurnOver(r *report) (float64, bool) {
+	ours, ok := r.figure(idFirst, agentproxy, keyWall)
+	plain, okPlain := r.figure(idFirst, direct, keyWall)
+	return ours - plain, ok && okPlain
+}
+
 // startUpOver is by how many milliseconds run takes longer than env /bin/true.
 func startUpOver(r *report) (float64, bool) {
 	ours, ok := r.figure(idStartUp, agentproxy, keyWall)
@@ -85,6 +92,7 @@ var goals = []goal{
 	{work: "live turn by WebSocket: memory against nginx", most: true, bound: 0.6, figure: ratioOf(idLiveWS, nginx, keyEach)},
 	{work: "live turn over HTTP/2: memory against nginx", most: true, bound: 0.6, figure: ratioOf(idLiveH2, nginx, keyEach)},
 	{work: "idle intercepted connections: memory each", most: true, bound: 17, unit: " kB", figure: figureOf(idIdle, keyEach)},
+	{work: "codex exec by way of run: added", most: true, bound: 60, unit: " ms", figure: firstTurnOver},
 	{work: "run -- true: time beyond env /bin/true", most: true, bound: 20, unit: " ms", figure: startUpOver},
 	{work: "run -- true: peak RSS", most: true, bound: 25, unit: " MB", figure: figureOf(idStartUp, keyPeakRSS)},
 	{work: "tunnel: CPU per MB against copying in user space", most: true, bound: 0.4, figure: ratioOf(idTunnel, copying, keyMBCPU)},

@@ -253,7 +253,7 @@ func (t *table) added(program, key string) (float64, bool) {
 }
 
 // pageKeys are the keys of the figures that the page has. p50 and p99 are there for paced work.
-var pageKeys = []string{keyTurnCPU, keyCPU, keyRate, keyMBCPU, keyMBRate, keyEach, keyWall, keyPeakRSS, keyFresh, keyCached}
+var pageKeys = []string{keyTurnCPU, keyCPU, keyRate, keyMBCPU, keyMBRate, keyEach, keyWall, keyCold, keyPeakRSS, keyFresh, keyCached}
 
 func (t *table) onPage(key string) bool {
 	if t.scenario.paced && key == keyCPU && slices.Contains(t.scenario.columns, turnColumns[0]) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -60,6 +61,7 @@ const (
 
 	keyEach    = "kb_each"
 	keyWall    = "wall_ms"
+	keyCold    = "cold_ms"
 	keyFresh   = "fresh_us"
 	keyCached  = "cached_us"
 	keyAllocs  = "cached_allocs"
@@ -90,6 +92,7 @@ var (
 	rateColumns    = []column{{keyP50, "p50 µs"}, {keyP99, "p99 µs"}, {keyCPU, "CPU µs/request"}, {keyRSS, "RSS MB"}}
 	idleColumns    = []column{{keyEach, "kB each"}, {keyRSS, "RSS MB"}}
 	startUpColumns = []column{{keyWall, "ms"}, {keyPeakRSS, "peak RSS MB"}}
+	firstColumns   = []column{{keyWall, "ms"}, {keyCold, "the very first, ms"}}
 	signColumns    = []column{{keyFresh, "µs, a new second"}, {keyCached, "µs, the same second"}, {keyAllocs, "allocations, the same second"}}
 
 	// The ways in which Codex asks.
@@ -109,6 +112,7 @@ const (
 	idDownload, idUpload       = "download", "upload"
 	idEvents, idEcho, idTunnel = "sse", "websocket", "tunnel"
 	idIdle, idStartUp, idSign  = "idle", "start-up", "sign"
+	idFirst                    = "first-turn"
 	idRateH1, idRateH2         = "rate-h1", "rate-h2"
 	idTurnWS, idTurnWSMany     = "turn-ws-60", "turn-ws-250"
 	idTurnH1, idTurnH1Many     = "turn-sse-60", "turn-sse-250"
@@ -147,6 +151,7 @@ var scenarios = []*scenario{
 	{id: idTunnel, title: "A tunnel to another host", programs: []string{agentproxy, copying}, columns: moveColumns, prepare: tunnelled, close: true},
 	{id: idIdle, title: "Idle connections, intercepted, after one request", programs: []string{nginx, agentproxy}, columns: idleColumns, prepare: idle, once: true},
 	{id: idStartUp, title: "Start-up: run -- true, and env /bin/true (direct)", programs: []string{direct, agentproxy}, columns: startUpColumns, prepare: startUp, once: true},
+	{id: idFirst, title: "A turn with codex exec: by way of run, and alone (direct)", programs: []string{direct, agentproxy}, columns: firstColumns, prepare: firstTurn, once: true},
 	{id: idSign, title: "Signing alone", programs: []string{agentproxy}, columns: signColumns, prepare: signing},
 }
 
@@ -183,6 +188,10 @@ func (b *bench) measureScenario(ctx context.Context, s *scenario) *table {
 			continue
 		}
 		open, err := s.prepare(ctx, b, p.instance)
+		if errors.Is(err, errNoCodex) {
+			row.missing = err.Error()
+			continue
+		}
 		if err != nil {
 			row.fail(err)
 			continue

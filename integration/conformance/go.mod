@@ -2,6 +2,8 @@ module github.com/agentproxy/agentproxy/integration/conformance
 
 go 1.26.8
 
+toolchain go1.26.10
+
 replace github.com/agentproxy/agentproxy => ../..
 
 tool (

@@ -2,6 +2,8 @@ module github.com/agentproxy/agentproxy/integration/traefik
 
 go 1.26.8
 
+toolchain go1.26.10
+
 require github.com/traefik/traefik/v3 v3.7.13
 
 // Not to be had: the directory has a go.mod of its own, and is in no module.

@@ -27,8 +27,10 @@ type serverConn struct {
 	ctx    context.Context // of all its requests, for they end with it
 	cancel context.CancelFunc
 	peer   string
-	reader *bufio.Reader
+	reader *bufio.Reader // of the connection itself; nil between requests
 	writer *bufio.Writer // nil between requests
+	first  [1]byte       // of a request
+	begun  bool          // first was read, and the reader does not have it yet
 	readBy time.Time     // the deadline that is in force, zero for none
 	watcher
 }
@@ -46,6 +48,7 @@ type watcher struct {
 // serve answers requests as long as they are plain and others may follow. If the
 // connection must be handed over, it returns what was read of the next request.
 func (c *serverConn) serve() (ahead []byte) {
+	defer c.giveReader()
 	patience := c.server.HandshakeTimeout
 	for {
 		if !c.await(patience) {
@@ -71,7 +74,9 @@ func (c *serverConn) serve() (ahead []byte) {
 // await waits for the beginning of a request, for at most most.
 func (c *serverConn) await(most time.Duration) bool {
 	s := c.server
-	if c.reader.Buffered() == 0 {
+	ahead := c.reader != nil && c.reader.Buffered() > 0
+	if !ahead {
+		c.giveReader() // for which a connection that waits has no use
 		now := time.Now()
 		// A deadline costs more to be set than to be a little early.
 		if left := c.readBy.Sub(now); left > most || left < most-most/16 {
@@ -85,11 +90,39 @@ func (c *serverConn) await(most time.Duration) bool {
 	}
 	s.waiting[c] = struct{}{}
 	s.mu.Unlock()
-	_, err := c.reader.Peek(1)
+	var err error
+	if !ahead {
+		_, err = io.ReadFull(c.conn, c.first[:])
+	}
 	s.mu.Lock()
 	delete(s.waiting, c)
 	s.mu.Unlock()
+	if err != nil || ahead {
+		return err == nil
+	}
+	c.begun, c.reader = true, s.readerFrom(c)
+	_, err = c.reader.Peek(1)
 	return err == nil
+}
+
+// giveReader lets other connections use the reader.
+func (c *serverConn) giveReader() {
+	if c.reader != nil {
+		c.reader.Reset(nil)
+		c.server.readers.Put(c.reader)
+		c.reader = nil
+	}
+}
+
+// Read implements [io.Reader] for the buffered reader.
+func (c *serverConn) Read(p []byte) (int, error) {
+	if !c.begun {
+		return c.conn.Read(p)
+	}
+	c.begun = false
+	p[0] = c.first[0]
+	n, err := c.conn.Read(p[1:]) // what came with it
+	return 1 + n, err
 }
 
 func (c *serverConn) setReadBy(t time.Time) {

@@ -59,6 +59,7 @@ type Server struct {
 	Config
 
 	conns   *track.InFlight
+	readers sync.Pool // of *bufio.Reader, which connections have while there is a request
 	writers sync.Pool // of *bufio.Writer, which connections have while they answer
 
 	draining atomic.Bool // set with mu held
@@ -96,7 +97,7 @@ func (s *Server) Serve(conn net.Conn) {
 		return
 	}
 	c := &serverConn{
-		server: s, conn: t, tls: &state, ctx: s.ConnContext(ctx, t), cancel: cancel, peer: conn.RemoteAddr().String(), reader: bufio.NewReader(t),
+		server: s, conn: t, tls: &state, ctx: s.ConnContext(ctx, t), cancel: cancel, peer: conn.RemoteAddr().String(),
 	}
 	if ahead := c.serve(); ahead != nil {
 		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(heads, ahead), conn: t, heads: heads, ctx: s.BaseContext, linger: s.Linger}, uncut)
@@ -130,6 +131,15 @@ func looksLikeHTTP(b []byte) bool {
 		return true
 	}
 	return false
+}
+
+// readerFrom returns a reader of r.
+func (s *Server) readerFrom(r io.Reader) *bufio.Reader {
+	if b, ok := s.readers.Get().(*bufio.Reader); ok {
+		b.Reset(r)
+		return b
+	}
+	return bufio.NewReader(r)
 }
 
 // writerTo returns a writer to conn.
