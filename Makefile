@@ -189,7 +189,7 @@ test-codex: clients
 	$(GO) vet -tags codexmatrix ./integration
 	CODEX_MATRIX="$(CODEX_MATRIX)" CODEX_VERSIONS="$(VERSIONS)" $(GO) test -tags codexmatrix -count=1 -timeout 30m -v -run '^TestCodexMatrix$$' ./integration
 
-## bench: agentproxy beside nginx, squid, mitmproxy and goproxy; BENCH=quick takes a minute in place of five
+## bench: agentproxy beside nginx, squid, mitmproxy and goproxy; BENCH=quick takes two minutes in place of fifteen
 bench:
 	$(GO) run ./integration/bench
 

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"debug/buildinfo"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,25 @@ import (
 	"strings"
 	"testing"
 )
+
+// TestNoTestDependencies looks for what only tests use in the program.
+func TestNoTestDependencies(t *testing.T) {
+	t.Parallel()
+	info, err := buildinfo.ReadFile(agentproxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info.Deps) < 10 {
+		t.Errorf("only %d modules are in the program", len(info.Deps))
+	}
+	for _, dep := range info.Deps {
+		for _, name := range []string{"santhosh-tekuri/jsonschema", "google/go-cmp", "rogpeppe/go-internal", "russross/blackfriday", "h2spec"} {
+			if strings.Contains(dep.Path, name) {
+				t.Errorf("%s is in the program", dep.Path)
+			}
+		}
+	}
+}
 
 // TestConfigCheck has files with mistakes, all of which are printed, and with none.
 func TestConfigCheck(t *testing.T) {

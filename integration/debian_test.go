@@ -23,7 +23,7 @@ func TestDebianPackage(t *testing.T) {
 	if err := os.CopyFS(filepath.Join(dir, "deploy"), os.DirFS(filepath.Join("..", "deploy"))); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "config.example.yaml"), []byte(readFile(t, filepath.Join("..", "config.example.yaml"))))
+	writeFile(t, filepath.Join(dir, "docs", "agentproxy.schema.json"), []byte(readFile(t, "../docs/agentproxy.schema.json")))
 	makeTarget(t, dir, "deb")
 	path := filepath.Join(dir, "bin", "agentproxy_1.2.3_"+runtime.GOARCH+".deb")
 	deb := readFile(t, path)
@@ -136,6 +136,7 @@ func checkContents(t *testing.T, path string) {
 		"./usr/share/doc/agentproxy/changelog.gz",
 		"./usr/share/doc/agentproxy/copyright",
 		"./usr/share/doc/agentproxy/examples/config.yaml",
+		"./usr/share/doc/agentproxy/examples/docs/agentproxy.schema.json",
 		"./usr/share/doc/agentproxy/examples/sandbox.conf",
 		"./usr/share/fish/vendor_completions.d/agentproxy.fish",
 		"./usr/share/lintian/overrides/agentproxy",

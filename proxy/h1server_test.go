@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
@@ -228,5 +229,32 @@ func TestH1SplitRequests(t *testing.T) {
 		if body, err := io.ReadAll(res.Body); err != nil || string(body) != fmt.Sprintf("hell%d", i) {
 			t.Errorf("body %q, %v", body, err)
 		}
+	}
+}
+
+// TestH1LongWait has a connection wait for so long that it waits below TLS. It answers the next
+// request, ends when its client goes away, and does not hold up a shutdown.
+func TestH1LongWait(t *testing.T) {
+	t.Parallel()
+	address := newTestH1Server(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	for _, leaves := range []bool{true, false} {
+		raw, err := tls.Dial("tcp", address, &tls.Config{RootCAs: proxytest.Pool(proxytest.ServerCA()), ServerName: proxytest.Host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := proxytest.NewRawConn(t, raw)
+		for range 2 {
+			time.Sleep(1100 * time.Millisecond)
+			c.Send(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			res, err := http.ReadResponse(c.R, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+		}
+		if leaves {
+			raw.Close()
+		}
+		time.Sleep(1100 * time.Millisecond)
 	}
 }

@@ -53,7 +53,7 @@ func newTestBench(t *testing.T) *bench {
 	b.plan = plan{
 		rounds: 1, request: moment, connect: moment, move: moment, echo: moment, sign: time.Millisecond,
 		streams: 3, events: 3, sockets: 3, startUps: 1, transfer: 100_000, eventGap: 2 * time.Millisecond, openRound: moment,
-		rate: moment, turnEvents: 3, turnGap: 2 * time.Millisecond, firstTurns: 1,
+		rate: moment, turnEvents: 3, turnGap: 2 * time.Millisecond, turnOpen: moment, firstTurns: 1,
 	}
 	return b
 }

@@ -23,7 +23,7 @@ import (
 const codexProgram = "integration/clients/node_modules/codex-0.171/vendor/x86_64-unknown-linux-musl/bin/codex"
 
 // errNoCodex says that it was not fetched.
-var errNoCodex = errors.New("Codex is not installed; make clients fetches it")
+var errNoCodex = errors.New("codex is not installed; make clients fetches it")
 
 // firstTurn prepares codex exec, alone and by way of agentproxy run. Codex alone goes through a
 // relay, because it must reach the stand-in for ChatGPT by name.

@@ -10,7 +10,7 @@
 // disturbs the machine disturbs all of them; what is reported is the median.
 //
 // The result is a table in Markdown on standard output, and bench.json.
-// BENCH=quick takes about a minute in place of five. Rivals that are missing
+// BENCH=quick takes two minutes in place of a quarter of an hour. Rivals that are missing
 // are installed from Debian's packages when bench runs as root; where one is
 // missing all the same, bench fails unless BENCH_ALLOW_MISSING=1.
 package main

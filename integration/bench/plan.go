@@ -32,6 +32,7 @@ type plan struct {
 	rate       time.Duration // a round at a fixed rate
 	turnEvents int           // of a turn
 	turnGap    time.Duration // between two of them
+	turnOpen   time.Duration // over which turns begin, for each 200 of them
 	firstTurns int           // of codex exec
 	live       int           // turns at the same time whose memory is measured
 	liveGap    time.Duration // between two of their events
@@ -40,12 +41,12 @@ type plan struct {
 // planFor returns the plan that the variable BENCH names.
 func planFor(name string) (plan, error) {
 	full := plan{
-		name: "full", atMost: 12 * time.Minute, rounds: 3,
+		name: "full", atMost: 30 * time.Minute, rounds: 3,
 		request: 1200 * time.Millisecond, connect: time.Second, move: 700 * time.Millisecond,
 		echo: time.Second, sign: 200 * time.Millisecond,
 		streams: 1000, events: 30, sockets: 1000, idle: 10_000, settle: 3 * time.Second, startUps: 20,
 		transfer: 20_000_000, eventGap: 50 * time.Millisecond, openRound: time.Second,
-		rate: 2 * time.Second, turnEvents: 400, turnGap: 10 * time.Millisecond, firstTurns: 8, live: 2000, liveGap: 500 * time.Millisecond,
+		rate: 2 * time.Second, turnEvents: 400, turnGap: 10 * time.Millisecond, turnOpen: time.Second, firstTurns: 8, live: 2000, liveGap: 500 * time.Millisecond,
 	}
 	switch name {
 	case "", "full":
@@ -56,7 +57,7 @@ func planFor(name string) (plan, error) {
 		quick.request, quick.connect, quick.move = 700*time.Millisecond, 500*time.Millisecond, 400*time.Millisecond
 		quick.echo, quick.sign = 600*time.Millisecond, 50*time.Millisecond
 		quick.events, quick.idle, quick.settle, quick.startUps = 20, 2000, time.Second, 7
-		quick.rate, quick.turnEvents, quick.firstTurns = time.Second, 100, 3
+		quick.rate, quick.turnEvents, quick.turnOpen, quick.firstTurns, quick.live = 500*time.Millisecond, 40, 300*time.Millisecond, 3, 200
 		return quick, nil
 	default:
 		return plan{}, fmt.Errorf("BENCH=%q is neither full nor quick", name)

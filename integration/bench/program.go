@@ -108,10 +108,13 @@ func (b *bench) wants(program string) bool {
 	return b.only == "" || slices.Contains(strings.Split(b.only, ","), program)
 }
 
-// startInstance starts p with its files in a directory of that name.
+// startInstance starts p with its files in a new directory whose name begins with that one.
 func (b *bench) startInstance(ctx context.Context, p *program, name string) (*instance, error) {
-	dir := filepath.Join(b.dir, name)
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	dir, err := os.MkdirTemp(b.dir, name+"-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
 	i, err := p.start(ctx, b, dir)

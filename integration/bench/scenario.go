@@ -123,13 +123,13 @@ const (
 // scenarios are measured in this order. Those with hundreds of connections leave
 // out the programs that need seconds to accept them.
 var scenarios = []*scenario{
-	{id: "turn-ws-1", title: "A turn by WebSocket, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overSocket, 1), paced: true},
+	{id: "turn-ws-1", title: "A turn by WebSocket, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overSocket, 1), once: true, paced: true},
 	{id: idTurnWS, title: "Turns by WebSocket, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overSocket, 60), paced: true},
 	{id: idTurnWSMany, title: "Turns by WebSocket, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overSocket, 250), paced: true},
-	{id: "turn-sse-1", title: "A turn by POST and server-sent events over HTTP/1.1, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH1, 1), paced: true},
+	{id: "turn-sse-1", title: "A turn by POST and server-sent events over HTTP/1.1, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH1, 1), once: true, paced: true},
 	{id: idTurnH1, title: "Turns by POST and server-sent events over HTTP/1.1, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overH1, 60), paced: true},
 	{id: idTurnH1Many, title: "Turns by POST and server-sent events over HTTP/1.1, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overH1, 250), paced: true},
-	{id: "turn-h2-1", title: "A turn by POST and server-sent events over HTTP/2, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH2, 1), paced: true},
+	{id: "turn-h2-1", title: "A turn by POST and server-sent events over HTTP/2, 1 agent", programs: turners, columns: turnColumns, prepare: turns(overH2, 1), once: true, paced: true},
 	{id: idTurnH2, title: "Turns by POST and server-sent events over HTTP/2, 60 agents", programs: turners, columns: turnColumns, prepare: turns(overH2, 60), paced: true},
 	{id: idTurnH2Many, title: "Turns by POST and server-sent events over HTTP/2, 250 agents", programs: turners, columns: turnColumns, prepare: turns(overH2, 250), paced: true},
 	{id: idLiveWS, title: "Live turns by WebSocket", programs: []string{nginx, agentproxy}, columns: liveColumns, prepare: liveTurns(overSocket), once: true, paced: true},

@@ -288,7 +288,7 @@ func turns(kind turnKind, agents int) func(context.Context, *bench, *instance) (
 	return func(ctx context.Context, b *bench, i *instance) (*session, error) {
 		return &session{
 			round: func(ctx context.Context) (metrics, error) {
-				r := turnRound{kind, agents, b.plan.turnEvents, b.plan.turnGap, b.plan.openRound * time.Duration(1+agents/200)}
+				r := turnRound{kind, agents, b.plan.turnEvents, b.plan.turnGap, b.plan.turnOpen * time.Duration(1+agents/200)}
 				return r.measure(ctx, i)
 			},
 			close: func() {},
@@ -301,7 +301,7 @@ func turns(kind turnKind, agents int) func(context.Context, *bench, *instance) (
 func liveTurns(kind turnKind) func(context.Context, *bench, *instance) (*session, error) {
 	return func(ctx context.Context, b *bench, i *instance) (*session, error) {
 		p := b.program(i.program)
-		fresh, err := b.startInstance(ctx, p, fmt.Sprintf("%s-live-%t-%s", p.name, kind.socket, kind.alpn))
+		fresh, err := b.startInstance(ctx, p, p.name+"-live")
 		if err != nil {
 			return nil, err
 		}
@@ -310,7 +310,7 @@ func liveTurns(kind turnKind) func(context.Context, *bench, *instance) (*session
 				if _, err := fresh.get(ctx, pathJSON); err != nil {
 					return nil, err
 				}
-				open := b.plan.openRound * time.Duration(1+b.plan.live/250)
+				open := b.plan.turnOpen * time.Duration(1+b.plan.live/250)
 				r := turnRound{kind, b.plan.live, int(open*3/2/b.plan.liveGap) + 2, b.plan.liveGap, open}
 				return r.measure(ctx, fresh)
 			},

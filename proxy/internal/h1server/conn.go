@@ -5,14 +5,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // watchDelay is the time after which a running request is watched for its client to go
@@ -71,47 +75,62 @@ func (c *serverConn) serve() (ahead []byte) {
 	}
 }
 
+// briefWait is how long a connection waits for a request within crypto/tls. Then it waits below
+// that, so that its stack shrinks at the next collection.
+const briefWait = time.Second
+
 // await waits for the beginning of a request, for at most most.
 func (c *serverConn) await(most time.Duration) bool {
-	s := c.server
-	ahead := c.reader != nil && c.reader.Buffered() > 0
-	if !ahead {
-		c.giveReader() // for which a connection that waits has no use
+	if c.reader != nil && c.reader.Buffered() > 0 {
+		return c.server.mayWait(c, func() {}) && c.waited(nil)
+	}
+	c.giveReader() // for which a connection that waits has no use
+	brief := min(most, briefWait)
+	if !c.server.mayWait(c, func() {
 		now := time.Now()
 		// A deadline costs more to be set than to be a little early.
-		if left := c.readBy.Sub(now); left > most || left < most-most/16 {
-			c.setReadBy(now.Add(most))
+		if left := c.readBy.Sub(now); left > brief || left < brief-brief/16 {
+			c.setReadBy(now.Add(brief))
 		}
-	}
-	s.mu.Lock()
-	if s.draining.Load() {
-		s.mu.Unlock()
+	}) {
 		return false
 	}
-	s.waiting[c] = struct{}{}
-	s.mu.Unlock()
-	var err error
-	if !ahead {
-		_, err = io.ReadFull(c.conn, c.first[:])
+	_, err := io.ReadFull(c.conn, c.first[:])
+	if most > brief && errors.Is(err, os.ErrDeadlineExceeded) {
+		if !c.server.mayWait(c, func() { c.setReadBy(time.Now().Add(most - brief)) }) {
+			return c.waited(err)
+		}
+		if err = netconn.WaitReadable(c.conn); err == nil || err == errors.ErrUnsupported {
+			_, err = io.ReadFull(c.conn, c.first[:])
+		}
 	}
-	s.mu.Lock()
-	delete(s.waiting, c)
-	s.mu.Unlock()
-	if err != nil || ahead {
-		return err == nil
+	if !c.waited(err) {
+		return false
 	}
-	c.begun, c.reader = true, s.readerFrom(c)
+	c.begun, c.reader = true, c.server.readerFrom(c)
 	_, err = c.reader.Peek(1)
 	return err == nil
 }
 
-// giveReader lets other connections use the reader.
-func (c *serverConn) giveReader() {
-	if c.reader != nil {
-		c.reader.Reset(nil)
-		c.server.readers.Put(c.reader)
-		c.reader = nil
+// mayWait notes that c waits for a request, unless the server is being shut down. It calls then
+// before that may begin.
+func (s *Server) mayWait(c *serverConn, then func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return false
 	}
+	s.waiting[c] = struct{}{}
+	then()
+	return true
+}
+
+// waited notes that c does not wait any more, and reports whether err is nil.
+func (c *serverConn) waited(err error) bool {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	delete(c.server.waiting, c)
+	return err == nil
 }
 
 // Read implements [io.Reader] for the buffered reader.
@@ -123,6 +142,15 @@ func (c *serverConn) Read(p []byte) (int, error) {
 	p[0] = c.first[0]
 	n, err := c.conn.Read(p[1:]) // what came with it
 	return 1 + n, err
+}
+
+// giveReader lets other connections use the reader.
+func (c *serverConn) giveReader() {
+	if c.reader != nil {
+		c.reader.Reset(nil)
+		c.server.readers.Put(c.reader)
+		c.reader = nil
+	}
 }
 
 func (c *serverConn) setReadBy(t time.Time) {

@@ -3,6 +3,7 @@
 package netconn
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -22,3 +23,6 @@ func (s *Socket) ReadMore(_ io.Reader, _ []byte, n int) int { return n }
 
 // Alive returns false.
 func (s *Socket) Alive(io.Reader) bool { return false }
+
+// WaitReadable returns [errors.ErrUnsupported].
+func WaitReadable(net.Conn) error { return errors.ErrUnsupported }

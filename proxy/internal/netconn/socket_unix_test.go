@@ -86,8 +86,11 @@ func TestSocketErrors(t *testing.T) {
 			_, err := s.Read(make([]byte, 1))
 			return err
 		}, net.ErrClosed},
-		"a write when nobody reads": {func(s *Socket, _ *net.TCPConn) error {
-			_ = s.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		"a write when nobody reads any more": {func(s *Socket, peer *net.TCPConn) error {
+			go func() {
+				_, _ = peer.Read(make([]byte, 1)) // some of it is on its way
+				_ = s.SetWriteDeadline(past)
+			}()
 			n, err := s.Write(make([]byte, 64<<20))
 			if n == 0 {
 				return errors.New("it does not say how much was written")
@@ -165,5 +168,35 @@ func TestAlive(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("a connection that has ended is alive")
 		}
+	}
+}
+
+// TestWaitReadable waits for what comes, and leaves it there.
+func TestWaitReadable(t *testing.T) {
+	t.Parallel()
+	s, peer := newSocketPair(t)
+	done := make(chan error)
+	wait := func() { done <- WaitReadable(Wrapper{s}) }
+	go wait()
+	if _, err := peer.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	b := make([]byte, 2)
+	if n, err := s.Read(b); n != 1 || err != nil {
+		t.Errorf("%d bytes were there, %v", n, err)
+	}
+	_ = s.SetReadDeadline(time.Unix(1, 0))
+	go wait()
+	if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after the deadline: %v", err)
+	}
+	_ = s.SetReadDeadline(time.Time{})
+	go wait()
+	peer.Close()
+	if err := <-done; err != nil {
+		t.Errorf("at the end: %v", err)
 	}
 }

@@ -47,7 +47,7 @@ func (f *File) expandHome(env cli.Environment) error {
 		if !ok && *path != "~" {
 			continue
 		}
-		home := env.Get("HOME")
+		home := env.First("HOME", "USERPROFILE") // of Windows
 		if home == "" {
 			m.wrong(key, "~ stands for the home directory, but HOME is not set; write the path in full")
 			continue
