@@ -212,3 +212,28 @@ func TestPageCannotSign(t *testing.T) {
 	b.open(t, still(t, admin), l)
 	checkPage(t, b, l, "page-cannot-sign.png", "✗ cannot sign – agentproxy\n", "/icon-bad.svg", "Cannot sign", "no_login", codexHome, "codex login", "503", "chatgpt.com/backend-api/codex/models")
 }
+
+// TestPageOfProfiles has a browser show the page of a proxy of which a part needs somebody:
+// a profile cannot sign, and the allowance of the other is used up.
+func TestPageOfProfiles(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, fixtureConfig{scope: defaultScope, yaml: `clients: {trust_labels: true, token: x}
+profiles: [{name: builds, labels: ["b-*"], identity: {codex_home: /home/you/.codex-builds}}]`})
+	admin := f.adminOn(t)
+	f.backend.SetUsedPercent(100, 34)
+	p := f.start(t, baseEnv(t), agentproxy, "serve", "--config", f.config)
+	for label, status := range map[string]int{"run": http.StatusTooManyRequests, "b-1": http.StatusServiceUnavailable} {
+		response, err := labelled(t, p, label, "x").Post(backendAPI+"/codex/responses", "application/json", strings.NewReader(`{"model":"gpt-5","stream":true,"input":[{"type":"message","role":"user","content":[]}]}`))
+		if err != nil || response.StatusCode != status {
+			t.Fatalf("%s: %v, %v", label, response, err)
+		}
+		response.Body.Close()
+	}
+	b := startBrowser(t)
+	page := still(t, admin)
+	for _, l := range []look{{1000, "light"}, {1000, "dark"}, {360, "light"}} {
+		b.open(t, page, l)
+		checkPage(t, b, l, "", "! 1 of 2 agents cannot sign – agentproxy\n", "/icon-warn.svg", "1 of 2 agents", "builds", "no_login",
+			"/home/you/.codex-builds", "100% of 5 hours", "429")
+	}
+}

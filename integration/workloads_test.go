@@ -342,6 +342,19 @@ exchange:
 			t.Errorf("%s without admin_token: %d %.100s", path, status, body)
 		}
 	}
+	// A reload counts at once.
+	fetched := api.fetches.Load()
+	p.reconfigure(t, "label: \"{kubernetes.io/pod/uid}\"", "label: \"{kubernetes.io/pod/name}\"")
+	if status, body := do(http.MethodPost, "/token", admin, form); status != http.StatusOK || !strings.Contains(body, `"label":"runner-1"`) {
+		t.Errorf("after a reload: %d %s", status, body)
+	}
+	p.reconfigure(t, "system:serviceaccount:ci:*", "system:serviceaccount:prod:*")
+	if status, body := do(http.MethodPost, "/token", admin, form); status != http.StatusBadRequest || !strings.Contains(body, `"code":"no_label"`) {
+		t.Errorf("after the rule was taken away: %d %s", status, body)
+	}
+	if n := api.fetches.Load() - fetched; n > 4 {
+		t.Errorf("two reloads caused %d requests to the issuer", n)
+	}
 	form.Set("subject_token", "x")
 	if status, body := do(http.MethodPost, "/token", admin, form); status != http.StatusBadRequest || !strings.Contains(body, `"code":"malformed"`) {
 		t.Errorf("%d %s", status, body)

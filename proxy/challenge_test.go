@@ -21,13 +21,15 @@ func TestChallengeIsNoRefusal(t *testing.T) {
 	})
 	c := p.dial(t)
 	c.Send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\n\r\n")
-	proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied")
+	res := c.Response(t, http.MethodGet)
+	proxytest.WantRefusal(t, res, http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied")
 	if o := <-outcomes; o.Refused != "" || o.Status != http.StatusProxyAuthRequired {
 		t.Errorf("the challenge is counted as %q, status %d", o.Refused, o.Status)
 	}
 	if log := p.log.String(); strings.Contains(log, `"level":"warn"`) {
 		t.Errorf("the challenge is warned of: %s", log)
 	}
+	c = p.next(t, c, res)
 	c.Send(t, "CONNECT chatgpt.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", proxytest.BasicAuth("x", "wrong"))
 	c.Response(t, http.MethodGet)
 	if o := <-outcomes; o.Refused != "proxy_auth_required" {

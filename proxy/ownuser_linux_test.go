@@ -57,6 +57,7 @@ func TestOwnUserOnly(t *testing.T) {
 							t.Errorf("no %q in %q", part, message)
 						}
 					}
+					c = p.next(t, c, res)
 				}
 			}
 			if n := reached.Load(); !test.served && n != 0 {

@@ -48,6 +48,7 @@ func TestProxyAuthentication(t *testing.T) {
 			if res.Header.Get("Proxy-Authenticate") == "" {
 				t.Error("no Proxy-Authenticate")
 			}
+			c = p.next(t, c, res)
 		}
 		if authority != proxytest.Host+":443" {
 			continue

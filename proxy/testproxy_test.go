@@ -163,6 +163,16 @@ func (p *testProxy) dial(t testing.TB) *proxytest.RawConn {
 	return proxytest.NewRawConn(t, c)
 }
 
+// next returns a connection for another request after res came on c: that one, unless it
+// is closed, as Go 1.26.9 and later do after each CONNECT.
+func (p *testProxy) next(t testing.TB, c *proxytest.RawConn, res *http.Response) *proxytest.RawConn {
+	t.Helper()
+	if !res.Close {
+		return c
+	}
+	return p.dial(t)
+}
+
 // connect opens a tunnel to authority.
 func (p *testProxy) connect(t testing.TB, authority string) *proxytest.RawConn {
 	t.Helper()

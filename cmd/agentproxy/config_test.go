@@ -67,6 +67,7 @@ var configMistakes = []struct{ name, config, want string }{
 	{"unknown key of a profile", trusting + "  - {name: a, labels: [a], lables: [b]}", ":3: there is no key profiles[0].lables; did you mean profiles[0].labels?"},
 	{"unknown key of a profile's signer", trusting + "  - {name: a, labels: [a], signer: {using: x}}", ":3: there is no key profiles[0].signer.using" + seeExample},
 	{"profile's name", trusting + "  - name: ../x\n    labels: [a]", `:3: profiles[0].name: "../x" is not a name of lower-case letters, digits and - between them, 63 at most`},
+	{"profile's name, too long", trusting + "  - name: " + strings.Repeat("a", 64) + "\n    labels: [a]", `:3: profiles[0].name: "` + strings.Repeat("a", 64) + `" is not a name of lower-case letters, digits and - between them, 63 at most`},
 	{"profile without a name", trusting + "  - labels: [a]", `:3: profiles[0].name: "" is not a name of lower-case letters, digits and - between them, 63 at most`},
 	{"profile's name again", trusting + "  - {name: a, labels: [a]}\n  - {name: a, labels: [b]}", ":4: profiles[1].name: there is another profile a; choose another name"},
 	{"profile without labels", trusting + "  - {name: a}", `:3: profiles[0].labels: no client would have this profile; list its labels, as in ["build-*"]`},

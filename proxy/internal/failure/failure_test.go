@@ -48,6 +48,15 @@ func (timeoutError) Error() string   { return "timeout" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
+// goAway is the error of a GOAWAY as net/http makes it, whose own is not exported.
+type goAway struct {
+	LastStreamID uint32
+	ErrCode      http2.ErrCode
+	DebugData    string
+}
+
+func (e goAway) Error() string { return "server sent GOAWAY, " + e.DebugData }
+
 // TestUnquoted tells of an error what this program, the system or HTTP/2 says, and nothing
 // that may quote a server.
 func TestUnquoted(t *testing.T) {
@@ -68,7 +77,7 @@ func TestUnquoted(t *testing.T) {
 		{fmt.Errorf("a: %w", message.Errorf("the upstream proxy refused with %q", "403 No")), `the upstream proxy refused with "403 No"`},
 		{fmt.Errorf("a: %w", &net.OpError{Op: "read", Net: "tcp", Err: errors.New("unexpected thing")}), "read tcp: unexpected thing"},
 		{http2.StreamError{StreamID: 1, Code: http2.ErrCodeInternal, Cause: errors.New("secret")}, "the server ended the request with the code INTERNAL_ERROR"},
-		{http2.GoAwayError{LastStreamID: 1, ErrCode: http2.ErrCodeProtocol, DebugData: "secret"}, "the server ended the request with the code PROTOCOL_ERROR"},
+		{goAway{LastStreamID: 1, ErrCode: http2.ErrCodeProtocol, DebugData: "secret"}, "the server ended the request with the code PROTOCOL_ERROR"},
 	} {
 		if got := Upstream("h:1", test.err); got.Message != "h:1: "+test.want {
 			t.Errorf("%v: %s", test.err, got.Message)

@@ -36,13 +36,5 @@ func each(err error) []error {
 	return []error{err}
 }
 
-// first returns the first of the errors that err joins.
-func first(err error) error {
-	if all := each(err); len(all) > 0 {
-		return all[0]
-	}
-	return nil
-}
-
 // element returns the key of an element of the list at key.
 func element(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }

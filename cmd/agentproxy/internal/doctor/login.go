@@ -145,10 +145,15 @@ func (k *checker) checkIdentity(ctx context.Context, c *credentials) {
 		c.comes = true
 		k.ok("task", "none yet for clients without a session label; their next request has one registered")
 	case k.tokenStandsIn(c):
-		k.warn("task", k.set("set identity.register to true"), "none, and identity.register is false: requests are signed with the log-in's token")
+		k.warn("task", k.remedyRegister(), "none, and identity.register is false: requests are signed with the log-in's token")
 	default:
-		k.fail("task", k.set("set identity.register to true, or import an identity that has a task"), "none, and identity.register is false")
+		k.fail("task", k.remedyRegister(), "none, and identity.register is false")
 	}
+}
+
+// remedyRegister is what to do where nothing is registered because the configuration says so.
+func (k *checker) remedyRegister() remedy {
+	return k.set("set identity.register to true, or import an identity that has a task")
 }
 
 // tokenStandsIn reports whether requests are signed with the log-in's token where they
@@ -170,6 +175,8 @@ func (k *checker) identityMissing(ctx context.Context, c *credentials, err error
 		register = do(k.chmod(check, e))
 	} else if !c.token && !c.renews {
 		register = k.remedyLogin(err) // nothing is registered without a token
+	} else if !k.config.Agent.Identity.Register {
+		register = k.remedyRegister() // no task is registered either
 	}
 	switch {
 	case errors.Is(err, identity.ErrTokenLogin) && standsIn:
