@@ -408,3 +408,23 @@ func BenchmarkExchange(b *testing.B) {
 		}
 	}
 }
+
+// TestAskWantsAToken takes nothing from a server that is no token, or no label.
+func TestAskWantsAToken(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{
+		`{"access_token": "eyJ.a.b", "label": "a"}`:          true,
+		`{"access_token": "", "label": "a"}`:                 false,
+		`{"access_token": "eyJ.a.b\n; id", "label": "a"}`:    false,
+		`{"access_token": "eyJ\u001b[2J", "label": "a"}`:     false,
+		`{"access_token": "eyJ\u009b2J", "label": "a"}`:      false,
+		`{"access_token": "eyJ.a.b", "label": "a\u001b[2J"}`: false,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+		given, err := Ask(t.Context(), server.Client(), server.URL, "token")
+		server.Close()
+		if (err == nil) != want || (given.Secret == "eyJ.a.b") != want {
+			t.Errorf("%s: %+v, %v", body, given, err)
+		}
+	}
+}
