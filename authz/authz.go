@@ -134,7 +134,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	config := s.current()
 	if refused, ok := config.admit(r); !ok {
 		config.note(r.RemoteAddr, refused)
-		w.Header().Set("Connection", "close") // what it has sent goes on being counted
+		if access.IsStranger(r.Context()) {
+			w.Header().Set("Connection", "close") // what it has sent goes on being counted
+		}
 		write(w, refused)
 		return
 	}

@@ -115,14 +115,19 @@ func TestStrangers(t *testing.T) {
 				return c
 			}
 			gateway := dial()
-			ask := func() {
-				fmt.Fprintf(gateway, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n%s: sesame\r\nX: %s\r\n\r\n", TokenHeader, strings.Repeat("a", 20<<10))
-				res, err := http.ReadResponse(bufio.NewReader(gateway), nil)
-				if err != nil || res.StatusCode != http.StatusNotFound {
+			show := func(c net.Conn, token string, status int, closes bool) {
+				fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n%s: %s\r\nX: %s\r\n\r\n", TokenHeader, token, strings.Repeat("a", 20<<10))
+				res, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil || res.StatusCode != status || res.Close != closes {
 					t.Fatal(res, err)
 				}
 			}
+			ask := func() { show(gateway, "sesame", http.StatusNotFound, false) }
 			ask()
+			show(gateway, "no", http.StatusForbidden, false) // one of many clients' requests
+			show(dial(), "no", http.StatusForbidden, true)
+			<-noted
+			<-noted
 			const each = 30 << 10
 			head := beginning + strings.Repeat("a", each)
 			for range maxStrangers/(each-4<<10) + 2 { // 4 KiB of each are free

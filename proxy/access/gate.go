@@ -36,6 +36,19 @@ type Gate struct {
 	Strangers int64
 }
 
+// IsStranger reports whether [LetIn] is still to be called for the connection that a request
+// came on, ctx being the request's context.
+func IsStranger(ctx context.Context) bool {
+	if p := peerOf(ctx); p != nil {
+		if c, ok := p.conn.(*gatedConn); ok {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return !c.known
+		}
+	}
+	return false
+}
+
 // LetIn notes that the client that sent a request may go on, ctx being the request's
 // context: what is held of its connection is no stranger's any more.
 func LetIn(ctx context.Context) {
