@@ -38,7 +38,7 @@ func (c Config) admit(r *http.Request) (refused proxy.Answer, ok bool) {
 
 // refuseUser refuses whoever is not the right user, which err is about.
 func refuseUser(err error) proxy.Answer {
-	return proxy.Refusal(http.StatusForbidden, "foreign_user", err.Error()+", and without a token agentproxy's own user only may ask; set authz.token")
+	return proxy.Refusal(http.StatusForbidden, "foreign_user", err.Error()+"; without a token only agentproxy's own user may ask; set authz.token")
 }
 
 // mayBeBrowser reports whether r has fields that browsers send and gateways by

@@ -78,5 +78,5 @@ func ask(ctx context.Context, client *http.Client, address, form string) (given 
 	if decoded && body.Description != "" {
 		return given, pause, errors.New(body.Description)
 	}
-	return given, pause, fmt.Errorf("%s answered %s, which is no answer of agentproxy; name the address of exchange.listen", address, response.Status)
+	return given, pause, fmt.Errorf("%s answered %s, which is not an answer of agentproxy; name the address of exchange.listen", address, response.Status)
 }

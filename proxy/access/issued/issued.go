@@ -236,10 +236,10 @@ func (t *Tokens) readKey() ([]byte, error) {
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(raw)))
 	if (err != nil || len(key) != keyBytes) && t.file != "" {
-		return nil, fmt.Errorf("%s is no key of client tokens; make one with: openssl rand -hex %d", t.file, keyBytes)
+		return nil, fmt.Errorf("%s is not a key of client tokens; make one with: openssl rand -hex %d", t.file, keyBytes)
 	}
 	if err != nil || len(key) != keyBytes {
-		return nil, fmt.Errorf("%s is no key of client tokens; run: agentproxy token revoke --all, which makes one", t.keyPath())
+		return nil, fmt.Errorf("%s is not a key of client tokens; run: agentproxy token revoke --all, which makes one", t.keyPath())
 	}
 	return key, nil
 }

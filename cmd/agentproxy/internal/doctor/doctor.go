@@ -189,6 +189,6 @@ func (k *checker) checkRequests(ctx context.Context) {
 		k.checkQuota(ctx)
 		k.checkSignedRequest(ctx, c)
 	} else {
-		k.fail("signed request", none, "not tried, for the backend cannot be reached")
+		k.fail("signed request", none, "not tried: the backend cannot be reached")
 	}
 }
