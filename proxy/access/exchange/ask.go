@@ -30,7 +30,7 @@ type Token struct {
 }
 
 // Ask asks the proxy at address, such as http://agentproxy:9081, for a client token for
-// a token of the platform. It asks again when it is told to.
+// a token of the platform. It asks again if the proxy says when.
 func Ask(ctx context.Context, client *http.Client, address, token string) (Token, error) {
 	form := url.Values{"grant_type": {grantType}, "subject_token_type": {typeJWT}, "subject_token": {token}}.Encode()
 	for try := 1; ; try++ {

@@ -77,7 +77,7 @@ func New(current func() (config Config, done func()), observe func(result string
 	return h
 }
 
-// Close writes down what was not yet.
+// Close logs the refusals that have not been summed up yet.
 func (h *Handler) Close() { h.refused.Stop() }
 
 // The results that are not reasons of package workload.

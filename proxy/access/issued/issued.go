@@ -272,8 +272,7 @@ func (t *Tokens) IssueFor(ctx context.Context, label string, proved, until time.
 	})
 }
 
-// issue issues a token that is good until what end returns, now being the time from which
-// on it is.
+// issue issues a token that is good from now until the time that end returns.
 func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time, revoked revocations) (time.Time, error)) (string, *Token, error) {
 	unlock, err := t.lock(ctx)
 	if err != nil {

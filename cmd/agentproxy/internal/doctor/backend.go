@@ -150,8 +150,8 @@ func comparison(offset time.Duration) string {
 	return offset.String() + " behind the backend's"
 }
 
-// checkSignedRequest has the backend judge a request that is signed with what is there. What
-// the proxy would do besides, it does not do.
+// checkSignedRequest sends the backend a request that is signed with what is there, and
+// registers and refreshes nothing for it.
 func (k *checker) checkSignedRequest(ctx context.Context, c credentials) {
 	const check = "signed request"
 	if !c.loggedIn && k.config.Agent.Signer.UsesLogin() {
