@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -263,9 +264,10 @@ func write(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
+// shortened returns what the log has of a subject.
 func shortened(s string) string {
 	if len(s) > maxSubject {
-		return s[:maxSubject] + "…"
+		return strings.ToValidUTF8(s[:maxSubject], "") + "…"
 	}
 	return s
 }
