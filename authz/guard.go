@@ -36,9 +36,9 @@ func (c Config) admit(r *http.Request) (refused proxy.Answer, ok bool) {
 	return proxy.Answer{}, true
 }
 
-// refuseUser refuses whoever is not the right user, which err is about.
+// refuseUser returns the refusal of a client of another user, whom err names.
 func refuseUser(err error) proxy.Answer {
-	return proxy.Refusal(http.StatusForbidden, "foreign_user", err.Error()+", and without a token agentproxy's own user only may ask; set authz.token")
+	return proxy.Refusal(http.StatusForbidden, "foreign_user", err.Error()+"; without a token only agentproxy's own user may ask; set authz.token")
 }
 
 // mayBeBrowser reports whether r has fields that browsers send and gateways by

@@ -9,20 +9,20 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
-// strangerInterval is how often the refusals of clients that were not let in are summed up.
+// strangerInterval is how often such refusals are summed up.
 const strangerInterval = time.Second
 
-// strangers keep clients that are not let in, or ask for more than they may, from filling the logs. Of refusals with one
-// code the first is written down as all are. Those that follow are counted, and a line
-// for all of them is written every second until none comes any more.
+// strangers keep clients that are not let in, or ask for more than they may, from
+// filling the logs. The first refusal with a code is written down like any other. Those
+// that follow are counted, and a line sums them up every second until no more come.
 type strangers struct{ *track.Tally[strangerKind] }
 
 // strangerKind is what refusals are counted by.
 type strangerKind struct {
 	code      string
-	challenge bool // nothing that anybody has to see to
-	limited   bool // of one that is let in, and its label
-	label     string
+	challenge bool   // nothing that anybody has to see to
+	limited   bool   // the client was let in, and has sent too much
+	label     string // of a limited client
 }
 
 // newStrangers returns strangers of a proxy whose policy in force policy returns.

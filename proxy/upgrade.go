@@ -74,7 +74,7 @@ func traceUpgrade(out *http.Request, x *exchange) {
 func prepareUpgrade(res *http.Response) error {
 	asked := res.Request.Header.Get("Upgrade")
 	if asked == "" || !strings.EqualFold(asked, res.Header.Get("Upgrade")) {
-		return message.Errorf("the server switched to another protocol than it was asked for")
+		return message.Errorf("the server switched to a protocol that the client did not ask for")
 	}
 	x := exchangeOf(res.Request.Context())
 	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,

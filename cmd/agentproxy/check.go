@@ -42,8 +42,10 @@ configuration cannot be used.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case ready && (asJSON || fix || request != ""), fix && request != "":
-				return cli.Usagef("--ready takes no other flag, for it prints a line of the running proxy's; --fix and --request exclude each other, for --request asks nobody")
+			case ready && (asJSON || fix || request != ""):
+				return cli.Usagef("--ready takes no other flag: it prints one line, about the running proxy")
+			case fix && request != "":
+				return cli.Usagef("--fix and --request exclude each other: --request makes no checks that could be mended")
 			case ready:
 				return c.checkReady(cmd.Context())
 			}

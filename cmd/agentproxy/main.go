@@ -109,7 +109,7 @@ func (c *command) describeFile() string {
 	case err != nil:
 		return err.Error()
 	case path == "" && c.configName == "" && config.DefaultPath(c.env) != "":
-		return "none, for there is no " + config.DefaultPath(c.env)
+		return "none: there is no " + config.DefaultPath(c.env)
 	case path == "":
 		return "none"
 	}

@@ -23,17 +23,14 @@ func openAtOnce(path string) (*os.File, error) {
 	return f, err
 }
 
-// isGiven reports whether a file is the superuser's, and this process is not.
-func isGiven(info fs.FileInfo) bool {
+// OwnerOf returns the number of the user that a file belongs to. It is not ok where the
+// system has no such numbers.
+func OwnerOf(info fs.FileInfo) (uid uint32, ok bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && stat.Uid == 0 && os.Geteuid() != 0
-}
-
-// IsForeign reports whether a file belongs to another user, who is not the superuser. On
-// Windows it is false.
-func IsForeign(info fs.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid()
+	if !ok {
+		return 0, false
+	}
+	return stat.Uid, true
 }
 
 // Inode returns a number that tells a file from the one that replaced it, 0 where

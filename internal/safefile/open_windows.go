@@ -7,10 +7,8 @@ import (
 
 func openAtOnce(path string) (*os.File, error) { return os.Open(path) }
 
-func isGiven(fs.FileInfo) bool { return false }
-
-// IsForeign returns false: who owns a file is kept elsewhere.
-func IsForeign(fs.FileInfo) bool { return false }
+// OwnerOf is never ok: Windows does not number users.
+func OwnerOf(fs.FileInfo) (uid uint32, ok bool) { return 0, false }
 
 // Inode returns 0: the system does not tell a file from the one that replaced it.
 func Inode(fs.FileInfo) uint64 { return 0 }

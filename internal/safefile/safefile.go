@@ -60,7 +60,7 @@ func (e *ModeError) Error() string {
 // superuser's that was given to this process, as container engines mount secrets.
 // On Windows permissions are kept elsewhere, and the error is nil.
 func CheckMode(path string, info fs.FileInfo, tooWide fs.FileMode) error {
-	if isGiven(info) {
+	if uid, ok := OwnerOf(info); ok && uid == 0 && os.Geteuid() != 0 {
 		tooWide &^= 0o040
 	}
 	perm := info.Mode().Perm()
@@ -75,6 +75,13 @@ func CheckMode(path string, info fs.FileInfo, tooWide fs.FileMode) error {
 		chmod = "644"
 	}
 	return &ModeError{path, perm, chmod}
+}
+
+// IsForeign reports whether a file belongs to another user, who is not the superuser. On
+// Windows it is false.
+func IsForeign(info fs.FileInfo) bool {
+	uid, ok := OwnerOf(info)
+	return ok && uid != 0 && int(uid) != os.Geteuid()
 }
 
 // CheckPath is [CheckMode] for the file or directory at path.

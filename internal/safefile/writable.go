@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // MayAppend returns why the file at path could not be opened for appending, or made if
@@ -17,7 +18,7 @@ func MayAppend(path string) error {
 	case err != nil:
 		return err
 	case info.IsDir():
-		return &fs.PathError{Op: "open", Path: path, Err: errIsDirectory}
+		return &fs.PathError{Op: "open", Path: path, Err: syscall.EISDIR}
 	case !info.Mode().IsRegular():
 		return mayWrite(path)
 	}
@@ -39,7 +40,7 @@ func MayWriteIn(dir string) error {
 		return err
 	}
 	if !info.IsDir() {
-		return &fs.PathError{Op: "open", Path: dir, Err: errNotDirectory}
+		return &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
 	}
 	if err := mayWrite(dir); err != nil {
 		return err

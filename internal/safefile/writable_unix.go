@@ -10,11 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	errIsDirectory  = syscall.EISDIR
-	errNotDirectory = syscall.ENOTDIR
-)
-
 // mayWrite returns why this process may not write to the file at path, or make files in the
 // directory there.
 func mayWrite(path string) error {
@@ -44,13 +39,4 @@ func hasSpace(path string) error {
 		return &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
 	}
 	return nil
-}
-
-// OwnerOf returns the number of the user whose file info describes.
-func OwnerOf(info fs.FileInfo) (uid uint32, ok bool) {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
-	return stat.Uid, true
 }

@@ -13,7 +13,7 @@ const (
 	// that are reset, and end the connection with all its streams if there are many: some
 	// at a hundred (CVE-2023-44487).
 	freeResets = 20
-	// resetsWindow is the time in which so many more may be broken off.
+	// resetsWindow is the time in which freeResets more may be broken off.
 	resetsWindow = time.Minute
 	// maxApart bounds the users with connections of their own. Further ones share some.
 	maxApart = 64

@@ -43,7 +43,7 @@ func (c Config) CheckProxy() error {
 			u, err = url.Parse("http://" + v.value)
 		}
 		if err != nil {
-			return fmt.Errorf("%s is no URL such as http://proxy.example:3128", v.variable)
+			return fmt.Errorf("%s is not a URL such as http://proxy.example:3128", v.variable)
 		}
 		if err := checkProxyURL(u); err != nil {
 			return fmt.Errorf("%s: %w", v.variable, err)
@@ -98,7 +98,7 @@ func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
 	}
 	via, err := d.proxy(u)
 	if err != nil { // which repeats the proxy's URL
-		return nil, &ProxyError{err: message.Errorf("HTTPS_PROXY or HTTP_PROXY is no URL such as http://proxy.example:3128")}
+		return nil, &ProxyError{err: message.Errorf("HTTPS_PROXY or HTTP_PROXY is not a URL such as http://proxy.example:3128")}
 	}
 	if via == nil {
 		return nil, nil

@@ -32,7 +32,7 @@ type Token struct {
 }
 
 // Ask asks the proxy at address, such as http://agentproxy:9081, for a client token for
-// a token of the platform. It asks again when it is told to.
+// a token of the platform. It asks again if the proxy says when.
 func Ask(ctx context.Context, client *http.Client, address, token string) (Token, error) {
 	form := url.Values{"grant_type": {grantType}, "subject_token_type": {typeJWT}, "subject_token": {token}}.Encode()
 	for try := 1; ; try++ {
@@ -80,7 +80,7 @@ func ask(ctx context.Context, client *http.Client, address, form string) (given 
 	if decoded && body.Description != "" {
 		return given, pause, errors.New(body.Description)
 	}
-	return given, pause, fmt.Errorf("%s answered %s, which is no answer of agentproxy; name the address of exchange.listen", address, response.Status)
+	return given, pause, fmt.Errorf("%s answered %s, which is not an answer of agentproxy; name the address of exchange.listen", address, response.Status)
 }
 
 // isWord reports whether s can be a token. What else a server says might control a terminal, or

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -80,7 +81,7 @@ func New(current func() (config Config, done func()), observe func(result string
 	return h
 }
 
-// Close writes down what was not yet.
+// Close logs the refusals that have not been summed up yet.
 func (h *Handler) Close() { h.refused.Stop() }
 
 // The results that are not reasons of package workload.
@@ -267,9 +268,10 @@ func write(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
+// shortened returns what the log has of a subject.
 func shortened(s string) string {
 	if len(s) > maxSubject {
-		return s[:maxSubject] + "…"
+		return strings.ToValidUTF8(s[:maxSubject], "") + "…"
 	}
 	return s
 }

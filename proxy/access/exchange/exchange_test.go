@@ -428,3 +428,14 @@ func TestAskWantsAToken(t *testing.T) {
 		}
 	}
 }
+
+// TestShortened cuts a subject between runes.
+func TestShortened(t *testing.T) {
+	t.Parallel()
+	a, umlauts := strings.Repeat("a", maxSubject), strings.Repeat("ä", maxSubject/2)
+	for given, want := range map[string]string{"": "", a: a, a + "b": a + "…", umlauts: umlauts, "b" + umlauts: "b" + umlauts[:maxSubject-2] + "…"} {
+		if got := shortened(given); got != want {
+			t.Errorf("%q is shortened to %q, want %q", given, got, want)
+		}
+	}
+}

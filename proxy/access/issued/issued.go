@@ -236,10 +236,10 @@ func (t *Tokens) readKey() ([]byte, error) {
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(raw)))
 	if (err != nil || len(key) != keyBytes) && t.file != "" {
-		return nil, fmt.Errorf("%s is no key of client tokens; make one with: openssl rand -hex %d", t.file, keyBytes)
+		return nil, fmt.Errorf("%s is not a key of client tokens; make one with: openssl rand -hex %d", t.file, keyBytes)
 	}
 	if err != nil || len(key) != keyBytes {
-		return nil, fmt.Errorf("%s is no key of client tokens; run: agentproxy token revoke --all, which makes one", t.keyPath())
+		return nil, fmt.Errorf("%s is not a key of client tokens; run: agentproxy token revoke --all, which makes one", t.keyPath())
 	}
 	return key, nil
 }
@@ -272,8 +272,7 @@ func (t *Tokens) IssueFor(ctx context.Context, label string, proved, until time.
 	})
 }
 
-// issue issues a token that is good until what end returns, now being the time from which
-// on it is.
+// issue issues a token that is good from now until the time that end returns.
 func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time, revoked revocations) (time.Time, error)) (string, *Token, error) {
 	unlock, err := t.lock(ctx)
 	if err != nil {

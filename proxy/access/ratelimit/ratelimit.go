@@ -31,7 +31,7 @@ func (l Limits) Validate() (key string, err error) {
 		value int
 	}{{"requests_per_minute", l.RequestsPerMinute}, {"streams", l.Streams}} {
 		if c.value < 0 || c.value > maxRequests {
-			return c.key, fmt.Errorf("%d is no limit; give 1 to %d, or 0 for none", c.value, maxRequests)
+			return c.key, fmt.Errorf("%d is not a limit; give 1 to %d, or 0 for none", c.value, maxRequests)
 		}
 	}
 	return "", nil

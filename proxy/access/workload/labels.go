@@ -127,7 +127,7 @@ func (l Label) expand(claims map[string]any) (string, error) {
 		value, _ := find(claims, part)
 		s, ok := text(value)
 		if !ok || s == "" {
-			return "", fmt.Errorf("there is no claim %s, or it is not a word", part)
+			return "", fmt.Errorf("there is no claim %s, or it is not text", part)
 		}
 		b.WriteString(s)
 	}

@@ -180,7 +180,7 @@ func parse(raw string) (*jose.JSONWebSignature, []byte, *Error) {
 	}
 	signed, err := jose.ParseSignedCompact(raw, algorithms[:])
 	if err != nil || len(signed.Signatures) != 1 {
-		return nil, nil, refusef(Malformed, "it is no token that is signed with a public key (RS256, ES256, EdDSA and their like); show an ID token, as in Kubernetes' projected volumes")
+		return nil, nil, refusef(Malformed, "it is not a token signed with a public key (RS256, ES256, EdDSA and their like); show an ID token, as in Kubernetes' projected volumes")
 	}
 	return signed, signed.UnsafePayloadWithoutVerification(), nil
 }

@@ -205,7 +205,8 @@ func (s *Set) Locked(f func(all iter.Seq[Exchange])) {
 	})
 }
 
-// labelOf returns what a label has in use. It is for [Set.forget] if that stays nothing.
+// labelOf returns what a label has in use. The caller calls [Set.forget] if it leaves
+// nothing there.
 func (s *Set) labelOf(name string) *label {
 	l := s.labels[name]
 	if l == nil {

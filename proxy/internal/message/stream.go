@@ -6,8 +6,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// Copy copies from src to dst until src ends, through buffers that fit what comes. It writes
-// at once what came at once: socket is below src, or nil.
+// Copy copies from src to dst until src ends, through buffers that fit what comes. What
+// came at once is written at once. socket is the one below src, or nil.
 func (p *Buffers) Copy(dst io.Writer, src io.Reader, socket *netconn.Socket) (written int64, err error) {
 	b := p.Small()
 	defer func() { p.Put(b) }()

@@ -137,9 +137,9 @@ func (s *Socket) tryWrite(fd uintptr) bool {
 const recordOverhead = 64
 
 // ReadMore reads what has come already from src, which is the socket or what decrypts it, into
-// p, which has n bytes that src has just returned. It returns how many there are then. It asks
-// nobody if there can be nothing. An error comes again at the next read. A nil Socket has
-// nothing.
+// p, which has n bytes that src has just returned. It returns how many there are then. It makes
+// no system call if nothing can have come. An error comes again at the next read. A nil Socket
+// has nothing.
 func (s *Socket) ReadMore(src io.Reader, p []byte, n int) int {
 	if s == nil {
 		return n

@@ -49,7 +49,7 @@ type Request struct {
 	Allow string `json:"allow,omitempty"`
 }
 
-// defaultRetryAfter is when most of what a 503 is about may be over.
+// defaultRetryAfter is the Retry-After of a 503 if nobody knows when its cause ends.
 const defaultRetryAfter = 5 * time.Second
 
 // LimitReached is the proxy error type of a client that uses too much of something.

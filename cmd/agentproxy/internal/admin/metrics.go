@@ -19,10 +19,10 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
-// Metrics counts what the proxy does, and remembers the last requests and refusals. No label has a
-// value that a client, a server or the network chose: hosts are named by the configured
-// pattern that they match, codes and kinds by this program's words. docs/metrics.md
-// explains each metric.
+// Metrics counts what the proxy does, and remembers the last requests and refusals. No
+// label has a value that a client, a server or the network chose: hosts are named by the
+// configured pattern that they match, codes and kinds by this program's words.
+// docs/metrics.md explains each metric.
 type Metrics struct {
 	registry *prometheus.Registry
 	refused  *Refusals

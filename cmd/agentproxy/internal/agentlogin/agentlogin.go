@@ -5,7 +5,6 @@ package agentlogin
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -75,15 +74,13 @@ func below(home, rel string) string {
 }
 
 // Find returns the agent with a name.
-func Find(name string) (Agent, error) {
-	names := []string{"codex"}
+func Find(name string) (Agent, bool) {
 	for _, a := range Agents() {
 		if a.Name == name {
-			return a, nil
+			return a, true
 		}
-		names = append(names, a.Name)
 	}
-	return Agent{}, fmt.Errorf("there is no placeholder for %q; name one of %s", name, strings.Join(names, ", "))
+	return Agent{}, false
 }
 
 // File returns the path of the file with the log-ins, "" if it is not known.

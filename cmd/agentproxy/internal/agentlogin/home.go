@@ -26,8 +26,8 @@ type Use struct {
 	Account identity.Account
 	// Now is the time.
 	Now time.Time
-	// Wanted is whether the command is the agent. One that was never used is of no
-	// interest else.
+	// Wanted is whether the command is the agent. An agent that is neither wanted nor was
+	// ever used here is left alone.
 	Wanted bool
 }
 

@@ -11,9 +11,9 @@ import (
 // use returns the use of an agent in a home, with further variables.
 func use(t *testing.T, name, home string, wanted bool, vars map[string]string) Use {
 	t.Helper()
-	agent, err := Find(name)
-	if err != nil {
-		t.Fatal(err)
+	agent, ok := Find(name)
+	if !ok {
+		t.Fatalf("there is no agent %s", name)
 	}
 	return Use{Agent: agent, Account: account, Now: now, Wanted: wanted, Getenv: func(v string) string {
 		if v == "HOME" {

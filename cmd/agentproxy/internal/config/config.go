@@ -76,7 +76,7 @@ func Mistakes(path string, env cli.Environment) []*Error {
 // load returns the configuration at path, or what is wrong with it. Keys that do not exist,
 // and values of wrong types, come first.
 func load(path string, env cli.Environment, read func(path string) ([]byte, error)) (*Config, []*Error) {
-	f := defaults()
+	f := Defaults()
 	s := &source{name: "configuration", path: path}
 	if path != "" {
 		raw, err := read(path)
@@ -92,7 +92,7 @@ func load(path string, env cli.Environment, read func(path string) ([]byte, erro
 		if err := s.parse(raw); err != nil {
 			return nil, []*Error{err}
 		}
-		f = s.decode(defaults)
+		f = s.decode(Defaults)
 	}
 	s.from = f.override(env)
 	s.add(f.expandHome(env))

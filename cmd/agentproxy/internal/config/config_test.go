@@ -51,7 +51,7 @@ func TestConfigDefaults(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		want := defaults()
+		want := Defaults()
 		if c.Clients.Listen != want.Listen || !slices.Equal(c.Hosts, want.ChatGPT.Hosts) || c.Agent.Signer.Default.Use != want.Signer.Default.Use ||
 			c.Log != want.Log || c.Limits != access.DefaultLimits() || !slices.Equal(c.Agent.OtherHosts.Ports, hosts.DefaultPorts()) || !c.Agent.Identity.Register {
 			t.Errorf("%s: %+v, want the defaults", name, c)

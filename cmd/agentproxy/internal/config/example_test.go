@@ -31,7 +31,7 @@ func TestExampleConfigIsTheDefaults(t *testing.T) {
 		t.Fatal(s.wrong)
 	}
 	options := cmp.Options{cmp.AllowUnexported(otherHosts{}), cmpopts.EquateEmpty()}
-	if diff := cmp.Diff(defaults(), got, options); diff != "" {
+	if diff := cmp.Diff(Defaults(), got, options); diff != "" {
 		t.Errorf("the example is not the defaults (-default +example):\n%s", diff)
 	}
 	if _, err := Load(path, configtest.Environment(nil)); err != nil {

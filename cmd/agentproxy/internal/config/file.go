@@ -159,10 +159,7 @@ func (o *otherHosts) UnmarshalYAML(unmarshal func(any) error) error {
 }
 
 // Defaults returns the keys of an empty file.
-func Defaults() *File { return defaults() }
-
-// defaults is Defaults.
-func defaults() *File {
+func Defaults() *File {
 	limits := access.DefaultLimits()
 	return &File{
 		Listen: "127.0.0.1:8080",

@@ -14,13 +14,12 @@ import (
 func TestFind(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	path := filepath.Join(dir, "agentproxy", "config.yaml")
+	variables := map[string]string{"XDG_CONFIG_HOME": dir, "AppData": dir, "HOME": dir}
+	path := DefaultPath(configtest.Environment(variables))
 	find := func(named, variable string) string {
 		t.Helper()
-		env := configtest.Environment(map[string]string{"XDG_CONFIG_HOME": dir, "AppData": dir, PathVariable: variable})
-		if runtime.GOOS == "darwin" {
-			t.Skip("the directory is in the home")
-		}
+		variables[PathVariable] = variable
+		env := configtest.Environment(variables)
 		found, err := Find(named, env)
 		if err != nil {
 			t.Fatal(err)

@@ -270,7 +270,7 @@ func TestSchemaValues(t *testing.T) {
 			checked++
 			for value, want := range map[int]bool{least: false, least - 1: true} {
 				content, mistakes := one(strconv.Itoa(value))
-				if refused := validate(t, schema, content) != nil; refused != want || about(mistakes, "too few", "too little", "is no limit", "not a number") != want {
+				if refused := validate(t, schema, content) != nil; refused != want || about(mistakes, "too few", "too little", "is not a limit", "not a number") != want {
 					t.Errorf("%s: the schema refuses it: %t, %v", content, refused, mistakes)
 				}
 			}

@@ -71,7 +71,7 @@ func (k *checker) checkTLS(ctx context.Context) bool {
 		return false
 	}
 	if answer.TLS == nil {
-		k.ok(check, "none, for %s is not https", base)
+		k.ok(check, "none: %s is not https", base)
 		return true
 	}
 	k.ok(check, "%s proved to be %s (%s)", base.Host, answer.TLS.PeerCertificates[0].Subject, answer.Proto)
@@ -129,11 +129,11 @@ func (k *checker) checkClock(reachable bool) {
 	offset := k.app.Clock.Offset()
 	switch excess := k.app.Clock.Excess(); {
 	case !reachable:
-		k.ok(check, "not compared, for the backend cannot be reached")
+		k.ok(check, "not compared: the backend cannot be reached")
 	case !k.dated:
-		k.ok(check, "not compared, for the backend did not say what time it is")
+		k.ok(check, "not compared: the backend did not say what time it is")
 	case excess != 0:
-		k.fail(check, do(setClock()), "this machine's clock is %s, which is too much to be corrected for: what is signed is refused", comparison(excess))
+		k.fail(check, do(setClock()), "this machine's clock is %s, too far off to be corrected for: what is signed is refused", comparison(excess))
 	case offset == 0:
 		k.ok(check, "agrees with the backend's")
 	default:
@@ -150,12 +150,12 @@ func comparison(offset time.Duration) string {
 	return offset.String() + " behind the backend's"
 }
 
-// checkSignedRequest has the backend judge a request that is signed with what is there. What
-// the proxy would do besides, it does not do.
+// checkSignedRequest sends the backend a request that is signed with what is there, and
+// registers and refreshes nothing for it.
 func (k *checker) checkSignedRequest(ctx context.Context, c credentials) {
 	const check = "signed request"
 	if !c.loggedIn && k.config.Agent.Signer.UsesLogin() {
-		k.fail(check, none, "not tried, for there is no log-in that can be used")
+		k.fail(check, none, "not tried: there is no log-in that can be used")
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*checkTimeout)

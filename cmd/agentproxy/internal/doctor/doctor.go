@@ -73,7 +73,7 @@ type remedy struct{ words, command string }
 // do is the remedy that is a command alone.
 func do(command string) remedy { return remedy{command: command} }
 
-// none is the remedy of what another line is about.
+// none is for a finding whose remedy another line has.
 var none remedy
 
 // checker collects findings.
@@ -189,6 +189,6 @@ func (k *checker) checkRequests(ctx context.Context) {
 		k.checkQuota(ctx)
 		k.checkSignedRequest(ctx, c)
 	} else {
-		k.fail("signed request", none, "not tried, for the backend cannot be reached")
+		k.fail("signed request", none, "not tried: the backend cannot be reached")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
@@ -201,3 +202,6 @@ func (k *checker) fileRemedy(check string, err error, path string) remedy {
 	}
 	return do(k.edit())
 }
+
+// isFull reports whether err says that a disk is full.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) }

@@ -35,7 +35,7 @@ func (k *checker) checkLogin(ctx context.Context) (c credentials) {
 		err = tokenErr
 	}
 	if errors.Is(err, identity.ErrNoLogin) && k.isEphemeral() {
-		k.fail(check, k.remedyOwnLogin(), "there is none that agentproxy can read, for Codex keeps its own in memory only")
+		k.fail(check, k.remedyOwnLogin(), "there is none that agentproxy can read: Codex keeps its own in memory only")
 		return c
 	}
 	if err != nil {
@@ -180,7 +180,7 @@ func (k *checker) identityMissing(ctx context.Context, c *credentials, err error
 	}
 	switch {
 	case errors.Is(err, identity.ErrTokenLogin) && standsIn:
-		k.ok(check, "none, for the log-in is a workspace's access token")
+		k.ok(check, "none: the log-in is a workspace's access token")
 	case errors.Is(err, identity.ErrTokenLogin):
 		k.fail(check, k.set("set signer.use to bearer"), "%s", err)
 	case registers && missing:

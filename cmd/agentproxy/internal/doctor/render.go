@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/logline"
 )
 
 // Style is how findings are shown.
@@ -37,12 +38,12 @@ func StyleFor(stream any, env cli.Environment) Style {
 	return Coloured
 }
 
-// marks are what findings begin with on a terminal, and their colours by ECMA-48.
-var marks = map[string]struct{ mark, colour string }{
-	OK:      {"✓", "32"},
-	Warning: {"!", "33"},
-	Failed:  {"✗", "31"},
-	Fixed:   {"✓", "36"},
+// marks are what findings begin with on a terminal.
+var marks = map[string]struct{ mark, style string }{
+	OK:      {"✓", logline.Green},
+	Warning: {"!", logline.Yellow},
+	Failed:  {"✗", logline.Red},
+	Fixed:   {"✓", logline.Cyan},
 }
 
 // Render writes the findings. Marked and coloured ones have a line at the end that sums them
@@ -60,7 +61,7 @@ func (r Report) Render(w io.Writer, s Style) error {
 			b.WriteString(f.line() + "\n")
 			continue
 		}
-		b.WriteString(f.marked(s))
+		b.WriteString(f.marked(logline.Palette(s == Coloured)))
 	}
 	if s != Plain {
 		b.WriteString("\n" + r.sum() + "\n")
@@ -86,27 +87,19 @@ func (f Finding) line() string {
 }
 
 // marked returns the finding for a terminal.
-func (f Finding) marked(s Style) string {
+func (f Finding) marked(p logline.Palette) string {
 	m := marks[f.Status]
-	text := fmt.Sprintf("%s %-15s %s\n", s.in(m.colour, m.mark), f.Check, cli.Printable(f.Message))
+	text := fmt.Sprintf("%s %-15s %s\n", p.Paint(m.style, m.mark), f.Check, cli.Printable(f.Message))
 	const indent = "                  "
 	switch {
 	case f.Remedy != "" && f.Command != "" && !strings.Contains(f.Remedy, f.Command):
-		text += indent + cli.Printable(f.Remedy) + ":\n" + indent + s.in("1", "→ "+cli.Printable(f.Command)) + "\n"
+		text += indent + cli.Printable(f.Remedy) + ":\n" + indent + p.Paint(logline.Bold, "→ "+cli.Printable(f.Command)) + "\n"
 	case f.Command != "":
-		text += indent + s.in("1", "→ "+cli.Printable(f.Command)) + "\n"
+		text += indent + p.Paint(logline.Bold, "→ "+cli.Printable(f.Command)) + "\n"
 	case f.Remedy != "":
 		text += indent + "→ " + cli.Printable(f.Remedy) + "\n"
 	}
 	return text
-}
-
-// in returns text in a colour, if the style has colours.
-func (s Style) in(colour, text string) string {
-	if s != Coloured {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
 // sum returns how many findings there are of each kind.

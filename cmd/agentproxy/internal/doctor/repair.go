@@ -28,7 +28,7 @@ func (k *checker) isNew(path string) bool {
 	return true
 }
 
-// repair notes how what a check has found can be mended.
+// repair notes how to mend what a check has found.
 func (k *checker) repair(check string, mend func() (string, error)) {
 	k.repairs = append(k.repairs, repair{check, mend})
 }
@@ -75,8 +75,8 @@ func (k *checker) makeCA() {
 	})
 }
 
-// maxRepairs bounds how often it is looked for more to mend: a configuration that can be used
-// again shows what else there is.
+// maxRepairs bounds the rounds of repairs. There may be more to mend once the configuration
+// can be used.
 const maxRepairs = 3
 
 // Repair makes all checks, mends what is safe to mend, and makes the checks again. It changes

@@ -33,7 +33,7 @@ func (k *checker) checkIsolation() {
 	}
 }
 
-// remedyIsolation returns what allows that which was refused.
+// remedyIsolation returns how to allow what the kernel has refused.
 func (k *checker) remedyIsolation(e *launch.Unsupported) remedy {
 	if words, setting, ok := strings.Cut(e.Remedy, ": sysctl "); ok {
 		return remedy{words, "sudo sysctl -w " + setting}

@@ -27,7 +27,7 @@ import (
 // localTimeout bounds the wait for a program on this machine.
 const localTimeout = 5 * time.Second
 
-// maxAnswer bounds what is read of a program that may be any, in bytes.
+// maxAnswer bounds what is read from a program that need not be agentproxy, in bytes.
 const maxAnswer = 64 << 10
 
 // serving is what is known of agentproxy serve.
@@ -71,7 +71,7 @@ func (k *checker) checkServe(ctx context.Context) {
 // errOtherCA says that a proxy has another state directory than this configuration.
 var errOtherCA = errors.New("it has another CA, so another state_dir")
 
-// askAdmin returns what the proxy of this configuration says of itself.
+// askAdmin returns the status of the proxy of this configuration.
 func (k *checker) askAdmin(ctx context.Context) (admin.Status, error) {
 	client, err := admin.NewClient(k.config)
 	if err != nil {
@@ -159,8 +159,8 @@ func (k *checker) cannotListen() error {
 	return nil
 }
 
-// tellStranger tells what has accepted conn, which did not show itself as the proxy of this
-// configuration. asked is why.
+// tellStranger tells which program has accepted conn. asked is why it is not known to be the
+// proxy of this configuration.
 func (k *checker) tellStranger(ctx context.Context, conn net.Conn, asked error) {
 	const check = "serve"
 	listen := k.config.Clients.Listen

@@ -67,7 +67,7 @@ func (k *checker) checkShell() {
 	}
 }
 
-// checkLeads finds whether what leads to the proxy is what the proxy lets in.
+// checkLeads finds whether the proxy lets in programs that go by these variables.
 func (k *checker) checkLeads(leads []clientenv.Lead) {
 	const check = "shell"
 	for _, lead := range leads {

@@ -34,7 +34,7 @@ func (s Series) Last() int {
 // is always seen.
 var bars = []rune("▁▂▃▄▅▆▇█")
 
-// Line returns the last width numbers as a sparkline of so many runes.
+// Line returns the last width numbers as a sparkline of as many runes.
 func (s Series) Line(width int) string {
 	s = s[max(len(s)-max(width, 0), 0):]
 	most := s.Most()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/agentlogin"
@@ -15,8 +16,17 @@ import (
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
+// codexClient is the name of Codex among the clients. It is none of [agentlogin.Agents].
+const codexClient = "codex"
+
 // PlaceholderClients returns the names of the clients that [WritePlaceholder] knows.
-func PlaceholderClients() []string { return []string{"codex", "pi", "opencode"} }
+func PlaceholderClients() []string {
+	names := []string{codexClient}
+	for _, agent := range agentlogin.Agents() {
+		names = append(names, agent.Name)
+	}
+	return names
+}
 
 // WritePlaceholder writes the file that a client is to find in place of a log-in of an account
 // to path, for its owner alone, or to stdout if path is "". It leaves a file with a log-in as it
@@ -61,15 +71,15 @@ var errHoldsLogin = errors.New("exists and is not a placeholder; it is left as i
 // placeholderFor returns the file that a client is to find in place of former, which may hold
 // no log-in.
 func placeholderFor(client string, former []byte, account identity.Account, now time.Time) ([]byte, error) {
-	if client == "codex" {
+	if client == codexClient {
 		if former != nil && !app.IsPlaceholder(former) {
 			return nil, errHoldsLogin
 		}
 		return codex.Placeholder(account, now)
 	}
-	agent, err := agentlogin.Find(client)
-	if err != nil {
-		return nil, cli.Usagef("--for: %w", err)
+	agent, ok := agentlogin.Find(client)
+	if !ok {
+		return nil, cli.Usagef("--for: there is no placeholder for %q; name one of %s", client, strings.Join(PlaceholderClients(), ", "))
 	}
 	if holds, err := agent.HoldsLogin(former); holds || err != nil {
 		return nil, errHoldsLogin

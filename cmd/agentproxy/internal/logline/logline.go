@@ -1,5 +1,5 @@
 // Package logline writes the log for people, an event a line and the main thing first, and
-// has the words that the log, the page and top share.
+// has the words and colours that the log, the page, top and check share.
 package logline
 
 import (

@@ -6,6 +6,7 @@ const (
 	Red    = "31"
 	Green  = "32"
 	Yellow = "33"
+	Cyan   = "36"
 	Faint  = "90"
 )
 

@@ -235,7 +235,7 @@ func (r *runner) closeApp() {
 	if r.interrupted {
 		signal.Reset(os.Interrupt, syscall.SIGTERM) // another one ends the wait
 		told := time.AfterFunc(time.Second/5, func() {
-			fmt.Fprintln(r.options.Stderr, "agentproxy: waiting for the answer to a refresh of the log-in, which ends if that is lost; interrupt again to lose it")
+			fmt.Fprintln(r.options.Stderr, "agentproxy: waiting for the answer to a refresh, without which the log-in ends; interrupt again to stop anyway")
 		})
 		defer told.Stop()
 	}

@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// key is what a key of the keyboard is for.
+// key is the function of a key of the keyboard.
 type key int
 
 const (
@@ -37,8 +37,8 @@ var sequences = []struct {
 	{"k", keyUp}, {"j", keyDown}, {"h", keyLeft}, {"l", keyRight}, {"b", keyPageUp}, {" ", keyPageDown}, {"g", keyHome}, {"G", keyEnd},
 }
 
-// nextKey takes a key off what a terminal has sent. The key is 0 if it is for nothing. n is
-// 0 if the rest of a sequence has not come yet.
+// nextKey returns the first key in what a terminal has sent, and its length in bytes. k is
+// 0 for a key without a function. n is 0 if the rest of a sequence has not come yet.
 func nextKey(sent []byte) (k key, n int) {
 	for _, s := range sequences {
 		if bytes.HasPrefix(sent, []byte(s.sent)) {

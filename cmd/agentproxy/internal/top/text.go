@@ -26,7 +26,7 @@ func Print(w io.Writer, s admin.Status, colour bool) error {
 const maxSpark = 60
 
 // head returns the lines that are always seen: the state, and the rates as sparklines of
-// so many columns at most.
+// spark columns at most.
 func head(s admin.Status, spark int) []line {
 	style := map[string]string{"good": logline.Green, "warn": logline.Yellow, "bad": logline.Red}[s.State()]
 	title := strings.TrimSuffix(s.Title(), " – agentproxy")

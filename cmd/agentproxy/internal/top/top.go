@@ -26,9 +26,9 @@ type Client interface {
 
 var _ Client = (*admin.Client)(nil)
 
-// Run shows the state of a proxy on a terminal until q is pressed or ctx ends. Keys are
-// read from in, which may be nil, if that is a terminal. It returns an error if the proxy cannot be asked at
-// first; later it waits for a proxy that went away.
+// Run shows the state of a proxy on a terminal until q is pressed or ctx ends. It reads keys
+// from in if that is a terminal; in may be nil. It returns an error if the proxy does not
+// answer at first. Later it waits for a proxy that went away.
 func Run(ctx context.Context, c Client, in, out *os.File, colour bool) error {
 	status, err := c.Status(ctx)
 	if err != nil {

@@ -54,7 +54,7 @@ func (v *view) parts() (fixed, scrolled []line, seen int) {
 	return fixed, scrolled, seen
 }
 
-// press does what a key is for. It reports whether the view is to be left.
+// press acts on a key, and reports whether to leave the view.
 func (v *view) press(k key) (quit bool) {
 	_, scrolled, seen := v.parts()
 	switch k {
