@@ -52,6 +52,8 @@ const (
 	// maxConns is far more than gateways keep open, and connsPerClient than one does.
 	maxConns       = 4096
 	connsPerClient = 1024
+	// maxStrangers bounds what those send who have not shown that they may ask, in bytes.
+	maxStrangers = 8 << 20
 )
 
 // Serve answers gateways that connect to l until ctx ends. Each question goes by
@@ -68,6 +70,7 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 		Protocols:         new(http.Protocols),
 		// net/http would answer OPTIONS * itself.
 		DisableGeneralOptionsHandler: true,
+		HTTP2:                        &http.HTTP2Config{MaxReadFrameSize: 16 << 10}, // each connection has a buffer for one
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true) // gRPC
@@ -80,7 +83,7 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 			_ = server.Close()
 		}
 	})
-	gate := access.Gate{Users: func() access.Users { return current().Users }, PerClient: connsPerClient, Refusal: func(why error) []byte { return turnedAway(current(), why) }}
+	gate := access.Gate{Users: func() access.Users { return current().Users }, PerClient: connsPerClient, Refusal: func(why error) []byte { return turnedAway(current(), why) }, Strangers: maxStrangers}
 	err := server.Serve(gate.Listener(netutil.LimitListener(l, maxConns)))
 	if !stop() {
 		<-drained
@@ -131,9 +134,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	config := s.current()
 	if refused, ok := config.admit(r); !ok {
 		config.note(r.RemoteAddr, refused)
+		if access.IsStranger(r.Context()) {
+			w.Header().Set("Connection", "close") // what it has sent goes on being counted
+		}
 		write(w, refused)
 		return
 	}
+	access.LetIn(r.Context())
 	if speaksGRPC(r) {
 		s.grpc.ServeHTTP(w, r)
 		return

@@ -80,6 +80,72 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// TestStrangers has clients without authz.token begin heads over both protocols, and never end
+// them. What is held of them is bounded, and a gateway that is known goes on.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	for name, beginning := range map[string]string{
+		"HTTP/1.1": "GET / HTTP/1.1\r\nX: ",
+		"HTTP/2":   "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00" + "\x00\x40\x00\x01\x00\x00\x00\x00\x01" + strings.Repeat("\x00\x01a\x01b", 3276) + "\x00\x01a\x00" + "\x00\x40\x00\x09\x00\x00\x00\x00\x01",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			noted := make(chan string, connsPerClient)
+			config := Config{Token: "sesame", Refused: func(_ string, a proxy.Answer) { noted <- a.Code }}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			served := make(chan error, 1)
+			go func() { served <- Serve(ctx, l, func() Config { return config }) }()
+			defer func() {
+				cancel()
+				if err := <-served; err != nil {
+					t.Error(err)
+				}
+			}()
+			dial := func() net.Conn {
+				c, err := net.Dial("tcp", l.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { c.Close() })
+				_ = c.SetDeadline(time.Now().Add(time.Minute))
+				return c
+			}
+			gateway := dial()
+			show := func(c net.Conn, token string, status int, closes bool) {
+				fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n%s: %s\r\nX: %s\r\n\r\n", TokenHeader, token, strings.Repeat("a", 20<<10))
+				res, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil || res.StatusCode != status || res.Close != closes {
+					t.Fatal(res, err)
+				}
+			}
+			ask := func() { show(gateway, "sesame", http.StatusNotFound, false) }
+			ask()
+			show(gateway, "no", http.StatusForbidden, false) // one of many clients' requests
+			show(dial(), "no", http.StatusForbidden, true)
+			<-noted
+			<-noted
+			const each = 30 << 10
+			head := beginning + strings.Repeat("a", each)
+			for range maxStrangers/(each-4<<10) + 2 { // 4 KiB of each are free
+				_, _ = io.WriteString(dial(), head[:each])
+			}
+			select {
+			case code := <-noted:
+				if code != "too_many_connections" {
+					t.Errorf("%s is noted", code)
+				}
+			case <-time.After(time.Minute):
+				t.Error("all of them are held")
+			}
+			ask()
+		})
+	}
+}
+
 // TestServeDrains answers who has asked when the end comes, and nobody after
 // that.
 func TestServeDrains(t *testing.T) {

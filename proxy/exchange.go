@@ -75,7 +75,7 @@ type traffic struct {
 	tap       tap                    // reads the response along, nil if nobody does
 	stream    bool                   // of HTTP/2, and not all that its connection carries
 	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
-	refused   *refuse.Refusal
+	refused   atomic.Pointer[refuse.Refusal]
 	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
 	culprit   cut.Culprit
@@ -193,10 +193,10 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // level returns the level of the exchange's line in the access log.
 func (x *exchange) level() zerolog.Level {
-	switch {
-	case x.refused != nil && x.refused.Challenge:
+	switch refused := x.refused.Load(); {
+	case refused != nil && refused.Challenge:
 		return zerolog.DebugLevel
-	case x.refused != nil, x.outOfScope != nil:
+	case refused != nil, x.outOfScope != nil:
 		return zerolog.WarnLevel
 	case x.kind == KindConnect: // each request inside has a line of its own
 		return zerolog.DebugLevel
@@ -242,8 +242,8 @@ func (x *exchange) log(l *zerolog.Logger) {
 		Int64("received", x.received.Load()).
 		Int64("sent", x.sent.Load()).
 		Dur("duration", time.Since(x.started))
-	if x.refused != nil {
-		event.Str("refused", x.refused.Code).Str("reason", x.refused.Message)
+	if refused := x.refused.Load(); refused != nil {
+		event.Str("refused", refused.Code).Str("reason", refused.Message)
 	}
 	if x.failure != "" {
 		event.Str("failure", x.failure).Str("cut_by", x.culprit.Side())

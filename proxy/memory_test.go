@@ -105,27 +105,50 @@ func TestStrangersHeads(t *testing.T) {
 		c.Send(t, "CONNECT %s:443 HTTP/1.1\r\nX: %s", proxytest.Host, strings.Repeat("x", head-len("CONNECT chatgpt.com:443 HTTP/1.1\r\nX: ")))
 		return c
 	}
+	// There is room for n, whichever are read first.
 	var conns []*proxytest.RawConn
-	for range n {
+	for range n + 1 {
 		conns = append(conns, begin())
 	}
-	proxytest.Eventually(t, func() error {
-		if !p.live.set.TakeHead(head - netconn.FreeHead) {
-			return nil
+	type answer struct {
+		conn   int
+		status int
+		body   string
+	}
+	answers := make(chan answer, len(conns))
+	for i, c := range conns {
+		go func() {
+			res, err := http.ReadResponse(c.R, &http.Request{Method: http.MethodConnect})
+			if err != nil {
+				return // it was closed
+			}
+			var body []byte
+			if res.StatusCode != http.StatusOK { // after which it is a tunnel
+				body, _ = io.ReadAll(io.LimitReader(res.Body, 1<<10))
+			}
+			answers <- answer{i, res.StatusCode, string(body)}
+		}()
+	}
+	await := func() (a answer) {
+		t.Helper()
+		select {
+		case a = <-answers:
+		case <-time.After(proxytest.Patience):
+			t.Fatal("waited in vain for an answer")
 		}
-		p.live.set.TakeHead(netconn.FreeHead - head)
-		return io.ErrNoProgress // not all of them were read
-	})
-	res := begin().Response(t, http.MethodGet)
-	if body := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, `"busy"`) {
-		t.Errorf("%s %s", res.Status, body)
+		return a
+	}
+	refused := await()
+	if refused.status != http.StatusServiceUnavailable || !strings.Contains(refused.body, `"busy"`) {
+		t.Errorf("%+v", refused)
 	}
 	if res := proxytest.Get(t, p.client(t, proxytest.H2), proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 		t.Error(res.Status)
 	}
-	conns[0].Send(t, "\r\nHost: x\r\n\r\n")
-	if res := conns[0].Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
-		t.Errorf("what had begun: %s", res.Status)
+	begun := (refused.conn + 1) % len(conns)
+	conns[begun].Send(t, "\r\nHost: x\r\n\r\n")
+	if ended := await(); ended.conn != begun || ended.status != http.StatusOK {
+		t.Errorf("what had begun: %+v", ended)
 	}
 	for _, c := range conns {
 		c.Close()

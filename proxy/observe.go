@@ -65,8 +65,8 @@ func outcomeOf(x *exchange) Outcome {
 	if x.auth != nil {
 		o.Signer, o.Scheme = x.auth.Signer, x.auth.Scheme
 	}
-	if x.refused != nil && !x.refused.Challenge {
-		o.Refused, o.Reason = x.refused.Code, x.refused.Message
+	if refused := x.refused.Load(); refused != nil && !refused.Challenge {
+		o.Refused, o.Reason = refused.Code, refused.Message
 	}
 	return o
 }

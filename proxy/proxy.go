@@ -186,7 +186,7 @@ func (p *Proxy) newServer(handler http.Handler, errorLog *log.Logger) *http.Serv
 			MaxReceiveBufferPerConnection: uploadWindow,
 			MaxReceiveBufferPerStream:     uploadWindow,
 			// These find out a client that is gone without closing the connection.
-			SendPingTimeout: 60 * time.Second,
+			SendPingTimeout: max(limits.PingAfter, 0),
 			PingTimeout:     15 * time.Second,
 		},
 	}
@@ -204,7 +204,7 @@ func (p *Proxy) current() *policy { return p.policies.current.Load() }
 // their own: each goes by the configuration in force when it comes, and is refused if
 // the client would not be admitted by it.
 //
-// Limits that net/http enforces (HeaderBytes, HandshakeTimeout, and IdleTimeout
+// Limits that net/http enforces (HeaderBytes, HandshakeTimeout, PingAfter, and IdleTimeout
 // between requests) stay those of [New].
 func (p *Proxy) Reconfigure(config Config) (released <-chan struct{}) {
 	released = p.policies.replace(config)

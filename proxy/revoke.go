@@ -19,6 +19,9 @@ func (p *Proxy) cutRevoked() {
 		var revoked []*exchange
 		for e := range all {
 			x, reason := e.(*exchange), ""
+			if x.refused.Load() != nil {
+				continue // its client is about to be told why
+			}
 			if x.admission.Check(pol.clients) != nil {
 				reason = "cut because the client would not be let in any more"
 			} else if refused := pol.checkAgain(x); refused != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/access/issued"
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
@@ -190,4 +191,31 @@ func TestRevocationCuts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cuttingAudit cuts what is revoked whenever it is told of a refusal.
+type cuttingAudit struct{ proxy func() *testProxy }
+
+func (a cuttingAudit) Audit(d audit.Decision) error {
+	if d.Verdict == audit.VerdictRefuse {
+		a.proxy().cutRevoked()
+	}
+	return nil
+}
+
+// TestRefusalIsNotCut tells a client that is not let in any more so, also if its tunnel is
+// looked at meanwhile.
+func TestRefusalIsNotCut(t *testing.T) {
+	t.Parallel()
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		address, _ := countingBackend(t)
+		var p *testProxy
+		p = startProxy(t, address, func(c *Config) {
+			c.Clients.Token, c.Audit = "sesame", cuttingAudit{func() *testProxy { return p }}
+		})
+		c := p.clientAs(t, proto, url.UserPassword("build", "sesame"))
+		proxytest.ReadAll(t, proxytest.Get(t, c, proxytest.Origin+"/").Body)
+		p.reconfigure(func(c *Config) { c.Clients.Token = "other" })
+		proxytest.WantRefusal(t, proxytest.Get(t, c, proxytest.Origin+"/"), http.StatusForbidden, "no_longer_admitted", "http_request_denied")
+	})
 }

@@ -100,8 +100,8 @@ func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *re
 	if auth != nil {
 		d.Scheme, d.Task, d.Signer = auth.Scheme, auth.TaskID, auth.Signer
 	}
-	if x.refused != nil {
-		d.Refused = x.refused.Code
+	if refused := x.refused.Load(); refused != nil {
+		d.Refused = refused.Code
 	}
 	if x.outOfScope != nil {
 		d.OutOfScope = x.outOfScope.Reason
@@ -116,7 +116,7 @@ func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *re
 // refuseWith notes for the logs that the exchange is refused with r. A refusal that
 // cannot be recorded stands: nothing is sent on.
 func (x *exchange) refuseWith(r *refuse.Refusal) {
-	x.refused = r
+	x.refused.Store(r)
 	if x.unlogged = !x.strangers.firstOf(x, r); !x.unlogged {
 		_ = x.decide(audit.VerdictRefuse, nil)
 	}

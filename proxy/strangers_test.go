@@ -78,11 +78,13 @@ func TestStrangersFillNoLog(t *testing.T) {
 	t.Parallel()
 	const guesses = 300
 	decisions := new(auditLog)
-	p := startProxy(t, "", func(c *Config) {
+	p := newProxy(t, "", func(c *Config) {
 		c.Clients.Token = "right"
 		c.Audit = decisions
 	})
+	p.strangers.Stop()
 	p.strangers = newStrangers(p.current, time.Hour)
+	p.serve(t)
 	for range guesses {
 		c, res := p.connectAs(t, "x", "refused.example:443") // with an empty token
 		if res.StatusCode != http.StatusProxyAuthRequired {

@@ -21,10 +21,11 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	defer client.Close()
 	server, err := x.policy.upstream.DialTunnel(ctx, x.target)
 	if err != nil {
-		x.refuseWith(failure.Upstream(x.target.Authority(), err))
-		x.status = x.refused.Status
+		refused := failure.Upstream(x.target.Authority(), err)
+		x.refuseWith(refused)
+		x.status = refused.Status
 		_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
-		_ = x.refused.Response(nil).Write(client)
+		_ = refused.Response(nil).Write(client)
 		return
 	}
 	defer server.Close()

@@ -74,7 +74,7 @@ func (b *bench) writeConfig(dir, address, more string) (string, error) {
   ca_file: %q
   allow_private: [127.0.0.0/8]
 other_hosts: [%q]
-limits: {connections: 20000, connections_per_label: 15000}
+limits: {connections: 20000, connections_per_label: 15000, requests_per_label: 15000}
 %s`, b.upstream.address, b.ca.certFile, b.upstream.source, more))
 }
 

@@ -130,8 +130,8 @@ type bench struct {
 	programs []*program
 }
 
-func newBench(ctx context.Context, p plan, log io.Writer) (b *bench, err error) {
-	b = &bench{plan: p, log: log}
+func newBench(ctx context.Context, p plan, log io.Writer) (_ *bench, err error) {
+	b := &bench{plan: p, log: log}
 	if b.dir, err = os.MkdirTemp("", "agentproxy-bench-"); err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func serveProfiled(config string) error {
 	}
 	assertion := signer.NewAgentAssertion(sessions, time.Now)
 	limits := access.DefaultLimits()
-	limits.Connections, limits.ConnectionsPerLabel = 20000, 15000
+	limits.Connections, limits.ConnectionsPerLabel, limits.RequestsPerLabel = 20000, 15000, 15000
 	p := proxy.New(proxy.Config{
 		Intercept:   hosts.Patterns{intercept},
 		Signer:      signer.Bootstrap{Bearer: assertion, Next: assertion},

@@ -16,7 +16,7 @@ import (
 // program is one of those that are compared.
 type program struct {
 	name string
-	// command is what has to be installed, pkg the package of Debian's that
+	// command is what has to be installed, by name or path, pkg the package of Debian's that
 	// holds it. "" where the bench builds the program itself.
 	command, pkg string
 	// version returns what it calls itself.
@@ -62,7 +62,7 @@ func allPrograms() []*program {
 		{name: agentproxy, start: startAgentproxy},
 		{name: before, start: startBefore},
 		{name: withUsage, start: startWithUsage},
-		{name: squid, command: "squid", pkg: "squid-openssl", version: versionOf("squid", "-v"), start: startSquid},
+		{name: squid, command: squidCertgen, pkg: "squid-openssl", version: versionOf("squid", "-v"), start: startSquid},
 		{name: goproxy, version: goproxyVersion, start: startGoproxy},
 		{name: mitmproxy, command: "mitmdump", pkg: "mitmproxy", version: versionOf("mitmdump", "--version"), start: startMitmproxy},
 		{name: copying, start: startCopying},

@@ -256,6 +256,9 @@ func (t *table) added(program, key string) (float64, bool) {
 var pageKeys = []string{keyTurnCPU, keyCPU, keyRate, keyMBCPU, keyMBRate, keyEach, keyWall, keyCold, keyPeakRSS, keyFresh, keyCached}
 
 func (t *table) onPage(key string) bool {
+	if slices.Contains(t.scenario.programs, withUsage) {
+		return false // it compares agentproxy with itself
+	}
 	if t.scenario.paced && key == keyCPU && slices.Contains(t.scenario.columns, turnColumns[0]) {
 		return false
 	}

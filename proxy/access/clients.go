@@ -90,6 +90,8 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 		if !a.digest.Equal(*c.token) {
 			return nil, refuseIssued(r, wrong)
 		}
+	case wrong != nil: // whoever shows it is not to go on as somebody else
+		return nil, refuseIssued(r, wrong)
 	case c.users != nil:
 		if err := a.peer.check(c.users); err != nil {
 			remedy := "set clients.token"

@@ -1,13 +1,16 @@
 package access
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
@@ -28,6 +31,32 @@ type Gate struct {
 	PerClient int
 	// Refusal returns what is sent to whoever is turned away.
 	Refusal func(error) []byte
+	// Strangers bounds what those whom [LetIn] was not called for send, in bytes, besides
+	// 4 KiB of each connection. 0 bounds it not.
+	Strangers int64
+}
+
+// IsStranger reports whether [LetIn] is still to be called for the connection that a request
+// came on, ctx being the request's context.
+func IsStranger(ctx context.Context) bool {
+	if p := peerOf(ctx); p != nil {
+		if c, ok := p.conn.(*gatedConn); ok {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return !c.known
+		}
+	}
+	return false
+}
+
+// LetIn notes that the client that sent a request may go on, ctx being the request's
+// context: what is held of its connection is no stranger's any more.
+func LetIn(ctx context.Context) {
+	if p := peerOf(ctx); p != nil {
+		if c, ok := p.conn.(*gatedConn); ok {
+			c.letIn()
+		}
+	}
 }
 
 // Listener returns l, whose connections fail at the first Read if they are turned away.
@@ -41,6 +70,7 @@ type gatedListener struct {
 	gate       Gate
 	clients    *track.Limiter // by name
 	turnedAway *track.Limiter // under one name
+	strangers  atomic.Int64   // bytes
 }
 
 // Accept implements [net.Listener].
@@ -64,6 +94,8 @@ type gatedConn struct {
 	mu       sync.Mutex
 	closed   bool
 	giveBack func() // nil: it has no place
+	known    bool
+	read     int64 // while it is not known
 }
 
 // Read implements [net.Conn].
@@ -72,7 +104,47 @@ func (c *gatedConn) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if c.count(p[:n]) {
+		return n, err
+	}
+	c.err = io.EOF
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(turnAwayTimeout))
+	_, _ = c.Conn.Write(c.listener.gate.Refusal(errStrangers))
+	return 0, c.err
+}
+
+// errStrangers is about the memory that strangers take.
+var errStrangers = fmt.Errorf("%w whose clients have not shown who they are take all the memory that there is for them; send less than 4 KiB, or try again later", ErrTooMany)
+
+// count counts what has come, and reports whether there is room for it.
+func (c *gatedConn) count(p []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known || c.closed || c.listener.gate.Strangers == 0 {
+		return true
+	}
+	before := c.taken()
+	c.read += netconn.HeadCost(p)
+	more := c.taken() - before
+	if more == 0 || c.listener.strangers.Add(more) <= c.listener.gate.Strangers {
+		return true
+	}
+	c.listener.strangers.Add(-c.taken())
+	c.known = true // so that nothing is given back again
+	return false
+}
+
+// taken returns what is taken of the bytes for strangers.
+func (c *gatedConn) taken() int64 { return max(c.read-netconn.FreeHead, 0) }
+
+func (c *gatedConn) letIn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.known {
+		c.known = true
+		c.listener.strangers.Add(-c.taken())
+	}
 }
 
 // Close implements [net.Conn].
@@ -81,6 +153,10 @@ func (c *gatedConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	if !c.known {
+		c.known = true
+		c.listener.strangers.Add(-c.taken())
+	}
 	if c.giveBack != nil {
 		c.giveBack()
 	}

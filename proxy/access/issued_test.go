@@ -48,6 +48,7 @@ func TestIssuedTokens(t *testing.T) {
 		"file":   {Tokens: file},
 		"token":  {Token: "s3cret"},
 		"nobody": {Users: Users{}},
+		"all":    {}, // of a listener that nobody else reaches
 		"off":    {Token: "s3cret"},
 		"label":  {Token: "s3cret", Label: "everybody"},
 	}
@@ -77,15 +78,17 @@ func TestIssuedTokens(t *testing.T) {
 				want, says = "", "requires a token"
 			case name == "label" && want != "":
 				want = "everybody"
-			case name == "nobody" && want == "":
+			case name == "nobody" && says == "requires a token":
 				says = "" // it says whose the process is
+			case name == "all" && says == "requires a token":
+				want = test.user
 			}
 			if want == "" && (refused == nil || !strings.Contains(refused.Message, says)) || want != "" && (a == nil || a.Label != want) {
 				t.Errorf("%s: %s with %.20s…: %+v, %+v; want %q %q", name, test.user, test.token, a, refused, want, says)
 			}
 		}
 		_, refused := New(config, zerolog.Nop()).Admit(requestOf("ci", "s3cret"))
-		if in := name == "file" || name == "token" || name == "off" || name == "label"; in != (refused == nil) {
+		if in := name != "only" && name != "nobody"; in != (refused == nil) {
 			t.Errorf("%s: another token: %+v", name, refused)
 		}
 	}

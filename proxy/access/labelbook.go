@@ -33,6 +33,7 @@ type clientLabels struct {
 	used  map[string]time.Time // when each was used last
 	taken float64              // of the new labels that the client may use, at the time since
 	since time.Time
+	asked time.Time // the client has, last
 }
 
 // NewLabelBook returns an empty book.
@@ -67,6 +68,7 @@ func (b *LabelBook) Use(a *Admission, most int) *refuse.Refusal {
 		c = &clientLabels{used: make(map[string]time.Time), since: now}
 		b.clients[client] = c
 	}
+	c.asked = now
 	if _, known := c.used[a.Label]; !known {
 		if wait := c.take(now, most); wait > 0 {
 			refused := refuse.Busy("%s has used as many session labels as limits.labels_per_client allows, which is %d, and may use another in %s; use one of them, raise it, or give labels by clients.tokens_file",
@@ -125,8 +127,8 @@ func (b *LabelBook) makeRoom() {
 	var quietest string
 	var since time.Time
 	for client, c := range b.clients {
-		if quietest == "" || c.since.Before(since) {
-			quietest, since = client, c.since
+		if quietest == "" || c.asked.Before(since) {
+			quietest, since = client, c.asked
 		}
 	}
 	for label := range b.clients[quietest].used {

@@ -104,11 +104,16 @@ func TestLabelBookIsBounded(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	book := NewLabelBook(func() time.Time { return now })
 	const most = 2
+	busy := &Admission{Label: "busy", peer: peerAt(1), chosen: true}
 	for i := range maxLabelClients + 100 {
+		book.Use(busy, most)
 		peer := NewPeer(addressConn{remote: &net.TCPAddr{IP: net.IPv4(198, 51, byte(i>>8), byte(i)), Port: 1}})
 		for j := range 2 * most {
 			book.Use(&Admission{Label: fmt.Sprint(i, " ", j), peer: peer, chosen: true}, most)
 			now = now.Add(time.Second)
+		}
+		if book.ClientOf("busy") == "" {
+			t.Fatal("one that asks all the time is forgotten")
 		}
 	}
 	if len(book.clients) > maxLabelClients || len(book.owners) > most*maxLabelClients {

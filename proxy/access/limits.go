@@ -40,6 +40,9 @@ type Limits struct {
 	// IdleTimeout bounds how long a connection is kept between requests, and how long a
 	// client may read nothing of what is sent to it.
 	IdleTimeout time.Duration
+	// PingAfter is how long a client may send nothing over HTTP/2 before it is pinged, so that
+	// one that is gone is found out. A negative one is for ever.
+	PingAfter time.Duration
 }
 
 // DefaultLimits returns the default of each limit.
@@ -53,6 +56,7 @@ func DefaultLimits() Limits {
 		HeaderFields:        1000,
 		HandshakeTimeout:    30 * time.Second,
 		IdleTimeout:         5 * time.Minute,
+		PingAfter:           time.Minute,
 	}
 }
 
@@ -110,6 +114,9 @@ func (l Limits) Check(found func(key string, err error)) {
 			found(c.key, fmt.Errorf("%s is too short for any client; give at least %s", c.got, minTimeout))
 		}
 	}
+	if l.PingAfter >= 0 && l.PingAfter < minTimeout {
+		found("ping_after", fmt.Errorf("%s is too short for any client; give at least %s, or 0s for no pings", l.PingAfter, minTimeout))
+	}
 }
 
 // OrDefaults returns l with the defaults for the fields that are zero.
@@ -127,6 +134,7 @@ func (l Limits) OrDefaults() Limits {
 		HeaderFields:         cmp.Or(l.HeaderFields, d.HeaderFields),
 		HandshakeTimeout:     cmp.Or(l.HandshakeTimeout, d.HandshakeTimeout),
 		IdleTimeout:          cmp.Or(l.IdleTimeout, d.IdleTimeout),
+		PingAfter:            cmp.Or(l.PingAfter, d.PingAfter),
 	}
 }
 

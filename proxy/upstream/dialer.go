@@ -37,10 +37,16 @@ type Config struct {
 	// AllowPrivate lists addresses that may be dialled although they are not
 	// on the public Internet.
 	AllowPrivate []netip.Prefix
+	// PingAfter is how long a server may send nothing over HTTP/2 before it is pinged, so that a
+	// connection that is dead is found out. 0: [DefaultPingAfter]; a negative one is for ever.
+	PingAfter time.Duration
 	// Dial connects to address. It must keep the Control of the dialer that it is given.
 	// nil: by.DialContext. Equal does not compare it.
 	Dial func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error)
 }
+
+// DefaultPingAfter is that of Config.PingAfter.
+const DefaultPingAfter = 15 * time.Second
 
 // CheckConnectTo returns an error if there is a mistake in ConnectTo.
 func (c Config) CheckConnectTo() error {
@@ -83,7 +89,7 @@ func (c Config) proxyFunc() func(*url.URL) (*url.URL, error) {
 // Equal reports whether both configurations reach servers in the same way.
 func (c Config) Equal(other Config) bool {
 	sameProxy := c.Proxy == other.Proxy || c.Proxy != nil && other.Proxy != nil && c.Proxy.String() == other.Proxy.String()
-	return sameProxy && c.ProxyByURL == other.ProxyByURL && sameRoots(c.RootCAs, other.RootCAs) &&
+	return sameProxy && c.PingAfter == other.PingAfter && c.ProxyByURL == other.ProxyByURL && sameRoots(c.RootCAs, other.RootCAs) &&
 		maps.Equal(c.ConnectTo, other.ConnectTo) && slices.Equal(c.AllowPrivate, other.AllowPrivate)
 }
 

@@ -101,17 +101,19 @@ func (s *resets) transportOf(user string) *http.Transport {
 	return u.own
 }
 
-// tidy forgets the users that have broken off nothing for a while, or else all that share
-// the connections of others.
+// tidy forgets the users that have broken off nothing for a while, or else some that share
+// the connections of others, those of the crowd last.
 func (s *resets) tidy(now time.Time) {
 	for user, u := range s.users {
 		if u.age(now); u.count == 0 {
 			s.forget(user, u)
 		}
 	}
-	for user, u := range s.users {
-		if len(s.users) >= maxResetters && u.own == nil {
-			s.forget(user, u)
+	for _, shared := range [...]*http.Transport{nil, s.crowd} {
+		for user, u := range s.users {
+			if len(s.users) >= maxResetters && u.own == shared {
+				s.forget(user, u)
+			}
 		}
 	}
 }

@@ -73,6 +73,14 @@ func TestResetsAreBounded(t *testing.T) {
 	if len(s.users) > maxResetters {
 		t.Errorf("%d users are remembered", len(s.users))
 	}
+	for i := range maxResetters {
+		for range freeResets + 1 {
+			s.note(fmt.Sprint("more ", i))
+		}
+	}
+	if len(s.users) > maxResetters {
+		t.Errorf("%d users of the crowd are remembered", len(s.users))
+	}
 	if s.transportOf("many 0") == nil {
 		t.Error("one that is apart was forgotten")
 	}

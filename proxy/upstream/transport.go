@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -48,7 +49,7 @@ func newTransport(d *dialer, protos ...string) *http.Transport {
 			MaxReceiveBufferPerStream: Window,
 			// Pings find out a connection that a laptop's sleep or a NAT box has killed.
 			// Otherwise requests on it would wait for ever.
-			SendPingTimeout: 15 * time.Second,
+			SendPingTimeout: max(cmp.Or(d.config.PingAfter, DefaultPingAfter), 0),
 			PingTimeout:     10 * time.Second,
 		},
 	}

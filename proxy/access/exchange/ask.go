@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 const (
@@ -69,7 +71,7 @@ func ask(ctx context.Context, client *http.Client, address, form string) (given 
 		Description string `json:"error_description"`
 	}
 	decoded := json.Unmarshal(raw, &body) == nil
-	if response.StatusCode == http.StatusOK && decoded && body.AccessToken != "" {
+	if response.StatusCode == http.StatusOK && decoded && isWord(body.AccessToken) && access.CheckLabel(body.Label) == "" {
 		return Token{body.AccessToken, body.Label, time.Duration(body.ExpiresIn) * time.Second}, 0, nil
 	}
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && seconds > 0 {
@@ -79,4 +81,10 @@ func ask(ctx context.Context, client *http.Client, address, form string) (given 
 		return given, pause, errors.New(body.Description)
 	}
 	return given, pause, fmt.Errorf("%s answered %s, which is no answer of agentproxy; name the address of exchange.listen", address, response.Status)
+}
+
+// isWord reports whether s can be a token. What else a server says might control a terminal, or
+// be several lines in the place of one.
+func isWord(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }

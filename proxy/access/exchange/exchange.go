@@ -63,12 +63,15 @@ type Handler struct {
 	observe func(result string)
 	asked   *ratelimit.Limiter
 	refused *track.Tally[string]
+	// patience bounds the time in which a body comes, at listeners of others too: the
+	// configuration is in use meanwhile.
+	patience time.Duration
 }
 
 // New returns a handler that goes by the configuration that current returns, until done is
 // called. observe is told the result of each request, one of [Results].
 func New(current func() (config Config, done func()), observe func(result string)) *Handler {
-	h := &Handler{current: current, observe: observe, asked: ratelimit.New(time.Now)}
+	h := &Handler{current: current, observe: observe, asked: ratelimit.New(time.Now), patience: readTimeout}
 	h.refused = track.NewTally(tallyInterval, func(result string, times int) {
 		config, done := current()
 		defer done()
@@ -149,6 +152,7 @@ func (h *Handler) serve(config Config, w http.ResponseWriter, r *http.Request) (
 			retryAfter: over.RetryAfter,
 		}
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.patience))
 	token, refused := subjectToken(w, r)
 	if refused != nil {
 		return nil, refused

@@ -93,6 +93,27 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
+// TestSlowBody waits for no body for ever, at a listener that bounds no more than heads: the
+// configuration would be in use as long.
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.patience = 10 * time.Millisecond
+	server := httptest.NewServer(f)
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n", Path)
+	answer, err := io.ReadAll(conn)
+	if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || err != nil {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
 func form(edit func(url.Values)) url.Values {
 	v := url.Values{"grant_type": {grantType}, "subject_token_type": {typeJWT}, "subject_token": {"good"}}
 	if edit != nil {
@@ -384,6 +405,26 @@ func BenchmarkExchange(b *testing.B) {
 		w := httptest.NewRecorder()
 		if h.ServeHTTP(w, post(body)); w.Code != http.StatusOK {
 			b.Fatal(w.Body)
+		}
+	}
+}
+
+// TestAskWantsAToken takes nothing from a server that is no token, or no label.
+func TestAskWantsAToken(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{
+		`{"access_token": "eyJ.a.b", "label": "a"}`:          true,
+		`{"access_token": "", "label": "a"}`:                 false,
+		`{"access_token": "eyJ.a.b\n; id", "label": "a"}`:    false,
+		`{"access_token": "eyJ\u001b[2J", "label": "a"}`:     false,
+		`{"access_token": "eyJ\u009b2J", "label": "a"}`:      false,
+		`{"access_token": "eyJ.a.b", "label": "a\u001b[2J"}`: false,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+		given, err := Ask(t.Context(), server.Client(), server.URL, "token")
+		server.Close()
+		if (err == nil) != want || (given.Secret == "eyJ.a.b") != want {
+			t.Errorf("%s: %+v, %v", body, given, err)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func ParseLabel(claims map[string]string, label string) (Label, error) {
 		if err != nil {
 			return l, fmt.Errorf("claim %s: %w", name, err)
 		}
-		certain = certain || value != "*"
+		certain = certain || strings.Trim(value, "*") != ""
 		l.claims = append(l.claims, claim{name, pattern})
 	}
 	if !certain {

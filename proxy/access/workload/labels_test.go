@@ -139,6 +139,7 @@ func TestLabels(t *testing.T) {
 	}{
 		{nil, "x"},
 		{map[string]string{"sub": "*"}, "x"},
+		{map[string]string{"sub": "**"}, "x"},
 		{map[string]string{"sub": ""}, "x"},
 		{map[string]string{"sub": "a"}, ""},
 		{map[string]string{"sub": "a"}, "a:b"},

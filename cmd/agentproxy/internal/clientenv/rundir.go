@@ -61,7 +61,11 @@ func DeadRuns(stateDir string) (n int) {
 // eachDeadRun calls do for the directory of each killed run, with its lock, and returns how
 // many there are.
 func eachDeadRun(stateDir string, do func(dir string, lock *flock.Flock)) (n int) {
-	locks, _ := filepath.Glob(filepath.Join(stateDir, "run", "*.lock"))
+	parent := filepath.Join(stateDir, "run")
+	if info, err := os.Lstat(parent); err != nil || !info.IsDir() {
+		return 0 // or a link might have files of others removed
+	}
+	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
 	for _, path := range locks {
 		lock := flock.New(path)
 		if locked, err := lock.TryLock(); err != nil || !locked {

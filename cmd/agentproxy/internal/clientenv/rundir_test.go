@@ -1,6 +1,7 @@
 package clientenv
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -40,5 +41,20 @@ func TestRunsBeginAtOnce(t *testing.T) {
 	left, err := os.ReadDir(filepath.Join(stateDir, "run"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("%d files are left, %v", len(left), err)
+	}
+}
+
+// TestDeadRunsBelowLink removes nothing where a link leads: a project has files that look like
+// the locks of runs.
+func TestDeadRunsBelowLink(t *testing.T) {
+	t.Parallel()
+	project, stateDir := t.TempDir(), t.TempDir()
+	yarn := filepath.Join(project, "yarn")
+	if err := errors.Join(os.Mkdir(yarn, 0o700), os.WriteFile(yarn+".lock", nil, 0o600), os.Symlink(project, filepath.Join(stateDir, "run"))); err != nil {
+		t.Fatal(err)
+	}
+	found, removed := DeadRuns(stateDir), RemoveDeadRuns(stateDir)
+	if _, err := os.Stat(yarn); err != nil || found != 0 || removed != 0 {
+		t.Errorf("%d are found, and %d removed: %v", found, removed, err)
 	}
 }

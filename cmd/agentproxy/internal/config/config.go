@@ -215,6 +215,7 @@ func (l limitsKeys) check() (access.Limits, error) {
 	}{
 		{"limits.handshake_timeout", l.HandshakeTimeout, &limits.HandshakeTimeout},
 		{"limits.idle_timeout", l.IdleTimeout, &limits.IdleTimeout},
+		{"limits.ping_after", l.PingAfter, &limits.PingAfter},
 	} {
 		var err error
 		if *limit.to, err = time.ParseDuration(limit.value); err != nil {
@@ -222,8 +223,20 @@ func (l limitsKeys) check() (access.Limits, error) {
 			*limit.to = time.Minute // which is wrong about nothing else
 		}
 	}
+	if limits.PingAfter < 0 {
+		m.wrong("limits.ping_after", "%s is before now; give at least 1s, or 0s for no pings", limits.PingAfter)
+	}
+	limits.PingAfter = orNever(limits.PingAfter)
 	limits.Check(func(key string, err error) { m.add(at("limits."+key, err)) })
 	return limits, m.err()
+}
+
+// orNever returns an interval that is negative where that of the configuration is 0.
+func orNever(interval time.Duration) time.Duration {
+	if interval == 0 {
+		return -1
+	}
+	return interval
 }
 
 func (u upstreamKeys) check(env cli.Environment) (upstream.Config, error) {
@@ -241,6 +254,13 @@ func (u upstreamKeys) check(env cli.Environment) (upstream.Config, error) {
 			m.wrong(element("upstream.allow_private", i), "%q is not a CIDR such as 10.0.0.0/8 or 192.168.1.5/32", s)
 		}
 		config.AllowPrivate = append(config.AllowPrivate, prefix)
+	}
+	ping, err := time.ParseDuration(u.PingAfter)
+	switch config.PingAfter = orNever(ping); {
+	case err != nil:
+		m.wrong("upstream.ping_after", "%q is not a time such as 30s or 5m", u.PingAfter)
+	case ping < 0 || ping > 0 && ping < time.Second:
+		m.wrong("upstream.ping_after", "%s is too short; give at least 1s, or 0s for no pings", ping)
 	}
 	switch u.Proxy {
 	case "":

@@ -71,6 +71,7 @@ type upstreamKeys struct {
 	CAFile       string            `yaml:"ca_file"`
 	Proxy        string            `yaml:"proxy" secret:"userinfo"`
 	AllowPrivate []string          `yaml:"allow_private"`
+	PingAfter    string            `yaml:"ping_after" kind:"duration"`
 }
 
 type limitsKeys struct {
@@ -84,6 +85,7 @@ type limitsKeys struct {
 	HeaderFields         int    `yaml:"header_fields" min:"20"`
 	HandshakeTimeout     string `yaml:"handshake_timeout" kind:"duration"`
 	IdleTimeout          string `yaml:"idle_timeout" kind:"duration"`
+	PingAfter            string `yaml:"ping_after" kind:"duration"`
 
 	RequestsPerMinute      int               `yaml:"requests_per_minute" min:"0"`
 	Streams                int               `yaml:"streams" min:"0"`
@@ -185,7 +187,9 @@ func defaults() *File {
 			HeaderFields:        limits.HeaderFields,
 			HandshakeTimeout:    "30s",
 			IdleTimeout:         "5m",
+			PingAfter:           "1m",
 		},
+		Upstream:       upstreamKeys{PingAfter: "15s"},
 		Log:            Log{Level: "info", Format: "auto"},
 		Audit:          Audit{OnFailure: AuditRefuse},
 		Exchange:       exchangeKeys{TTL: "1h"},

@@ -66,6 +66,15 @@ unheard_of: true
 			"1:41: limits.header_fields: 1 is too few for any client; give at least 20",
 			"1:63: limits.handshake_timeout: 1ms is too short for any client; give at least 1s",
 		}},
+		"pings": {"limits: {ping_after: 1ms}\nupstream: {ping_after: -1s}", []string{
+			"1:22: limits.ping_after: 1ms is too short for any client; give at least 1s, or 0s for no pings",
+			"2:24: upstream.ping_after: -1s is too short; give at least 1s, or 0s for no pings",
+		}},
+		"no pings before now": {"limits: {ping_after: -1s}\nupstream: {ping_after: never}", []string{
+			"1:22: limits.ping_after: -1s is before now; give at least 1s, or 0s for no pings",
+			`2:24: upstream.ping_after: "never" is not a time such as 30s or 5m`,
+		}},
+		"none at all": {"limits: {ping_after: 0s}\nupstream: {ping_after: 0s}", nil},
 		"profiles": {`
 clients: {trust_labels: true}
 signer: {use: magic}

@@ -33,7 +33,7 @@ func changedFields(prefix string, a, b reflect.Value) (keys []string) {
 // fixedKeys cannot change while the proxy runs: listeners are open, and servers were
 // given their limits.
 var fixedKeys = []string{
-	"listen", "admin", "authz.listen", "exchange.listen", "state_dir", "limits.header_bytes", "limits.handshake_timeout", "limits.idle_timeout",
+	"listen", "admin", "authz.listen", "exchange.listen", "state_dir", "limits.header_bytes", "limits.handshake_timeout", "limits.idle_timeout", "limits.ping_after",
 }
 
 // CheckReload returns an error if next cannot follow c while the proxy runs.

@@ -88,7 +88,11 @@ func (k *checker) found(check string) bool {
 
 // checkStateFiles finds files with secrets that others may read, and files of others.
 func (k *checker) checkStateFiles(dir string) {
-	wide := 0
+	wide, command := 0, k.chmod
+	if info, err := os.Stat(dir); err != nil || !isOwn(dir, info) {
+		// Its owner can have any file appear in it.
+		command = func(_ string, e *safefile.ModeError) string { return "chmod " + e.Chmod + " " + quote(e.Path) }
+	}
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return nil // what uses the file will tell
@@ -106,9 +110,9 @@ func (k *checker) checkStateFiles(dir string) {
 		if err := safefile.CheckMode(path, info, tooWide(path)); err != nil {
 			e, _ := errors.AsType[*safefile.ModeError](err)
 			if wide++; wide <= maxWideFiles {
-				k.fail("state", do(k.chmod("state", e)), "others may read or write %s (mode %04o)", path, e.Perm)
+				k.fail("state", do(command("state", e)), "others may read or write %s (mode %04o)", path, e.Perm)
 			} else {
-				k.chmod("state", e) // mended all the same
+				command("state", e) // mended all the same
 			}
 		}
 		return nil

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -34,20 +35,32 @@ func (k *checker) repair(check string, mend func() (string, error)) {
 
 // chmod notes that the mode of a file of this user can be mended, and returns the command.
 func (k *checker) chmod(check string, e *safefile.ModeError) string {
-	info, err := os.Stat(e.Path)
-	if err == nil {
-		if uid, ok := safefile.OwnerOf(info); ok && int(uid) == os.Geteuid() && k.isNew(e.Path) {
-			k.repair(check, func() (string, error) {
-				perm := info.Mode().Perm()
-				narrow := perm &^ safefile.BeyondOwner
-				if info.IsDir() || strings.HasPrefix(e.Chmod, "644") {
-					narrow = perm &^ safefile.OthersWrite
-				}
-				return fmt.Sprintf("set the mode of %s to %04o, which was %04o", e.Path, narrow, perm), os.Chmod(e.Path, narrow)
-			})
+	if info, err := os.Stat(e.Path); err == nil && isOwn(e.Path, info) && k.isNew(e.Path) {
+		tooWide := safefile.BeyondOwner
+		if info.IsDir() || strings.HasPrefix(e.Chmod, "644") {
+			tooWide = safefile.OthersWrite
 		}
+		k.repair(check, func() (string, error) {
+			before, after, err := safefile.Narrow(e.Path, info, tooWide)
+			return fmt.Sprintf("set the mode of %s to %04o, which was %04o", e.Path, after, before), err
+		})
 	}
 	return "chmod " + e.Chmod + " " + quote(e.Path)
+}
+
+// isOwn reports whether the file at path, which info describes, is this user's, and the link
+// that may lead there as well: somebody else's may lead to any file.
+func isOwn(path string, info fs.FileInfo) bool {
+	link, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	for _, i := range []fs.FileInfo{info, link} {
+		if uid, ok := safefile.OwnerOf(i); !ok || int(uid) != os.Geteuid() {
+			return false
+		}
+	}
+	return true
 }
 
 // makeCA notes that the CA can be made.
