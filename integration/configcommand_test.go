@@ -149,7 +149,7 @@ func TestConfigInit(t *testing.T) {
 		}
 	}
 	if schema := mustRun(t, environ, agentproxy, "config", "schema"); schema != readFile(t, filepath.Join(filepath.Dir(path), "agentproxy.schema.json")) || schema != readFile(t, "../docs/agentproxy.schema.json") {
-		t.Error("the schemas differ")
+		t.Error("config schema, what config init wrote and docs/agentproxy.schema.json differ; run: go run ./cmd/agentproxy config schema > docs/agentproxy.schema.json")
 	}
 	if out := mustRun(t, environ, agentproxy, "config", "check"); out != path+": no mistakes\n" {
 		t.Error(out)

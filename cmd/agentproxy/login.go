@@ -20,11 +20,11 @@ func newLoginCommand(c *command) *cobra.Command {
 		Short: "Log agentproxy in, with a log-in of its own that Codex does not share",
 		Long: `Log in to ChatGPT by a code that you enter in a browser, on this machine or on
 another. The log-in is kept in state_dir, or in the keyring with identity.store:
-keyring; Codex's own is neither read nor changed. agentproxy uses this log-in from then on, unless
-identity.codex_home is set. No terminal is needed. A log-in of agentproxy login
-that is there already is replaced, and revoked.`,
+keyring; Codex's own is neither read nor changed. agentproxy uses this log-in from
+then on, unless identity.codex_home is set. No terminal is needed. A log-in of
+agentproxy login that is there already is replaced, and revoked.`,
 		Example: `  agentproxy login
-  docker run --rm -v agentproxy-state:/state ghcr.io/agentproxy/agentproxy login`,
+  docker run --rm -v state:/var/lib/agentproxy agentproxy:latest login`,
 		Args: cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error { return c.login(ctx, a) }),
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -180,5 +181,8 @@ func checkCommands(c *config.Config, agent *config.Agent) error {
 
 // LookPathError returns why a program that the user named cannot be run.
 func LookPathError(program string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s: %w; if it is a program, make it executable with chmod u+x", program, safefile.Cause(errors.Unwrap(err)))
+	}
 	return fmt.Errorf("%s: %w; name a program that is installed, or its path", program, safefile.Cause(errors.Unwrap(err)))
 }

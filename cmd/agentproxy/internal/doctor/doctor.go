@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
@@ -109,6 +111,11 @@ func (k *checker) fail(check string, r remedy, format string, args ...any) {
 func (k *checker) reject(err error) {
 	k.broken = true
 	r := do(k.edit())
+	if path := k.options.Path; path != "" {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			r = do("agentproxy config init " + quote(path))
+		}
+	}
 	if k.config == nil {
 		mistakes := config.Mistakes(k.options.Path, k.env)
 		for _, mistake := range mistakes {

@@ -56,6 +56,9 @@ was shown, and an hour at most by default.`,
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			given, err := exchange.Ask(ctx, client(), address, token)
+			if unreached, ok := errors.AsType[*url.Error](err); ok {
+				return fmt.Errorf("no client token from %s: %w; have --url name exchange.listen, or the admin port, of an agentproxy that runs", u.Host, unreached.Err)
+			}
 			if err != nil {
 				return fmt.Errorf("no client token from %s: %w", u.Host, err)
 			}
