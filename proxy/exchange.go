@@ -68,7 +68,7 @@ type traffic struct {
 	status    int
 	sent      atomic.Int64           // to the client
 	received  atomic.Int64           // from the client
-	bodyLeft  atomic.Bool            // something of the client's HTTP/1 request may be unread
+	bodyLeft  atomic.Bool            // something of the client's request may be unread
 	webSocket atomic.Bool            // the server has switched protocols
 	upgraded  net.Conn               // to the server, of an upgraded exchange
 	buffers   *message.Buffers       // of an upgraded exchange
@@ -109,7 +109,7 @@ func (x *exchange) WriteHeader(status int) {
 		if h := x.Header(); h["Content-Type"] == nil {
 			h["Content-Type"] = nil // or net/http guesses one
 		}
-		if x.bodyLeft.Load() && status != http.StatusSwitchingProtocols {
+		if x.bodyLeft.Load() && !x.stream && status != http.StatusSwitchingProtocols {
 			// net/http reads what is left when it is too late: it panics then
 			// (connReader.Read), and closes the connection without a word.
 			x.Header()["Connection"] = []string{"close"}

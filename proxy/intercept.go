@@ -103,7 +103,7 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.admission, x.client = conn.admitted, conn
 	if conn.heads != nil {
 		conn.heads.BeginRequest()
-		defer func() { conn.heads.EndRequest(x.bodyLeft.Load()) }()
+		defer func() { conn.heads.EndRequest(x.bodyLeft.Load() && !x.stream) }()
 	}
 	if x.stream {
 		x.Conn = &conn.streams

@@ -299,7 +299,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 		// [netconn.StallConn] does not find out a client that lets nothing through.
 		x.stream, x.Stall = true, pol.Limits.IdleTimeout
 	}
-	x.bodyLeft.Store(r.ProtoMajor == 1 && r.ContentLength != 0)
+	x.bodyLeft.Store(r.ContentLength != 0)
 	return x
 }
 
@@ -309,7 +309,9 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 func (p *Proxy) end(x *exchange) {
 	v := recover()
 	lingers := false
-	if x.stream && v == nil && x.status != 0 && x.cut.Load() == nil {
+	// A stream whose request has not ended is reset behind its response. Some clients, curl 7.88
+	// among them, lose what came together with that.
+	if x.stream && v == nil && x.status != 0 && x.cut.Load() == nil && !x.bodyLeft.Load() {
 		lingers = p.live.set.Linger(x)
 	}
 	if x.stream && v == nil && x.status != 0 && !lingers {
