@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -121,6 +122,10 @@ func TestRunPassesSignals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// The child would inherit that a signal is ignored, as nohup has it.
+			caught := make(chan os.Signal, 1)
+			signal.Notify(caught, sig)
+			defer signal.Stop(caught)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
