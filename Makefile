@@ -39,7 +39,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -178,6 +178,11 @@ portable:
 	@integration/clients/need.sh qemu-aarch64=qemu-user wine64=wine64 x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64-win32
 	for os in darwin freebsd windows; do GOOS=$$os CGO_ENABLED=0 $(GO) vet ./cmd/... || exit; done
 	$(GO) test -tags portable -count=1 -timeout 20m -v -run '^Test(ARM64|Windows)$$' ./integration
+
+## stranger: README's first ten minutes on a fresh Debian with empty caches and a network of its own; needs root and Debian
+stranger: $(CLIENTS)
+	@integration/clients/need.sh debootstrap=debootstrap slirp4netns=slirp4netns
+	integration/stranger/run.sh
 
 ## test-codex: VERSIONS of Codex through the proxy, fetched from npm; takes minutes, and a gigabyte for four
 VERSIONS      ?= 0.121.0 0.125.0 0.130.0 0.143.0 0.150.1 0.166.0 0.171.0

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-root=$(mktemp -d "${TMPDIR:-/tmp}/stranger.XXXXXX")
+root=$(mktemp -d)
 clean() {
   # Its namespaces have ended, and all that was mounted in them.
   rm -rf --one-file-system "$root"
