@@ -46,11 +46,10 @@ step 'bin/agentproxy check --config standin/agentproxy.yaml'
 step 'bin/agentproxy run --config standin/agentproxy.yaml -- codex exec --skip-git-repo-check "say hi"'
 tmux() { command tmux -L stranger "$@"; }
 tmux -f /dev/null new-session -d -s s -x 110 -y 40 'bash --norc'
-terminal 'bin/agentproxy run --config standin/agentproxy.yaml -- codex' 'Yes, continue|context left|\? for shortcuts'
-if tmux capture-pane -p -t s | grep -q 'Yes, continue'; then
-  tmux send-keys -t s Enter
-  terminal '' 'context left|\? for shortcuts'
-fi
+terminal 'bin/agentproxy run --config standin/agentproxy.yaml -- codex' 'Trust and continue|Yes, continue'
+tmux send-keys -t s Enter
+terminal '' 'Ask Codex'
+sleep 2 # until it takes what is typed
 terminal 'say hi once more' 'Hello from the stand-in backend'
 terminal '/quit' 'To continue this session|Token usage'
 
