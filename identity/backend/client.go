@@ -144,6 +144,23 @@ func (b *Client) isBase(u *url.URL) bool {
 	return err == nil && base.Scheme == u.Scheme && strings.EqualFold(base.Host, u.Host)
 }
 
+// askTime asks the server of the base URL for the time. The offset in force may be an old one,
+// from an answer that came late, for which another server refuses signatures. Nobody else
+// would ask that server while they all wait for a registration.
+func (b *Client) askTime(ctx context.Context) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, b.config.BaseURL, nil)
+	if err != nil {
+		return
+	}
+	request.Header.Set("User-Agent", b.userAgent())
+	response, err := b.config.Transport.RoundTrip(request)
+	if err != nil {
+		return // the next refusal asks again
+	}
+	response.Body.Close()
+	b.config.Clock.Observe(response.Header.Get("Date"))
+}
+
 // try makes a call once.
 func (b *Client) try(ctx context.Context, c call, body []byte) (http.Header, []byte, error) {
 	timeout := cmp.Or(c.timeout, backendTimeout)
@@ -179,6 +196,8 @@ func (b *Client) try(ctx context.Context, c call, body []byte) (http.Header, []b
 	defer response.Body.Close()
 	if b.isBase(request.URL) {
 		b.config.Clock.Observe(response.Header.Get("Date"))
+	} else if response.StatusCode == http.StatusUnauthorized && b.config.Clock.Offset() != 0 {
+		b.askTime(ctx)
 	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
