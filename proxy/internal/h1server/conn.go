@@ -175,11 +175,16 @@ func (c *serverConn) answer(r *http.Request) (another bool) {
 	c.stopWatch()
 	c.server.giveBack(c.writer)
 	c.writer = nil
+	left := body != nil && !body.ended.Load()
+	if left {
+		c.stopReading(body)
+	}
 	switch {
 	case !ok:
 		return false
-	case body != nil && !body.ended.Load():
-		c.linger(body)
+	case left:
+		// The client needs time to read the response.
+		c.server.Linger.closeWrite(c.conn)
 		return false
 	}
 	return !w.close
@@ -258,12 +263,11 @@ func (c *serverConn) stopWatch() {
 	}
 }
 
-// linger gives the client time to read the response to a request that it has not sent to
-// its end.
-func (c *serverConn) linger(body *requestBody) {
-	c.setReadBy(time.Unix(1, 0)) // whoever still reads the body gives up
+// stopReading makes those who still read the body give up. A transport may do so after the
+// handler has ended, but the reader is another connection's next.
+func (c *serverConn) stopReading(body *requestBody) {
+	c.setReadBy(time.Unix(1, 0))
 	body.close()
-	c.server.Linger.closeWrite(c.conn)
 }
 
 // requestBody is the body of a request.
