@@ -196,7 +196,7 @@ func floods(t *testing.T, server string) {
 		asks bool // requests reach the server, whose protocol matters
 		with func(t *testing.T, c *h2Conn) func(i int) error
 	}{
-		{"rapid reset", 5000, false, true, func(t *testing.T, c *h2Conn) func(int) error {
+		{"rapid reset", 2000, false, true, func(t *testing.T, c *h2Conn) func(int) error {
 			return func(i int) error {
 				c.header.Reset()
 				for f := 0; f < len(ask); f += 2 {
@@ -226,7 +226,7 @@ func floods(t *testing.T, server string) {
 		{"PING", 2_000_000, true, false, func(t *testing.T, c *h2Conn) func(int) error {
 			return func(i int) error { return c.framer.WritePing(false, [8]byte{byte(i)}) }
 		}},
-		{"SETTINGS", 100_000, false, false, func(t *testing.T, c *h2Conn) func(int) error {
+		{"SETTINGS", 50_000, false, false, func(t *testing.T, c *h2Conn) func(int) error {
 			return func(i int) error {
 				return c.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(i)})
 			}
