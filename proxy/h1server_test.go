@@ -22,16 +22,23 @@ import (
 // address that it returns.
 func newTestH1Server(t testing.TB, handler http.HandlerFunc) string {
 	t.Helper()
+	return newTestH1ServerWith(t, handler, 0, func(c net.Conn) net.Conn { return c })
+}
+
+// newTestH1ServerWith is newTestH1Server with another BriefWait, for connections that wrap
+// returns.
+func newTestH1ServerWith(t testing.TB, handler http.HandlerFunc, brief time.Duration, wrap func(net.Conn) net.Conn) string {
+	t.Helper()
 	ctx, cut := context.WithCancel(context.Background())
 	config := proxytest.ServerTLS()
 	config.NextProtos = []string{"http/1.1"}
 	s := h1server.New(h1server.Config{
 		Handler: handler, TLS: config, HandOver: func(c net.Conn) { c.Close() }, BaseContext: ctx,
 		ConnContext:      func(ctx context.Context, _ net.Conn) context.Context { return ctx },
-		HandshakeTimeout: proxytest.Patience, IdleTimeout: proxytest.Patience, Linger: h1server.Linger{Pause: proxytest.Patience, Total: proxytest.Patience},
+		HandshakeTimeout: proxytest.Patience, IdleTimeout: proxytest.Patience, BriefWait: brief, Linger: h1server.Linger{Pause: proxytest.Patience, Total: proxytest.Patience},
 		ErrorLog: log.New(io.Discard, "", 0),
 	})
-	address := proxytest.NewRawServer(t, s.Serve)
+	address := proxytest.NewRawServer(t, func(c net.Conn) { s.Serve(wrap(c)) })
 	t.Cleanup(func() {
 		cut()
 		_ = s.Shutdown(context.Background())
@@ -236,7 +243,16 @@ func TestH1SplitRequests(t *testing.T) {
 // request, ends when its client goes away, and does not hold up a shutdown.
 func TestH1LongWait(t *testing.T) {
 	t.Parallel()
-	address := newTestH1Server(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	waits := make(chan struct{}, 10)
+	wrap := func(c net.Conn) net.Conn { return &longWaits{TCPConn: c.(*net.TCPConn), waits: waits} }
+	address := newTestH1ServerWith(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }, time.Millisecond, wrap)
+	waitsLong := func() {
+		select {
+		case <-waits:
+		case <-time.After(proxytest.Patience):
+			t.Fatal("it does not wait below TLS")
+		}
+	}
 	for _, leaves := range []bool{true, false} {
 		raw, err := tls.Dial("tcp", address, &tls.Config{RootCAs: proxytest.Pool(proxytest.ServerCA()), ServerName: proxytest.Host})
 		if err != nil {
@@ -244,7 +260,7 @@ func TestH1LongWait(t *testing.T) {
 		}
 		c := proxytest.NewRawConn(t, raw)
 		for range 2 {
-			time.Sleep(1100 * time.Millisecond)
+			waitsLong()
 			c.Send(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			res, err := http.ReadResponse(c.R, nil)
 			if err != nil {
@@ -252,9 +268,25 @@ func TestH1LongWait(t *testing.T) {
 			}
 			res.Body.Close()
 		}
+		waitsLong()
 		if leaves {
 			raw.Close()
 		}
-		time.Sleep(1100 * time.Millisecond)
 	}
+}
+
+// longWaits is a connection that tells when its server begins to wait below TLS: it is given
+// a late deadline after one that has passed.
+type longWaits struct {
+	*net.TCPConn
+	waits chan<- struct{}
+	by    time.Time
+}
+
+func (c *longWaits) SetReadDeadline(by time.Time) error {
+	if now := time.Now(); !c.by.IsZero() && c.by.Before(now) && by.After(now.Add(proxytest.Patience/2)) {
+		c.waits <- struct{}{}
+	}
+	c.by = by
+	return c.TCPConn.SetReadDeadline(by)
 }

@@ -75,17 +75,13 @@ func (c *serverConn) serve() (ahead []byte) {
 	}
 }
 
-// briefWait is how long a connection waits for a request within crypto/tls. Then it waits below
-// that, so that its stack shrinks at the next collection.
-const briefWait = time.Second
-
 // await waits for the beginning of a request, for at most most.
 func (c *serverConn) await(most time.Duration) bool {
 	if c.reader != nil && c.reader.Buffered() > 0 {
 		return c.server.mayWait(c, func() {}) && c.waited(nil)
 	}
 	c.giveReader() // for which a connection that waits has no use
-	brief := min(most, briefWait)
+	brief := min(most, c.server.BriefWait)
 	if !c.server.mayWait(c, func() {
 		now := time.Now()
 		// A deadline costs more to be set than to be a little early.

@@ -8,6 +8,7 @@ package h1server
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -45,6 +46,9 @@ type Config struct {
 	HandshakeTimeout time.Duration
 	// IdleTimeout bounds the wait for another request.
 	IdleTimeout time.Duration
+	// BriefWait is how long a connection waits for a request within crypto/tls, 0 for a
+	// second. Then it waits below that, so that its stack shrinks at the next collection.
+	BriefWait time.Duration
 	// Linger bounds the wait for the rest of a request that has been answered.
 	Linger Linger
 	// ErrorLog is told what clients do wrong.
@@ -70,6 +74,7 @@ type Server struct {
 // New returns a server for config.
 func New(config Config) *Server {
 	config.TLS = config.TLS.Clone()
+	config.BriefWait = cmp.Or(config.BriefWait, time.Second)
 	return &Server{Config: config, conns: track.NewInFlight(), waiting: make(map[*serverConn]struct{})}
 }
 
