@@ -292,9 +292,6 @@ func (r *runner) warnOf(err error) { r.messages.Warn(strings.ReplaceAll(err.Erro
 func (r *runner) notRun(err error) error {
 	start, ok := errors.AsType[*launch.StartError](err)
 	if !ok {
-		if code, ok := errors.AsType[launch.ExitError](err); ok {
-			return cli.ExitError(code)
-		}
 		return err
 	}
 	message := start.Error()
