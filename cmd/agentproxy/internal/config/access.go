@@ -186,6 +186,15 @@ func ParseAddress(s string) (network, address string, err error) {
 	return "tcp", s, nil
 }
 
+// Dialable returns the address by which programs of this machine reach a listener on address.
+func Dialable(network, address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if network != "tcp" || err != nil || host != "" && !net.ParseIP(host).IsUnspecified() {
+		return address
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
 // isLoopback reports whether only this machine can reach a "host:port".
 func isLoopback(address string) bool {
 	host, _, _ := net.SplitHostPort(address)
