@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -173,7 +172,7 @@ func (k *checker) checkSignedRequest(ctx context.Context, c credentials) {
 		k.fail(check, r, "it cannot be signed: %s", err)
 		return
 	}
-	answer, _, err := k.get(ctx, target.String(), app.HeaderOf(auth))
+	answer, _, err := k.get(ctx, target.String(), auth.Header())
 	if err != nil {
 		k.fail(check, do(k.own("check")), "%s", err)
 		return
@@ -225,7 +224,7 @@ func (k *checker) checkQuota(ctx context.Context) {
 	if err != nil {
 		return // the signed request will tell of it
 	}
-	answer, raw, err := k.get(ctx, target.String(), app.HeaderOf(auth))
+	answer, raw, err := k.get(ctx, target.String(), auth.Header())
 	if err != nil || answer.StatusCode != http.StatusOK {
 		return
 	}
