@@ -78,16 +78,11 @@ func (f *File) checkClients() (Access, error) {
 	k := f.Clients
 	var m mistakes
 	a := Access{Listen: f.Listen, Token: k.Token, TokenFile: k.TokenFile, TokensFile: k.TokensFile}
-	switch k.Issued {
-	case IssuedOnly:
-		if a.NeedsToken() {
-			m.wrong("clients.issued", "it is only, so the token that is configured would let nobody in; leave one of them out")
-		}
-		a.IssuedOnly = true
-	case IssuedAlso, IssuedOff:
-	default:
-		m.wrong("clients.issued", "%q is none of also, only, off", k.Issued)
+	m.oneOf("clients.issued", k.Issued, IssuedAlso, IssuedOnly, IssuedOff)
+	if k.Issued == IssuedOnly && a.NeedsToken() {
+		m.wrong("clients.issued", "it is only, so the token that is configured would let nobody in; leave one of them out")
 	}
+	a.IssuedOnly = k.Issued == IssuedOnly
 	if k.Issued != IssuedOff {
 		a.IssuedDir, a.IssuedKey = IssuedDir(f.StateDir), k.IssuedKey
 	} else if k.IssuedKey != "" {
