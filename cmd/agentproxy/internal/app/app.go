@@ -169,7 +169,7 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	if err := n.openPrincipals(a); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(n.openAudit(a), n.openUsage(a)); err != nil {
+	if err := n.openFiles(a); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -180,8 +180,7 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 // given must have ended.
 func (a *App) Close() {
 	a.readers.Wait()
-	a.closeAudit()
-	a.closeUsage()
+	a.closeFiles()
 	a.closePrincipals()
 }
 

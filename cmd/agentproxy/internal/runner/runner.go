@@ -151,11 +151,11 @@ func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
 		return err
 	}
 	defer r.closeApp()
-	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
+	if err := r.app.OpenFiles(); err != nil {
 		return err
 	}
 	if !app.IgnoresHangup() { // COMMAND ignores it, too
-		defer app.OnHangup(func() { r.app.ReopenAudit(); r.app.ReopenUsage() })()
+		defer app.OnHangup(func() { r.app.ReopenFiles() })()
 	}
 	if r.ca, err = certs.Open(r.app.CAConfig()); err != nil {
 		return err
