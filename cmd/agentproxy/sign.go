@@ -47,7 +47,7 @@ out of scope gets none.`,
 			if auth.Value == "" {
 				return fmt.Errorf("requests for %s%s get no credential", request.Host, request.Path)
 			}
-			header := app.HeaderOf(auth)
+			header := auth.Header()
 			for _, name := range []string{"Authorization", "ChatGPT-Account-ID", "X-OpenAI-Fedramp"} {
 				if value := header.Get(name); value != "" {
 					fmt.Fprintf(c.stdout, "%s: %s\n", name, value)

@@ -172,6 +172,13 @@ func Cause(err error) error {
 	return err
 }
 
+// Same reports whether two paths lead to the same file or directory.
+func Same(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
 // PathID returns a short name for a path, the same however the path is spelled: the
 // first 16 hexadecimal digits of the SHA-256 of its canonical form.
 func PathID(path string) string {
