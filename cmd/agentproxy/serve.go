@@ -40,14 +40,10 @@ whose addresses they have, and reports start, reload and end (Type=notify).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cli.DisableCoreDumps()
-			path, err := config.Find(c.configName, c.env)
-			if err != nil {
-				return err
-			}
 			app.LimitMemory(c.env.Get, memlimit.FromCgroup)
 			defer app.ReserveHeap(c.env.Get)()
 			metrics := admin.NewMetrics()
-			r, err := app.NewReloader(path, c.env, c.stderr, metrics)
+			r, err := app.NewReloader(c.configName, c.env, c.stderr, metrics)
 			if err != nil {
 				return err
 			}
