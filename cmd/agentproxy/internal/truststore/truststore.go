@@ -33,6 +33,7 @@ type Store struct {
 	changes string                       // what a change is made to, for the question
 	holds   func(*x509.Certificate) bool // programs that look here trust the CA
 	traces  func(*x509.Certificate) bool // something is left to be removed
+	fixed   error                        // why this store cannot be changed, nil if it can
 	options []truststore.Option
 }
 
@@ -145,8 +146,9 @@ type Change struct {
 	Remove bool
 }
 
-// Plan returns the changes after which the stores trust wanted and not unwanted.
-func Plan(stores []Store, wanted, unwanted []*x509.Certificate) (changes []Change) {
+// Plan returns the changes after which the stores trust wanted and not unwanted, or why one
+// of them cannot be made.
+func Plan(stores []Store, wanted, unwanted []*x509.Certificate) (changes []Change, err error) {
 	for _, store := range stores {
 		for _, cert := range wanted {
 			if !store.holds(cert) {
@@ -159,7 +161,12 @@ func Plan(stores []Store, wanted, unwanted []*x509.Certificate) (changes []Chang
 			}
 		}
 	}
-	return changes
+	for _, change := range changes {
+		if change.Store.fixed != nil {
+			return nil, change.Store.fixed
+		}
+	}
+	return changes, nil
 }
 
 // Make makes the change.
