@@ -43,6 +43,8 @@ check
 ca uninstall --store system --yes
 curl
 ls /usr/local/share/ca-certificates
+ls /etc/ssl/certs | grep agentproxy || true
+find /etc/ssl/certs -xtype l
 `
 
 // TestSystemStore has curl trust the CA by way of the system's store: once it is

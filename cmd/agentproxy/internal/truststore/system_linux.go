@@ -27,6 +27,7 @@ func openSystem() (Store, error) {
 		_, err := os.Lstat(fmt.Sprintf(truststore.SystemTrustFilename, strings.ReplaceAll(storeName(cert), " ", "_")))
 		return err == nil || certs.SystemTrusts(cert)
 	}
+	store.tidy = removeOrphans
 	if !isInstalled(program) {
 		store.fixed = fmt.Errorf("the system's store needs %s, which is not here; install the package ca-certificates, or choose --store %s", program, browsersName)
 		return store, nil
@@ -38,6 +39,20 @@ func openSystem() (Store, error) {
 		store.changes += ", as root by way of sudo"
 	}
 	return store, nil
+}
+
+// removeOrphans removes the links to a certificate that was removed, which Debian's
+// update-ca-certificates leaves in its directory unless it makes all links anew.
+func removeOrphans(cert *x509.Certificate) error {
+	name := filepath.Base(fmt.Sprintf(truststore.SystemTrustFilename, strings.ReplaceAll(storeName(cert), " ", "_")))
+	if _, err := os.Lstat(filepath.Join("/etc/ssl/certs", strings.TrimSuffix(name, ".crt")+".pem")); err != nil {
+		return nil
+	}
+	command := truststore.CommandWithSudo(truststore.SystemTrustCommand[0], "--fresh")
+	if out, err := command.CombinedOutput(); err != nil {
+		return truststore.NewCmdError(err, command, out)
+	}
+	return nil
 }
 
 // isInstalled also looks where only root and sudo do.

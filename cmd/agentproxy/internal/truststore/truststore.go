@@ -30,10 +30,11 @@ func Names() []string { return []string{systemName, browsersName, javaName} }
 // Store is a place where programs of this machine find the CAs they trust.
 type Store struct {
 	name    string
-	changes string                       // what a change is made to, for the question
-	holds   func(*x509.Certificate) bool // programs that look here trust the CA
-	traces  func(*x509.Certificate) bool // something is left to be removed
-	fixed   error                        // why this store cannot be changed, nil if it can
+	changes string                        // what a change is made to, for the question
+	holds   func(*x509.Certificate) bool  // programs that look here trust the CA
+	traces  func(*x509.Certificate) bool  // something is left to be removed
+	fixed   error                         // why this store cannot be changed, nil if it can
+	tidy    func(*x509.Certificate) error // removes what a removal leaves, nil if it leaves nothing
 	options []truststore.Option
 }
 
@@ -198,6 +199,11 @@ func (s Store) add(cert *x509.Certificate) error {
 func (s Store) remove(cert *x509.Certificate) error {
 	if err := truststore.Uninstall(cert, s.options...); err != nil {
 		return s.failed(err)
+	}
+	if s.tidy != nil {
+		if err := s.tidy(cert); err != nil {
+			return s.failed(err)
+		}
 	}
 	if s.traces(cert) {
 		return fmt.Errorf("the %s store still holds the CA, under a name that agentproxy did not give it; remove it from %s by hand", s.name, s.changes)
