@@ -1,7 +1,9 @@
 package app
 
 import (
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,6 +39,13 @@ func TokenFor(a access.Config, label string) (string, error) {
 		return "", cli.Usagef("clients.tokens_file has no token for the label %s that could be printed; name another with --label, or put a token, not its hash, there", label)
 	}
 	return token, nil
+}
+
+// NewToken returns a token for a proxy's clients that cannot be guessed.
+func NewToken() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails, by its documentation
+	return hex.EncodeToString(b[:])
 }
 
 // keepTokens makes a use the open tokens file of former if it is the same file, so that

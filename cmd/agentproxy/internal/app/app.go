@@ -170,7 +170,7 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	if err := n.openPrincipals(a); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(n.openAudit(a), n.openUsage(a)); err != nil {
+	if err := n.openFiles(a); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -191,8 +191,7 @@ func (a *App) ReadRoots() {
 // given must have ended.
 func (a *App) Close() {
 	a.readers.Wait()
-	a.closeAudit()
-	a.closeUsage()
+	a.closeFiles()
 	a.closePrincipals()
 }
 

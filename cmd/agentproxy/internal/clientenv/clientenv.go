@@ -137,14 +137,11 @@ func (e Env) Apply(environ []string) []string {
 // proxyURL returns the URL by which a client reaches the listener at address.
 func proxyURL(address, label, token string) (string, error) {
 	network, _, err := config.ParseAddress(address)
-	host, port, splitErr := net.SplitHostPort(address)
+	_, port, splitErr := net.SplitHostPort(address)
 	if err != nil || splitErr != nil || network != "tcp" || port == "0" {
 		return "", fmt.Errorf("listen is %q: programs find a proxy by a host and a fixed port only; choose such an address, as in 127.0.0.1:8080", address)
 	}
-	if host == "" || net.ParseIP(host).IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}
+	u := url.URL{Scheme: "http", Host: config.Dialable(network, address)}
 	if token != "" {
 		u.User = url.UserPassword(label, token)
 	}

@@ -156,11 +156,11 @@ func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
 		return err
 	}
 	defer r.closeApp()
-	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
+	if err := r.app.OpenFiles(); err != nil {
 		return err
 	}
 	if !app.IgnoresHangup() { // COMMAND ignores it, too
-		defer app.OnHangup(func() { r.app.ReopenAudit(); r.app.ReopenUsage() })()
+		defer app.OnHangup(func() { r.app.ReopenFiles() })()
 	}
 	if r.ca, err = certs.Open(r.app.CAConfig()); err != nil {
 		return err
@@ -311,9 +311,6 @@ func (r *runner) warnOf(err error) { r.messages.Warn(strings.ReplaceAll(err.Erro
 func (r *runner) notRun(err error) error {
 	start, ok := errors.AsType[*launch.StartError](err)
 	if !ok {
-		if code, ok := errors.AsType[launch.ExitError](err); ok {
-			return cli.ExitError(code)
-		}
 		return err
 	}
 	message := start.Error()
