@@ -39,7 +39,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance garden attacks soak scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -139,6 +139,10 @@ scanners: $(CLIENTS)
 attacks:
 	$(GO) test -count=1 -v -run '^TestProfilesShareNoConnection$$' ./proxy -exchanges 1700
 	$(GO) test -tags attacks -count=1 -timeout 60m -v -run '^TestAttacks$$' ./integration
+
+## soak: clients of several labels that send slowly, break off and leave, and servers that do, under the race detector; for five minutes (FOR=5m)
+soak:
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 0 -v -run '^TestSoakExchanges$$' ./proxy -soak $(or $(FOR),5m)
 
 ## engines: real Docker, Compose and Podman do what docs/sidecar.md says; needs root and Debian, takes minutes
 engines: $(CLIENTS) $(COMPOSE_BIN)
