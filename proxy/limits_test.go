@@ -332,7 +332,7 @@ func TestLabelLimit(t *testing.T) {
 func TestConnectFlood(t *testing.T) {
 	t.Parallel()
 	const most, flood = 20, 500
-	p := echoing(t, access.Limits{Connections: 2 * most, ConnectionsPerLabel: most})
+	p := echoing(t, access.Limits{Connections: 2 * most, ConnectionsPerLabel: most, HandshakeTimeout: time.Hour})
 	other := p.clientAs(t, proxytest.H2, url.UserPassword("other", ""))
 	var stood []*proxytest.RawConn
 	for i := range flood {

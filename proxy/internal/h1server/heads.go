@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -54,8 +55,20 @@ func (c *HeadConn) BeginRequest() {
 // may be unread, so that no other follows.
 func (c *HeadConn) EndRequest(left bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.serving, c.left, c.over = false, left, c.over || left
+	c.mu.Unlock()
+	if left {
+		_ = c.SetReadDeadline(time.Time{})
+	}
+}
+
+// SetReadDeadline implements [net.Conn]. Without a deadline, net/http would wait for the rest of
+// a request that has been answered for as long as the client says nothing.
+func (c *HeadConn) SetReadDeadline(t time.Time) error {
+	if t.IsZero() && c.bodyLeft() {
+		t = time.Now().Add(c.linger.Pause)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // bodyLeft reports whether something of the last request's body may be unread.
