@@ -136,20 +136,21 @@ func tooWide(path string) fs.FileMode {
 
 // checkLeftovers finds what killed runs have left.
 func (k *checker) checkLeftovers(dir string) {
-	if n := clientenv.DeadRuns(dir); n > 0 {
+	if n := clientenv.DeadRuns(dir, false); n > 0 {
 		k.warn("state", do(k.own("check", "--fix")), "%s has the files of %s", filepath.Join(dir, "run"), count(n, "run that was killed", "runs that were killed"))
 		k.repair("state", func() (string, error) {
-			return "removed the files of " + count(clientenv.RemoveDeadRuns(dir), "killed run", "killed runs"), nil
+			return "removed the files of " + count(clientenv.DeadRuns(dir, true), "killed run", "killed runs"), nil
 		})
 	}
 	home := k.config.Agent.Identity.CodexHome
-	if !codexhome.HasStub(dir, home, app.IsPlaceholder) {
+	if found, _ := codexhome.FindStub(dir, home, app.IsPlaceholder, false); !found {
 		return
 	}
 	auth := filepath.Join(home, "auth.json")
 	k.warn("Codex home", do(k.own("check", "--fix")), "%s is the placeholder of a run that was killed", auth)
 	k.repair("Codex home", func() (string, error) {
-		return "removed " + auth + ", the placeholder of a killed run", codexhome.RemoveStub(dir, home, app.IsPlaceholder)
+		_, err := codexhome.FindStub(dir, home, app.IsPlaceholder, true)
+		return "removed " + auth + ", the placeholder of a killed run", err
 	})
 }
 
