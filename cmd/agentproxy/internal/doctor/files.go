@@ -101,8 +101,11 @@ func (k *checker) checkStateFiles(dir string) {
 			return nil
 		}
 		info, err := entry.Info()
-		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || k.isNamed(path) {
+		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 			return nil
+		}
+		if path == k.config.Audit.File || path == k.config.Usage.File {
+			return nil // it has a check of its own
 		}
 		if err := safefile.CheckMode(path, info, tooWide(path)); err != nil {
 			e, _ := errors.AsType[*safefile.ModeError](err)
@@ -117,12 +120,6 @@ func (k *checker) checkStateFiles(dir string) {
 	if wide > maxWideFiles {
 		k.fail("state", do(k.own("check", "--fix")), "others may read or write %d more files in %s", wide-maxWideFiles, dir)
 	}
-}
-
-// isNamed reports whether a key of the configuration names the file, which has a check of
-// its own.
-func (k *checker) isNamed(path string) bool {
-	return path == k.config.Audit.File || path == k.config.Usage.File
 }
 
 // tooWide returns the permissions that a file of the state directory must not have.
