@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"iter"
+	"maps"
 	"net/http"
 	"time"
 
@@ -139,9 +140,7 @@ func (l *running) traffic() Traffic {
 		Bytes:   map[string]Bytes{KindRequest: {}, KindPlain: {}, KindTunnel: {}},
 	}
 	l.set.Locked(func(all iter.Seq[live.Exchange]) {
-		for kind, ended := range l.ended {
-			t.Bytes[kind] = ended
-		}
+		maps.Copy(t.Bytes, l.ended)
 		for e := range all {
 			x := e.(*exchange)
 			t.Running[liveKind(x)]++
