@@ -5,12 +5,14 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
 	"net/textproto"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,16 +89,10 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	}
 	message.RemoveHopByHop(res.Header)
 	h := x.Header()
-	for name, values := range res.Header {
-		h[name] = values
-	}
+	maps.Copy(h, res.Header)
 	announced := len(res.Trailer)
 	if announced > 0 {
-		names := make([]string, 0, announced)
-		for name := range res.Trailer {
-			names = append(names, name)
-		}
-		h["Trailer"] = []string{strings.Join(names, ", ")}
+		h["Trailer"] = []string{strings.Join(slices.Collect(maps.Keys(res.Trailer)), ", ")}
 	}
 	x.WriteHeader(res.StatusCode)
 	if !empty {
@@ -218,9 +214,7 @@ func (in *interim) send(status int, header textproto.MIMEHeader) error {
 		return nil
 	}
 	h := in.x.Header()
-	for name, values := range header {
-		h[name] = values
-	}
+	maps.Copy(h, header)
 	in.x.WriteHeader(status)
 	clear(h)
 	return nil
@@ -325,7 +319,9 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			if err := w.Write(buffer[:n], !last, last && err == nil); err != nil {
 				return err
 			}
-			x.tapped(buffer[:n])
+			if x.tap != nil {
+				x.tap.Tap(buffer[:n])
+			}
 		}
 		if err == io.EOF {
 			return nil

@@ -46,7 +46,9 @@ func rewrite(r *httputil.ProxyRequest) {
 		credential.Authorize(r.Out.Header, x.auth)
 	}
 	if r.Out.Header.Get("Upgrade") != "" {
-		traceUpgrade(r.Out, x)
+		// The body that http.Transport returns for an upgrade cannot be half closed.
+		trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }}
+		r.Out = r.Out.WithContext(httptrace.WithClientTrace(r.Out.Context(), trace))
 	}
 }
 
@@ -58,13 +60,6 @@ func keepForwarded(out, in http.Header) {
 			out[name] = values
 		}
 	}
-}
-
-// traceUpgrade notes the connection that an upgrade is made on: the body that
-// http.Transport returns for it cannot be half closed.
-func traceUpgrade(out *http.Request, x *exchange) {
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }}
-	*out = *out.WithContext(httptrace.WithClientTrace(out.Context(), trace))
 }
 
 // prepareUpgrade gives the body of an upgraded exchange the CloseWrite of its
