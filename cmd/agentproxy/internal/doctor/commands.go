@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"errors"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -112,14 +111,4 @@ func (k *checker) logIn() string {
 func (k *checker) try() remedy {
 	url := k.baseURL().JoinPath("codex", "models").String() + "?client_version=0.0.0"
 	return remedy{"to have the proxy do it now", k.ownAs("run", "--", "curl", "-sS", "-o", "/dev/null", "-w", `%{http_code}\n`, url)}
-}
-
-// anyOf reports whether err is one of the reasons.
-func anyOf(err error, reasons ...error) bool {
-	for _, reason := range reasons {
-		if errors.Is(err, reason) {
-			return true
-		}
-	}
-	return false
 }
