@@ -48,7 +48,9 @@ type facts struct {
 	target    hosts.Target
 	pattern   string // of Config.Intercept that the target matched, "" for others
 	asked     asked
-	http10    bool // the client speaks HTTP/1.0
+	// finalOnly: the client is sent no 1xx responses, of which HTTP/1.0 has none (RFC 9110,
+	// section 15.2).
+	finalOnly bool
 }
 
 // signing is how a request is authorised.
@@ -116,8 +118,8 @@ func (x *exchange) WriteHeader(status int) {
 		}
 	}
 	if status < 200 {
-		if x.http10 {
-			return // HTTP/1.0 has no 1xx responses (RFC 9110, section 15.2)
+		if x.finalOnly {
+			return
 		}
 		// These fields are sent now, and no other code sees them.
 		message.RemoveHopByHop(x.Header())

@@ -122,8 +122,15 @@ func (l *running) add(x *exchange, r *http.Request) *refuse.Refusal { return l.s
 // end counts an exchange that has ended, listed or not.
 func (l *running) end(x *exchange) { l.set.Remove(x, func() { l.count(x) }) }
 
-// idle is told that nothing is under way on a connection of HTTP/2.
-func (l *running) idle(c *live.Conn) { l.set.Idle(c, func(e live.Exchange) { l.count(e.(*exchange)) }) }
+// idle is told that nothing is under way on a connection of HTTP/2, or that it is closed.
+func (l *running) idle(c *live.Conn, closed bool) {
+	then := func(e live.Exchange) { l.count(e.(*exchange)) }
+	if closed {
+		l.set.Closed(c, then)
+		return
+	}
+	l.set.Idle(c, then)
+}
 
 func (l *running) count(x *exchange) {
 	// The bytes of a CONNECT are those of the requests inside. What a gateway asks

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/textproto"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,10 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 	// ends the exchange.
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &outgoingBody{body: r.Body, x: x}
+		r.Body = &outgoingBody{body: r.Body, x: x, in: new(interim)}
+		// Those of [httputil.ReverseProxy] come on another goroutine than the one on which
+		// net/http sends a 100 when the body is first read.
+		x.finalOnly = x.finalOnly || r.Header["Expect"] != nil
 	}
 	x.buffers = f.buffers
 	f.upgrader.ServeHTTP(x, r)
@@ -56,6 +60,7 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 // than it changes, and does not flush what net/http is about to flush.
 func (f *forwarder) relay(x *exchange, r *http.Request) {
 	in := &interim{x: x}
+	in.waits.Store(r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out := outgoing(x, r, in)
 	if out.Body != nil {
 		// A transport may read from it after the handler has returned, which net/http
@@ -126,7 +131,7 @@ func outgoing(x *exchange, r *http.Request, in *interim) *http.Request {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		out.Body = nil
 	default:
-		out.Body = &outgoingBody{body: r.Body, x: x}
+		out.Body = &outgoingBody{body: r.Body, x: x, in: in}
 	}
 	message.ForwardTrailers(out, r, credential.IsField)
 	if x.auth != nil {
@@ -161,15 +166,24 @@ func outgoingURL(in *http.Request, x *exchange) *url.URL {
 type outgoingBody struct {
 	body   io.Reader
 	x      *exchange
+	in     *interim
 	closed atomic.Bool
 }
 
 // Read implements [io.Reader].
-func (b *outgoingBody) Read(p []byte) (int, error) {
+func (b *outgoingBody) Read(p []byte) (n int, err error) {
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	n, err := b.body.Read(p)
+	defer func() {
+		// On a goroutine of a transport it would end the program.
+		if v := recover(); v != nil {
+			b.x.policy.Log.Error().Msgf("panic reading a request's body: %v\n%s", v, debug.Stack())
+			n, err = 0, errBodyPanic
+		}
+	}()
+	b.in.askForBody()
+	n, err = b.body.Read(p)
 	b.x.received.Add(int64(n))
 	if err == io.EOF {
 		b.x.bodyLeft.Store(false)
@@ -178,6 +192,8 @@ func (b *outgoingBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+var errBodyPanic = message.Errorf("the request's body could not be read; the proxy's log says more")
 
 // Close implements [io.Closer].
 func (b *outgoingBody) Close() error {
@@ -189,6 +205,7 @@ func (b *outgoingBody) Close() error {
 // still have some when it has given up the request.
 type interim struct {
 	x       *exchange
+	waits   atomic.Bool // over HTTP/1.1 the client waits until it is asked for the body
 	mu      sync.Mutex
 	stopped bool
 }
@@ -207,6 +224,20 @@ func (in *interim) send(status int, header textproto.MIMEHeader) error {
 	in.x.WriteHeader(status)
 	clear(h)
 	return nil
+}
+
+// askForBody sends a 100 to a client that waits for one before it sends its body. net/http
+// would do so by itself when the body is first read, and not look whether another goroutine
+// is sending a 1xx response.
+func (in *interim) askForBody() {
+	if !in.waits.Load() {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.waits.Swap(false) && !in.stopped {
+		in.x.ResponseWriter.WriteHeader(http.StatusContinue)
+	}
 }
 
 // stop stops it. No response is being passed on when it returns.

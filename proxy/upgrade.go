@@ -70,13 +70,18 @@ func traceUpgrade(out *http.Request, x *exchange) {
 // prepareUpgrade gives the body of an upgraded exchange the CloseWrite of its
 // connection, so that a client that has sent everything still gets a response. It
 // returns an error, and the connection is closed, if the server switches to a protocol
-// that was not asked for.
+// that was not asked for, or does so too early (RFC 9110, section 7.8).
 func prepareUpgrade(res *http.Response) error {
 	asked := res.Request.Header.Get("Upgrade")
 	if asked == "" || !strings.EqualFold(asked, res.Header.Get("Upgrade")) {
 		return message.Errorf("the server switched to a protocol that the client did not ask for")
 	}
 	x := exchangeOf(res.Request.Context())
+	if x.bodyLeft.Load() {
+		// A transport would go on to read it from the connection that the client's side of the
+		// new protocol is read from, and its buffer.
+		return message.Errorf("the server switched protocols before it had the whole request")
+	}
 	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,
 	x.webSocket.Store(true)
 	x.Unread.Store(upgradedUnread)

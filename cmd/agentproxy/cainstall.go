@@ -38,7 +38,6 @@ of Firefox and Chromium (if certutil is installed), and that of the Java at
 JAVA_HOME. Remove former CAs. install prints the changes and asks first.
 
 Run it as the user whose CA it is. It calls sudo for the system's store.`,
-		Args: cobra.NoArgs,
 		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			stores, err := c.storesOf(flags)
 			if err != nil {
@@ -65,7 +64,6 @@ func newCAUninstallCommand(c *command) *cobra.Command {
 install adds them to. uninstall prints the changes and asks first. The CA itself
 stays, and programs that were started with agentproxy run or env go on trusting
 it.`,
-		Args: cobra.NoArgs,
 		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			stores, err := c.storesOf(flags)
 			if err != nil {

@@ -28,7 +28,6 @@ that starts agentproxy, or that SHELL names; scripts should give --shell.`,
   FOR /f "delims=" %i IN ('agentproxy env') DO @%i          # cmd
   eval "$(agentproxy env --unset)"
   agentproxy env --format dotenv > agent.env`,
-		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return clientenv.Print(c.stdout, o, c.env, func() (clientenv.Env, error) { return c.clientEnv(label) })
 		},

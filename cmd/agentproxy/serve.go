@@ -37,7 +37,6 @@ also opens the audit log and the usage file again and takes up a rotated CA.
 
 With systemd, the proxy uses the sockets that systemd passes for the listeners
 whose addresses they have, and reports start, reload and end (Type=notify).`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cli.DisableCoreDumps()
 			app.LimitMemory(c.env.Get, memlimit.FromCgroup)

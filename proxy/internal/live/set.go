@@ -17,8 +17,9 @@ import (
 
 // Exchange is what a [Set] lists. It embeds an [Entry].
 type Exchange interface {
-	// Cut ends the exchange soon, for a reason that the log gives. It is called while
-	// the exchange is listed, by another goroutine than its own, and does not wait.
+	// Cut ends the exchange soon, for a reason that the log gives. It is called before
+	// [Set.Remove] returns, by another goroutine than the exchange's own. It may wait for the
+	// exchange's connection: the set is not locked.
 	Cut(reason string)
 	entry() *Entry
 }
@@ -40,8 +41,11 @@ type Entry struct {
 	head          int64 // bytes
 	before, after *Entry
 	writing       atomic.Int64 // when the write under way has begun, by the set's clock; 0: none is
-	cut           bool
-	lingers       bool // see [Set.Linger]
+	cut           bool         // or about to be
+	lingers       bool         // see [Set.Linger]
+
+	cutting sync.Mutex // held while it is cut
+	over    bool       // it must not be cut any more; changes while cutting is held
 }
 
 func (e *Entry) entry() *Entry { return e }
@@ -168,12 +172,16 @@ func (s *Set) Add(x Exchange, name string, r *http.Request) *refuse.Refusal {
 }
 
 // Remove takes x, listed or not, out of the set. It calls then before anybody else sees
-// the set without x.
+// the set without x. It waits while x is cut.
 func (s *Set) Remove(x Exchange, then func()) {
+	e := x.entry()
+	e.cutting.Lock()
+	e.over = true
+	e.cutting.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	then()
-	s.remove(x.entry())
+	s.remove(e)
 }
 
 func (s *Set) remove(e *Entry) {

@@ -133,8 +133,8 @@ func (n *Account) start(ctx context.Context, label string, asAgent bool) {
 	}
 }
 
-// close ends what the account is doing, unless another app uses it.
-func (n *Account) close() {
+// Close ends what the account is doing, unless another app uses it.
+func (n *Account) Close() {
 	if !n.users.leave() {
 		return
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/agentproxy/agentproxy/authz"
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
@@ -56,7 +56,7 @@ func NewReloader(named string, env cli.Environment, stderr io.Writer, observer O
 	if r.app, err = open(c, Options{Env: env, Log: NewLogger(c.Log, stderr), Observer: observer}, r.files.read); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
+	if err := r.app.OpenFiles(); err != nil {
 		r.app.Close()
 		return nil, err
 	}
@@ -76,6 +76,19 @@ func (r *Reloader) Use() (a *App, done func()) {
 	defer r.mu.Unlock()
 	r.app.readers.Add(1)
 	return r.app, r.app.readers.Done
+}
+
+// GatewayConfig returns the configuration in force of the endpoint for gateways.
+func (r *Reloader) GatewayConfig() authz.Config {
+	a, done := r.Use()
+	defer done()
+	return authz.Config{
+		Authorize:   r.proxy.Authorize,
+		Token:       a.Gateways.Token,
+		Users:       a.Gateways.Users,
+		LabelHeader: a.Config.LabelHeader,
+		Refused:     r.proxy.NoteRefusal,
+	}
 }
 
 // NewProxy opens the certificate authority and returns the proxy of the app in force.
@@ -181,8 +194,7 @@ func (r *Reloader) renew(ctx context.Context) {
 	log := r.app.Log
 	Notify(log, daemon.SdNotifyReloading)
 	defer Notify(log, daemon.SdNotifyReady)
-	reopened := r.app.ReopenAudit()
-	reopened = r.app.ReopenUsage() && reopened
+	reopened := r.app.ReopenFiles()
 	if r.reload(ctx) && reopened {
 		r.app.Log.Info().Msg("SIGHUP: renewed")
 	}

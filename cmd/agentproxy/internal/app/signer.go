@@ -61,13 +61,13 @@ func (a *App) newSigners(s config.Signer, agent *agent.Agent) (*signers, error) 
 func (a *App) newTokenSigner(r config.SignerRule, agent *agent.Agent, made *signers) signer.Renewer {
 	switch {
 	case r.Use == config.UseCommand:
-		c := signer.NewCommand(r.Command, a.Now).WithAccounts(agent)
+		c := signer.NewCommand(r.Command, a.Now, agent)
 		made.commands = append(made.commands, c)
 		return c
 	case r.TokenEnv != "":
-		return signer.NewTokenFromEnv(r.TokenEnv, a.options.Env.Lookup).WithAccounts(agent)
+		return signer.NewTokenFromEnv(r.TokenEnv, a.options.Env.Lookup, agent)
 	}
-	return signer.NewTokenFromFile(r.TokenFile).WithAccounts(agent)
+	return signer.NewTokenFromFile(r.TokenFile, agent)
 }
 
 // signerBuilder makes the signers that a configuration names.

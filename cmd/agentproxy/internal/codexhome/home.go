@@ -3,8 +3,6 @@
 package codexhome
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,8 +78,7 @@ func newHome(stateDir, codexHome string, isPlaceholder func([]byte) bool) (*Home
 	if real, err := filepath.EvalSymlinks(users); err == nil {
 		users = real
 	}
-	sum := sha256.Sum256([]byte(users))
-	dir := filepath.Join(stateDir, homesDir, hex.EncodeToString(sum[:8]))
+	dir := filepath.Join(stateDir, homesDir, safefile.PathID(users))
 	return &Home{dir: dir, users: users, lock: flock.New(filepath.Join(dir, "lock")), isPlaceholder: isPlaceholder}, nil
 }
 

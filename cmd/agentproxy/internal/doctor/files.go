@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -79,12 +80,7 @@ func existing(path string) string {
 
 // found reports whether a check has found anything so far.
 func (k *checker) found(check string) bool {
-	for _, f := range k.findings {
-		if f.Check == check {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(k.findings, func(f Finding) bool { return f.Check == check })
 }
 
 // checkStateFiles finds files with secrets that others may read, and files of others.
@@ -166,26 +162,28 @@ func count(n int, one, many string) string {
 
 // checkFiles finds whether the audit log and the usage file can be written.
 func (k *checker) checkFiles() {
-	conf := k.config
-	if path := conf.Audit.File; path != "" {
-		switch err := (audit.FileConfig{Path: path}).Check(); {
-		case err == nil:
-			k.ok("audit", "%s can be appended to", path)
-		case conf.Audit.OnFailure == config.AuditContinue && isFull(err):
-			k.warn("audit", k.fileRemedy("audit", err, path), "%s; requests go on without it", err)
-		default:
-			k.fail("audit", k.fileRemedy("audit", err, path), "%s", err)
+	if path := k.config.Audit.File; path != "" {
+		goesOn := ""
+		if k.config.Audit.OnFailure == config.AuditContinue {
+			goesOn = "requests go on without it"
 		}
+		k.checkFile("audit", path, audit.FileConfig{Path: path}.Check(), goesOn)
 	}
-	if path := conf.Usage.File; path != "" {
-		switch err := usage.CheckFile(path); {
-		case err == nil:
-			k.ok("usage", "%s can be appended to", path)
-		case isFull(err):
-			k.warn("usage", k.fileRemedy("usage", err, path), "%s; requests go on, and are not noted", err)
-		default:
-			k.fail("usage", k.fileRemedy("usage", err, path), "%s", err)
-		}
+	if path := k.config.Usage.File; path != "" {
+		k.checkFile("usage", path, usage.CheckFile(path), "requests go on, and are not noted")
+	}
+}
+
+// checkFile tells whether the file at path can be appended to: err says why not. goesOn is
+// what happens while the disk is full, "" if requests are refused.
+func (k *checker) checkFile(check, path string, err error, goesOn string) {
+	switch {
+	case err == nil:
+		k.ok(check, "%s can be appended to", path)
+	case goesOn != "" && isFull(err):
+		k.warn(check, k.fileRemedy(check, err, path), "%s; %s", err, goesOn)
+	default:
+		k.fail(check, k.fileRemedy(check, err, path), "%s", err)
 	}
 }
 
