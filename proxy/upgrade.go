@@ -89,7 +89,7 @@ func prepareUpgrade(res *http.Response) error {
 	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
-		res.Body = upgradedBody{body, x.upgraded, x}
+		res.Body = &upgradedBody{body, x.upgraded, x}
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ type upgradedBody struct {
 }
 
 // Read implements [io.Reader].
-func (b upgradedBody) Read(p []byte) (int, error) {
+func (b *upgradedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadWriteCloser.Read(p)
 	if err == netconn.ErrNothingYet {
 		return n, err
@@ -111,13 +111,13 @@ func (b upgradedBody) Read(p []byte) (int, error) {
 }
 
 // Write implements [io.Writer].
-func (b upgradedBody) Write(p []byte) (int, error) {
+func (b *upgradedBody) Write(p []byte) (int, error) {
 	n, err := b.ReadWriteCloser.Write(p)
 	return n, b.x.culprit.Note(cut.Server, err)
 }
 
 // WriteTo implements [io.WriterTo].
-func (b upgradedBody) WriteTo(w io.Writer) (int64, error) {
+func (b *upgradedBody) WriteTo(w io.Writer) (int64, error) {
 	var socket *netconn.Socket
 	if secured, ok := b.conn.(interface{ NetConn() net.Conn }); ok {
 		socket, _ = secured.NetConn().(*netconn.Socket)
@@ -126,7 +126,7 @@ func (b upgradedBody) WriteTo(w io.Writer) (int64, error) {
 }
 
 // CloseWrite closes the sending side.
-func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
+func (b *upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
 
 // upgradedConn is the client's connection of an upgraded exchange. It is one layer for all that
 // is done to a message on its way, for each takes part in what an event costs.
