@@ -184,7 +184,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	case x.kind != KindTunnel: // whose bytes are counted while they are copied
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
-	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
+	return conn, bufio.NewReadWriter(bufio.NewReaderSize(conn, 0), rw.Writer), nil // which nobody reads from
 }
 
 // level returns the level of the exchange's line in the access log.
