@@ -112,7 +112,10 @@ func (c *command) caToInstall(a *app.App) (present, former []*x509.Certificate, 
 // changeStores makes the stores trust wanted and no longer trust unwanted, if the user
 // agrees.
 func (c *command) changeStores(stores []truststore.Store, yes bool, wanted, unwanted []*x509.Certificate) error {
-	changes := truststore.Plan(stores, wanted, unwanted)
+	changes, err := truststore.Plan(stores, wanted, unwanted)
+	if err != nil {
+		return err
+	}
 	if len(changes) == 0 {
 		fmt.Fprintln(c.stderr, "agentproxy: nothing to change")
 		return nil
