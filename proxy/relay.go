@@ -275,6 +275,9 @@ type responseBody struct {
 // Read implements [io.Reader].
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if err == nil {
+		return n, nil
+	}
 	ctx := b.res.Request.Context()
 	if err == io.EOF && b.res.ContentLength < 0 && ctx.Err() != nil {
 		err = ctx.Err() // the server has ended the response because it was told to
@@ -283,7 +286,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		b.ended = true
 		b.x.redact(b.res.Trailer) // the values, which have come now
-	case err != nil:
+	default:
 		_ = b.x.culprit.Note(whoEnded(ctx), err)
 		err = b.x.redactError(err) // ReverseProxy logs it
 	}
