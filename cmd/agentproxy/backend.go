@@ -29,7 +29,6 @@ ends, it forgets everything. To have other machines or containers use it, listen
 0.0.0.0:8443 and give them --dir; --advertise names the host by which they reach it.`,
 		Example: `  agentproxy backend --dir /tmp/standin &
   agentproxy run --config /tmp/standin/agentproxy.yaml -- codex exec "say hi"`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.backend(cmd.Context(), b)
 		},

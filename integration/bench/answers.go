@@ -21,6 +21,9 @@ const answersQuery = "answers"
 const completed = `{"type":"response.completed","response":{"id":"resp_0123456789","model":"bench","usage":{"input_tokens":1234,` +
 	`"input_tokens_details":{"cached_tokens":1000},"output_tokens":56,"total_tokens":1290}}}`
 
+// readTime is longer than it takes until agentproxy has read along what it has sent.
+const readTime = 1500 * time.Millisecond
+
 // answers prepares streams as [events] does, which are answers of the model: those that
 // usage.file has agentproxy read along.
 func answers(ctx context.Context, b *bench, i *instance) (*session, error) {
@@ -42,10 +45,21 @@ func answersBySocket(ctx context.Context, b *bench, i *instance) (*session, erro
 	}
 	return &session{
 		round: func(ctx context.Context) (metrics, error) {
+			before, err := i.process.usage()
+			if err != nil {
+				return nil, err
+			}
 			l, err := drive(ctx, clients, b.plan.echo, i.process)
 			if err != nil {
 				return nil, err
 			}
+			// Until what was sent is read, which counts.
+			time.Sleep(readTime)
+			after, err := i.process.usage()
+			if err != nil {
+				return nil, err
+			}
+			l.cpu = after.cpu - before.cpu
 			return l.perRequest(), nil
 		},
 		close: func() { closeAll(clients) },

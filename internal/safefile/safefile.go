@@ -12,6 +12,7 @@
 package safefile
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -191,3 +192,7 @@ func PathID(path string) string {
 	sum := sha256.Sum256([]byte(path))
 	return hex.EncodeToString(sum[:])[:16]
 }
+
+// Text returns the content of a text file without the byte order mark that some editors
+// put at its beginning.
+func Text(raw []byte) []byte { return bytes.TrimPrefix(raw, []byte("\ufeff")) }

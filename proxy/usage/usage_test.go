@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -434,7 +435,9 @@ func TestMemory(t *testing.T) {
 	var all [readers]*WebSocket
 	for i := range all {
 		all[i] = NewWebSocket([]string{"permessage-deflate"}, func(Tokens) {})
-		all[i].Tap(raw)
+		for piece := range slices.Chunk(raw, queueSize/4) { // both buffers of the queue are used
+			all[i].Tap(piece)
+		}
 	}
 	each := (used() - before) / readers
 	t.Logf("%d bytes each", each)

@@ -3,20 +3,18 @@ package usage
 import (
 	"encoding/binary"
 	"strings"
-	"sync"
 )
 
 // WebSocket reads along what a server sends over a WebSocket (RFC 6455), compressed
 // per message (RFC 7692) or not. It must be made by [NewWebSocket] and closed. It
 // may be closed while another goroutine calls Tap.
 type WebSocket struct {
+	queue   queue // everything else is what it reads into
 	report  func(Tokens)
 	event   event
 	deflate bool
 	inflate *inflater
-
-	mu     sync.Mutex
-	closed bool // nothing is read any more
+	closed  bool // nothing is read any more
 
 	header  [10]byte
 	n       int    // of header
@@ -58,35 +56,43 @@ func NewWebSocket(extensions []string, report func(Tokens)) *WebSocket {
 			w.closed = true // whatever it makes of frames
 		}
 	}
+	w.queue.read = w.read
 	return w
 }
 
-// Tap reads on. It does not keep p.
+// Tap has p read, within [readDelay]. It does not keep p.
 func (w *WebSocket) Tap(p []byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if w.deflate {
+		w.queue.add(p)
+	} else { // which takes no longer than to put it aside
+		w.queue.flush(p)
+	}
+}
+
+// Close reads what was not read yet, and ends the reading.
+func (w *WebSocket) Close() {
+	w.queue.close()
+	w.end()
+}
+
+// read reads on. It reports whether there is any use in more.
+func (w *WebSocket) read(p []byte) bool {
 	for !w.closed {
 		if !w.payload {
 			if p = w.readHeader(p); !w.payload {
-				return
+				break
 			}
 		}
 		n := min(uint64(len(p)), w.left)
 		w.readPayload(p[:n])
 		p, w.left = p[n:], w.left-n
 		if w.left > 0 {
-			return
+			break
 		}
 		w.payload, w.n = false, 0
 		w.endFrame()
 	}
-}
-
-// Close ends the reading.
-func (w *WebSocket) Close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.end()
+	return !w.closed
 }
 
 func (w *WebSocket) end() {

@@ -29,7 +29,8 @@ const (
 
 // Reloader puts a changed configuration into force while the proxy runs.
 type Reloader struct {
-	path    string
+	named   string // as [config.Find] takes it
+	path    string // "" without a file
 	env     cli.Environment
 	stderr  io.Writer   // of the log
 	files   fileDigests // of the last try
@@ -43,13 +44,15 @@ type Reloader struct {
 	app *App
 }
 
-// NewReloader loads the configuration at path and opens its app, whose log goes to stderr.
-func NewReloader(path string, env cli.Environment, stderr io.Writer, observer Observer) (*Reloader, error) {
-	r := &Reloader{path: path, env: env, stderr: stderr, files: make(fileDigests), hangups: make(chan struct{}, 1)}
-	c, err := config.LoadWith(path, env, r.files.read)
+// NewReloader loads the configuration that [config.Find] finds for named and opens its app,
+// whose log goes to stderr. The default file counts as soon as there is one.
+func NewReloader(named string, env cli.Environment, stderr io.Writer, observer Observer) (*Reloader, error) {
+	r := &Reloader{named: named, env: env, stderr: stderr, files: make(fileDigests), hangups: make(chan struct{}, 1)}
+	path, c, err := r.load()
 	if err != nil {
 		return nil, err
 	}
+	r.path = path
 	if r.app, err = open(c, Options{Env: env, Log: NewLogger(c.Log, stderr), Observer: observer}, r.files.read); err != nil {
 		return nil, err
 	}
@@ -217,9 +220,24 @@ func (r *Reloader) reload(ctx context.Context) bool {
 	return true
 }
 
+// load returns the configuration and the file that it is from. A file that was in force
+// is not forgotten where it is removed: what it refused would be allowed.
+func (r *Reloader) load() (path string, c *config.Config, err error) {
+	if path = r.path; path == "" {
+		if path, err = config.Find(r.named, r.env); err != nil {
+			return "", nil, err
+		}
+		if awaited := config.DefaultPath(r.env); path == "" && awaited != "" && !config.IsNone(r.named, r.env) {
+			_, _ = r.files.read(awaited)
+		}
+	}
+	c, err = config.LoadWith(path, r.env, r.files.read)
+	return path, c, err
+}
+
 // replace replaces the app in force if keys or files have changed, and returns those.
 func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
-	c, err := config.LoadWith(r.path, r.env, r.files.read)
+	path, c, err := r.load()
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +259,9 @@ func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 	} else {
 		changed = append(changed, ca.Path())
 	}
+	if path != r.path {
+		changed = append(changed, path)
+	}
 	changed = append(changed, config.Changed(former.Config, c)...)
 	changed = append(changed, r.changedFiles()...)
 	if err := keepTokens(&opened.clients, former.Clients); err != nil {
@@ -258,6 +279,7 @@ func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 		return nil, err
 	}
 	next.CA = ca
+	r.path = path
 	r.enforce(ctx, next)
 	return changed, nil
 }

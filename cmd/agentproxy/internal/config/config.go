@@ -6,7 +6,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"net/url"
@@ -81,7 +83,11 @@ func load(path string, env cli.Environment, read func(path string) ([]byte, erro
 	if path != "" {
 		raw, err := read(path)
 		if err != nil {
-			return nil, fault(path, fmt.Errorf("%w; name an existing file with --config, or none for the defaults", safefile.Cause(err)))
+			remedy := "name an existing file with --config"
+			if errors.Is(err, fs.ErrPermission) {
+				remedy = "run this as a user who may read it, as by sudo -u, name another file with --config"
+			}
+			return nil, fault(path, fmt.Errorf("%w; %s, or none for the defaults", safefile.Cause(err), remedy))
 		}
 		if path == DefaultPath(env) {
 			if err := checkTrusted(path); err != nil {

@@ -48,19 +48,11 @@ func (k *checker) chmod(check string, e *safefile.ModeError) string {
 	return "chmod " + e.Chmod + " " + quote(e.Path)
 }
 
-// isOwn reports whether the file at path, which info describes, is this user's, and the link
-// that may lead there as well: somebody else's may lead to any file.
+// isOwn reports whether the file at path, which info describes, is this user's, and no link
+// that leads there is of somebody else, who could have it lead to any file.
 func isOwn(path string, info fs.FileInfo) bool {
-	link, err := os.Lstat(path)
-	if err != nil {
-		return false
-	}
-	for _, i := range []fs.FileInfo{info, link} {
-		if uid, ok := safefile.OwnerOf(i); !ok || int(uid) != os.Geteuid() {
-			return false
-		}
-	}
-	return true
+	uid, ok := safefile.OwnerOf(info)
+	return ok && int(uid) == os.Geteuid() && !safefile.FollowsForeignLink(path, uid)
 }
 
 // makeCA notes that the CA can be made.

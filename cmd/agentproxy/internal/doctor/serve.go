@@ -3,6 +3,7 @@ package doctor
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,10 +78,19 @@ func (k *checker) askAdmin(ctx context.Context) (admin.Status, error) {
 		return status, err
 	}
 	ca, err := certs.Load(k.app.CAConfig())
-	if err != nil || certs.Fingerprint(ca.Certificate()) != status.CAFingerprint {
+	if err != nil || !hasCA(status, ca.Certificate()) {
 		return status, errOtherCA
 	}
 	return status, nil
+}
+
+// hasCA reports whether the proxy of a status has the CA. Earlier versions say only when
+// theirs expires.
+func hasCA(status admin.Status, ca *x509.Certificate) bool {
+	if status.CAFingerprint == "" {
+		return status.CAExpires.Equal(ca.NotAfter)
+	}
+	return status.CAFingerprint == certs.Fingerprint(ca)
 }
 
 // tellStatus tells of a proxy that runs with this configuration.

@@ -72,8 +72,11 @@ func (r *runner) sumUp() {
 	if r.observer.login.Load() {
 		r.messages.Warn("COMMAND tried to log in or out, or asked auth.openai.com for something else; Codex logs in and out outside of agentproxy run, in a shell of your own")
 	}
-	total, kinds := 0, []string(nil)
+	total, kinds, explained := 0, []string(nil), ""
 	for _, refusal := range r.observer.Latest() {
+		if explained == "" {
+			explained = refusal.Code
+		}
 		total += refusal.Count
 		kind := fmt.Sprintf("%d × %s", refusal.Count, refusal.Code)
 		if refusal.Host != "" {
@@ -89,5 +92,5 @@ func (r *runner) sumUp() {
 		rest = fmt.Sprintf(", and %d more kinds", len(kinds)-maxSummed)
 		kinds = kinds[:maxSummed]
 	}
-	r.messages.Warn(fmt.Sprintf("requests were refused: %s%s; --log FILE says why", strings.Join(kinds, ", "), rest))
+	r.messages.Warn(fmt.Sprintf("requests were refused: %s%s; agentproxy explain %s says what to do, --log FILE has them all", strings.Join(kinds, ", "), rest, explained))
 }
