@@ -116,11 +116,11 @@ unit-plain:
 processes:
 	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m -run '$(PROCESSES)' $(JSON) ./identity/agent
 
-## soak: under the race detector, what make test runs without it, and longer: clients and servers that break off for five minutes (FOR=5m), processes that share a log-in for two, 1000 that are killed
+## soak: under the race detector, what make test runs without it, and for five minutes (FOR=5m) what breaks exchanges off, all at once
 soak:
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -v -run '^TestSoakExchanges$$' ./proxy -soak $(or $(FOR),5m)
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m $(PLAIN)
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m -v -run '$(PROCESSES)' ./identity/agent -identity.soak 2m -identity.kills 1000
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m $(PLAIN)
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m -v -run '$(PROCESSES)' ./identity/agent -identity.soak 2m -identity.kills 1000
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 0 -v -run '^TestSoakExchanges$$' ./proxy -soak $(or $(FOR),5m)
 
 # These tests drive the built program, in which the detector sees no race, and wait more
 # than they work.

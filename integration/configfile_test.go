@@ -70,6 +70,9 @@ func TestDefaultConfigurationComes(t *testing.T) {
 		}
 		writeFile(t, path, []byte("other_hosts: refuse\n"))
 	})
+	if want := `"changed":["` + path + `","other_hosts"]`; !strings.Contains(p.log.String(), want) {
+		t.Errorf("the log has no %s", want)
+	}
 	p.logs(t, reloaded, func() { replaceFile(t, path, "other_hosts: tunnel\n") })
 	p.logs(t, notUsable, func() {
 		if err := os.Remove(path); err != nil {

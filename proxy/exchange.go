@@ -178,19 +178,13 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	conn = netconn.Unread(conn, rw.Reader)
-	if x.kind != KindTunnel { // whose bytes are counted while they are copied
+	switch {
+	case x.webSocket.Load():
+		conn = newUpgradedConn(conn, x)
+	case x.kind != KindTunnel: // whose bytes are counted while they are copied
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
-	if x.webSocket.Load() {
-		conn = x.culprit.Watch(x.Watched(conn), cut.Client)
-	}
-	if x.tap != nil {
-		conn = netconn.TappedConn{Wrapper: netconn.Wrapper{Conn: conn}, Tap: x.tap}
-	}
-	if x.webSocket.Load() {
-		conn = upgradedConn{netconn.Wrapper{Conn: conn}, x.buffers}
-	}
-	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
+	return conn, bufio.NewReadWriter(bufio.NewReaderSize(conn, 0), rw.Writer), nil // which nobody reads from
 }
 
 // level returns the level of the exchange's line in the access log.

@@ -147,7 +147,7 @@ type lifetime struct {
 // New returns a proxy for config. It serves intercepted connections from now on;
 // [Proxy.Shutdown] must be called to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{places: newPlaces(), sleep: track.NewSleepWatch(), labels: config.Labels}
+	p := &Proxy{sleep: track.NewSleepWatch(), labels: config.Labels}
 	if p.labels == nil {
 		p.labels = access.NewLabelBook(time.Now)
 	}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
 	"net/textproto"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,16 +92,10 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	}
 	message.RemoveHopByHop(res.Header)
 	h := x.Header()
-	for name, values := range res.Header {
-		h[name] = values
-	}
+	maps.Copy(h, res.Header)
 	announced := len(res.Trailer)
 	if announced > 0 {
-		names := make([]string, 0, announced)
-		for name := range res.Trailer {
-			names = append(names, name)
-		}
-		h["Trailer"] = []string{strings.Join(names, ", ")}
+		h["Trailer"] = []string{strings.Join(slices.Collect(maps.Keys(res.Trailer)), ", ")}
 	}
 	x.WriteHeader(res.StatusCode)
 	if !empty {
@@ -221,9 +217,7 @@ func (in *interim) send(status int, header textproto.MIMEHeader) error {
 		return nil
 	}
 	h := in.x.Header()
-	for name, values := range header {
-		h[name] = values
-	}
+	maps.Copy(h, header)
 	in.x.WriteHeader(status)
 	clear(h)
 	return nil
@@ -284,6 +278,9 @@ type responseBody struct {
 // Read implements [io.Reader].
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if err == nil {
+		return n, nil
+	}
 	ctx := b.res.Request.Context()
 	if err == io.EOF && b.res.ContentLength < 0 && ctx.Err() != nil {
 		err = ctx.Err() // the server has ended the response because it was told to
@@ -292,7 +289,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		b.ended = true
 		b.x.redact(b.res.Trailer) // the values, which have come now
-	case err != nil:
+	default:
 		_ = b.x.culprit.Note(whoEnded(ctx), err)
 		err = b.x.redactError(err) // ReverseProxy logs it
 	}
@@ -328,7 +325,9 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			if err := w.Write(buffer[:n], !last, last && err == nil); err != nil {
 				return err
 			}
-			x.tapped(buffer[:n])
+			if x.tap != nil {
+				x.tap.Tap(buffer[:n])
+			}
 		}
 		if err == io.EOF {
 			return nil

@@ -108,7 +108,7 @@ func (w worker) run() int {
 	}
 	clock := backend.NewClock(nil, nil)
 	backend := backend.New(backend.Config{
-		BaseURL: baseURL, Transport: transport, Clock: clock, ABOM: backend.NewABOM("1.0", "cli", runtime.GOOS),
+		BaseURL: baseURL, Transport: transport, Clock: clock, ABOM: backend.NewABOM("1.0", runtime.GOOS),
 	})
 	config := agent.Config{
 		Home: codex.OpenHome(w.Home), StateDir: w.State, Store: store.NewFile(filepath.Join(w.State, "identity.json")),

@@ -78,7 +78,7 @@ func OpenHome(dir string) *Home {
 // or none but a [Placeholder], which agentproxy run puts there for the time of a run. It
 // returns h.
 func (h *Home) WithKeyring() *Home {
-	h.keyring = &keyringEntry{account: entryAccount(h.dir), now: h.now}
+	h.keyring = &keyringEntry{account: entryAccount + safefile.PathID(h.dir), now: h.now}
 	return h
 }
 

@@ -85,15 +85,15 @@ func LetIn(ctx context.Context) {
 // Listener returns l, whose connections fail at the first Read if they are turned away.
 // It is not done when they are accepted, because that would hold up all others.
 func (g Gate) Listener(l net.Listener) net.Listener {
-	return &gatedListener{Listener: l, gate: g, clients: track.NewLimiter(), turnedAway: track.NewLimiter()}
+	return &gatedListener{Listener: l, gate: g}
 }
 
 type gatedListener struct {
 	net.Listener
 	gate       Gate
-	clients    *track.Limiter // by name
-	turnedAway *track.Limiter // under one name
-	strangers  atomic.Int64   // bytes
+	clients    track.Limiter // by name
+	turnedAway track.Limiter // under one name
+	strangers  atomic.Int64  // bytes
 }
 
 // Accept implements [net.Listener].

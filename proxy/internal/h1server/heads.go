@@ -225,6 +225,14 @@ func HeadsOf(c net.Conn) *HeadConn {
 	return nil
 }
 
+// WriterOf returns what c writes to as it is, which is c unless it was handed over.
+func WriterOf(c net.Conn) io.Writer {
+	if c, ok := c.(*lingeringConn); ok {
+		return c.conn
+	}
+	return c
+}
+
 // StateOf returns the state of TLS of c, which is what [Config].ConnContext is given.
 func StateOf(c net.Conn) tls.ConnectionState {
 	if c, ok := c.(*h2Conn); ok {

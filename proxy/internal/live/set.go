@@ -5,13 +5,11 @@ package live
 
 import (
 	"iter"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
@@ -60,28 +58,21 @@ func (e *Entry) BeginWrite() {
 	}
 }
 
-// Watched returns c, whose writes count as the exchange's. They may go on after
+// Write returns what notes the writes to a connection of its own, which may go on after
 // [Set.Remove].
-func (e *Entry) Watched(c net.Conn) net.Conn { return &watchedConn{c, e, e.set} }
+func (e *Entry) Write() Write { return Write{e, e.set} }
 
-type watchedConn struct {
-	net.Conn
+// Write notes that a client is written to.
+type Write struct {
 	entry *Entry
 	set   *Set
 }
 
-// Write implements [io.Writer].
-func (c *watchedConn) Write(p []byte) (int, error) {
-	c.entry.writing.Store(c.set.clock())
-	defer c.entry.writing.Store(0)
-	return c.Conn.Write(p)
-}
+// Begin notes that a write begins.
+func (w Write) Begin() { w.entry.writing.Store(w.set.clock()) }
 
-// NetConn returns the connection beneath.
-func (c *watchedConn) NetConn() net.Conn { return c.Conn }
-
-// CloseWrite closes the sending side.
-func (c *watchedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
+// End notes that it has ended.
+func (w Write) End() { w.entry.writing.Store(0) }
 
 // EndWrite notes that what was written is on its way.
 func (e *Entry) EndWrite() { e.writing.Store(0) }

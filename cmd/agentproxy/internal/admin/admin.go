@@ -97,7 +97,7 @@ func newHandler(apps *app.Reloader, m *Metrics, tokens http.Handler) http.Handle
 			tokens.ServeHTTP(w, r)
 			return
 		}
-		newGuard(a.Admin, mux).ServeHTTP(w, r)
+		guard(a.Admin, mux).ServeHTTP(w, r)
 	})
 }
 

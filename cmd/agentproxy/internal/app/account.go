@@ -74,7 +74,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 		Overrides: id.Overrides,
 		Transport: n.Transport,
 		Clock:     a.Clock,
-		ABOM:      backend.NewABOM(cli.Version(), "cli", runtime.GOOS),
+		ABOM:      backend.NewABOM(cli.Version(), runtime.GOOS),
 		Observe:   a.options.Observer.Backend,
 	})
 	courtesy, refreshFile := refreshCourtesy, id.RefreshFile

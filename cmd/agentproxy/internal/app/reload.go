@@ -263,7 +263,7 @@ func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 		changed = append(changed, path)
 	}
 	changed = append(changed, config.Changed(former.Config, c)...)
-	changed = append(changed, r.changedFiles()...)
+	changed = append(changed, r.changedFiles(path)...)
 	if err := keepTokens(&opened.clients, former.Clients); err != nil {
 		return nil, c.Wrong("clients.tokens_file", err)
 	}
@@ -286,9 +286,9 @@ func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 
 // changedFiles returns the files besides the configuration itself that hold something
 // else than those of the configuration in force.
-func (r *Reloader) changedFiles() (paths []string) {
+func (r *Reloader) changedFiles(configuration string) (paths []string) {
 	for _, path := range slices.Sorted(maps.Keys(r.files)) {
-		if before, ok := r.applied[path]; path != r.path && ok && before != r.files[path] {
+		if before, ok := r.applied[path]; path != configuration && ok && before != r.files[path] {
 			paths = append(paths, path)
 		}
 	}

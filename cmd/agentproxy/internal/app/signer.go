@@ -33,7 +33,7 @@ func (s *signers) close() {
 
 // newSigners returns the signers of a principal.
 func (a *App) newSigners(s config.Signer, agent *agent.Agent) (*signers, error) {
-	observer, last, made := a.options.Observer, newOutcomes(s), new(signers)
+	observer, last, made := a.options.Observer, &outcomes{others: make([]outcome, len(s.All()))}, new(signers)
 	made.users.join()
 	builder := signerBuilder{
 		onFailure: s.Default.OnFailure,

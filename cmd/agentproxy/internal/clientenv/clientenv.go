@@ -123,15 +123,21 @@ func (e Env) Variables() []Variable {
 
 // Apply returns environ with the variables set.
 func (e Env) Apply(environ []string) []string {
-	vars := e.Variables()
-	kept := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
-		name, _, _ := strings.Cut(entry, "=")
-		return slices.ContainsFunc(vars, func(v Variable) bool { return v.Name == name })
-	})
-	for _, v := range vars {
-		kept = append(kept, v.Name+"="+v.Value)
+	for _, v := range e.Variables() {
+		environ = SetVariables(environ, v.Name+"="+v.Value)
 	}
-	return kept
+	return environ
+}
+
+// SetVariables returns environ with variables of the form "name=value" set.
+func SetVariables(environ []string, variables ...string) []string {
+	environ = slices.Clone(environ)
+	for _, v := range variables {
+		name, _, _ := strings.Cut(v, "=")
+		environ = slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+		environ = append(environ, v)
+	}
+	return environ
 }
 
 // proxyURL returns the URL by which a client reaches the listener at address.

@@ -192,7 +192,7 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 		return "", fmt.Errorf("read the Codex home: %w", err)
 	}
 	for _, entry := range entries {
-		if !isShared(entry.Name()) {
+		if IsLoginCopy(entry.Name()) || slices.Contains(notShared, entry.Name()) {
 			continue
 		}
 		target := filepath.Join(h.users, entry.Name())
@@ -204,7 +204,8 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 		return "", fmt.Errorf("write the placeholder auth.json: %w", err)
 	}
 	if raw, err := safefile.Read(filepath.Join(h.users, ".env"), MaxFile); err == nil {
-		if err := writePrivate(filepath.Join(home, ".env"), []byte(ScrubDotenv(string(raw), dotenv))); err != nil {
+		clean, _ := ScrubDotenv(string(raw), dotenv)
+		if err := writePrivate(filepath.Join(home, ".env"), []byte(clean)); err != nil {
 			return "", fmt.Errorf("write a .env that leads to the proxy: %w", err)
 		}
 	}
@@ -223,8 +224,4 @@ func writePrivate(path string, content []byte) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return os.Rename(f.Name(), path)
-}
-
-func isShared(name string) bool {
-	return !IsLoginCopy(name) && !slices.Contains(notShared, name)
 }

@@ -193,7 +193,7 @@ func (s *source) yamlError(err error) *Error {
 			err = errors.New("not YAML: a tab is no indentation; write spaces")
 			break
 		}
-		err = fmt.Errorf("not YAML: %s; %s", oneLine(message), remedyKeys)
+		err = fmt.Errorf("not YAML: %s; %s", strings.Join(strings.Fields(message), " "), remedyKeys)
 	}
 	located := s.errorAt(e.GetToken(), err)
 	located.key = key
@@ -312,5 +312,3 @@ func nodeName(t ast.NodeType) string {
 		return strings.ToLower(t.String())
 	}
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

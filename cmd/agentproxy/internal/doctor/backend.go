@@ -161,8 +161,11 @@ func (k *checker) checkSignedRequest(ctx context.Context, c credentials) {
 	case err != nil && c.renews && errors.Is(err, identity.ErrTokenExpired):
 		k.warn(check, k.try(), "not tried: the access token has to be refreshed first")
 		return
-	case err != nil && c.comes && (errors.Is(err, identity.ErrNoIdentity) || errors.Is(err, identity.ErrNoTask)):
+	case err != nil && c.comes && errors.Is(err, identity.ErrNoIdentity):
 		k.warn(check, k.try(), "not tried: the agent has to be registered first")
+		return
+	case err != nil && c.comes && errors.Is(err, identity.ErrNoTask):
+		k.warn(check, k.try(), "not tried: a task has to be registered first")
 		return
 	case err != nil:
 		r := none // the lines above have it

@@ -101,8 +101,11 @@ func (k *checker) checkStateFiles(dir string) {
 			return nil
 		}
 		info, err := entry.Info()
-		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || k.isNamed(path) {
+		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 			return nil
+		}
+		if path == k.config.Audit.File || path == k.config.Usage.File {
+			return nil // it has a check of its own
 		}
 		if err := safefile.CheckMode(path, info, tooWide(path)); err != nil {
 			e, _ := errors.AsType[*safefile.ModeError](err)
@@ -119,12 +122,6 @@ func (k *checker) checkStateFiles(dir string) {
 	}
 }
 
-// isNamed reports whether a key of the configuration names the file, which has a check of
-// its own.
-func (k *checker) isNamed(path string) bool {
-	return path == k.config.Audit.File || path == k.config.Usage.File
-}
-
 // tooWide returns the permissions that a file of the state directory must not have.
 func tooWide(path string) fs.FileMode {
 	name := filepath.Base(path)
@@ -136,20 +133,21 @@ func tooWide(path string) fs.FileMode {
 
 // checkLeftovers finds what killed runs have left.
 func (k *checker) checkLeftovers(dir string) {
-	if n := clientenv.DeadRuns(dir); n > 0 {
+	if n := clientenv.DeadRuns(dir, false); n > 0 {
 		k.warn("state", do(k.own("check", "--fix")), "%s has the files of %s", filepath.Join(dir, "run"), count(n, "run that was killed", "runs that were killed"))
 		k.repair("state", func() (string, error) {
-			return "removed the files of " + count(clientenv.RemoveDeadRuns(dir), "killed run", "killed runs"), nil
+			return "removed the files of " + count(clientenv.DeadRuns(dir, true), "killed run", "killed runs"), nil
 		})
 	}
 	home := k.config.Agent.Identity.CodexHome
-	if !codexhome.HasStub(dir, home, app.IsPlaceholder) {
+	if found, _ := codexhome.FindStub(dir, home, app.IsPlaceholder, false); !found {
 		return
 	}
 	auth := filepath.Join(home, "auth.json")
 	k.warn("Codex home", do(k.own("check", "--fix")), "%s is the placeholder of a run that was killed", auth)
 	k.repair("Codex home", func() (string, error) {
-		return "removed " + auth + ", the placeholder of a killed run", codexhome.RemoveStub(dir, home, app.IsPlaceholder)
+		_, err := codexhome.FindStub(dir, home, app.IsPlaceholder, true)
+		return "removed " + auth + ", the placeholder of a killed run", err
 	})
 }
 

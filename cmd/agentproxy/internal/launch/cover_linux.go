@@ -41,8 +41,10 @@ func (v *View) cover() (map[string]cover, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return nil, &stepError{step: "make the mounts private", err: err, general: true}
 	}
+	// A bind mount of itself keeps a directory from being renamed. Otherwise the command could
+	// put another one at its path, for programs outside to write to.
 	for _, dir := range v.Pin {
-		if err := pin(dir); err != nil {
+		if err := mountError("keep "+dir+" where it is", unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, "")); err != nil {
 			return nil, err
 		}
 	}
@@ -84,12 +86,6 @@ func (v *View) cover() (map[string]cover, error) {
 		}
 	}
 	return covers, readOnly(v.Dir)
-}
-
-// pin keeps a directory from being renamed, by a bind mount of itself. Otherwise the command
-// could put another directory at its path, for programs outside to write to.
-func pin(dir string) error {
-	return mountError("keep "+dir+" where it is", unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""))
 }
 
 // makeDir mounts the view's directory and writes its files.

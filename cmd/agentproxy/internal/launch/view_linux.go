@@ -71,7 +71,8 @@ func (s Secrets) View() (View, error) {
 		v.Files[name], v.Show[target] = content, name
 	}
 	if raw, err := safefile.Read(filepath.Join(home, ".env"), codexhome.MaxFile); err == nil {
-		v.Files[dotenvFile] = []byte(codexhome.ScrubDotenv(string(raw), s.Dotenv))
+		clean, _ := codexhome.ScrubDotenv(string(raw), s.Dotenv)
+		v.Files[dotenvFile] = []byte(clean)
 		target, err := filepath.EvalSymlinks(filepath.Join(home, ".env"))
 		if err != nil {
 			return View{}, err

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/proxy"
 )
 
 // maxRunLines bounds the lines of a run's log on the terminal.
@@ -63,6 +66,24 @@ func (l *runLog) Write(p []byte) (int, error) {
 
 // exchangeMessage is the message of the access log's lines.
 const exchangeMessage = "exchange"
+
+// loginHost is where Codex logs in and out. With a placeholder it has nothing else to ask
+// there.
+const loginHost = "auth.openai.com:443"
+
+// observer remembers the refusals, and whether COMMAND may have logged in or out.
+type observer struct {
+	*admin.Refusals
+	login atomic.Bool
+}
+
+// Exchange implements [app.Observer].
+func (o *observer) Exchange(outcome proxy.Outcome) {
+	if outcome.Host == loginHost {
+		o.login.Store(true)
+	}
+	o.Refusals.Exchange(outcome)
+}
 
 // maxSummed is how many kinds of refusals sumUp names.
 const maxSummed = 3

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -104,11 +103,8 @@ func (r *runner) viaShellsProxy(conf *config.Config) *config.Config {
 	if via == "" || conf.NamesProxy() {
 		return conf
 	}
-	if !strings.Contains(via, "://") { // as curl and Go take it
-		via = "http://" + via
-	}
-	u, err := url.Parse(via)
-	if err != nil || u.Host == "" || clientenv.LeadsHere(conf, u) {
+	u := clientenv.ParseProxy(via)
+	if u == nil || clientenv.LeadsHere(conf, u) {
 		return conf
 	}
 	u.User = nil

@@ -96,7 +96,11 @@ func openBrowsers() (Store, error) {
 		name:    browsersName,
 		changes: strings.Join(databases, ", "),
 		holds:   nss.Exists,
-		traces:  func(cert *x509.Certificate) bool { return anyDatabaseHolds(databases, cert) },
+		traces: func(cert *x509.Certificate) bool {
+			return slices.ContainsFunc(databases, func(dir string) bool {
+				return exec.Command("certutil", "-L", "-d", "sql:"+dir, "-n", storeName(cert)).Run() == nil
+			})
+		},
 		options: []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(nss)},
 	}, nil
 }
@@ -110,14 +114,6 @@ func nssDatabases() []string {
 	return slices.DeleteFunc(profiles, func(dir string) bool {
 		_, err := os.Stat(filepath.Join(dir, "cert9.db"))
 		return err != nil
-	})
-}
-
-// anyDatabaseHolds reports whether certutil finds cert under the name that truststore
-// gives it.
-func anyDatabaseHolds(databases []string, cert *x509.Certificate) bool {
-	return slices.ContainsFunc(databases, func(dir string) bool {
-		return exec.Command("certutil", "-L", "-d", "sql:"+dir, "-n", storeName(cert)).Run() == nil
 	})
 }
 
