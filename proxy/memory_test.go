@@ -404,9 +404,12 @@ func TestClosedWindow(t *testing.T) {
 		c.open(t, 1, append([]string{":method", "POST"}, ask[2:]...)...) // whose body does not end
 		c.request(t, 3, ask...)
 		want(t, c, 3, "200", "reset")
-		if running := p.Running(10); len(running) != 1 {
-			t.Errorf("%v run", running)
-		}
+		proxytest.Eventually(t, func() error {
+			if running := p.Running(10); len(running) != 1 {
+				return fmt.Errorf("%v run", running)
+			}
+			return nil
+		})
 	})
 	// What was not admitted is not listed, and does not wait for as long.
 	t.Run("busy", func(t *testing.T) {

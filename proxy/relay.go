@@ -54,6 +54,9 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 		x.finalOnly = x.finalOnly || r.Header["Expect"] != nil
 	}
 	x.buffers = f.buffers
+	// [httputil.ReverseProxy] closes the server's side alone, and waits for the client's if the
+	// server has said all.
+	defer context.AfterFunc(r.Context(), func() { _ = x.client.Close() })()
 	f.upgrader.ServeHTTP(x, r)
 }
 

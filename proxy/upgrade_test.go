@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -147,6 +148,34 @@ func TestUpgradeHalfClose(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestUpgradeHalfClosedIsCut stops the proxy while the server of an upgraded connection has said
+// all, and the client says nothing.
+func TestUpgradeHalfClosedIsCut(t *testing.T) {
+	t.Parallel()
+	backend := proxytest.NewBackend(t, proxytest.H1, switchTo(t, "tcp", func(c *bufio.ReadWriter, closeWrite func()) {
+		closeWrite()
+		_, _ = io.ReadAll(c)
+	}))
+	p := startProxy(t, backend.Listener.Addr().String())
+	c := p.intercepted(t)
+	c.Send(t, upgradeRequest, "tcp")
+	if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(res.Status)
+	}
+	c.ExpectEOF(t)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		p.cutNow()
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(proxytest.Patience / 2):
+		c.Close()
+		t.Error("the proxy waits for the client")
 	}
 }
 
