@@ -39,7 +39,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit integration test-deploy test-fips test-vectors conformance kubernetes garden attacks scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit unit-plain processes integration test-deploy test-fips test-vectors conformance kubernetes garden attacks soak scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -97,9 +97,30 @@ lint:
 	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways,websockets,verifiers ./integration ./proxy
 	$(ONCE) $(GO) run $(STATICCHECK) ./...
 
-# The race detector needs cgo. lint has vetted. Many tests wait more than they work.
+# What the race detector makes many times dearer, and has little to find in: tools of ours
+# that compute on one goroutine, make load or start programs, and tests of files that
+# processes share. make soak has it look at them too.
+PLAIN       := ./integration/scale ./integration/bench ./integration/testsummary
+PROCESSES   := ^Test(Kill|Soak)$$$$
+
+# The race detector needs cgo. lint has vetted. Many tests wait more than they work. What
+# takes longest is first.
 unit:
-	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -parallel 4 $(JSON) ./proxy $$($(GO) list ./... | grep -v '/integration$$')
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)' $(JSON) ./proxy ./identity/agent \
+	  $$($(GO) list ./... | grep -Ev '/integration(/scale|/bench|/testsummary)?$$')
+
+unit-plain:
+	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN)
+
+# Processes that share files, and are killed.
+processes:
+	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m -run '$(PROCESSES)' $(JSON) ./identity/agent
+
+## soak: under the race detector, what make test runs without it, and for five minutes (FOR=5m) what breaks exchanges off, all at once
+soak:
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m $(PLAIN)
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m -v -run '$(PROCESSES)' ./identity/agent -identity.soak 2m -identity.kills 1000
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 0 -v -run '^TestSoakExchanges$$' ./proxy -soak $(or $(FOR),5m)
 
 # These tests drive the built program, in which the detector sees no race, and wait more
 # than they work.

@@ -12,10 +12,9 @@
 package authz
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -83,7 +82,7 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 			_ = server.Close()
 		}
 	})
-	gate := access.Gate{Users: func() access.Users { return current().Users }, PerClient: connsPerClient, Refusal: func(why error) []byte { return turnedAway(current(), why) }, Strangers: maxStrangers}
+	gate := access.Gate{Users: func() access.Users { return current().Users }, PerClient: connsPerClient, Refusal: func(why error) access.Refusal { return turnedAway(current(), why) }, Strangers: maxStrangers}
 	err := server.Serve(gate.Listener(netutil.LimitListener(l, maxConns)))
 	if !stop() {
 		<-drained
@@ -102,21 +101,13 @@ func (c Config) note(peer string, refused proxy.Answer) {
 
 // turnedAway returns the response to a connection that is not served, of which nothing has
 // been read.
-func turnedAway(config Config, why error) []byte {
+func turnedAway(config Config, why error) access.Refusal {
 	refused := refuseUser(why)
 	if errors.Is(why, access.ErrTooMany) {
 		refused = proxy.Refusal(http.StatusServiceUnavailable, "too_many_connections", why.Error())
 	}
 	config.note("", refused)
-	header := refused.Header.Clone()
-	header.Set("Cache-Control", "no-store")
-	response := http.Response{
-		StatusCode: refused.Status, ProtoMajor: 1, ProtoMinor: 1, Header: header, Close: true,
-		Body: io.NopCloser(bytes.NewReader(refused.Body)), ContentLength: int64(len(refused.Body)),
-	}
-	var b bytes.Buffer
-	_ = response.Write(&b) // into memory
-	return b.Bytes()
+	return access.Refusal{Status: refused.Status, Header: refused.Header, Body: refused.Body}
 }
 
 // server answers gateways over HTTP and gRPC.
@@ -150,9 +141,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // write sends an answer.
 func write(w http.ResponseWriter, a proxy.Answer) {
-	for name, values := range a.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.Header)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(a.Status)
 	_, _ = w.Write(a.Body)

@@ -60,16 +60,13 @@ var (
 
 // SystemRoots returns the machine's root certificates and the file or directory that they
 // are from. As in OpenSSL and Go, SSL_CERT_FILE replaces the usual file, and the
-// certificates in the directories of SSL_CERT_DIR are added. It calls getenv, if not nil, for
-// the two variables.
+// certificates in the directories of SSL_CERT_DIR are added. It calls getenv for the two
+// variables.
 //
 // CAs made by this package are left out: a bundle that is made in the environment of an
 // earlier bundle must not keep a CA that was rotated away. If SSL_CERT_FILE holds nothing
 // else, the usual file is read.
 func SystemRoots(getenv func(string) string) (roots Roots, path string, err error) {
-	if getenv == nil {
-		getenv = func(string) string { return "" }
-	}
 	return systemRoots(getenv("SSL_CERT_FILE"), getenv("SSL_CERT_DIR"), rootFiles[:], rootDirs[:])
 }
 

@@ -49,23 +49,15 @@ func Prepare(cfg Config) (*Authority, error) {
 	if err := s.discard(); err != nil {
 		return nil, err
 	}
-	s.sweep()
-	if err := safefile.Write(s.nextKey(), keyPEM, 0o600); err != nil {
-		return nil, fmt.Errorf("write %s: %w; %s", s.nextKey(), err, writable)
-	}
-	if err := safefile.Write(s.nextCert(), certPEM, 0o644); err != nil {
-		return nil, fmt.Errorf("write %s: %w; %s", s.nextCert(), err, writable)
+	if err := s.writePair(s.nextCert(), certPEM, s.nextKey(), keyPEM); err != nil {
+		return nil, err
 	}
 	return Load(cfg)
 }
 
 // Discard removes the CA that [Prepare] has made, if there is one.
 func Discard(cfg Config) error {
-	s, err := newStore(cfg.Dir)
-	if err != nil {
-		return err
-	}
-	unlock, err := s.lock()
+	s, unlock, err := lockStore(cfg.Dir)
 	if err != nil {
 		return err
 	}
@@ -81,12 +73,9 @@ func (s store) nextKey() string  { return filepath.Join(s.dir, "next-key.pem") }
 
 // prepared returns the certificate that is to follow current, nil if there is none.
 func (s store) prepared(current *x509.Certificate) (*x509.Certificate, error) {
-	if _, err := os.Stat(s.nextCert()); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	data, err := readFile(s.nextCert(), safefile.OthersWrite)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // activated just now
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err

@@ -94,12 +94,17 @@ func (s store) read() (certPEM, keyPEM []byte, err error) {
 
 // write adds a CA to a directory without a certificate. The caller holds the lock.
 func (s store) write(certPEM, keyPEM []byte) error {
+	return s.writePair(s.cert(), certPEM, s.key(), keyPEM)
+}
+
+// writePair writes a key, and then its certificate. The caller holds the lock.
+func (s store) writePair(cert string, certPEM []byte, key string, keyPEM []byte) error {
 	s.sweep()
-	if err := safefile.Write(s.key(), keyPEM, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w; %s", s.key(), err, writable)
+	if err := safefile.Write(key, keyPEM, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w; %s", key, err, writable)
 	}
-	if err := safefile.Write(s.cert(), certPEM, 0o644); err != nil {
-		return fmt.Errorf("write %s: %w; %s", s.cert(), err, writable)
+	if err := safefile.Write(cert, certPEM, 0o644); err != nil {
+		return fmt.Errorf("write %s: %w; %s", cert, err, writable)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"fmt"
 )
 
@@ -22,14 +23,7 @@ func (r *Record) Bind(acct Account) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent identity %q %w: %w", r.AgentRuntimeID, ErrBadKey, err)
 	}
-	for _, fill := range []struct {
-		to   *string
-		from string
-	}{{&acct.UserID, r.UserID}, {&acct.Email, r.Email}, {&acct.PlanType, r.PlanType}} {
-		if *fill.to == "" {
-			*fill.to = fill.from
-		}
-	}
+	acct.UserID, acct.Email, acct.PlanType = cmp.Or(acct.UserID, r.UserID), cmp.Or(acct.Email, r.Email), cmp.Or(acct.PlanType, r.PlanType)
 	acct.FedRAMP = acct.FedRAMP || r.FedRAMP
 	return &Identity{
 		AgentRuntimeID: r.AgentRuntimeID, Key: key, Account: acct, TaskID: r.TaskID, RegisteredAt: r.RegisteredAt,

@@ -54,6 +54,38 @@ func TestDefaultConfiguration(t *testing.T) {
 	}
 }
 
+// TestDefaultConfigurationComes has a default file come into being beside a proxy that was
+// started without one. Then it is as one that was there, and none is read where none is named.
+func TestDefaultConfigurationComes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, fixtureConfig{})
+	configs := filepath.Join(t.TempDir(), "configs")
+	path := filepath.Join(configs, "agentproxy", "config.yaml")
+	environ := append(baseEnv(t), "XDG_CONFIG_HOME="+configs, "AGENTPROXY_LISTEN=127.0.0.1:0", "AGENTPROXY_ADMIN=127.0.0.1:0")
+	p := f.start(t, environ, agentproxy, "serve")
+	none := f.start(t, environ, agentproxy, "serve", "--config", "none")
+	p.logs(t, reloaded, func() {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, path, []byte("other_hosts: refuse\n"))
+	})
+	if want := `"changed":["` + path + `","other_hosts"]`; !strings.Contains(p.log.String(), want) {
+		t.Errorf("the log has no %s", want)
+	}
+	p.logs(t, reloaded, func() { replaceFile(t, path, "other_hosts: tunnel\n") })
+	p.logs(t, notUsable, func() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	})
+	p.logs(t, reloaded, func() { writeFile(t, path, []byte("other_hosts: refuse\n")) })
+	none.logs(t, "SIGHUP: renewed", func() { none.hangUpOnce(t) })
+	if strings.Contains(none.log.String(), reloaded) {
+		t.Errorf("a file was read: %s", none.log)
+	}
+}
+
 // TestRunKeepsConfiguration has an isolated command try to write what the next run would go
 // by: the default configuration, which is not there yet.
 func TestRunKeepsConfiguration(t *testing.T) {

@@ -135,6 +135,7 @@ func checkContents(t *testing.T, path string) {
 		"./usr/share/bash-completion/completions/agentproxy",
 		"./usr/share/doc/agentproxy/changelog.gz",
 		"./usr/share/doc/agentproxy/copyright",
+		"./usr/share/doc/agentproxy/examples/apparmor",
 		"./usr/share/doc/agentproxy/examples/config.yaml",
 		"./usr/share/doc/agentproxy/examples/docs/agentproxy.schema.json",
 		"./usr/share/doc/agentproxy/examples/sandbox.conf",

@@ -82,6 +82,38 @@ func TestCheckFix(t *testing.T) {
 	}
 }
 
+// TestCheckFixForeignLink has a directory on the way to a file be a link of another user's, who
+// may have it lead to any file: its mode stays as it is.
+func TestCheckFixForeignLink(t *testing.T) {
+	t.Parallel()
+	if !needRoot(t) {
+		return
+	}
+	p := newPatient(t)
+	token := p.write(t, filepath.Join("real", "token"), "sesame", 0o644)
+	link := filepath.Join(p.dir, "link")
+	if err := os.Symlink("real", link); err != nil {
+		t.Fatal(err)
+	}
+	p.add(t, "clients: {token_file: "+filepath.Join(link, "token")+"}")
+	fixed := "set the mode of DIR/link/token"
+	if err := os.Lchown(link, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.judge(t, "--fix"); r.code != 2 || strings.Contains(p.normal(r.stdout), fixed) {
+		t.Errorf("another's link: %+v", r)
+	}
+	if info, err := os.Stat(token); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.Lchown(link, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.judge(t, "--fix"); !strings.Contains(p.normal(r.stdout), fixed) {
+		t.Errorf("root's link: %+v", r)
+	}
+}
+
 // TestCheckTerminal reads agentproxy check in a terminal: marks in colour, and what to do on
 // lines of its own. There is no colour with NO_COLOR, and words alone with TERM=dumb and
 // elsewhere.

@@ -168,6 +168,10 @@ mkdir -m 700 .codex && cp /mnt/backend/codex-home/auth.json .codex/
 mkdir -p -m 700 /run/secrets && cp -r .codex /run/secrets/codex
 export PROXY_TOKEN=6f1ed002ab5595859014ebf0951522d9
 (umask 077 && echo $PROXY_TOKEN >/run/secrets/proxy-token)
+cp /mnt/backend/access-token /mnt/backend/identity.jwt .
+install -m 600 /mnt/backend/access-token /run/secrets/access-token
+export AGENT_IDENTITY="$(cat /mnt/backend/identity.jwt)"
+git init -q # as where agents work
 mount --bind /mnt/backend/backend-ca.pem /etc/ssl/certs/ca-certificates.crt
 mkdir -p "$GOCACHE" && mount --bind /mnt/gocache "$GOCACHE"
 mount -o remount,bind,ro /

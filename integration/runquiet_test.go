@@ -25,7 +25,7 @@ func TestRunIsQuiet(t *testing.T) {
 			w.keys(t, "C-d")
 			w.awaitPrompt(t)
 			shown := w.screen(t)
-			if strings.Count(shown, "agentproxy: ") != 1 || !strings.Contains(shown, "agentproxy: requests were refused: 2 × host_refused (github.com:443)") {
+			if strings.Count(shown, "agentproxy: ") != 1 || !strings.Contains(shown, "agentproxy: requests were refused: 2 × host_refused (github.com:443); agentproxy explain host_refused says what to do, --log FILE has them all") {
 				t.Errorf("at the end:\n%s", shown)
 			}
 		})

@@ -9,4 +9,4 @@ if ! CGO_ENABLED=0 "${GO:-go}" build -trimpath -o bin/testsummary ./integration/
   exit 1
 fi
 # Packages are fetched while the linters compile.
-exec bin/testsummary 'lint clients' 'unit integration test-fips test-deploy test-vectors'
+exec bin/testsummary 'lint clients' 'unit integration unit-plain processes test-fips test-deploy test-vectors'

@@ -43,6 +43,8 @@ check
 ca uninstall --store system --yes
 curl
 ls /usr/local/share/ca-certificates
+ls /etc/ssl/certs | grep agentproxy || true
+find /etc/ssl/certs -xtype l
 `
 
 // TestSystemStore has curl trust the CA by way of the system's store: once it is
@@ -90,11 +92,18 @@ func TestSystemStoreOfRoot(t *testing.T) {
 	home := t.TempDir()
 	binary := copyProgram(t, home)
 	giveTo(t, home, nobody)
-	cmd := as(command(t, []string{"PATH=/nowhere", "HOME=" + home}, binary, "ca", "install", "--yes"), nobody)
-	cmd.Dir = home
-	r := runCommand(t, cmd)
-	const want = "agentproxy: only root can change the system's store, and there is no sudo; as root, set AGENTPROXY_STATE_DIR to the directory that the CA is in and run this again, or choose --store browsers\n"
-	if r.code != 1 || r.stderr != want {
-		t.Errorf("exit code %d, %q, want %q", r.code, r.stderr, want)
+	for _, test := range []struct {
+		command, want string
+		code          int
+	}{
+		{"uninstall", "agentproxy: nothing to change\n", 0},
+		{"install", "agentproxy: only root can change the system's store, and there is no sudo; as root, set AGENTPROXY_STATE_DIR to the directory that the CA is in and run this again, or choose --store browsers\n", 1},
+		{"uninstall", "agentproxy: nothing to change\n", 0}, // though there is a CA
+	} {
+		cmd := as(command(t, []string{"PATH=/nowhere", "HOME=" + home}, binary, "ca", test.command, "--yes"), nobody)
+		cmd.Dir = home
+		if r := runCommand(t, cmd); r.code != test.code || r.stderr != test.want {
+			t.Errorf("%s: exit code %d, %q, want %d, %q", test.command, r.code, r.stderr, test.code, test.want)
+		}
 	}
 }

@@ -27,14 +27,10 @@ const (
 
 // places counts the connections of clients.
 type places struct {
-	all        *track.Limiter // under one name
-	clients    *track.Limiter // by user or address
-	labels     *track.Limiter // by session label
-	turnedAway *track.Limiter // those that are told that there is no place
-}
-
-func newPlaces() places {
-	return places{track.NewLimiter(), track.NewLimiter(), track.NewLimiter(), track.NewLimiter()}
+	all        track.Limiter // under one name
+	clients    track.Limiter // by user or address
+	labels     track.Limiter // by session label
+	turnedAway track.Limiter // those that are told that there is no place
 }
 
 // clientListener accepts clients while there are places for them.
@@ -192,9 +188,9 @@ type clientConnKey struct{}
 
 // admitLabel counts the connection that the exchange's request came on, ctx being
 // the request's context, among those of its session label.
-func (pl places) admitLabel(ctx context.Context, x *exchange) *refuse.Refusal {
+func (pl *places) admitLabel(ctx context.Context, x *exchange) *refuse.Refusal {
 	most := x.profile.ConnectionsPerLabel
-	if ctx.Value(clientConnKey{}).(*netconn.StallConn).Join(pl.labels, x.label, most) {
+	if ctx.Value(clientConnKey{}).(*netconn.StallConn).Join(&pl.labels, x.label, most) {
 		return nil
 	}
 	return refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,

@@ -48,7 +48,9 @@ type facts struct {
 	target    hosts.Target
 	pattern   string // of Config.Intercept that the target matched, "" for others
 	asked     asked
-	http10    bool // the client speaks HTTP/1.0
+	// finalOnly: the client is sent no 1xx responses, of which HTTP/1.0 has none (RFC 9110,
+	// section 15.2).
+	finalOnly bool
 }
 
 // signing is how a request is authorised.
@@ -116,8 +118,8 @@ func (x *exchange) WriteHeader(status int) {
 		}
 	}
 	if status < 200 {
-		if x.http10 {
-			return // HTTP/1.0 has no 1xx responses (RFC 9110, section 15.2)
+		if x.finalOnly {
+			return
 		}
 		// These fields are sent now, and no other code sees them.
 		message.RemoveHopByHop(x.Header())
@@ -176,19 +178,13 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	conn = netconn.Unread(conn, rw.Reader)
-	if x.kind != KindTunnel { // whose bytes are counted while they are copied
+	switch {
+	case x.webSocket.Load():
+		conn = newUpgradedConn(conn, x)
+	case x.kind != KindTunnel: // whose bytes are counted while they are copied
 		conn = netconn.NewCountingConn(conn, &x.received, &x.sent)
 	}
-	if x.webSocket.Load() {
-		conn = x.culprit.Watch(x.Watched(conn), cut.Client)
-	}
-	if x.tap != nil {
-		conn = netconn.TappedConn{Wrapper: netconn.Wrapper{Conn: conn}, Tap: x.tap}
-	}
-	if x.webSocket.Load() {
-		conn = upgradedConn{netconn.Wrapper{Conn: conn}, x.buffers}
-	}
-	return conn, bufio.NewReadWriter(bufio.NewReader(conn), rw.Writer), nil
+	return conn, bufio.NewReadWriter(bufio.NewReaderSize(conn, 0), rw.Writer), nil // which nobody reads from
 }
 
 // level returns the level of the exchange's line in the access log.

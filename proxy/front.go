@@ -46,13 +46,19 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		kind = KindTunnel
 	}
 	x := f.begin(w, r, kind)
+	conn, _ := r.Context().Value(clientConnKey{}).(*netconn.StallConn)
+	defer func() {
+		if conn != nil && kind == KindPlain && x.bodyLeft.Load() {
+			conn.AwaitRest(refusalTimeout)
+		}
+	}()
 	defer f.end(x)
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if refused := f.admit(x, r); refused != nil {
 		x.stranger = x.admission == nil
 		x.refuse(refused)
-		if c, ok := r.Context().Value(clientConnKey{}).(*netconn.StallConn); ok {
-			c.EndHead()
+		if conn != nil {
+			conn.EndHead()
 		}
 		return
 	}

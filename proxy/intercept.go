@@ -90,7 +90,7 @@ func (i *interceptor) handOver(conn net.Conn) {
 func (i *interceptor) connState(conn net.Conn, state http.ConnState) {
 	h1server.NoteHijack(conn, state)
 	if state == http.StateIdle || state == http.StateClosed {
-		i.live.idle(&interceptedBelow(conn).streams)
+		i.live.idle(&interceptedBelow(conn).streams, state == http.StateClosed)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // TestBodyLeft has an HTTP/1 client be told that its connection ends with an
@@ -40,5 +41,29 @@ func TestBodyLeft(t *testing.T) {
 	}
 	if log := p.log.String(); strings.Contains(log, "panic") {
 		t.Error(log)
+	}
+}
+
+// TestRestNeverComes has a client send a part of a request that is refused, in chunks and of
+// known length, and then wait and say nothing. The connection ends by itself.
+func TestRestNeverComes(t *testing.T) {
+	t.Parallel()
+	for name, part := range map[string]string{"length": "Content-Length: 10\r\n\r\nhello", "chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"} {
+		for _, url := range []string{"/", "ftp://plain.example/"} {
+			t.Run(name+" "+url, func(t *testing.T) {
+				t.Parallel()
+				p := startProxy(t, "", func(c *Config) { c.Signer = proxytest.FixedSigner{Err: signer.Errorf(signer.NoTask, "no task yet")} })
+				c := p.dial(t)
+				if url == "/" {
+					c = p.intercepted(t)
+				}
+				c.Send(t, "POST %s HTTP/1.1\r\nHost: chatgpt.com\r\n%s", url, part)
+				res := c.Response(t, http.MethodPost)
+				if proxytest.ReadAll(t, res.Body); !res.Close || res.StatusCode < 400 {
+					t.Errorf("%s, close %v", res.Status, res.Close)
+				}
+				c.ExpectEOF(t)
+			})
+		}
 	}
 }

@@ -75,7 +75,7 @@ func (p *testProxy) connectAs(t testing.TB, label, authority string) (*proxytest
 func (p *testProxy) noneHeld(t testing.TB) {
 	t.Helper()
 	proxytest.Eventually(t, func() error {
-		for name, s := range map[string]*track.Limiter{"places": p.places.all, "clients": p.places.clients, "labels": p.places.labels, "turned away": p.places.turnedAway} {
+		for name, s := range map[string]*track.Limiter{"places": &p.places.all, "clients": &p.places.clients, "labels": &p.places.labels, "turned away": &p.places.turnedAway} {
 			if n := s.InUse(); n > 0 {
 				return fmt.Errorf("%s: %d are still held", name, n)
 			}
@@ -332,7 +332,7 @@ func TestLabelLimit(t *testing.T) {
 func TestConnectFlood(t *testing.T) {
 	t.Parallel()
 	const most, flood = 20, 500
-	p := echoing(t, access.Limits{Connections: 2 * most, ConnectionsPerLabel: most})
+	p := echoing(t, access.Limits{Connections: 2 * most, ConnectionsPerLabel: most, HandshakeTimeout: time.Hour})
 	other := p.clientAs(t, proxytest.H2, url.UserPassword("other", ""))
 	var stood []*proxytest.RawConn
 	for i := range flood {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"iter"
+	"maps"
 	"net/http"
 	"time"
 
@@ -73,8 +74,8 @@ func outcomeOf(x *exchange) Outcome {
 
 // Bytes counts what passed between the proxy and its clients.
 type Bytes struct {
-	Received int64 // from clients
-	Sent     int64 // to clients
+	Received int64 `json:"received"` // from clients
+	Sent     int64 `json:"sent"`     // to clients
 }
 
 func (b Bytes) plus(x *exchange) Bytes {
@@ -95,13 +96,13 @@ type Traffic struct {
 // Running is a running exchange. It holds no credential, no query and no header
 // field.
 type Running struct {
-	Kind    string // as the access log names it, or websocket
-	Client  string // the session label
-	Host    string // host:port
-	Method  string
-	Path    string // as it was sent, without query
-	Started time.Time
-	Bytes   // zero for tunnels, whose bytes are known when they have ended
+	Kind    string    `json:"kind"`             // as the access log names it, or websocket
+	Client  string    `json:"client,omitempty"` // the session label
+	Host    string    `json:"host"`             // host:port
+	Method  string    `json:"method"`
+	Path    string    `json:"path,omitempty"` // as it was sent, without query
+	Started time.Time `json:"started"`
+	Bytes             // zero for tunnels, whose bytes are known when they have ended
 }
 
 // running lists the running exchanges, and counts the bytes of those that have ended.
@@ -122,8 +123,15 @@ func (l *running) add(x *exchange, r *http.Request) *refuse.Refusal { return l.s
 // end counts an exchange that has ended, listed or not.
 func (l *running) end(x *exchange) { l.set.Remove(x, func() { l.count(x) }) }
 
-// idle is told that nothing is under way on a connection of HTTP/2.
-func (l *running) idle(c *live.Conn) { l.set.Idle(c, func(e live.Exchange) { l.count(e.(*exchange)) }) }
+// idle is told that nothing is under way on a connection of HTTP/2, or that it is closed.
+func (l *running) idle(c *live.Conn, closed bool) {
+	then := func(e live.Exchange) { l.count(e.(*exchange)) }
+	if closed {
+		l.set.Closed(c, then)
+		return
+	}
+	l.set.Idle(c, then)
+}
 
 func (l *running) count(x *exchange) {
 	// The bytes of a CONNECT are those of the requests inside. What a gateway asks
@@ -139,9 +147,7 @@ func (l *running) traffic() Traffic {
 		Bytes:   map[string]Bytes{KindRequest: {}, KindPlain: {}, KindTunnel: {}},
 	}
 	l.set.Locked(func(all iter.Seq[live.Exchange]) {
-		for kind, ended := range l.ended {
-			t.Bytes[kind] = ended
-		}
+		maps.Copy(t.Bytes, l.ended)
 		for e := range all {
 			x := e.(*exchange)
 			t.Running[liveKind(x)]++

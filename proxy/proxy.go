@@ -147,7 +147,7 @@ type lifetime struct {
 // New returns a proxy for config. It serves intercepted connections from now on;
 // [Proxy.Shutdown] must be called to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{places: newPlaces(), sleep: track.NewSleepWatch(), labels: config.Labels}
+	p := &Proxy{sleep: track.NewSleepWatch(), labels: config.Labels}
 	if p.labels == nil {
 		p.labels = access.NewLabelBook(time.Now)
 	}
@@ -291,7 +291,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 		ResponseWriter: w,
 		policy:         pol,
 		strangers:      p.strangers,
-		facts:          facts{kind: kind, method: r.Method, http10: !r.ProtoAtLeast(1, 1), peer: r.RemoteAddr},
+		facts:          facts{kind: kind, method: r.Method, finalOnly: !r.ProtoAtLeast(1, 1), peer: r.RemoteAddr},
 	}
 	x.started = now
 	if r.ProtoMajor == 2 {
@@ -358,12 +358,17 @@ func (p *Proxy) end(x *exchange) {
 	}
 }
 
-// debugWriter writes the log of net/http into the debug log.
+// debugWriter writes the log of net/http into the debug log, but for panics, which are the
+// program's own mistakes.
 type debugWriter struct{ p *Proxy }
 
 // Write implements [io.Writer].
 func (w debugWriter) Write(line []byte) (int, error) {
-	w.p.current().Log.Debug().Str("from", "net/http").Msg(string(bytes.TrimSuffix(line, []byte{'\n'})))
+	level := zerolog.DebugLevel
+	if bytes.HasPrefix(line, []byte("http: panic serving ")) || bytes.HasPrefix(line, []byte("http2: panic serving ")) {
+		level = zerolog.ErrorLevel
+	}
+	w.p.current().Log.WithLevel(level).Str("from", "net/http").Msg(string(bytes.TrimSuffix(line, []byte{'\n'})))
 	return len(line), nil
 }
 

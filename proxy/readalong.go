@@ -45,10 +45,3 @@ func (x *exchange) readAlong(res *http.Response) {
 		x.tap = usage.NewWebSocket(res.Header["Sec-Websocket-Extensions"], report)
 	}
 }
-
-// tapped reads along what was sent to the client.
-func (x *exchange) tapped(p []byte) {
-	if x.tap != nil {
-		x.tap.Tap(p)
-	}
-}

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
 	"net/textproto"
 	"net/url"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,7 +48,10 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 	// ends the exchange.
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &outgoingBody{body: r.Body, x: x}
+		r.Body = &outgoingBody{body: r.Body, x: x, in: new(interim)}
+		// Those of [httputil.ReverseProxy] come on another goroutine than the one on which
+		// net/http sends a 100 when the body is first read.
+		x.finalOnly = x.finalOnly || r.Header["Expect"] != nil
 	}
 	x.buffers = f.buffers
 	f.upgrader.ServeHTTP(x, r)
@@ -56,6 +62,7 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 // than it changes, and does not flush what net/http is about to flush.
 func (f *forwarder) relay(x *exchange, r *http.Request) {
 	in := &interim{x: x}
+	in.waits.Store(r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out := outgoing(x, r, in)
 	if out.Body != nil {
 		// A transport may read from it after the handler has returned, which net/http
@@ -82,16 +89,10 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	}
 	message.RemoveHopByHop(res.Header)
 	h := x.Header()
-	for name, values := range res.Header {
-		h[name] = values
-	}
+	maps.Copy(h, res.Header)
 	announced := len(res.Trailer)
 	if announced > 0 {
-		names := make([]string, 0, announced)
-		for name := range res.Trailer {
-			names = append(names, name)
-		}
-		h["Trailer"] = []string{strings.Join(names, ", ")}
+		h["Trailer"] = []string{strings.Join(slices.Collect(maps.Keys(res.Trailer)), ", ")}
 	}
 	x.WriteHeader(res.StatusCode)
 	if !empty {
@@ -126,7 +127,7 @@ func outgoing(x *exchange, r *http.Request, in *interim) *http.Request {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		out.Body = nil
 	default:
-		out.Body = &outgoingBody{body: r.Body, x: x}
+		out.Body = &outgoingBody{body: r.Body, x: x, in: in}
 	}
 	message.ForwardTrailers(out, r, credential.IsField)
 	if x.auth != nil {
@@ -161,15 +162,24 @@ func outgoingURL(in *http.Request, x *exchange) *url.URL {
 type outgoingBody struct {
 	body   io.Reader
 	x      *exchange
+	in     *interim
 	closed atomic.Bool
 }
 
 // Read implements [io.Reader].
-func (b *outgoingBody) Read(p []byte) (int, error) {
+func (b *outgoingBody) Read(p []byte) (n int, err error) {
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	n, err := b.body.Read(p)
+	defer func() {
+		// On a goroutine of a transport it would end the program.
+		if v := recover(); v != nil {
+			b.x.policy.Log.Error().Msgf("panic reading a request's body: %v\n%s", v, debug.Stack())
+			n, err = 0, errBodyPanic
+		}
+	}()
+	b.in.askForBody()
+	n, err = b.body.Read(p)
 	b.x.received.Add(int64(n))
 	if err == io.EOF {
 		b.x.bodyLeft.Store(false)
@@ -178,6 +188,8 @@ func (b *outgoingBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+var errBodyPanic = message.Errorf("the request's body could not be read; the proxy's log says more")
 
 // Close implements [io.Closer].
 func (b *outgoingBody) Close() error {
@@ -189,6 +201,7 @@ func (b *outgoingBody) Close() error {
 // still have some when it has given up the request.
 type interim struct {
 	x       *exchange
+	waits   atomic.Bool // over HTTP/1.1 the client waits until it is asked for the body
 	mu      sync.Mutex
 	stopped bool
 }
@@ -201,12 +214,24 @@ func (in *interim) send(status int, header textproto.MIMEHeader) error {
 		return nil
 	}
 	h := in.x.Header()
-	for name, values := range header {
-		h[name] = values
-	}
+	maps.Copy(h, header)
 	in.x.WriteHeader(status)
 	clear(h)
 	return nil
+}
+
+// askForBody sends a 100 to a client that waits for one before it sends its body. net/http
+// would do so by itself when the body is first read, and not look whether another goroutine
+// is sending a 1xx response.
+func (in *interim) askForBody() {
+	if !in.waits.Load() {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.waits.Swap(false) && !in.stopped {
+		in.x.ResponseWriter.WriteHeader(http.StatusContinue)
+	}
 }
 
 // stop stops it. No response is being passed on when it returns.
@@ -250,6 +275,9 @@ type responseBody struct {
 // Read implements [io.Reader].
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if err == nil {
+		return n, nil
+	}
 	ctx := b.res.Request.Context()
 	if err == io.EOF && b.res.ContentLength < 0 && ctx.Err() != nil {
 		err = ctx.Err() // the server has ended the response because it was told to
@@ -258,7 +286,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		b.ended = true
 		b.x.redact(b.res.Trailer) // the values, which have come now
-	case err != nil:
+	default:
 		_ = b.x.culprit.Note(whoEnded(ctx), err)
 		err = b.x.redactError(err) // ReverseProxy logs it
 	}
@@ -294,7 +322,9 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			if err := w.Write(buffer[:n], !last, last && err == nil); err != nil {
 				return err
 			}
-			x.tapped(buffer[:n])
+			if x.tap != nil {
+				x.tap.Tap(buffer[:n])
+			}
 		}
 		if err == io.EOF {
 			return nil

@@ -142,6 +142,7 @@ func TestRevocationCuts(t *testing.T) {
 					t.Fatalf("tunnel of %s: %s", label, res.Status)
 				}
 				open[name("tunnel")] = func() error {
+					_ = conn.SetDeadline(time.Now().Add(proxytest.Patience)) // there are many before it
 					if _, err := conn.Write([]byte("x")); err != nil {
 						return err
 					}

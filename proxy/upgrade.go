@@ -11,6 +11,8 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
+	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
+	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -46,7 +48,9 @@ func rewrite(r *httputil.ProxyRequest) {
 		credential.Authorize(r.Out.Header, x.auth)
 	}
 	if r.Out.Header.Get("Upgrade") != "" {
-		traceUpgrade(r.Out, x)
+		// The body that http.Transport returns for an upgrade cannot be half closed.
+		trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }}
+		r.Out = r.Out.WithContext(httptrace.WithClientTrace(r.Out.Context(), trace))
 	}
 }
 
@@ -60,29 +64,27 @@ func keepForwarded(out, in http.Header) {
 	}
 }
 
-// traceUpgrade notes the connection that an upgrade is made on: the body that
-// http.Transport returns for it cannot be half closed.
-func traceUpgrade(out *http.Request, x *exchange) {
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }}
-	*out = *out.WithContext(httptrace.WithClientTrace(out.Context(), trace))
-}
-
 // prepareUpgrade gives the body of an upgraded exchange the CloseWrite of its
 // connection, so that a client that has sent everything still gets a response. It
 // returns an error, and the connection is closed, if the server switches to a protocol
-// that was not asked for.
+// that was not asked for, or does so too early (RFC 9110, section 7.8).
 func prepareUpgrade(res *http.Response) error {
 	asked := res.Request.Header.Get("Upgrade")
 	if asked == "" || !strings.EqualFold(asked, res.Header.Get("Upgrade")) {
 		return message.Errorf("the server switched to a protocol that the client did not ask for")
 	}
 	x := exchangeOf(res.Request.Context())
+	if x.bodyLeft.Load() {
+		// A transport would go on to read it from the connection that the client's side of the
+		// new protocol is read from, and its buffer.
+		return message.Errorf("the server switched protocols before it had the whole request")
+	}
 	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,
 	x.webSocket.Store(true)
 	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
-		res.Body = upgradedBody{body, x.upgraded, x}
+		res.Body = &upgradedBody{body, x.upgraded, x}
 	}
 	return nil
 }
@@ -95,7 +97,7 @@ type upgradedBody struct {
 }
 
 // Read implements [io.Reader].
-func (b upgradedBody) Read(p []byte) (int, error) {
+func (b *upgradedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadWriteCloser.Read(p)
 	if err == netconn.ErrNothingYet {
 		return n, err
@@ -104,13 +106,13 @@ func (b upgradedBody) Read(p []byte) (int, error) {
 }
 
 // Write implements [io.Writer].
-func (b upgradedBody) Write(p []byte) (int, error) {
+func (b *upgradedBody) Write(p []byte) (int, error) {
 	n, err := b.ReadWriteCloser.Write(p)
 	return n, b.x.culprit.Note(cut.Server, err)
 }
 
 // WriteTo implements [io.WriterTo].
-func (b upgradedBody) WriteTo(w io.Writer) (int64, error) {
+func (b *upgradedBody) WriteTo(w io.Writer) (int64, error) {
 	var socket *netconn.Socket
 	if secured, ok := b.conn.(interface{ NetConn() net.Conn }); ok {
 		socket, _ = secured.NetConn().(*netconn.Socket)
@@ -119,13 +121,40 @@ func (b upgradedBody) WriteTo(w io.Writer) (int64, error) {
 }
 
 // CloseWrite closes the sending side.
-func (b upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
+func (b *upgradedBody) CloseWrite() error { return netconn.CloseWrite(b.conn) }
 
-// upgradedConn is the client's connection of an upgraded exchange.
+// upgradedConn is the client's connection of an upgraded exchange. It is one layer for all that
+// is done to a message on its way, for each takes part in what an event costs.
 type upgradedConn struct {
 	netconn.Wrapper
-	buffers *message.Buffers
+	to    io.Writer // what the connection writes to
+	write live.Write
+	x     *exchange
+}
+
+// newUpgradedConn returns conn as the client's connection of x.
+func newUpgradedConn(conn net.Conn, x *exchange) *upgradedConn {
+	return &upgradedConn{netconn.Wrapper{Conn: conn}, h1server.WriterOf(conn), x.Entry.Write(), x}
+}
+
+// Read implements [io.Reader].
+func (c *upgradedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.x.received.Add(int64(n))
+	return n, c.x.culprit.Note(cut.Client, err)
+}
+
+// Write implements [io.Writer].
+func (c *upgradedConn) Write(p []byte) (int, error) {
+	c.write.Begin()
+	n, err := c.to.Write(p)
+	c.write.End()
+	c.x.sent.Add(int64(n))
+	if c.x.tap != nil {
+		c.x.tap.Tap(p[:n])
+	}
+	return n, c.x.culprit.Note(cut.Client, err)
 }
 
 // WriteTo implements [io.WriterTo].
-func (c upgradedConn) WriteTo(w io.Writer) (int64, error) { return c.buffers.Copy(w, c.Conn, nil) }
+func (c *upgradedConn) WriteTo(w io.Writer) (int64, error) { return c.x.buffers.Copy(w, c, nil) }

@@ -53,10 +53,10 @@ const (
 )
 
 // NewCommand returns a signer that runs argv, a program and its arguments, without a
-// shell.
-func NewCommand(argv []string, now func() time.Time) *Command {
+// shell. accounts finds the account of a token that does not name it, and may be nil.
+func NewCommand(argv []string, now func() time.Time, accounts Accounts) *Command {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Command{argv: argv, now: now, timeout: commandTimeout, ctx: ctx, cancel: cancel}
+	return &Command{argv: argv, now: now, accounts: accounts, timeout: commandTimeout, ctx: ctx, cancel: cancel}
 }
 
 // Close stops the program if it runs, and waits for its end. Sign fails from then on.
@@ -80,13 +80,6 @@ func (c *Command) begin() error {
 }
 
 var errClosed = errors.New("was stopped, because agentproxy ends or has another configuration now")
-
-// WithAccounts sets where the account of a token is found that does not name it. It returns
-// c, and must be called before c is used.
-func (c *Command) WithAccounts(accounts Accounts) *Command {
-	c.accounts = accounts
-	return c
-}
 
 // Sign implements [Signer].
 func (c *Command) Sign(ctx context.Context, _ Request) (*Authorization, error) {

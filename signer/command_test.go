@@ -129,7 +129,7 @@ func TestCommandRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPrinter(t, test.output)
-			s := NewCommand(p.argv(), newClock().now)
+			s := NewCommand(p.argv(), newClock().now, nil)
 			_, err := s.Sign(t.Context(), Request{})
 			if err == nil {
 				t.Fatal("no error")
@@ -157,7 +157,7 @@ func TestCommandFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wantRefusal(t, NewCommand(test.argv, newClock().now), CommandFailed, test.want, "sekret")
+			wantRefusal(t, NewCommand(test.argv, newClock().now, nil), CommandFailed, test.want, "sekret")
 		})
 	}
 }
@@ -165,7 +165,7 @@ func TestCommandFails(t *testing.T) {
 func TestCommandRunsAgainBeforeExpiry(t *testing.T) {
 	t.Parallel()
 	p, clock := newPrinter(t, `{"authorization": "Bearer one", "expires_at": "2026-04-15T12:10:00Z"}`), newClock()
-	s := NewCommand(p.argv(), clock.now)
+	s := NewCommand(p.argv(), clock.now, nil)
 	first := mustSign(t, s, Request{})
 	clock.forward(10*time.Minute - commandMargin - time.Nanosecond)
 	if again := mustSign(t, s, Request{Label: "another"}); again != first {
@@ -192,7 +192,7 @@ func TestCommandRunsAgainBeforeExpiry(t *testing.T) {
 func TestCommandRunsOnceForManyAtOnce(t *testing.T) {
 	t.Parallel()
 	p := newPrinter(t, "sekret")
-	s := NewCommand(p.argv(), newClock().now)
+	s := NewCommand(p.argv(), newClock().now, nil)
 	var group sync.WaitGroup
 	for range 50 {
 		group.Go(func() {
@@ -233,7 +233,7 @@ func hangingProgram(t *testing.T) (argv []string, runs <-chan net.Conn) {
 func TestCommandHangs(t *testing.T) {
 	t.Parallel()
 	argv, runs := hangingProgram(t)
-	s := NewCommand(argv, newClock().now)
+	s := NewCommand(argv, newClock().now, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	refused := make(chan error, 1)
 	go func() {
@@ -264,7 +264,7 @@ func TestCommandHangs(t *testing.T) {
 func TestCommandIsStopped(t *testing.T) {
 	t.Parallel()
 	argv, runs := hangingProgram(t)
-	s := NewCommand(argv, newClock().now)
+	s := NewCommand(argv, newClock().now, nil)
 	s.timeout = 100 * time.Millisecond
 	wantRefusal(t, s, CommandFailed, "gave no credential within 100ms; run it by hand to see what it says")
 	select {
@@ -282,7 +282,7 @@ func TestCommandIsStopped(t *testing.T) {
 func TestCommandIsClosed(t *testing.T) {
 	t.Parallel()
 	argv, runs := hangingProgram(t)
-	s := NewCommand(argv, newClock().now)
+	s := NewCommand(argv, newClock().now, nil)
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan struct{})
 	go func() {

@@ -22,7 +22,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	s := signer.Rules{Rules: []signer.Rule{noTokens, refused}, Default: signer.NewTokenFromEnv("TOKEN", lookup)}
+	s := signer.Rules{Rules: []signer.Rule{noTokens, refused}, Default: signer.NewTokenFromEnv("TOKEN", lookup, nil)}
 	for _, path := range []string{"/backend-api/codex/models", "/backend-api/public/icon", "/backend-api/payments/plan"} {
 		auth, err := s.Sign(context.Background(), signer.Request{Host: "chatgpt.com", Method: "GET", Path: path})
 		if err != nil {
@@ -63,7 +63,7 @@ func ExampleScope_Decide() {
 
 // The fields of a credential replace those of the client.
 func ExampleAuthorization_SetHeader() {
-	s := signer.NewTokenFromEnv("TOKEN", func(string) (string, bool) { return "secret", true })
+	s := signer.NewTokenFromEnv("TOKEN", func(string) (string, bool) { return "secret", true }, nil)
 	auth, err := s.Sign(context.Background(), signer.Request{Host: "chatgpt.com", Method: "GET", Path: "/backend-api/codex/models"})
 	if err != nil {
 		fmt.Println(err)

@@ -25,17 +25,8 @@ const (
 
 // String returns the kind in one word, which logs and commands use.
 func (k Kind) String() string {
-	switch k {
-	case KindInference:
-		return "inference"
-	case KindAccount:
-		return "account"
-	case KindClient:
-		return "client"
-	case KindNone:
-		return "none"
-	case KindBiscuit:
-		return "biscuit"
+	names := [...]string{
+		KindUnknown: "unknown", KindInference: "inference", KindAccount: "account", KindClient: "client", KindNone: "none", KindBiscuit: "biscuit",
 	}
-	return "unknown"
+	return names[k]
 }

@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -66,14 +67,11 @@ func decodePath(p string) (string, bool) {
 	for i := 0; i < len(p); i++ {
 		c := p[i]
 		if c == '%' {
-			if i+2 >= len(p) {
+			code, err := strconv.ParseUint(p[i+1:min(i+3, len(p))], 16, 8)
+			if err != nil || i+2 >= len(p) {
 				return "", false
 			}
-			high, low := unhex(p[i+1]), unhex(p[i+2])
-			if high < 0 || low < 0 {
-				return "", false
-			}
-			c = byte(high<<4 | low)
+			c = byte(code)
 			if c < ' ' || c == 0x7f || strings.IndexByte(`/\%;?#`, c) >= 0 {
 				return "", false
 			}
@@ -82,18 +80,6 @@ func decodePath(p string) (string, bool) {
 		b = append(b, c)
 	}
 	return string(b), utf8.Valid(b)
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
 
 // joinSegments drops empty segments, and refuses dot segments.

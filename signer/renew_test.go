@@ -112,7 +112,7 @@ func TestRenewBearer(t *testing.T) {
 func TestRenewToken(t *testing.T) {
 	t.Parallel()
 	value := "one"
-	s := NewTokenFromEnv("T", func(string) (string, bool) { return value, true })
+	s := NewTokenFromEnv("T", func(string) (string, bool) { return value, true }, nil)
 	refused := mustSign(t, s, Request{})
 	wantNotRenewable(t, s, Request{}, refused)
 	value = "two"
@@ -128,7 +128,7 @@ func TestRenewToken(t *testing.T) {
 func TestRenewCommand(t *testing.T) {
 	t.Parallel()
 	p, clock := newPrinter(t, "one"), newClock()
-	s := NewCommand(p.argv(), clock.now)
+	s := NewCommand(p.argv(), clock.now, nil)
 	refused := mustSign(t, s, Request{})
 	wantNotRenewable(t, s, Request{}, refused) // it has just been made
 	p.wantRuns(1)

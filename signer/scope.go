@@ -194,7 +194,8 @@ func (s *Scope) Decide(ctx context.Context, q Query) Decision {
 	if !strict {
 		d.Path = q.Path
 	}
-	if isBootstrap(q.Path, path) {
+	// By these paths, as sent or in their strict form, agents come to be.
+	if identity.IsBootstrapPath(q.Path) != identity.BootstrapNone || strings.Contains(strings.ToLower(path)+"/", "/v1/agent/") {
 		d.Reason = ReasonBootstrap
 		if s.all >= 0 && strict {
 			if d.Kind = s.bootstrap(q); d.Allowed() {
@@ -341,12 +342,6 @@ func (s *Scope) reason(q Query, path string, strict bool, method methodSet) Reas
 // upgradable reports whether a connection may be upgraded to what is asked for.
 func upgradable(to, asked string) bool {
 	return asked == "" || to != "" && strings.EqualFold(to, asked)
-}
-
-// isBootstrap reports whether a path, as it was sent and in its strict form, if
-// it has one, is one by which agents come to be.
-func isBootstrap(sent, strict string) bool {
-	return identity.IsBootstrapPath(sent) != identity.BootstrapNone || strings.Contains(strings.ToLower(strict)+"/", "/v1/agent/")
 }
 
 // bootstrap returns what the bootstrap of an agent carries where all is allowed.

@@ -85,6 +85,13 @@ func (a *Authorization) SetHeader(h http.Header) {
 	}
 }
 
+// Header returns a header with the fields that carry the credential.
+func (a *Authorization) Header() http.Header {
+	h := make(http.Header)
+	a.SetHeader(h)
+	return h
+}
+
 // Accepted notes that a server has taken the credential.
 func (a *Authorization) Accepted(at time.Time) {
 	if a.accepted != nil {

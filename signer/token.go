@@ -27,10 +27,11 @@ var _ Renewer = (*Token)(nil)
 const maxTokenSize = 64 << 10
 
 // NewTokenFromEnv returns a signer with the token in the environment variable called name.
-// It calls lookup for the value.
-func NewTokenFromEnv(name string, lookup func(string) (string, bool)) *Token {
+// It calls lookup for the value. accounts finds the account of a token that does not name
+// it, and may be nil.
+func NewTokenFromEnv(name string, lookup func(string) (string, bool), accounts Accounts) *Token {
 	source := "environment variable " + name
-	return &Token{source: source, read: func() (string, error) {
+	return &Token{source: source, accounts: accounts, read: func() (string, error) {
 		value, ok := lookup(name)
 		if !ok || strings.TrimSpace(value) == "" {
 			return "", fmt.Errorf("%s is not set; set it to the token, or name another with signer.token_env", source)
@@ -43,16 +44,9 @@ func NewTokenFromEnv(name string, lookup func(string) (string, bool)) *Token {
 }
 
 // NewTokenFromFile returns a signer with the token in the file at path, which its owner and
-// group alone may read.
-func NewTokenFromFile(path string) *Token {
-	return &Token{source: path, read: func() (string, error) { return readTokenFile(path) }}
-}
-
-// WithAccounts sets where the account of a token is found that does not name it. It returns
-// t, and must be called before t is used.
-func (t *Token) WithAccounts(accounts Accounts) *Token {
-	t.accounts = accounts
-	return t
+// group alone may read. accounts is as that of [NewTokenFromEnv].
+func NewTokenFromFile(path string, accounts Accounts) *Token {
+	return &Token{source: path, accounts: accounts, read: func() (string, error) { return readTokenFile(path) }}
 }
 
 // readTokenFile returns the content of a token file.

@@ -39,7 +39,7 @@ func TestTokenFromEnv(t *testing.T) {
 			t.Errorf("%s was looked up", name)
 		}
 		return value, set
-	})
+	}, nil)
 	first := mustSign(t, s, Request{})
 	if want := (Authorization{Value: "Bearer sekret-1", Scheme: SchemeBearer, Signer: "token"}); *first != want {
 		t.Errorf("Sign = %+v, want %+v", first, want)
@@ -65,7 +65,7 @@ func TestTokenFromEnv(t *testing.T) {
 func TestTokenFromFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "token")
-	s := NewTokenFromFile(path)
+	s := NewTokenFromFile(path, nil)
 	wantRefusal(t, s, TokenMissing, path+": there is no such file; write the token there, or change signer.token_file")
 
 	write(t, path, "sekret-1\n")
@@ -107,7 +107,7 @@ func TestTokenFromFile(t *testing.T) {
 		t.Errorf("Sign = %q after the file was put right", next.Value.Reveal())
 	}
 
-	directory := NewTokenFromFile(filepath.Dir(path))
+	directory := NewTokenFromFile(filepath.Dir(path), nil)
 	wantRefusal(t, directory, TokenMissing, filepath.Dir(path)+": not a regular file; make it a file that agentproxy can read")
 }
 
@@ -129,12 +129,12 @@ func TestTokenFileKinds(t *testing.T) {
 		"/dev/zero":                "not a regular file",
 		wide:                       "permissions 0644 are too wide; run: chmod 600 " + wide,
 	} {
-		wantRefusal(t, NewTokenFromFile(path), TokenMissing, path+": "+want, "sekret")
+		wantRefusal(t, NewTokenFromFile(path, nil), TokenMissing, path+": "+want, "sekret")
 	}
 	if err := os.Chmod(wide, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if auth := mustSign(t, NewTokenFromFile(wide), Request{}); auth.Value != "Bearer sekret" {
+	if auth := mustSign(t, NewTokenFromFile(wide, nil), Request{}); auth.Value != "Bearer sekret" {
 		t.Errorf("Sign = %q", auth.Value.Reveal())
 	}
 }
@@ -146,7 +146,7 @@ func TestTokenNamesItsAccount(t *testing.T) {
 		"exp":                         start.Add(time.Hour).Unix(),
 		"https://api.openai.com/auth": map[string]any{"chatgpt_account_id": "ws-9", "chatgpt_account_is_fedramp": true},
 	})
-	s := NewTokenFromEnv("T", func(string) (string, bool) { return token, true })
+	s := NewTokenFromEnv("T", func(string) (string, bool) { return token, true }, nil)
 	want := Authorization{Value: identity.Secret("Bearer " + token), Scheme: SchemeBearer, AccountID: "ws-9", FedRAMP: true, Signer: "token"}
 	if got := mustSign(t, s, Request{}); *got != want {
 		t.Errorf("Sign = %+v, want %+v", got, want)
@@ -180,7 +180,7 @@ func TestWorkspaceToken(t *testing.T) {
 	t.Parallel()
 	known := &accounts{token: "at-secret"}
 	value := "at-secret\n"
-	s := NewTokenFromEnv("T", func(string) (string, bool) { return value, true }).WithAccounts(known)
+	s := NewTokenFromEnv("T", func(string) (string, bool) { return value, true }, known)
 	for range 3 {
 		if auth := mustSign(t, s, Request{}); auth.Value != "Bearer at-secret" || auth.AccountID != "account-1" || !auth.FedRAMP {
 			t.Errorf("signed %+v", auth)
@@ -200,7 +200,7 @@ func TestWorkspaceToken(t *testing.T) {
 
 	p := newPrinter(t, "at-secret")
 	known.err = nil
-	if auth := mustSign(t, NewCommand(p.argv(), newClock().now).WithAccounts(known), Request{}); auth.AccountID != "account-1" {
+	if auth := mustSign(t, NewCommand(p.argv(), newClock().now, known), Request{}); auth.AccountID != "account-1" {
 		t.Errorf("signed %+v", auth)
 	}
 }

@@ -29,14 +29,13 @@ ends, it forgets everything. To have other machines or containers use it, listen
 0.0.0.0:8443 and give them --dir; --advertise names the host by which they reach it.`,
 		Example: `  agentproxy backend --dir /tmp/standin &
   agentproxy run --config /tmp/standin/agentproxy.yaml -- codex exec "say hi"`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.backend(cmd.Context(), b)
 		},
 	}
 	cmd.Flags().StringVar(&b.address, "listen", "127.0.0.1:8443", "`address` to listen on")
 	cmd.Flags().StringVar(&b.advertise, "advertise", "", "`host` by which others reach it, for the configuration (default: that of --listen, or for 0.0.0.0 an address of this machine)")
-	cmd.Flags().StringVar(&b.dir, "dir", "", "`directory` for its log-in, CA and configuration, made if it is missing (default: ./agentproxy-backend)")
+	cmd.Flags().StringVar(&b.dir, "dir", "", "`directory` for its log-in and other credentials, CA and configuration, made if it is missing (default: ./agentproxy-backend)")
 	cmd.Flags().StringVar(&b.without, "without", "", "`protocol` of registration that it lacks: accounts or backend")
 	cmd.Flags().BoolVar(&b.inferenceOnly, "inference-only", false, "reject assertions outside of codex/responses")
 	return cmd
@@ -86,7 +85,7 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 		server.SetMissing(missing, http.StatusNotFound)
 	}
 	server.SetInferenceOnly(b.inferenceOnly)
-	config, err := standin.WriteHome(dir, server, standin.Address(server.Addr(), b.advertise))
+	config, err := standin.WriteAll(dir, server, standin.Address(server.Addr(), b.advertise))
 	if err != nil {
 		return err
 	}

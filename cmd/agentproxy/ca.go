@@ -19,23 +19,16 @@ import (
 )
 
 func newCACommand(c *command) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "ca",
 		Short: "Show, export, rotate or install the certificate authority of intercepted hosts",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cli.Usagef("name one of show, export, rotate, install, uninstall; see %s --help", cmd.CommandPath())
-		},
-	}
-	cmd.AddCommand(newCAShowCommand(c), newCAExportCommand(c), newCARotateCommand(c), newCAInstallCommand(c), newCAUninstallCommand(c))
-	return cmd
+	}, newCAShowCommand(c), newCAExportCommand(c), newCARotateCommand(c), newCAInstallCommand(c), newCAUninstallCommand(c))
 }
 
 func newCAShowCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show the CA and the hosts that it can vouch for",
-		Args:  cobra.NoArgs,
 		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			ca, err := certs.Load(a.CAConfig())
 			if err != nil {
@@ -78,7 +71,6 @@ on signing with the old CA. When all clients have both, run rotate.
 
 If somebody may have copied the keys, run rotate --discard. It replaces the present
 and the prepared CA at once.`,
-		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if prepare && discard {
 				return cli.Usagef("--prepare and --discard exclude each other: --prepare keeps a prepared CA, --discard does not")

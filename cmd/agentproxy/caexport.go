@@ -43,7 +43,6 @@ it adds the system's roots.
 With --wait, wait for agentproxy serve to make the CA, for example in another
 container. With --output, the file appears as a whole, and everybody may read it.`,
 		Example: `  agentproxy ca export --wait --bundle --output /shared/bundle.pem`,
-		Args:    cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			return c.exportCA(ctx, a, e)
 		}),

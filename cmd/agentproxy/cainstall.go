@@ -38,7 +38,6 @@ of Firefox and Chromium (if certutil is installed), and that of the Java at
 JAVA_HOME. Remove former CAs. install prints the changes and asks first.
 
 Run it as the user whose CA it is. It calls sudo for the system's store.`,
-		Args: cobra.NoArgs,
 		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			stores, err := c.storesOf(flags)
 			if err != nil {
@@ -65,7 +64,6 @@ func newCAUninstallCommand(c *command) *cobra.Command {
 install adds them to. uninstall prints the changes and asks first. The CA itself
 stays, and programs that were started with agentproxy run or env go on trusting
 it.`,
-		Args: cobra.NoArgs,
 		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			stores, err := c.storesOf(flags)
 			if err != nil {
@@ -114,7 +112,10 @@ func (c *command) caToInstall(a *app.App) (present, former []*x509.Certificate, 
 // changeStores makes the stores trust wanted and no longer trust unwanted, if the user
 // agrees.
 func (c *command) changeStores(stores []truststore.Store, yes bool, wanted, unwanted []*x509.Certificate) error {
-	changes := truststore.Plan(stores, wanted, unwanted)
+	changes, err := truststore.Plan(stores, wanted, unwanted)
+	if err != nil {
+		return err
+	}
 	if len(changes) == 0 {
 		fmt.Fprintln(c.stderr, "agentproxy: nothing to change")
 		return nil

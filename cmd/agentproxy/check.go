@@ -39,7 +39,6 @@ configuration cannot be used.`,
 		Example: `  agentproxy check
   agentproxy check --fix
   agentproxy check --request "POST https://chatgpt.com/backend-api/files"`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case ready && (asJSON || fix || request != ""):
@@ -60,8 +59,7 @@ configuration cannot be used.`,
 			return errors.Join(report.Render(c.stdout, style), report.Err())
 		},
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	cmd.Flags().BoolVar(&ready, "ready", false, "only ask the running proxy whether it can sign")
 	cmd.Flags().BoolVar(&fix, "fix", false, "mend what is safe to mend, and say what was done")
 	cmd.Flags().StringVar(&request, "request", "", "print whether this `request`, a method and a URL, would be signed")

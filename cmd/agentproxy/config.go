@@ -13,20 +13,14 @@ import (
 )
 
 func newConfigCommand(c *command) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "config",
 		Short: "Check, show or write the configuration file",
 		Long: `Check, show or write the configuration file. None is needed. It is the one that
 --config names, or else AGENTPROXY_CONFIG, or else agentproxy/config.yaml in the
 user's directory of configurations: $XDG_CONFIG_HOME or ~/.config, on macOS
 ~/Library/Application Support, on Windows %AppData%. --config none is no file.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cli.Usagef("name one of check, show, init, schema; see %s --help", cmd.CommandPath())
-		},
-	}
-	cmd.AddCommand(newConfigCheckCommand(c), newConfigShowCommand(c), newConfigInitCommand(c), newConfigSchemaCommand(c))
-	return cmd
+	}, newConfigCheckCommand(c), newConfigShowCommand(c), newConfigInitCommand(c), newConfigSchemaCommand(c))
 }
 
 // configFile returns the path of the configuration file that an argument names, or --config.
@@ -148,7 +142,6 @@ func newConfigSchemaCommand(c *command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON schema of the configuration file, for editors",
-		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := c.stdout.Write(configfile.Schema())
 			return err

@@ -17,7 +17,6 @@ func newDemoCommand(c *command) *cobra.Command {
 		Long: `Start a stand-in for the ChatGPT backend and a proxy in front of it, send a
 request without a credential through the proxy, and show what the backend
 received. The demo uses nothing outside this machine and leaves nothing behind.`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 			defer cancel()

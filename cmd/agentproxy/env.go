@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"path/filepath"
 	"strings"
 
@@ -27,7 +28,6 @@ that starts agentproxy, or that SHELL names; scripts should give --shell.`,
   FOR /f "delims=" %i IN ('agentproxy env') DO @%i          # cmd
   eval "$(agentproxy env --unset)"
   agentproxy env --format dotenv > agent.env`,
-		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return clientenv.Print(c.stdout, o, c.env, func() (clientenv.Env, error) { return c.clientEnv(label) })
 		},
@@ -36,7 +36,7 @@ that starts agentproxy, or that SHELL names; scripts should give --shell.`,
 	cmd.Flags().StringVar(&o.Shell, "shell", "", "`syntax` to print: "+strings.Join(clientenv.ShellNames, ", ")+" (default: that of the shell)")
 	cmd.Flags().StringVar(&o.Format, "format", "shell", "`format` to print: shell, dotenv or json")
 	cmd.Flags().BoolVar(&o.Unset, "unset", false, "print what takes the variables away again")
-	cmd.Flags().StringVar(&label, "label", "agentproxy", "session `label` in the proxy's URL, if that has a token")
+	cmd.Flags().StringVar(&label, "label", "", "session `label` in the proxy's URL, if that has a token (default "+app.DefaultLabel+")")
 	_ = cmd.RegisterFlagCompletionFunc("shell", cobra.FixedCompletions(clientenv.ShellNames, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"shell", "dotenv", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -60,7 +60,7 @@ func (c *command) clientEnv(label string) (clientenv.Env, error) {
 	}
 	e, err := clientenv.New(clientenv.Options{
 		Config: a.Config, Env: c.env, CA: ca, Dir: clientenv.LastingDir(filepath.Dir(ca.Path())),
-		Address: a.Config.Clients.Listen, Label: label, Token: token, Warn: messages.Warn,
+		Address: a.Config.Clients.Listen, Label: cmp.Or(label, app.DefaultLabel), Token: token, Warn: messages.Warn,
 	})
 	if err != nil {
 		return e, err

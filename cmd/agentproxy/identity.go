@@ -9,31 +9,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 )
 
 func newIdentityCommand(c *command) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "identity",
 		Short: "Register, show, import, export or remove the agent identity",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cli.Usagef("name one of register, show, import, export, remove, placeholder; see %s --help", cmd.CommandPath())
-		},
-	}
-	cmd.AddCommand(
-		newIdentityRegisterCommand(c), newIdentityShowCommand(c), newIdentityImportCommand(c),
-		newIdentityExportCommand(c), newIdentityRemoveCommand(c), newIdentityPlaceholderCommand(c),
-	)
-	return cmd
+	}, newIdentityRegisterCommand(c), newIdentityShowCommand(c), newIdentityImportCommand(c),
+		newIdentityExportCommand(c), newIdentityRemoveCommand(c), newIdentityPlaceholderCommand(c))
 }
 
 func newIdentityShowCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show as whom the proxy signs, without a secret",
-		Args:  cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			account, err := a.Default.Account.Agent.Account(ctx)
 			if err != nil {
@@ -65,8 +55,7 @@ func newIdentityShowCommand(c *command) *cobra.Command {
 			return nil
 		}),
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	return cmd
 }
 
@@ -102,7 +91,6 @@ func newIdentityRegisterCommand(c *command) *cobra.Command {
 		Short: "Register an agent identity for the log-in",
 		Long: `Register an agent identity for the log-in, unless there is one. The private key is
 made here and never leaves this machine.`,
-		Args: cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			id, err := a.Default.Account.Agent.Identity(ctx)
 			if err == nil && !another {
@@ -118,8 +106,7 @@ made here and never leaves this machine.`,
 			return nil
 		}),
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	cmd.Flags().BoolVar(&another, "another", false, "register another identity, and set the present one aside")
 	return cmd
 }

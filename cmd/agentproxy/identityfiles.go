@@ -46,8 +46,7 @@ the backend's keys. The former identity is set aside.`,
 			return nil
 		},
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	return cmd
 }
 
@@ -71,7 +70,6 @@ whole file, as if nobody were logged in:
 export names those versions and asks first.`,
 		Example: `  agentproxy identity export --output identity.json
   agentproxy identity export --codex`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if codex && output != "" {
 				return cli.Usagef("--codex and --output exclude each other: each names a place to write to")
@@ -112,8 +110,7 @@ export names those versions and asks first.`,
 			return err
 		},
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	cmd.Flags().BoolVar(&codex, "codex", false, "write it into Codex's auth.json")
 	cmd.Flags().StringVar(&shape, "shape", "", "`shape` for --codex: A, C or N (default: N, or C for an identity of the first generation)")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
@@ -128,7 +125,6 @@ func newIdentityRemoveCommand(c *command) *cobra.Command {
 		Short: "Delete the agent identity that agentproxy keeps",
 		Long: `Delete the agent identity that agentproxy keeps, and its tasks, after a question.
 The backend is not told. Codex's auth.json stays as it is.`,
-		Args: cobra.NoArgs,
 		RunE: c.withApp(func(_ context.Context, a *app.App) error {
 			record, err := a.Default.Account.Store.Load()
 			if errors.Is(err, identity.ErrNoIdentity) {
@@ -144,8 +140,7 @@ The backend is not told. Codex's auth.json stays as it is.`,
 			return a.Default.Account.Agent.Forget()
 		}),
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
 }

@@ -25,11 +25,9 @@ then on, unless identity.codex_home is set. No terminal is needed. A log-in of
 agentproxy login that is there already is replaced, and revoked.`,
 		Example: `  agentproxy login
   docker run --rm -v state:/var/lib/agentproxy agentproxy:latest login`,
-		Args: cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error { return c.login(ctx, a) }),
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	return cmd
 }
 
@@ -41,11 +39,9 @@ func newLogoutCommand(c *command) *cobra.Command {
 		Long: `Revoke the log-in of agentproxy login, so that its tokens cannot be renewed by
 anybody, and remove it. Codex's own log-in stays. A log-in that cannot be revoked
 stays too, unless --force is given.`,
-		Args: cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error { return c.logout(ctx, a, force) }),
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "remove the log-in even if it cannot be revoked")
 	return cmd
 }

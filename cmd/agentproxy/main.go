@@ -88,6 +88,7 @@ func newRootCommand(c *command) *cobra.Command {
 		newTokenCommand(c), newLoginCommand(c), newLogoutCommand(c), newCheckCommand(c), newTopCommand(c), newExplainCommand(c), newVersionCommand(c),
 	)
 	root.AddCommand(manCommands()...)
+	takeNoArgs(root.Commands())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
@@ -100,6 +101,29 @@ func newRootCommand(c *command) *cobra.Command {
 	usage.ShowFile(root, c.describeFile)
 	completion.SetFiles(root)
 	return root
+}
+
+// takeNoArgs has the commands that say nothing of arguments take none.
+func takeNoArgs(commands []*cobra.Command) {
+	for _, cmd := range commands {
+		if cmd.Args == nil {
+			cmd.Args = cobra.NoArgs
+		}
+		takeNoArgs(cmd.Commands())
+	}
+}
+
+// group adds commands to cmd, which does nothing but name those below it.
+func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(below...)
+	var names []string
+	for _, c := range below {
+		names = append(names, c.Name())
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return cli.Usagef("name one of %s; see %s --help", strings.Join(names, ", "), cmd.CommandPath())
+	}
+	return cmd
 }
 
 // describeFile returns the path of the configuration file, or why there is none.
@@ -138,8 +162,9 @@ func (c *command) loadConfig() (*config.Config, error) {
 	return config.Load(path, c.env)
 }
 
-// profileFlag adds the flag --profile to cmd.
-func (c *command) profileFlag(cmd *cobra.Command) {
+// agentFlags adds the flags --config and --profile to cmd, which acts as one agent.
+func (c *command) agentFlags(cmd *cobra.Command) {
+	c.configFlag(cmd)
 	cmd.Flags().StringVar(&c.profile, "profile", "", "act as this `profile` of the configuration")
 }
 

@@ -22,7 +22,6 @@ starts with it, in a container or elsewhere, and the proxy signs its requests.
 log-ins at other providers, those stay.`,
 		Example: `  agentproxy identity placeholder --output /agent/.codex/auth.json
   agentproxy identity placeholder --for pi --output /agent/.pi/agent/auth.json`,
-		Args: cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			account, err := a.PlaceholderAccount(ctx)
 			if err != nil {
@@ -31,8 +30,7 @@ log-ins at other providers, those stay.`,
 			return identityfile.WritePlaceholder(client, output, c.stdout, account, a.Now())
 		}),
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	cmd.Flags().StringVar(&client, "for", "codex", "`client` that is to find it: codex, pi or opencode")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this `file` instead of standard output")
 	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(identityfile.PlaceholderClients(), cobra.ShellCompDirectiveNoFileComp))

@@ -48,8 +48,7 @@ for all of them.`,
 			return runner.Run(cmd.Context(), args, o)
 		},
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().StringVar(&o.Isolate, "isolate", "", "`mode` that keeps COMMAND from the log-in: auto, always, net or off; by default run.isolate")
 	cmd.Flags().BoolVar(&o.KeepHome, "keep-codex-home", false, "leave CODEX_HOME as it is, credentials included, and isolate nothing")

@@ -37,17 +37,12 @@ also opens the audit log and the usage file again and takes up a rotated CA.
 
 With systemd, the proxy uses the sockets that systemd passes for the listeners
 whose addresses they have, and reports start, reload and end (Type=notify).`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cli.DisableCoreDumps()
-			path, err := config.Find(c.configName, c.env)
-			if err != nil {
-				return err
-			}
 			app.LimitMemory(c.env.Get, memlimit.FromCgroup)
 			defer app.ReserveHeap(c.env.Get)()
 			metrics := admin.NewMetrics()
-			r, err := app.NewReloader(path, c.env, c.stderr, metrics)
+			r, err := app.NewReloader(c.configName, c.env, c.stderr, metrics)
 			if err != nil {
 				return err
 			}

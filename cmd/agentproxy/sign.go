@@ -25,7 +25,6 @@ func newSignCommand(c *command) *cobra.Command {
 credential: an assertion is valid for minutes, a token for days. A request that is
 out of scope gets none.`,
 		Example: `  agentproxy sign | curl -H @- https://chatgpt.com/backend-api/codex/models`,
-		Args:    cobra.NoArgs,
 		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			request.Label = c.label
 			request.Host = strings.ToLower(request.Host)
@@ -47,7 +46,7 @@ out of scope gets none.`,
 			if auth.Value == "" {
 				return fmt.Errorf("requests for %s%s get no credential", request.Host, request.Path)
 			}
-			header := app.HeaderOf(auth)
+			header := auth.Header()
 			for _, name := range []string{"Authorization", "ChatGPT-Account-ID", "X-OpenAI-Fedramp"} {
 				if value := header.Get(name); value != "" {
 					fmt.Fprintf(c.stdout, "%s: %s\n", name, value)
@@ -62,8 +61,7 @@ out of scope gets none.`,
 			return nil
 		}),
 	}
-	c.configFlag(cmd)
-	c.profileFlag(cmd)
+	c.agentFlags(cmd)
 	cmd.Flags().StringVar(&request.Host, "host", "chatgpt.com", "`host` that the request is for")
 	cmd.Flags().StringVar(&request.Method, "method", "GET", "`method` of the request")
 	cmd.Flags().StringVar(&request.Path, "path", "/backend-api/codex/responses", "`path` that the request is for")

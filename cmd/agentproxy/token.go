@@ -17,16 +17,10 @@ import (
 )
 
 func newTokenCommand(c *command) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "token",
 		Short: "Issue, get and revoke client tokens that expire",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cli.Usagef("name one of issue, revoke, exchange; see %s --help", cmd.CommandPath())
-		},
-	}
-	cmd.AddCommand(newTokenIssueCommand(c), newTokenRevokeCommand(c), tokenexchange.Command(c.stdin, c.stdout, c.stderr))
-	return cmd
+	}, newTokenIssueCommand(c), newTokenRevokeCommand(c), tokenexchange.Command(c.stdin, c.stdout, c.stderr))
 }
 
 func newTokenIssueCommand(c *command) *cobra.Command {
@@ -39,7 +33,6 @@ func newTokenIssueCommand(c *command) *cobra.Command {
 or is revoked. It is the password in the proxy's URL: http://LABEL:TOKEN@HOST:PORT.
 It is signed with a key in state_dir, and kept nowhere.`,
 		Example: `  agentproxy token issue --label build-42 --ttl 2h`,
-		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			tokens, err := c.issuedTokens()
 			if err != nil {

@@ -19,7 +19,6 @@ func newTopCommand(c *command) *cobra.Command {
 it has to do, what is in flight, the latest requests, and what was refused or out
 of scope, with the reason. On a terminal the view is renewed every two seconds;
 arrows scroll it, p pauses it, q leaves it. Elsewhere it is printed once.`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := c.adminClient()
 			if err != nil {

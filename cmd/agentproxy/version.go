@@ -13,7 +13,6 @@ func newVersionCommand(c *command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
 		Run:   func(*cobra.Command, []string) { fmt.Fprintln(c.stdout, versionText()) },
 	}
 }

@@ -143,26 +143,28 @@ func New(config Config) *Agent {
 		config.Notify = func(Event) {}
 	}
 	config.Protocol = cmp.Or(config.Protocol, identity.ProtocolAuto)
-	inState := func(name string) string {
-		if config.StateDir == "" {
-			return ""
-		}
-		return filepath.Join(config.StateDir, name)
-	}
 	a := &Agent{
 		config: config,
 		tokens: &tokens{
 			home: config.Home, workspace: config.WorkspaceID, backend: config.Backend, clock: config.Clock,
-			path: cmp.Or(config.RefreshFile, inState("refresh.json")), notify: config.Notify,
+			path: cmp.Or(config.RefreshFile, config.statePath("refresh.json")), notify: config.Notify,
 			courtesy: config.Courtesy, readOnly: config.ReadOnly,
 		},
-		tasks:    newTasks(inState("tasks.json"), config.Clock.Now, config.ClientOf),
+		tasks:    newTasks(config.statePath("tasks.json"), config.Clock.Now, config.ClientOf),
 		gate:     retry.NewGate(maxRegistrations, backend.RetryAfter),
 		unusable: make(map[string]bool),
 		answered: make(map[string]identity.Protocol),
 	}
 	a.tokens.loadLogin = a.loadLogin
 	return a
+}
+
+// statePath returns the path of a file in the state directory, "" if there is none.
+func (c *Config) statePath(name string) string {
+	if c.StateDir == "" {
+		return ""
+	}
+	return filepath.Join(c.StateDir, name)
 }
 
 // Close ends the agent's work and waits for it. The context of [Agent.Run] must have

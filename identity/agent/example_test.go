@@ -46,7 +46,7 @@ func signIn(ctx context.Context) error {
 		Store: kept,
 		Backend: backend.New(backend.Config{
 			BaseURL: "https://chatgpt.com/backend-api", Transport: transport,
-			ABOM: backend.NewABOM("1.0", "cli", "linux"),
+			ABOM: backend.NewABOM("1.0", "linux"),
 		}),
 		Register: true,
 	})

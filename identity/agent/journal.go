@@ -195,6 +195,11 @@ func (j *journal) write(path string) error {
 	if err != nil {
 		return err
 	}
+	return writeState(path, raw)
+}
+
+// writeState writes one of the agent's files, and makes its directory.
+func writeState(path string, raw []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}

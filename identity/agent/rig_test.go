@@ -128,7 +128,7 @@ func (r *rig) agent(edit ...func(*agent.Config)) *agent.Agent {
 		Store:    store.NewFile(r.identity()),
 		Backend: backend.New(backend.Config{
 			BaseURL: baseURL, Transport: r.server.Client().Transport, Clock: clock,
-			ABOM: backend.NewABOM("1.0", "cli", runtime.GOOS),
+			ABOM: backend.NewABOM("1.0", runtime.GOOS),
 			Wait: func(ctx context.Context, d time.Duration) error { r.advance(d); return ctx.Err() },
 		}),
 		Protocol: identity.ProtocolBackend,

@@ -33,7 +33,10 @@ import (
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
-var soak = flag.Duration("identity.soak", 0, "soak at least that long")
+var (
+	soak  = flag.Duration("identity.soak", 0, "soak at least that long")
+	kills = flag.Int("identity.kills", 200, "kill that many processes")
+)
 
 // workerEnv tells a test binary to be a process of agentproxy's.
 const workerEnv = "IDENTITY_TEST_WORKER"
@@ -105,7 +108,7 @@ func (w worker) run() int {
 	}
 	clock := backend.NewClock(nil, nil)
 	backend := backend.New(backend.Config{
-		BaseURL: baseURL, Transport: transport, Clock: clock, ABOM: backend.NewABOM("1.0", "cli", runtime.GOOS),
+		BaseURL: baseURL, Transport: transport, Clock: clock, ABOM: backend.NewABOM("1.0", runtime.GOOS),
 	})
 	config := agent.Config{
 		Home: codex.OpenHome(w.Home), StateDir: w.State, Store: store.NewFile(filepath.Join(w.State, "identity.json")),
@@ -398,7 +401,7 @@ func (r *rig) keepsUnknown(raw []byte) bool {
 	return true
 }
 
-// TestKill kills a process 200 times while it writes all it can: soon after it
+// TestKill kills a process many times while it writes all it can: soon after it
 // has had an agent registered, a token refreshed or a task registered.
 func TestKill(t *testing.T) {
 	r := newRunningRig(t)
@@ -416,7 +419,6 @@ func TestKill(t *testing.T) {
 		filepath.Join(r.state, "refresh.json"): validJSON,
 	}
 	checked := map[string]int{}
-	const kills = 200
 	type process struct {
 		cmd   *exec.Cmd
 		stdin io.Closer
@@ -436,7 +438,7 @@ func TestKill(t *testing.T) {
 	lines := []string{agentLine, tokenLine, taskLine}
 	// The next is under way already when one is killed.
 	next := begin()
-	for i := range kills {
+	for i := range *kills {
 		p := next
 		next = begin()
 		for want := lines[i%len(lines)] + "\n"; ; {
@@ -475,7 +477,7 @@ func TestKill(t *testing.T) {
 	stats := r.server.Stats()
 	t.Logf("checked %v; %d refreshes, %d agents, %d tasks", checked, stats.Refreshes, stats.AgentRegistrations, stats.TaskRegistrations)
 	for file, n := range checked {
-		if n < kills/2 {
+		if n < *kills/2 {
 			t.Errorf("%s was there %d times", file, n)
 		}
 	}

@@ -274,7 +274,7 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 	another := view.token != stale.token
 	if another && !view.expired(now) || !another && !refused && !view.isDue(now) {
 		if view.behind && t.writing.Ready(now, view.token.Value) == nil {
-			t.writeBack(ctx)
+			t.writeBack(ctx, nil)
 		}
 		return t.view(ctx)
 	}
@@ -434,7 +434,7 @@ func (t *tokens) keep(ctx context.Context, view *tokenView, answer identity.Toke
 		t.mu.Unlock()
 		t.warnOnce("the refresh is remembered in memory only", err)
 	}
-	t.writeBackUnder(ctx, c)
+	t.writeBack(ctx, c)
 	t.notify(Event{Message: "the access token was refreshed"})
 	return t.view(ctx)
 }
@@ -460,11 +460,9 @@ func sameUser(view *tokenView, answer identity.TokenSet) error {
 }
 
 // writeBack writes the journal's tokens into auth.json, if that still holds a token that
-// they have replaced. If it cannot be written, the journal's tokens count.
-func (t *tokens) writeBack(ctx context.Context) { t.writeBackUnder(ctx, nil) }
-
-// writeBackUnder is writeBack under a claim, which it releases.
-func (t *tokens) writeBackUnder(ctx context.Context, c *codex.Claim) {
+// they have replaced. If it cannot be written, the journal's tokens count. A claim, if there
+// is one, is released.
+func (t *tokens) writeBack(ctx context.Context, c *codex.Claim) {
 	t.mu.Lock()
 	j := t.journal
 	t.mu.Unlock()

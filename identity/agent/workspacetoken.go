@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/backend"
@@ -61,18 +59,10 @@ func (a *Agent) knownAccount(hash string) (identity.Account, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.knownTokens == nil {
-		a.knownTokens = readKnownTokens(a.whoamiPath())
+		a.knownTokens = readKnownTokens(a.config.statePath("whoami.json"))
 	}
 	account, ok := a.knownTokens[hash]
 	return account, ok
-}
-
-// whoamiPath returns the path of whoami.json, "" if there is no state directory.
-func (a *Agent) whoamiPath() string {
-	if a.config.StateDir == "" {
-		return ""
-	}
-	return filepath.Join(a.config.StateDir, "whoami.json")
 }
 
 func (a *Agent) learnToken(known knownToken) {
@@ -89,7 +79,7 @@ func (a *Agent) learnToken(known knownToken) {
 	if a.config.ReadOnly {
 		return
 	}
-	a.tokens.warnOnce("whose the workspace's access token is is remembered in memory only", writeKnownTokens(a.whoamiPath(), all))
+	a.tokens.warnOnce("whose the workspace's access token is is remembered in memory only", writeKnownTokens(a.config.statePath("whoami.json"), all))
 }
 
 func writeKnownTokens(path string, all []knownToken) error {
@@ -100,10 +90,7 @@ func writeKnownTokens(path string, all []knownToken) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	return safefile.Write(path, append(raw, '\n'), 0o600)
+	return writeState(path, append(raw, '\n'))
 }
 
 // readKnownTokens returns the accounts in the file at path, by the hashes of their tokens.

@@ -61,17 +61,16 @@ func TestRegisterTaskEscapes(t *testing.T) {
 
 func TestABOM(t *testing.T) {
 	for _, tt := range []struct {
-		source, goos string
-		want         string
+		goos, want string
 	}{
-		{"cli", "linux", `{"agent_version":"1.2.3","agent_harness_id":"codex-cli","running_location":"cli-linux"}`},
-		{"vscode", "darwin", `{"agent_version":"1.2.3","agent_harness_id":"codex-app","running_location":"vscode-macos"}`},
-		{"exec", "windows", `{"agent_version":"1.2.3","agent_harness_id":"codex-cli","running_location":"exec-windows"}`},
+		{"linux", `{"agent_version":"1.2.3","agent_harness_id":"codex-cli","running_location":"cli-linux"}`},
+		{"darwin", `{"agent_version":"1.2.3","agent_harness_id":"codex-cli","running_location":"cli-macos"}`},
+		{"windows", `{"agent_version":"1.2.3","agent_harness_id":"codex-cli","running_location":"cli-windows"}`},
 	} {
-		got, err := json.Marshal(NewABOM("1.2.3", tt.source, tt.goos))
+		got, err := json.Marshal(NewABOM("1.2.3", tt.goos))
 		if err != nil {
 			t.Fatal(err)
 		}
-		identitytest.Equal(t, tt.source, string(got), tt.want)
+		identitytest.Equal(t, tt.goos, string(got), tt.want)
 	}
 }

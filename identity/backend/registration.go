@@ -95,3 +95,22 @@ func parseTaskAnswer(key *identity.Key, raw []byte) (string, error) {
 	}
 	return id, checkID("task id", id)
 }
+
+// CodexVersion is the version of Codex that this package speaks the protocol of.
+const CodexVersion = "0.171.0"
+
+// ABOM is an agent's bill of materials, which is sent when the agent is registered.
+type ABOM struct {
+	AgentVersion    string `json:"agent_version"`
+	AgentHarnessID  string `json:"agent_harness_id"`
+	RunningLocation string `json:"running_location"`
+}
+
+// NewABOM returns the bill of materials of an agent of this version, on the system that Go
+// calls goos. Codex names systems as Rust does.
+func NewABOM(version, goos string) ABOM {
+	if goos == "darwin" {
+		goos = "macos"
+	}
+	return ABOM{version, "codex-cli", "cli-" + goos}
+}

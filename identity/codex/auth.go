@@ -10,11 +10,11 @@
 package codex
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
 
@@ -72,7 +72,7 @@ func ParseAuth(raw []byte) (*Auth, error) { return parseAuth("", raw) }
 
 func parseAuth(path string, raw []byte) (*Auth, error) {
 	// Editors on Windows put a byte order mark there.
-	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))
+	raw = safefile.Text(raw)
 	if len(raw) > maxAuthBytes {
 		return nil, tooLarge(path)
 	}

@@ -11,7 +11,7 @@ import (
 // WithTokens returns the auth.json raw with the tokens of r in place of its own, and with
 // lastRefresh. Nothing else changes.
 func WithTokens(raw []byte, r identity.TokenSet, lastRefresh string) ([]byte, error) {
-	o, err := strictjson.ParseEdit(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))
+	o, err := strictjson.ParseEdit(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func WithTokens(raw []byte, r identity.TokenSet, lastRefresh string) ([]byte, er
 
 // withRecord returns the auth.json raw with record, which is JSON, as its agent_identity.
 func withRecord(raw, record []byte) ([]byte, error) {
-	o, err := strictjson.ParseEdit(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))
+	o, err := strictjson.ParseEdit(raw)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/agent/retry"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -70,14 +71,14 @@ type reading struct {
 
 // OpenHome returns the Codex home at dir, which need not exist yet.
 func OpenHome(dir string) *Home {
-	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(keyringEntry), lockBeside: runtime.GOOS == "windows", now: time.Now, wait: sleep}
+	return &Home{dir: dir, lock: make(chan struct{}, 1), writing: make(chan struct{}, 1), keyring: new(keyringEntry), lockBeside: runtime.GOOS == "windows", now: time.Now, wait: retry.Sleep}
 }
 
 // WithKeyring makes h read Codex's entry in the system's keyring if there is no auth.json,
 // or none but a [Placeholder], which agentproxy run puts there for the time of a run. It
 // returns h.
 func (h *Home) WithKeyring() *Home {
-	h.keyring = &keyringEntry{account: entryAccount(h.dir), now: h.now}
+	h.keyring = &keyringEntry{account: entryAccount + safefile.PathID(h.dir), now: h.now}
 	return h
 }
 
@@ -234,14 +235,4 @@ func (h *Home) openError(err error) error {
 // tells.
 func sameVersion(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/agent/retry"
 	"github.com/agentproxy/agentproxy/identity/internal/identitytest"
 )
 
@@ -249,7 +250,7 @@ func TestLoadHonoursContext(t *testing.T) {
 		t.Errorf("while another reads: %v", err)
 	}
 	<-h.lock
-	if err := sleep(t.Context(), time.Nanosecond); err != nil {
+	if err := retry.Sleep(t.Context(), time.Nanosecond); err != nil {
 		t.Error(err)
 	}
 }

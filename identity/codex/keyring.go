@@ -6,19 +6,17 @@ import (
 	"time"
 
 	"github.com/zalando/go-keyring"
-
-	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
-// entryService is the service of Codex's entries in the system's keyring.
-const entryService = "Codex Auth"
+// Codex's entries in the system's keyring have one service, and an account for each home.
+const (
+	entryService = "Codex Auth"
+	entryAccount = "cli|" // and the [safefile.PathID] of the home
+)
 
 // entryInterval is how long an answer of the keyring counts. Asking it means asking
 // another process.
 const entryInterval = 10 * time.Second
-
-// entryAccount returns the account of the entry for the Codex home at dir.
-func entryAccount(dir string) string { return "cli|" + safefile.PathID(dir) }
 
 // keyringEntry reads and writes Codex's entry for one home. The zero value is a
 // keyring without entries.

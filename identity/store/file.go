@@ -47,10 +47,11 @@ func versionOf(path string) Version {
 
 // Save implements [Store].
 func (s *File) Save(record *identity.Record) error {
-	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
-		return fmt.Errorf("keep the agent identity: %w", err)
+	err := os.MkdirAll(filepath.Dir(s.path), 0o700)
+	if err == nil {
+		err = safefile.Write(s.path, record.Encode(), 0o600)
 	}
-	if err := safefile.Write(s.path, record.Encode(), 0o600); err != nil {
+	if err != nil {
 		return fmt.Errorf("keep the agent identity: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package safefile
 
 import (
+	"cmp"
 	"io/fs"
 	"os"
 )
@@ -13,13 +14,7 @@ func createInPlace(path string, data []byte, perm fs.FileMode) error {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
+	if err = cmp.Or(err, f.Sync(), f.Close()); err != nil {
 		_ = os.Remove(path)
 	}
 	return err

@@ -12,6 +12,7 @@
 package safefile
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -172,6 +173,13 @@ func Cause(err error) error {
 	return err
 }
 
+// Same reports whether two paths lead to the same file or directory.
+func Same(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
 // PathID returns a short name for a path, the same however the path is spelled: the
 // first 16 hexadecimal digits of the SHA-256 of its canonical form.
 func PathID(path string) string {
@@ -184,3 +192,7 @@ func PathID(path string) string {
 	sum := sha256.Sum256([]byte(path))
 	return hex.EncodeToString(sum[:])[:16]
 }
+
+// Text returns the content of a text file without the byte order mark that some editors
+// put at its beginning.
+func Text(raw []byte) []byte { return bytes.TrimPrefix(raw, []byte("\ufeff")) }

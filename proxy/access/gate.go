@@ -1,11 +1,14 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,11 +32,31 @@ type Gate struct {
 	Users func() Users
 	// PerClient bounds the connections of one client, as [Peer.Client] names it.
 	PerClient int
-	// Refusal returns what is sent to whoever is turned away.
-	Refusal func(error) []byte
+	// Refusal returns the response to whoever is turned away.
+	Refusal func(error) Refusal
 	// Strangers bounds what those whom [LetIn] was not called for send, in bytes, besides
 	// 4 KiB of each connection. 0 bounds it not.
 	Strangers int64
+}
+
+// Refusal is the response to whoever is turned away, in JSON.
+type Refusal struct {
+	Status int
+	Header http.Header // besides Content-Type and Cache-Control
+	Body   []byte
+}
+
+// send writes the refusal as a response of HTTP/1.1, after which the connection ends.
+func (r Refusal) send(c net.Conn) {
+	header := http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}
+	maps.Copy(header, r.Header)
+	response := http.Response{
+		StatusCode: r.Status, ProtoMajor: 1, ProtoMinor: 1, Header: header, Close: true,
+		Body: io.NopCloser(bytes.NewReader(r.Body)), ContentLength: int64(len(r.Body)),
+	}
+	var whole bytes.Buffer
+	_ = response.Write(&whole) // into memory
+	_, _ = whole.WriteTo(c)
 }
 
 // IsStranger reports whether [LetIn] is still to be called for the connection that a request
@@ -62,15 +85,15 @@ func LetIn(ctx context.Context) {
 // Listener returns l, whose connections fail at the first Read if they are turned away.
 // It is not done when they are accepted, because that would hold up all others.
 func (g Gate) Listener(l net.Listener) net.Listener {
-	return &gatedListener{Listener: l, gate: g, clients: track.NewLimiter(), turnedAway: track.NewLimiter()}
+	return &gatedListener{Listener: l, gate: g}
 }
 
 type gatedListener struct {
 	net.Listener
 	gate       Gate
-	clients    *track.Limiter // by name
-	turnedAway *track.Limiter // under one name
-	strangers  atomic.Int64   // bytes
+	clients    track.Limiter // by name
+	turnedAway track.Limiter // under one name
+	strangers  atomic.Int64  // bytes
 }
 
 // Accept implements [net.Listener].
@@ -110,7 +133,7 @@ func (c *gatedConn) Read(p []byte) (int, error) {
 	}
 	c.err = io.EOF
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(turnAwayTimeout))
-	_, _ = c.Conn.Write(c.listener.gate.Refusal(errStrangers))
+	c.listener.gate.Refusal(errStrangers).send(c.Conn)
 	return 0, c.err
 }
 
@@ -199,6 +222,6 @@ func (c *gatedConn) turnAway(why error) {
 	_ = c.Conn.SetDeadline(time.Now().Add(turnAwayTimeout))
 	// Many clients ignore an answer that comes before their request.
 	if n, _ := c.Conn.Read(make([]byte, 512)); n > 0 {
-		_, _ = c.Conn.Write(c.listener.gate.Refusal(why))
+		c.listener.gate.Refusal(why).send(c.Conn)
 	}
 }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"math"
 	"sync"
 	"time"
@@ -55,10 +56,7 @@ func (b *LabelBook) Use(a *Admission, most int) *refuse.Refusal {
 	if !a.chosen || a.Label == "" || a.peer == nil {
 		return nil
 	}
-	client := a.peer.Client()
-	if client == "" {
-		client = "the Unix socket"
-	}
+	client := cmp.Or(a.peer.Client(), "the Unix socket")
 	now := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,7 +75,7 @@ func (b *LabelBook) Use(a *Admission, most int) *refuse.Refusal {
 			return refused
 		}
 		for len(c.used) >= most {
-			b.forget(client, c.oldest())
+			b.forget(client, earliest(c.used, func(used time.Time) time.Time { return used }))
 		}
 	}
 	c.used[a.Label] = now
@@ -100,15 +98,14 @@ func (c *clientLabels) take(now time.Time, most int) (wait time.Duration) {
 	return 0
 }
 
-// oldest returns the label that was not used for longest.
-func (c *clientLabels) oldest() (label string) {
-	var since time.Time
-	for l, used := range c.used {
-		if label == "" || used.Before(since) {
-			label, since = l, used
+// earliest returns the key of the value with the earliest time, "" if there is none.
+func earliest[V any](values map[string]V, at func(V) time.Time) (key string) {
+	for k, v := range values {
+		if key == "" || at(v).Before(at(values[key])) {
+			key = k
 		}
 	}
-	return label
+	return key
 }
 
 // forget takes a label from a client.
@@ -124,13 +121,7 @@ func (b *LabelBook) makeRoom() {
 	if len(b.clients) < maxLabelClients {
 		return
 	}
-	var quietest string
-	var since time.Time
-	for client, c := range b.clients {
-		if quietest == "" || c.asked.Before(since) {
-			quietest, since = client, c.asked
-		}
-	}
+	quietest := earliest(b.clients, func(c *clientLabels) time.Time { return c.asked })
 	for label := range b.clients[quietest].used {
 		b.forget(quietest, label)
 	}

@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -47,12 +48,7 @@ type LabelPatterns []LabelPattern
 
 // Match reports whether any pattern covers label.
 func (ps LabelPatterns) Match(label string) bool {
-	for _, p := range ps {
-		if p.Match(label) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ps, func(p LabelPattern) bool { return p.Match(label) })
 }
 
 // MaxLabel bounds the length of a session label, in bytes. Labels are keys of files and

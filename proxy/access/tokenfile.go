@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +65,17 @@ func (f *TokenFile) Token(label string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// Labels returns the labels whose tokens are in the file, and not as hashes, in its order.
+func (f *TokenFile) Labels() (labels []string) {
+	lines, _, _ := readTokenFile(f.path)
+	for _, l := range lines {
+		if !l.hashed() && l.label != anyLabel && !slices.Contains(labels, l.label) {
+			labels = append(labels, l.label)
+		}
+	}
+	return labels
 }
 
 var errWrongToken = errors.New("no such token for this label")

@@ -17,8 +17,10 @@ const (
 	resetsWindow = time.Minute
 	// maxApart bounds the users with connections of their own. Further ones share some.
 	maxApart = 64
-	// maxResetters bounds the users whose resets are remembered.
-	maxResetters = 4096
+	// maxResetters bounds the users whose resets are remembered, and tidyResetters are left
+	// when there are too many: looking at all takes time, and is not for each new one.
+	maxResetters  = 4096
+	tidyResetters = maxResetters * 7 / 8
 )
 
 // resets gives users that break off many requests connections of their own.
@@ -111,7 +113,7 @@ func (s *resets) tidy(now time.Time) {
 	}
 	for _, shared := range [...]*http.Transport{nil, s.crowd} {
 		for user, u := range s.users {
-			if len(s.users) >= maxResetters && u.own == shared {
+			if len(s.users) > tidyResetters && u.own == shared {
 				s.forget(user, u)
 			}
 		}

@@ -1,10 +1,8 @@
 package exchange
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"time"
@@ -52,15 +50,7 @@ func Serve(ctx context.Context, l net.Listener, h *Handler) error {
 }
 
 // tooMany returns the response to a connection that is not served.
-func tooMany(error) []byte {
+func tooMany(error) access.Refusal {
 	const body = `{"error":"slow_down","error_description":"this address has too many connections; close some","code":"` + TooManyAsked + `"}`
-	response := http.Response{
-		StatusCode: http.StatusServiceUnavailable, ProtoMajor: 1, ProtoMinor: 1, Close: true,
-		Header:        http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "Retry-After": {"5"}},
-		Body:          io.NopCloser(bytes.NewReader([]byte(body))),
-		ContentLength: int64(len(body)),
-	}
-	var b bytes.Buffer
-	_ = response.Write(&b) // never fails
-	return b.Bytes()
+	return access.Refusal{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"5"}}, Body: []byte(body)}
 }

@@ -7,6 +7,7 @@
 package issued
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -97,12 +98,7 @@ func (t *Tokens) WithKey(file string) *Tokens {
 	return t
 }
 
-func (t *Tokens) keyPath() string {
-	if t.file != "" {
-		return t.file
-	}
-	return filepath.Join(t.dir, "key")
-}
+func (t *Tokens) keyPath() string  { return cmp.Or(t.file, filepath.Join(t.dir, "key")) }
 func (t *Tokens) listPath() string { return filepath.Join(t.dir, "revoked.json") }
 
 // Looks reports whether s has the form of a token of this package, whoever made it.

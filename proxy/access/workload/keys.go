@@ -41,10 +41,6 @@ type keys struct {
 	why   error             // the last fetch failed
 }
 
-func newKeys(i Issuer, now func() time.Time) *keys {
-	return &keys{fetch: newFetcher(i).keys, now: now}
-}
-
 // verify returns the payload of signed, if a key of the issuer has signed it.
 func (k *keys) verify(ctx context.Context, signed *jose.JSONWebSignature) ([]byte, *Error) {
 	asked := k.now()

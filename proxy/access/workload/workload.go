@@ -131,7 +131,7 @@ type issuer struct {
 func New(issuers []Issuer, used *Used, now func() time.Time) *Checker {
 	c := &Checker{issuers: make(map[string]*issuer, len(issuers)), used: used, now: now}
 	for _, i := range issuers {
-		c.issuers[i.URL] = &issuer{i, newKeys(i, now)}
+		c.issuers[i.URL] = &issuer{i, &keys{fetch: newFetcher(i).keys, now: now}}
 	}
 	return c
 }

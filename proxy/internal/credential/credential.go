@@ -4,6 +4,7 @@ package credential
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -80,10 +81,8 @@ func sameField(name, canonical string) bool {
 // dropPlaceholders removes what a client was given to hold in place of a
 // credential. It means nothing to any server.
 func dropPlaceholders(h http.Header) {
-	for _, value := range h[headerAuthorization] {
-		if signer.IsPlaceholder(value) {
-			delete(h, headerAuthorization)
-			return
-		}
+	if slices.ContainsFunc(h[headerAuthorization], signer.IsPlaceholder) {
+		delete(h, headerAuthorization)
+		return
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
-
-	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // The sides of an exchange. They are words of the access log and values of a metric's
@@ -62,29 +60,6 @@ func (c *Culprit) Note(side string, err error) error {
 func IsBroken(err error) bool {
 	_, system := errors.AsType[*net.OpError](err)
 	return system || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// Watch returns conn, whose errors name side.
-func (c *Culprit) Watch(conn net.Conn, side string) net.Conn {
-	return &watchedConn{netconn.Wrapper{Conn: conn}, c, side}
-}
-
-type watchedConn struct {
-	netconn.Wrapper
-	culprit *Culprit
-	side    string
-}
-
-// Read implements [io.Reader].
-func (c *watchedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	return n, c.culprit.Note(c.side, err)
-}
-
-// Write implements [io.Writer].
-func (c *watchedConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	return n, c.culprit.Note(c.side, err)
 }
 
 // Tunnel names whose connection is broken after copying from src to dst has failed with

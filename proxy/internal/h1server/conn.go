@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,7 +170,7 @@ func (c *serverConn) answer(r *http.Request) (another bool) {
 	c.writer = c.server.writerTo(c.conn)
 	c.startWatch(body)
 	w := &response{conn: c, request: r, header: make(http.Header), length: -1}
-	ok := c.handle(w, r) && w.finish() == nil
+	ok := c.handle(w, r)
 	c.stopWatch()
 	c.server.giveBack(c.writer)
 	c.writer = nil
@@ -190,15 +189,15 @@ func (c *serverConn) answer(r *http.Request) (another bool) {
 	return !w.close
 }
 
-// handle calls the handler, and reports whether it has returned.
+// handle calls the handler, and reports whether it has answered to the end.
 func (c *serverConn) handle(w *response, r *http.Request) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil && v != http.ErrAbortHandler {
-			c.server.ErrorLog.Printf("http: panic serving %s: %v\n%s", c.peer, v, debug.Stack())
+			c.server.notePanic(c.conn, v)
 		}
 	}()
 	c.server.Handler.ServeHTTP(w, r)
-	return true
+	return w.finish() == nil
 }
 
 // startWatch watches the client once the request takes a while.

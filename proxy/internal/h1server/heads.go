@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -54,8 +55,20 @@ func (c *HeadConn) BeginRequest() {
 // may be unread, so that no other follows.
 func (c *HeadConn) EndRequest(left bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.serving, c.left, c.over = false, left, c.over || left
+	c.mu.Unlock()
+	if left {
+		_ = c.SetReadDeadline(time.Time{})
+	}
+}
+
+// SetReadDeadline implements [net.Conn]. Without a deadline, net/http would wait for the rest of
+// a request that has been answered for as long as the client says nothing.
+func (c *HeadConn) SetReadDeadline(t time.Time) error {
+	if t.IsZero() && c.bodyLeft() {
+		t = time.Now().Add(c.linger.Pause)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // bodyLeft reports whether something of the last request's body may be unread.
@@ -210,6 +223,14 @@ func HeadsOf(c net.Conn) *HeadConn {
 		return c.heads
 	}
 	return nil
+}
+
+// WriterOf returns what c writes to as it is, which is c unless it was handed over.
+func WriterOf(c net.Conn) io.Writer {
+	if c, ok := c.(*lingeringConn); ok {
+		return c.conn
+	}
+	return c
 }
 
 // StateOf returns the state of TLS of c, which is what [Config].ConnContext is given.

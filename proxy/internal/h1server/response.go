@@ -128,10 +128,12 @@ func (w *response) Write(p []byte) (int, error) {
 	switch {
 	case w.length >= 0 && w.written > w.length:
 		return 0, http.ErrContentLength
-	case len(p) == 0, w.request.Method == http.MethodHead:
-		return len(p), nil
-	case w.chunked:
+	case len(p) == 0:
+		return 0, nil
+	case w.chunked: // the request was not for the head alone
 		return w.writeChunk(p)
+	case w.request.Method == http.MethodHead:
+		return len(p), nil
 	}
 	return w.writeBody(p)
 }

@@ -15,6 +15,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,6 +78,13 @@ func New(config Config) *Server {
 func (s *Server) Serve(conn net.Conn) {
 	s.conns.Add(1)
 	defer s.conns.Add(-1)
+	defer func() {
+		// As net/http does: what goes wrong with one connection is not to end the others.
+		if v := recover(); v != nil {
+			s.notePanic(conn, v)
+			_ = conn.Close()
+		}
+	}()
 	ctx, cancel := context.WithCancel(s.BaseContext)
 	defer cancel()
 	uncut := context.AfterFunc(ctx, func() { conn.Close() })
@@ -104,6 +112,11 @@ func (s *Server) Serve(conn net.Conn) {
 		return
 	}
 	_ = t.Close()
+}
+
+// notePanic logs what was recovered while conn was served.
+func (s *Server) notePanic(conn net.Conn, v any) {
+	s.ErrorLog.Printf("http: panic serving %s: %v\n%s", conn.RemoteAddr(), v, debug.Stack())
 }
 
 // handOver hands a connection over, unless it is to be cut.

@@ -5,6 +5,7 @@ type Conn struct {
 	// All of it changes while the set is locked.
 	running int    // exchanges
 	last    *Entry // that lingers, nil if none does
+	closed  bool   // so that none may linger any more
 }
 
 func (c *Conn) begin() {
@@ -35,7 +36,7 @@ func (s *Set) Linger(x Exchange) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := x.entry()
-	if e.set == nil || e.Conn == nil || e.Conn.running != 1 || e.cut {
+	if e.set == nil || e.Conn == nil || e.Conn.running != 1 || e.Conn.closed || e.cut {
 		return false
 	}
 	e.Conn.last, e.lingers = e, true
@@ -48,11 +49,23 @@ func (s *Set) Linger(x Exchange) bool {
 // [Exchange.Cut] alone.
 func (e *Entry) Lingers() bool { return e.lingers }
 
-// Idle removes the exchange that lingers on c, if there is one: nothing is under way on c, or
-// it is closed. It calls then before anybody else sees the set without the exchange.
+// Idle removes the exchange that lingers on c, if there is one: nothing is under way on c. It
+// calls then before anybody else sees the set without the exchange.
 func (s *Set) Idle(c *Conn, then func(Exchange)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.idle(c, then)
+}
+
+// Closed is [Set.Idle] for a connection that is closed, where it was called for the last time.
+func (s *Set) Closed(c *Conn, then func(Exchange)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.closed = true
+	s.idle(c, then)
+}
+
+func (s *Set) idle(c *Conn, then func(Exchange)) {
 	e := c.last
 	if e == nil {
 		return

@@ -88,3 +88,23 @@ func TestLinger(t *testing.T) {
 		t.Errorf("%d run on the connection, %d of the label", c.running, s.labels["a"].running)
 	}
 }
+
+// TestLingerOnClosed has the connection of an exchange be closed before its handler returns,
+// when nobody would say any more that it is idle.
+func TestLingerOnClosed(t *testing.T) {
+	t.Parallel()
+	s, c := NewSet(wide), new(Conn)
+	x := new(fake)
+	x.Conn = c
+	if refused := s.Add(x, "a", nil); refused != nil {
+		t.Fatal(refused)
+	}
+	s.Closed(c, func(Exchange) { t.Error("an exchange is gone that has not ended") })
+	if s.Linger(x) {
+		t.Error("it lingers for ever")
+	}
+	s.Remove(x, func() {})
+	if s.look(1) || c.running != 0 {
+		t.Error("something is still listed")
+	}
+}

@@ -5,20 +5,19 @@ package live
 
 import (
 	"iter"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // Exchange is what a [Set] lists. It embeds an [Entry].
 type Exchange interface {
-	// Cut ends the exchange soon, for a reason that the log gives. It is called while
-	// the exchange is listed, by another goroutine than its own, and does not wait.
+	// Cut ends the exchange soon, for a reason that the log gives. It is called before
+	// [Set.Remove] returns, by another goroutine than the exchange's own. It may wait for the
+	// exchange's connection: the set is not locked.
 	Cut(reason string)
 	entry() *Entry
 }
@@ -40,8 +39,11 @@ type Entry struct {
 	head          int64 // bytes
 	before, after *Entry
 	writing       atomic.Int64 // when the write under way has begun, by the set's clock; 0: none is
-	cut           bool
-	lingers       bool // see [Set.Linger]
+	cut           bool         // or about to be
+	lingers       bool         // see [Set.Linger]
+
+	cutting sync.Mutex // held while it is cut
+	over    bool       // it must not be cut any more; changes while cutting is held
 }
 
 func (e *Entry) entry() *Entry { return e }
@@ -56,28 +58,21 @@ func (e *Entry) BeginWrite() {
 	}
 }
 
-// Watched returns c, whose writes count as the exchange's. They may go on after
+// Write returns what notes the writes to a connection of its own, which may go on after
 // [Set.Remove].
-func (e *Entry) Watched(c net.Conn) net.Conn { return &watchedConn{c, e, e.set} }
+func (e *Entry) Write() Write { return Write{e, e.set} }
 
-type watchedConn struct {
-	net.Conn
+// Write notes that a client is written to.
+type Write struct {
 	entry *Entry
 	set   *Set
 }
 
-// Write implements [io.Writer].
-func (c *watchedConn) Write(p []byte) (int, error) {
-	c.entry.writing.Store(c.set.clock())
-	defer c.entry.writing.Store(0)
-	return c.Conn.Write(p)
-}
+// Begin notes that a write begins.
+func (w Write) Begin() { w.entry.writing.Store(w.set.clock()) }
 
-// NetConn returns the connection beneath.
-func (c *watchedConn) NetConn() net.Conn { return c.Conn }
-
-// CloseWrite closes the sending side.
-func (c *watchedConn) CloseWrite() error { return netconn.CloseWrite(c.Conn) }
+// End notes that it has ended.
+func (w Write) End() { w.entry.writing.Store(0) }
 
 // EndWrite notes that what was written is on its way.
 func (e *Entry) EndWrite() { e.writing.Store(0) }
@@ -168,12 +163,16 @@ func (s *Set) Add(x Exchange, name string, r *http.Request) *refuse.Refusal {
 }
 
 // Remove takes x, listed or not, out of the set. It calls then before anybody else sees
-// the set without x.
+// the set without x. It waits while x is cut.
 func (s *Set) Remove(x Exchange, then func()) {
+	e := x.entry()
+	e.cutting.Lock()
+	e.over = true
+	e.cutting.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	then()
-	s.remove(x.entry())
+	s.remove(e)
 }
 
 func (s *Set) remove(e *Entry) {

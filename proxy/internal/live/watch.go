@@ -67,6 +67,30 @@ func (s *Set) rest() bool {
 // look cuts the exchanges whose clients read too little at a time of the set's clock. It
 // reports whether there are any exchanges.
 func (s *Set) look(now int64) bool {
+	list, some := s.toCut(now)
+	for _, e := range list {
+		e.end()
+	}
+	return some
+}
+
+// ending is an exchange that is to be cut.
+type ending struct {
+	*Entry
+	reason string
+}
+
+// end cuts the exchange, unless it has ended meanwhile.
+func (e ending) end() {
+	e.cutting.Lock()
+	defer e.cutting.Unlock()
+	if !e.over {
+		e.x.Cut(e.reason)
+	}
+}
+
+// toCut returns the exchanges that are to be cut, and whether there are any others.
+func (s *Set) toCut(now int64) (list []ending, some bool) {
 	b := s.bounds.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,6 +98,10 @@ func (s *Set) look(now int64) bool {
 	for _, l := range s.labels {
 		l.unread = 0
 		s.forget(l)
+	}
+	cut := func(e *Entry, reason string) {
+		e.cut = true
+		list = append(list, ending{e, reason})
 	}
 	type blocked struct {
 		*Entry
@@ -88,7 +116,7 @@ func (s *Set) look(now int64) bool {
 		}
 		waits := time.Duration(now - began)
 		if e.Stall > 0 && waits >= e.Stall {
-			e.end(ReasonStalled)
+			cut(e, ReasonStalled)
 			continue
 		}
 		if waits >= grace {
@@ -98,10 +126,15 @@ func (s *Set) look(now int64) bool {
 			e.label.unread += n
 		}
 	}
+	cutUnread := func(e blocked) {
+		s.unread -= e.unread
+		e.label.unread -= e.unread
+		cut(e.Entry, ReasonUnread)
+	}
 	slices.SortFunc(unread, func(a, b blocked) int { return cmp.Compare(a.began, b.began) })
 	for _, e := range unread {
 		if e.label.unread > b.Unread.Label {
-			s.cutUnread(e.Entry, e.unread)
+			cutUnread(e)
 		}
 	}
 	for s.unread > b.Unread.All {
@@ -112,18 +145,7 @@ func (s *Set) look(now int64) bool {
 				longest = e
 			}
 		}
-		s.cutUnread(longest.Entry, longest.unread)
+		cutUnread(longest)
 	}
-	return s.first != nil
-}
-
-func (s *Set) cutUnread(e *Entry, n int64) {
-	s.unread -= n
-	e.label.unread -= n
-	e.end(ReasonUnread)
-}
-
-func (e *Entry) end(reason string) {
-	e.cut = true
-	e.x.Cut(reason)
+	return list, s.first != nil
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // Copy copies from src to dst until src ends, through buffers that fit what comes. What
-// came at once is written at once. socket is the one below src, or nil.
+// came at once is written at once. socket is the one below src, or nil: then a large buffer is
+// given back when a piece has not filled it, for the next one may be long in coming.
 func (p *Buffers) Copy(dst io.Writer, src io.Reader, socket *netconn.Socket) (written int64, err error) {
 	b := p.Small()
 	defer func() { p.Put(b) }()
@@ -22,7 +23,12 @@ func (p *Buffers) Copy(dst io.Writer, src io.Reader, socket *netconn.Socket) (wr
 			if errWrite != nil {
 				return written, errWrite
 			}
-			b = p.Fit(b, n)
+			if socket == nil && n < len(b) && len(b) > smallSize {
+				p.Put(b)
+				b = p.Small()
+			} else {
+				b = p.Fit(b, n)
+			}
 		}
 		if err == io.EOF {
 			return written, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"testing/iotest"
 )
@@ -28,6 +29,32 @@ func TestCopy(t *testing.T) {
 	if _, err := buffers.Copy(w, bytes.NewReader([]byte("abc")), nil); err != broken {
 		t.Errorf("a destination that fails: %v", err)
 	}
+}
+
+// TestCopyHoldsLittle has a message come that fills a buffer, and then nothing for long.
+func TestCopyHoldsLittle(t *testing.T) {
+	t.Parallel()
+	var buffers Buffers
+	src := &pieces{come: []int{smallSize, bufferSize, 5 << 10, 250}}
+	if _, err := buffers.Copy(io.Discard, src, nil); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{smallSize, bufferSize, bulkSize, smallSize, smallSize}; !slices.Equal(src.room, want) {
+		t.Errorf("the reads had room for %d bytes, want %d", src.room, want)
+	}
+}
+
+// pieces is a reader of pieces that come one by one. It notes the room that each read has.
+type pieces struct{ come, room []int }
+
+func (r *pieces) Read(p []byte) (int, error) {
+	r.room = append(r.room, len(p))
+	if len(r.come) == 0 {
+		return 0, io.EOF
+	}
+	n := r.come[0]
+	r.come = r.come[1:]
+	return n, nil
 }
 
 // TestFit has buffers grow with what comes, and shrink when little does.

@@ -20,20 +20,24 @@ func ForwardTrailers(out, in *http.Request, drop func(name string) bool) {
 			out.Trailer[name] = nil
 		}
 	}
-	out.Body = &trailerBody{out.Body, in, out.Trailer}
+	out.Body = &trailerBody{ReadCloser: out.Body, in: in, out: out.Trailer}
 }
 
-// trailerBody is a body that fills in the trailers when it has been read to its end.
+// trailerBody is a body that fills in the trailers when it has been read to its end. It does so
+// once: when a request is sent again, its end is read a second time, while the transport of the
+// first try may still be sending the trailers.
 type trailerBody struct {
 	io.ReadCloser
-	in  *http.Request
-	out http.Header
+	in    *http.Request
+	out   http.Header
+	ended bool
 }
 
 // Read implements [io.Reader].
 func (b *trailerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
+	if err == io.EOF && !b.ended {
+		b.ended = true
 		for name := range b.out {
 			b.out[name] = b.in.Trailer[name]
 		}

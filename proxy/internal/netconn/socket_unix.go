@@ -187,7 +187,11 @@ func WaitReadable(conn net.Conn) error {
 
 // failed returns the error of a system call as package net does.
 func (s *Socket) failed(call string, err error) error {
-	return &net.OpError{Op: call, Net: s.LocalAddr().Network(), Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: os.NewSyscallError(call, err)}
+	e := &net.OpError{Op: call, Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: os.NewSyscallError(call, err)}
+	if e.Source != nil { // which some systems do not tell of a connection that was reset at once
+		e.Net = e.Source.Network()
+	}
+	return e
 }
 
 // renamed returns err with the name of the operation that failed.

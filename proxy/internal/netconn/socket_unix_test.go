@@ -200,3 +200,26 @@ func TestWaitReadable(t *testing.T) {
 		t.Errorf("at the end: %v", err)
 	}
 }
+
+// nameless is a connection of which the system does not tell the addresses.
+type nameless struct{ *net.TCPConn }
+
+func (nameless) LocalAddr() net.Addr { return nil }
+
+func (nameless) RemoteAddr() net.Addr { return nil }
+
+// TestSocketWithoutAddress reads from a connection that was reset before the system could tell
+// its address.
+func TestSocketWithoutAddress(t *testing.T) {
+	t.Parallel()
+	s, peer := newSocketPair(t)
+	s, err := NewSocket(nameless{s.Conn.(*net.TCPConn)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = peer.SetLinger(0) // a reset
+	peer.Close()
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) || err.Error() == "" {
+		t.Errorf("read: %v", err)
+	}
+}

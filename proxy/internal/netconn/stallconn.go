@@ -31,8 +31,9 @@ type StallConn struct {
 	refused    error // what one of them returned
 
 	mu       sync.Mutex
-	deadline time.Time // for writing, as its owner has set it
-	inForce  time.Time // the one that writing fails at
+	rest     time.Duration // within which the rest of an answered request is to come; 0: there is none
+	deadline time.Time     // for writing, as its owner has set it
+	inForce  time.Time     // the one that writing fails at
 	closed   bool
 	label    string // that it was last used with
 	leave    func() // gives back its place among the label's; nil: it has none
@@ -220,6 +221,26 @@ func (c *StallConn) SetDeadline(t time.Time) error {
 	defer c.mu.Unlock()
 	c.deadline, c.inForce = t, t
 	return c.Conn.SetDeadline(t)
+}
+
+// AwaitRest notes that nothing is to come but the rest of a request that has been answered,
+// which net/http would wait for as long as the client says nothing. Reading fails after most.
+func (c *StallConn) AwaitRest(most time.Duration) {
+	c.mu.Lock()
+	c.rest = most
+	c.mu.Unlock()
+	_ = c.SetReadDeadline(time.Time{})
+}
+
+// SetReadDeadline implements [net.Conn].
+func (c *StallConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	rest := c.rest
+	c.mu.Unlock()
+	if t.IsZero() && rest > 0 {
+		t = time.Now().Add(rest)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // SetWriteDeadline implements [net.Conn].

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -121,9 +122,7 @@ func (r *Refusal) Serve(w http.ResponseWriter) {
 	body := r.Body()
 	h := w.Header()
 	clear(h)
-	for name, values := range r.Header() {
-		h[name] = values
-	}
+	maps.Copy(h, r.Header())
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(r.Status)
 	_, _ = w.Write(body)

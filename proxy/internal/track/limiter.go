@@ -3,14 +3,12 @@ package track
 import "sync"
 
 // Limiter counts what is in use under each name and refuses what exceeds a
-// limit. It forgets a name when nothing is in use under it.
+// limit. It forgets a name when nothing is in use under it. Nothing is in use of the zero
+// value.
 type Limiter struct {
 	mu    sync.Mutex
 	taken map[string]int
 }
-
-// NewLimiter returns a Limiter of which nothing is in use.
-func NewLimiter() *Limiter { return &Limiter{taken: make(map[string]int)} }
 
 // Take takes one place under name. It returns the function that gives the place
 // back, which may be called more than once, or nil if most places are taken.
@@ -19,6 +17,9 @@ func (l *Limiter) Take(name string, most int) (giveBack func()) {
 	defer l.mu.Unlock()
 	if l.taken[name] >= most {
 		return nil
+	}
+	if l.taken == nil {
+		l.taken = make(map[string]int)
 	}
 	l.taken[name]++
 	return sync.OnceFunc(func() {

@@ -6,7 +6,7 @@ import "testing"
 // in use.
 func TestLimiter(t *testing.T) {
 	t.Parallel()
-	l := NewLimiter()
+	var l Limiter
 	first, second := l.Take("a", 2), l.Take("a", 2)
 	if first == nil || second == nil || l.Take("a", 2) != nil {
 		t.Fatal("the limit of a is not two")

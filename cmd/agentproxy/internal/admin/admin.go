@@ -4,11 +4,9 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"time"
@@ -99,29 +97,18 @@ func newHandler(apps *app.Reloader, m *Metrics, tokens http.Handler) http.Handle
 			tokens.ServeHTTP(w, r)
 			return
 		}
-		newGuard(a.Admin, mux).ServeHTTP(w, r)
+		guard(a.Admin, mux).ServeHTTP(w, r)
 	})
 }
 
 // turnedAway returns the response to a connection that is not served.
-func turnedAway(why error) []byte {
+func turnedAway(why error) access.Refusal {
 	status, message := http.StatusForbidden, forOwnUser(why)
 	if errors.Is(why, access.ErrTooMany) {
 		status, message = http.StatusServiceUnavailable, why.Error()
 	}
 	body, _ := json.Marshal(map[string]string{"status": "refused", "message": message})
-	response := http.Response{
-		StatusCode:    status,
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-		Header:        http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}},
-		Body:          io.NopCloser(bytes.NewReader(body)),
-		ContentLength: int64(len(body)),
-		Close:         true,
-	}
-	var b bytes.Buffer
-	_ = response.Write(&b) // never fails
-	return b.Bytes()
+	return access.Refusal{Status: status, Body: body}
 }
 
 func writeStatus(w http.ResponseWriter, status int, body map[string]string) {

@@ -78,7 +78,7 @@ func startAdmin(t *testing.T, users access.Users) (dial func() net.Conn) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- serve(ctx, l, newGuard(access.Config{Users: users}, http.NotFoundHandler()), func() access.Users { return users })
+		served <- serve(ctx, l, guard(access.Config{Users: users}, http.NotFoundHandler()), func() access.Users { return users })
 	}()
 	t.Cleanup(func() {
 		cancel()

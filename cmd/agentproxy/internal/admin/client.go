@@ -45,16 +45,7 @@ func NewClient(c *config.Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if network == "tcp" {
-		host, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
-			address = net.JoinHostPort("127.0.0.1", port)
-		}
-	}
-	return &Client{c.Admin.Listen, network, address, admin.Token, mayHaveToken(c.StateDir)}, nil
+	return &Client{c.Admin.Listen, network, config.Dialable(network, address), admin.Token, mayHaveToken(c.StateDir)}, nil
 }
 
 // Ready returns the scheme that the proxy signs with now. The error is the proxy's reason

@@ -8,49 +8,43 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
-// guard passes on requests from those who may read the proxy's state. It never allows a
-// web page to read a response (no CORS).
-type guard struct {
-	who  access.Config
-	next http.Handler
-}
-
-func newGuard(who access.Config, next http.Handler) http.Handler { return &guard{who, next} }
-
-// ServeHTTP implements [http.Handler].
-func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	authorized := g.who.Token != "" && bearerIs(r, g.who.Token)
-	if !authorized && !g.hasAddress(r) {
-		refuse(w, http.StatusMisdirectedRequest, "ask by the address, or as localhost")
-		return
-	}
-	if ofAnotherSite(r) {
-		refuse(w, http.StatusForbidden, "not for web pages")
-		return
-	}
-	if g.who.Users != nil {
-		if err := g.who.Users.Check(r.Context()); err != nil {
-			refuse(w, http.StatusForbidden, forOwnUser(err))
+// guard returns a handler that passes on requests from those who may read the proxy's state.
+// It never allows a web page to read a response (no CORS).
+func guard(who access.Config, next http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		authorized := who.Token != "" && bearerIs(r, who.Token)
+		if !authorized && !hasAddress(r, who) {
+			refuse(w, http.StatusMisdirectedRequest, "ask by the address, or as localhost")
 			return
 		}
+		if ofAnotherSite(r) {
+			refuse(w, http.StatusForbidden, "not for web pages")
+			return
+		}
+		if who.Users != nil {
+			if err := who.Users.Check(r.Context()); err != nil {
+				refuse(w, http.StatusForbidden, forOwnUser(err))
+				return
+			}
+		}
+		// The open port shows that the proxy runs. Probes of that need no secret.
+		if who.Token != "" && !authorized && r.URL.Path != "/healthz" {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			refuse(w, http.StatusUnauthorized, "send admin_token, as in Authorization: Bearer TOKEN")
+			return
+		}
+		next.ServeHTTP(w, r)
 	}
-	// The open port shows that the proxy runs. Probes of that need no secret.
-	if g.who.Token != "" && !authorized && r.URL.Path != "/healthz" {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, "send admin_token, as in Authorization: Bearer TOKEN")
-		return
-	}
-	g.next.ServeHTTP(w, r)
 }
 
 // hasAddress reports whether r names this server by an address or as localhost. A page
 // that reaches it by DNS rebinding names its own host.
-func (g *guard) hasAddress(r *http.Request) bool {
+func hasAddress(r *http.Request, who access.Config) bool {
 	if localguard.OverUnixSocket(r) {
 		return true
 	}
 	addr, ok := localguard.HostAddr(r)
-	return ok && (addr.IsLoopback() || g.who.Token != "")
+	return ok && (addr.IsLoopback() || who.Token != "")
 }
 
 // ofAnotherSite reports whether a browser sent r for a page of another site than this.

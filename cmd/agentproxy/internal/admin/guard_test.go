@@ -72,7 +72,7 @@ func TestGuard(t *testing.T) {
 				r.Header.Add(name, value)
 			}
 			w := httptest.NewRecorder()
-			newGuard(test.who, next).ServeHTTP(w, r)
+			guard(test.who, next).ServeHTTP(w, r)
 			if w.Code != test.want {
 				t.Errorf("%d %s, want %d", w.Code, w.Body, test.want)
 			}
@@ -97,7 +97,7 @@ func TestAdminOverSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := &http.Server{
-		Handler:           newGuard(access.Config{}, http.NotFoundHandler()),
+		Handler:           guard(access.Config{}, http.NotFoundHandler()),
 		ReadHeaderTimeout: time.Minute,
 	}
 	served := make(chan error, 1)

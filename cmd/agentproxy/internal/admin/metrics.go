@@ -131,6 +131,7 @@ func NewMetrics() *Metrics {
 
 // Exchange implements [app.Observer].
 func (m *Metrics) Exchange(o proxy.Outcome) {
+	host := cmp.Or(o.Pattern, otherHostsLabel)
 	m.latest.Add(&o)
 	m.counted.Add(&o)
 	if o.Refused != "" {
@@ -138,15 +139,11 @@ func (m *Metrics) Exchange(o proxy.Outcome) {
 		m.refused.Exchange(o)
 	}
 	if out := o.OutOfScope; out != nil {
-		m.misses.WithLabelValues(cmp.Or(o.Pattern, otherHostsLabel), string(out.Reason), missAction(out.Sent)).Inc()
+		m.misses.WithLabelValues(host, string(out.Reason), missAction(out.Sent)).Inc()
 		m.missed.add(missOf(o))
 	}
 	if o.Failure != "" {
 		m.cut.WithLabelValues(o.Kind, cmp.Or(o.CutBy, "unknown")).Inc()
-	}
-	host := o.Pattern
-	if host == "" {
-		host = otherHostsLabel
 	}
 	switch o.Kind {
 	case proxy.KindConnection:
@@ -155,10 +152,7 @@ func (m *Metrics) Exchange(o proxy.Outcome) {
 		m.connects.WithLabelValues(host, codeLabel(o.Status)).Inc()
 		return
 	}
-	by := o.Signer
-	if by == "" {
-		by = config.UseNone
-	}
+	by := cmp.Or(o.Signer, config.UseNone)
 	if o.Kind == proxy.KindAsk {
 		m.asks.WithLabelValues(host, by, codeLabel(o.Status)).Inc()
 		return
@@ -253,17 +247,9 @@ func codeLabel(status int) string {
 	if name, ok := codeNames[status]; ok {
 		return name
 	}
-	switch status / 100 {
-	case 1:
-		return "1xx"
-	case 2:
-		return "2xx"
-	case 3:
-		return "3xx"
-	case 4:
-		return "4xx"
-	case 5:
-		return "5xx"
+	classes := [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+	if class := status / 100; class > 0 && class < len(classes) {
+		return classes[class]
 	}
-	return "none"
+	return classes[0]
 }

@@ -110,7 +110,7 @@ func (f failing) Sign(context.Context, signer.Request) (*signer.Authorization, e
 func TestSigningsAreCounted(t *testing.T) {
 	t.Parallel()
 	m := NewMetrics()
-	token := signer.NewTokenFromEnv("TOKEN", func(string) (string, bool) { return "abc", true })
+	token := signer.NewTokenFromEnv("TOKEN", func(string) (string, bool) { return "abc", true }, nil)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, ask := range []struct {

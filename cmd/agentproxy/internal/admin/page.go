@@ -179,7 +179,7 @@ func (s Status) Soon(t time.Time, days int) bool {
 }
 
 // Total returns the bytes of all kinds.
-func (s Status) Total() (all traffic) {
+func (s Status) Total() (all proxy.Bytes) {
 	for _, t := range s.Bytes {
 		all.Received += t.Received
 		all.Sent += t.Sent

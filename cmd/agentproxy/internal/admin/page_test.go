@@ -42,9 +42,9 @@ func goodStatus() Status {
 		}},
 		CAExpires: statusTime.AddDate(10, 0, 0), CAFingerprint: "01:23",
 		InFlight: map[string]int{proxy.KindRequest: 1, proxy.KindTunnel: 4, proxy.KindPlain: 0, proxy.KindWebSocket: 1},
-		Bytes:    map[string]traffic{proxy.KindRequest: {1500, 2_000_000}, proxy.KindTunnel: {0, 1}},
-		Live: []live{
-			{Kind: proxy.KindRequest, Client: "build-42", Host: "chatgpt.com:443", Method: "POST", Path: "/backend-api/codex/responses", Started: statusTime.Add(-90 * time.Second), traffic: traffic{0, 1234}},
+		Bytes:    map[string]proxy.Bytes{proxy.KindRequest: {Received: 1500, Sent: 2_000_000}, proxy.KindTunnel: {Sent: 1}},
+		Live: []proxy.Running{
+			{Kind: proxy.KindRequest, Client: "build-42", Host: "chatgpt.com:443", Method: "POST", Path: "/backend-api/codex/responses", Started: statusTime.Add(-90 * time.Second), Bytes: proxy.Bytes{Sent: 1234}},
 			{Kind: proxy.KindTunnel, Host: "github.com:443", Method: "CONNECT", Started: statusTime.Add(-5 * time.Minute)},
 		},
 		Requests: []history.Request{
@@ -228,7 +228,7 @@ func TestStatusJSON(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(goodStatus(), got, cmp.AllowUnexported(live{})); diff != "" {
+		if diff := cmp.Diff(goodStatus(), got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}

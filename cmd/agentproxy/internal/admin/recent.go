@@ -3,7 +3,8 @@ package admin
 import (
 	"slices"
 	"sync"
-	"unicode/utf8"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/history"
 )
 
 // maxShown bounds, in bytes, the words of clients that are remembered.
@@ -48,13 +49,4 @@ func (r *recent[E]) latest() []E {
 }
 
 // shorten cuts s to maxShown bytes.
-func shorten(s string) string {
-	if len(s) <= maxShown {
-		return s
-	}
-	end := maxShown
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "…"
-}
+func shorten(s string) string { return string(history.AppendCut(nil, s, maxShown)) }

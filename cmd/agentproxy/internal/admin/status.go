@@ -10,6 +10,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/history"
+	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -42,11 +43,11 @@ type Status struct {
 	// refused.
 	ClockExcess float64 `json:"clock_excess_seconds,omitempty"`
 
-	InFlight map[string]int     `json:"in_flight"` // by kind
-	Bytes    map[string]traffic `json:"bytes"`     // of all exchanges so far, by kind
+	InFlight map[string]int         `json:"in_flight"` // by kind
+	Bytes    map[string]proxy.Bytes `json:"bytes"`     // of all exchanges so far, by kind
 	// UsageLost counts the lines of the usage file that could not be written.
-	UsageLost int    `json:"usage_lines_lost"`
-	Live      []live `json:"live"` // the latest of those in flight
+	UsageLost int             `json:"usage_lines_lost"`
+	Live      []proxy.Running `json:"live"` // the latest of those in flight
 	// Requests are the latest that have ended, the latest first.
 	Requests []history.Request `json:"requests"`
 	Rates    history.Rates     `json:"rates"`
@@ -79,23 +80,6 @@ type agentStatus struct {
 	Quota *quota `json:"quota,omitempty"`
 }
 
-// traffic counts bytes from and to clients.
-type traffic struct {
-	Received int64 `json:"received"`
-	Sent     int64 `json:"sent"`
-}
-
-// live is an exchange in flight.
-type live struct {
-	Kind    string    `json:"kind"`
-	Client  string    `json:"client,omitempty"`
-	Host    string    `json:"host"`
-	Method  string    `json:"method"`
-	Path    string    `json:"path,omitempty"`
-	Started time.Time `json:"started"`
-	traffic           // 0 for tunnels, whose bytes are known when they have ended
-}
-
 // look returns the state of the proxy of r. It changes nothing: it neither asks the backend
 // nor registers what is missing.
 func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
@@ -107,7 +91,7 @@ func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
 		Version: cli.Version(), Started: m.started,
 		CAExpires: a.CA.Certificate().NotAfter, CAFingerprint: certs.Fingerprint(a.CA.Certificate()), ClockOffset: a.Clock.Offset().Seconds(), ClockExcess: a.Clock.Excess().Seconds(),
 		UsageLost: a.UsageLost(),
-		Bytes:     make(map[string]traffic), Live: []live{}, Requests: m.latest.Latest(), Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
+		Live:      []proxy.Running{}, Requests: m.latest.Latest(), Refusals: m.refused.Latest(), OutOfScope: m.missed.latest(),
 	}
 	principals := a.InUse()
 	s.Agents = make([]agentStatus, len(principals))
@@ -121,14 +105,10 @@ func look(ctx context.Context, r *app.Reloader, m *Metrics) Status {
 	looking.Wait()
 	s.Ready = slices.ContainsFunc(s.Agents, func(agent agentStatus) bool { return agent.Ready })
 	carried := r.Proxy().Traffic()
-	s.InFlight = carried.Running
-	for kind, b := range carried.Bytes {
-		s.Bytes[kind] = traffic(b)
-	}
+	s.InFlight, s.Bytes = carried.Running, carried.Bytes
 	for _, x := range r.Proxy().Running(maxLive) {
-		s.Live = append(s.Live, live{
-			x.Kind, shorten(x.Client), x.Host, cli.Printable(shorten(x.Method)), cli.Printable(shorten(x.Path)), x.Started, traffic(x.Bytes),
-		})
+		x.Client, x.Method, x.Path = shorten(x.Client), cli.Printable(shorten(x.Method)), cli.Printable(shorten(x.Path))
+		s.Live = append(s.Live, x)
 	}
 	s.At = a.Now()
 	s.Rates = m.counted.Rates(time.Now()) // by the clock that they were counted by

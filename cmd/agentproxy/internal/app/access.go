@@ -1,7 +1,10 @@
 package app
 
 import (
+	"cmp"
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,8 +27,14 @@ type readFile func(path string) ([]byte, error)
 // NeedsToken reports whether clients have to show a token.
 func NeedsToken(a access.Config) bool { return a.Token != "" || a.Tokens != nil || a.IssuedOnly }
 
-// TokenFor returns what a client with a session label shows, "" for nothing.
+// DefaultLabel is the session label of clients that are given none.
+const DefaultLabel = "agentproxy"
+
+// TokenFor returns what a client with a session label shows, "" for nothing. The label is ""
+// where nobody named one, and the client's then is [DefaultLabel].
 func TokenFor(a access.Config, label string) (string, error) {
+	named := label != ""
+	label = cmp.Or(label, DefaultLabel)
 	if a.IssuedOnly {
 		return "", cli.Usagef("clients.issued is only, and no such token is kept; put one of agentproxy token issue --label %s into the proxy's URL", label)
 	}
@@ -33,10 +42,34 @@ func TokenFor(a access.Config, label string) (string, error) {
 		return a.Token, nil
 	}
 	token, ok := a.Tokens.Token(label)
-	if !ok {
+	switch {
+	case ok:
+	case !named:
+		return "", errNoLabel(a.Tokens.Labels())
+	default:
 		return "", cli.Usagef("clients.tokens_file has no token for the label %s that could be printed; name another with --label, or put a token, not its hash, there", label)
 	}
 	return token, nil
+}
+
+// NewToken returns a token for a proxy's clients that cannot be guessed.
+func NewToken() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails, by its documentation
+	return hex.EncodeToString(b[:])
+}
+
+// errNoLabel returns an error that asks for one of the labels whose tokens can be printed.
+func errNoLabel(labels []string) error {
+	const most = 5
+	if len(labels) == 0 {
+		return cli.Usagef("clients.tokens_file has hashes and no token that could be printed; put a token there")
+	}
+	rest := ""
+	if n := len(labels) - most; n > 0 {
+		labels, rest = labels[:most], fmt.Sprintf(" and %d more", n)
+	}
+	return cli.Usagef("clients.tokens_file has a token for each label; name one with --label: %s%s", strings.Join(labels, ", "), rest)
 }
 
 // keepTokens makes a use the open tokens file of former if it is the same file, so that

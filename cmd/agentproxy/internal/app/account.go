@@ -74,7 +74,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 		Overrides: id.Overrides,
 		Transport: n.Transport,
 		Clock:     a.Clock,
-		ABOM:      backend.NewABOM(cli.Version(), "cli", runtime.GOOS),
+		ABOM:      backend.NewABOM(cli.Version(), runtime.GOOS),
 		Observe:   a.options.Observer.Backend,
 	})
 	courtesy, refreshFile := refreshCourtesy, id.RefreshFile
@@ -133,8 +133,8 @@ func (n *Account) start(ctx context.Context, label string, asAgent bool) {
 	}
 }
 
-// close ends what the account is doing, unless another app uses it.
-func (n *Account) close() {
+// Close ends what the account is doing, unless another app uses it.
+func (n *Account) Close() {
 	if !n.users.leave() {
 		return
 	}

@@ -5,6 +5,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"path/filepath"
 	"sync"
@@ -169,19 +170,28 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	if err := n.openPrincipals(a); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(n.openAudit(a), n.openUsage(a)); err != nil {
+	if err := n.openFiles(a); err != nil {
 		n.Close()
 		return nil, err
 	}
 	return n, nil
 }
 
+// ReadRoots reads the certificates that verify servers, which the first handshake with one
+// would do. It takes some ten milliseconds.
+func (a *App) ReadRoots() {
+	if a.upstream.RootCAs != nil {
+		a.upstream.RootCAs()
+		return
+	}
+	_, _ = x509.SystemCertPool() // crypto/tls keeps it; if it fails, so do handshakes
+}
+
 // Close ends the app's background work and waits for it. The contexts that its parts were
 // given must have ended.
 func (a *App) Close() {
 	a.readers.Wait()
-	a.closeAudit()
-	a.closeUsage()
+	a.closeFiles()
 	a.closePrincipals()
 }
 

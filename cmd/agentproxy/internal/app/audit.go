@@ -21,11 +21,8 @@ type auditSettings struct {
 	log   config.Log // for errors of writing
 }
 
-// OpenAudit opens the audit log, if one is configured.
-func (a *App) OpenAudit() error { return a.openAudit(nil) }
-
-// openAudit is [App.OpenAudit] for an app that follows former, which may have the audit log
-// open. former may be nil.
+// openAudit opens the audit log, if one is configured. former, the app before this one, may
+// have it open already; nil if there was none.
 func (a *App) openAudit(former *App) error {
 	settings := auditSettings{a.Config.Audit, a.Config.Log}
 	if settings.audit.File == "" {
@@ -48,12 +45,6 @@ func (a *App) openAudit(former *App) error {
 	a.audit = &auditLog{File: file, settings: settings}
 	a.audit.users.join()
 	return nil
-}
-
-func (a *App) closeAudit() {
-	if a.audit != nil && a.audit.users.leave() {
-		_ = a.audit.Close() // every line was written as it came
-	}
 }
 
 // auditFailed is the code of requests that are refused because they cannot be audited.

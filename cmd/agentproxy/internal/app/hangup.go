@@ -26,16 +26,3 @@ func OnHangup(renew func()) (stop func()) {
 
 // IgnoresHangup reports whether this program was started to ignore SIGHUP, as by nohup(1).
 func IgnoresHangup() bool { return signal.Ignored(syscall.SIGHUP) }
-
-// ReopenAudit opens the audit log again, after its file was moved away, and reports
-// whether that succeeded.
-func (a *App) ReopenAudit() bool {
-	if a.audit == nil {
-		return true
-	}
-	if err := a.audit.Reopen(); err != nil {
-		a.Log.Error().AnErr("error", err).Msg("SIGHUP: the audit log could not be opened again")
-		return false
-	}
-	return true
-}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync/atomic"
 
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/agent"
 	"github.com/agentproxy/agentproxy/identity/backend"
@@ -31,10 +30,6 @@ func (a *App) Known(ctx context.Context, p *Principal) (signer.Scheme, error) {
 type outcomes struct {
 	bearer, assertion outcome
 	others            []outcome // commands and tokens, as [config.Signer.All] has them
-}
-
-func newOutcomes(s config.Signer) *outcomes {
-	return &outcomes{others: make([]outcome, len(s.All()))}
 }
 
 // outcome remembers why a signer failed the last time it was asked. It is a signer that

@@ -136,7 +136,7 @@ func (o *origins) send(ctx context.Context, target *url.URL, auth *signer.Author
 	if err != nil {
 		return nil, err
 	}
-	request.Header = HeaderOf(auth)
+	request.Header = auth.Header()
 	return o.transport.RoundTrip(request)
 }
 

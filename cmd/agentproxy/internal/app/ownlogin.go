@@ -56,6 +56,3 @@ func (a *App) OpenOwnLogin() *Account {
 
 // UsesOwnLogin reports whether the log-in is one of agentproxy login.
 func (n *Account) UsesOwnLogin() bool { return n.settings.login.Own }
-
-// Close ends what the account is doing.
-func (n *Account) Close() { n.close() }

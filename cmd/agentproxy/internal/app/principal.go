@@ -63,7 +63,7 @@ func (p *Principal) close() {
 	if p.signers != nil {
 		p.signers.close()
 	}
-	p.Account.close()
+	p.Account.Close()
 }
 
 // newOrigins returns the origins of the account that p acts for.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/agentproxy/agentproxy/authz"
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
@@ -29,7 +29,8 @@ const (
 
 // Reloader puts a changed configuration into force while the proxy runs.
 type Reloader struct {
-	path    string
+	named   string // as [config.Find] takes it
+	path    string // "" without a file
 	env     cli.Environment
 	stderr  io.Writer   // of the log
 	files   fileDigests // of the last try
@@ -43,17 +44,19 @@ type Reloader struct {
 	app *App
 }
 
-// NewReloader loads the configuration at path and opens its app, whose log goes to stderr.
-func NewReloader(path string, env cli.Environment, stderr io.Writer, observer Observer) (*Reloader, error) {
-	r := &Reloader{path: path, env: env, stderr: stderr, files: make(fileDigests), hangups: make(chan struct{}, 1)}
-	c, err := config.LoadWith(path, env, r.files.read)
+// NewReloader loads the configuration that [config.Find] finds for named and opens its app,
+// whose log goes to stderr. The default file counts as soon as there is one.
+func NewReloader(named string, env cli.Environment, stderr io.Writer, observer Observer) (*Reloader, error) {
+	r := &Reloader{named: named, env: env, stderr: stderr, files: make(fileDigests), hangups: make(chan struct{}, 1)}
+	path, c, err := r.load()
 	if err != nil {
 		return nil, err
 	}
+	r.path = path
 	if r.app, err = open(c, Options{Env: env, Log: NewLogger(c.Log, stderr), Observer: observer}, r.files.read); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
+	if err := r.app.OpenFiles(); err != nil {
 		r.app.Close()
 		return nil, err
 	}
@@ -73,6 +76,19 @@ func (r *Reloader) Use() (a *App, done func()) {
 	defer r.mu.Unlock()
 	r.app.readers.Add(1)
 	return r.app, r.app.readers.Done
+}
+
+// GatewayConfig returns the configuration in force of the endpoint for gateways.
+func (r *Reloader) GatewayConfig() authz.Config {
+	a, done := r.Use()
+	defer done()
+	return authz.Config{
+		Authorize:   r.proxy.Authorize,
+		Token:       a.Gateways.Token,
+		Users:       a.Gateways.Users,
+		LabelHeader: a.Config.LabelHeader,
+		Refused:     r.proxy.NoteRefusal,
+	}
 }
 
 // NewProxy opens the certificate authority and returns the proxy of the app in force.
@@ -178,8 +194,7 @@ func (r *Reloader) renew(ctx context.Context) {
 	log := r.app.Log
 	Notify(log, daemon.SdNotifyReloading)
 	defer Notify(log, daemon.SdNotifyReady)
-	reopened := r.app.ReopenAudit()
-	reopened = r.app.ReopenUsage() && reopened
+	reopened := r.app.ReopenFiles()
 	if r.reload(ctx) && reopened {
 		r.app.Log.Info().Msg("SIGHUP: renewed")
 	}
@@ -205,9 +220,24 @@ func (r *Reloader) reload(ctx context.Context) bool {
 	return true
 }
 
+// load returns the configuration and the file that it is from. A file that was in force
+// is not forgotten where it is removed: what it refused would be allowed.
+func (r *Reloader) load() (path string, c *config.Config, err error) {
+	if path = r.path; path == "" {
+		if path, err = config.Find(r.named, r.env); err != nil {
+			return "", nil, err
+		}
+		if awaited := config.DefaultPath(r.env); path == "" && awaited != "" && !config.IsNone(r.named, r.env) {
+			_, _ = r.files.read(awaited)
+		}
+	}
+	c, err = config.LoadWith(path, r.env, r.files.read)
+	return path, c, err
+}
+
 // replace replaces the app in force if keys or files have changed, and returns those.
 func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
-	c, err := config.LoadWith(r.path, r.env, r.files.read)
+	path, c, err := r.load()
 	if err != nil {
 		return nil, err
 	}
@@ -229,8 +259,11 @@ func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 	} else {
 		changed = append(changed, ca.Path())
 	}
+	if path != r.path {
+		changed = append(changed, path)
+	}
 	changed = append(changed, config.Changed(former.Config, c)...)
-	changed = append(changed, r.changedFiles()...)
+	changed = append(changed, r.changedFiles(path)...)
 	if err := keepTokens(&opened.clients, former.Clients); err != nil {
 		return nil, c.Wrong("clients.tokens_file", err)
 	}
@@ -246,15 +279,16 @@ func (r *Reloader) replace(ctx context.Context) (changed []string, err error) {
 		return nil, err
 	}
 	next.CA = ca
+	r.path = path
 	r.enforce(ctx, next)
 	return changed, nil
 }
 
 // changedFiles returns the files besides the configuration itself that hold something
 // else than those of the configuration in force.
-func (r *Reloader) changedFiles() (paths []string) {
+func (r *Reloader) changedFiles(configuration string) (paths []string) {
 	for _, path := range slices.Sorted(maps.Keys(r.files)) {
-		if before, ok := r.applied[path]; path != r.path && ok && before != r.files[path] {
+		if before, ok := r.applied[path]; path != configuration && ok && before != r.files[path] {
 			paths = append(paths, path)
 		}
 	}

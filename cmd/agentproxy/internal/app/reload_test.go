@@ -35,7 +35,7 @@ func TestNextApp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.OpenAudit(); err != nil {
+	if err := a.OpenFiles(); err != nil {
 		t.Fatal(err)
 	}
 	a.Start(ctx, "")

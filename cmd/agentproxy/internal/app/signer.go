@@ -33,7 +33,7 @@ func (s *signers) close() {
 
 // newSigners returns the signers of a principal.
 func (a *App) newSigners(s config.Signer, agent *agent.Agent) (*signers, error) {
-	observer, last, made := a.options.Observer, newOutcomes(s), new(signers)
+	observer, last, made := a.options.Observer, &outcomes{others: make([]outcome, len(s.All()))}, new(signers)
 	made.users.join()
 	builder := signerBuilder{
 		onFailure: s.Default.OnFailure,
@@ -61,13 +61,13 @@ func (a *App) newSigners(s config.Signer, agent *agent.Agent) (*signers, error) 
 func (a *App) newTokenSigner(r config.SignerRule, agent *agent.Agent, made *signers) signer.Renewer {
 	switch {
 	case r.Use == config.UseCommand:
-		c := signer.NewCommand(r.Command, a.Now).WithAccounts(agent)
+		c := signer.NewCommand(r.Command, a.Now, agent)
 		made.commands = append(made.commands, c)
 		return c
 	case r.TokenEnv != "":
-		return signer.NewTokenFromEnv(r.TokenEnv, a.options.Env.Lookup).WithAccounts(agent)
+		return signer.NewTokenFromEnv(r.TokenEnv, a.options.Env.Lookup, agent)
 	}
-	return signer.NewTokenFromFile(r.TokenFile).WithAccounts(agent)
+	return signer.NewTokenFromFile(r.TokenFile, agent)
 }
 
 // signerBuilder makes the signers that a configuration names.

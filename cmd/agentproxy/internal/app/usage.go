@@ -15,9 +15,6 @@ type usageFile struct {
 	users users
 }
 
-// OpenUsage opens the usage file, if one is configured.
-func (a *App) OpenUsage() error { return a.openUsage(nil) }
-
 // openUsage opens the usage file, if one is configured. former, the app before this
 // one, may have it open already; nil if there was none.
 func (a *App) openUsage(former *App) error {
@@ -44,25 +41,6 @@ func (a *App) openUsage(former *App) error {
 	a.usage = &usageFile{File: file, path: path}
 	a.usage.users.join()
 	return nil
-}
-
-func (a *App) closeUsage() {
-	if a.usage != nil && a.usage.users.leave() {
-		_ = a.usage.Close() // what failed was told of
-	}
-}
-
-// ReopenUsage opens the usage file again, after it was moved away, and reports whether
-// that succeeded.
-func (a *App) ReopenUsage() bool {
-	if a.usage == nil {
-		return true
-	}
-	if err := a.usage.Reopen(); err != nil {
-		a.Log.Error().AnErr("error", err).Msg("SIGHUP: the usage file could not be opened again")
-		return false
-	}
-	return true
 }
 
 func (a *App) observeUsage(e usage.Entry) {

@@ -49,7 +49,8 @@ func Bypasses(c *config.Config) []Bypass {
 		}
 		return found
 	}
-	for _, line := range codexhome.DotenvLines(string(raw), DotenvVariables()) {
+	_, lines := codexhome.ScrubDotenv(string(raw), DotenvVariables())
+	for _, line := range lines {
 		found = append(found, Bypass{
 			fmt.Sprintf("%s:%d sets %s, which Codex prefers to the environment", path, line.Number, line.Name),
 			"remove the line, or start Codex with agentproxy run", `"${EDITOR:-vi}" ` + path,

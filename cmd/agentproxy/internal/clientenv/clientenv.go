@@ -31,11 +31,18 @@ var (
 	// BundleVariables replace a program's roots, so they name a bundle of the
 	// system's roots and the CA.
 	BundleVariables = []string{
-		"CODEX_CA_CERTIFICATE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT",
+		"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT",
 		"AWS_CA_BUNDLE", "CARGO_HTTP_CAINFO", "DENO_CERT", "BUNDLE_SSL_CA_CERT", "NPM_CONFIG_CAFILE", "NIX_SSL_CERT_FILE",
 	}
 	// ExtraCAVariables add to a program's roots, so they name the CA alone.
-	ExtraCAVariables = []string{"NODE_EXTRA_CA_CERTS"}
+	ExtraCAVariables = []string{codexVariable, nodeVariable}
+)
+
+const (
+	// codexVariable adds to Codex's roots. Without it, SSL_CERT_FILE does. Codex parses the
+	// file for each of its HTTP clients: a bundle takes a tenth of the first turn's time.
+	codexVariable = "CODEX_CA_CERTIFICATE"
+	nodeVariable  = "NODE_EXTRA_CA_CERTS"
 )
 
 // Variable is one variable of a client's environment.
@@ -78,8 +85,14 @@ func New(o Options) (Env, error) {
 	if len(dropped) > 0 {
 		o.Warn("left out of NO_PROXY, for it would lead requests past the proxy: " + strings.Join(dropped, ","))
 	}
-	e.bundle, err = WriteBundle(o.Dir, o.CA, users.env, users.bundles...)
-	return e, err
+	if e.bundle, err = WriteBundle(o.Dir, o.CA, users.env, users.bundles...); err != nil {
+		return e, err
+	}
+	e.codex = e.ca
+	if users.codexByBundle() {
+		e.codex = e.bundle
+	}
+	return e, nil
 }
 
 // Env holds the values of a client's variables.
@@ -87,6 +100,7 @@ type Env struct {
 	proxyURL string
 	bundle   string // file with the system's roots and the CA
 	ca       string // file with the CA
+	codex    string // one of the two, for Codex
 	noProxy  string
 }
 
@@ -102,34 +116,38 @@ func (e Env) Variables() []Variable {
 	set(noProxyVariables, e.noProxy)
 	set([]string{"NODE_USE_ENV_PROXY"}, "1")
 	set(BundleVariables, e.bundle)
-	set(ExtraCAVariables, e.ca)
+	set([]string{codexVariable}, e.codex)
+	set([]string{nodeVariable}, e.ca)
 	return vars
 }
 
 // Apply returns environ with the variables set.
 func (e Env) Apply(environ []string) []string {
-	vars := e.Variables()
-	kept := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
-		name, _, _ := strings.Cut(entry, "=")
-		return slices.ContainsFunc(vars, func(v Variable) bool { return v.Name == name })
-	})
-	for _, v := range vars {
-		kept = append(kept, v.Name+"="+v.Value)
+	for _, v := range e.Variables() {
+		environ = SetVariables(environ, v.Name+"="+v.Value)
 	}
-	return kept
+	return environ
+}
+
+// SetVariables returns environ with variables of the form "name=value" set.
+func SetVariables(environ []string, variables ...string) []string {
+	environ = slices.Clone(environ)
+	for _, v := range variables {
+		name, _, _ := strings.Cut(v, "=")
+		environ = slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+		environ = append(environ, v)
+	}
+	return environ
 }
 
 // proxyURL returns the URL by which a client reaches the listener at address.
 func proxyURL(address, label, token string) (string, error) {
 	network, _, err := config.ParseAddress(address)
-	host, port, splitErr := net.SplitHostPort(address)
+	_, port, splitErr := net.SplitHostPort(address)
 	if err != nil || splitErr != nil || network != "tcp" || port == "0" {
 		return "", fmt.Errorf("listen is %q: programs find a proxy by a host and a fixed port only; choose such an address, as in 127.0.0.1:8080", address)
 	}
-	if host == "" || net.ParseIP(host).IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}
+	u := url.URL{Scheme: "http", Host: config.Dialable(network, address)}
 	if token != "" {
 		u.User = url.UserPassword(label, token)
 	}

@@ -57,7 +57,7 @@ func TestProxyURL(t *testing.T) {
 
 func TestClientEnvApply(t *testing.T) {
 	t.Parallel()
-	e := Env{proxyURL: "http://p", bundle: "/b", ca: "/c", noProxy: "localhost"}
+	e := Env{proxyURL: "http://p", bundle: "/b", ca: "/c", codex: "/d", noProxy: "localhost"}
 	before := []string{"PATH=/bin", "https_proxy=http://old", "HTTPS_PROXY=http://old", "NO_PROXY=*", "NODE_EXTRA_CA_CERTS=/old", "HTTPS_PROXY_X=kept", "EMPTY="}
 	untouched := slices.Clone(before)
 	got := e.Apply(before)
@@ -68,9 +68,9 @@ func TestClientEnvApply(t *testing.T) {
 		"PATH=/bin", "HTTPS_PROXY_X=kept", "EMPTY=",
 		"HTTPS_PROXY=http://p", "https_proxy=http://p", "HTTP_PROXY=http://p", "http_proxy=http://p", "ALL_PROXY=http://p", "all_proxy=http://p",
 		"NO_PROXY=localhost", "no_proxy=localhost", "NODE_USE_ENV_PROXY=1",
-		"CODEX_CA_CERTIFICATE=/b", "SSL_CERT_FILE=/b", "REQUESTS_CA_BUNDLE=/b", "CURL_CA_BUNDLE=/b", "GIT_SSL_CAINFO=/b", "PIP_CERT=/b",
+		"SSL_CERT_FILE=/b", "REQUESTS_CA_BUNDLE=/b", "CURL_CA_BUNDLE=/b", "GIT_SSL_CAINFO=/b", "PIP_CERT=/b",
 		"AWS_CA_BUNDLE=/b", "CARGO_HTTP_CAINFO=/b", "DENO_CERT=/b", "BUNDLE_SSL_CA_CERT=/b", "NPM_CONFIG_CAFILE=/b", "NIX_SSL_CERT_FILE=/b",
-		"NODE_EXTRA_CA_CERTS=/c",
+		"CODEX_CA_CERTIFICATE=/d", "NODE_EXTRA_CA_CERTS=/c",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -36,15 +36,24 @@ func Leads(env cli.Environment, c *config.Config) (leads []Lead) {
 			continue
 		}
 		lead := Lead{Name: name, HTTPS: !strings.EqualFold(name, "HTTP_PROXY")}
-		if !strings.Contains(value, "://") { // as curl and Go take it
-			value = "http://" + value
-		}
-		if u, err := url.Parse(value); err == nil && u.Host != "" {
+		if u := ParseProxy(value); u != nil {
 			lead.URL, lead.Here = u, LeadsHere(c, u)
 		}
 		leads = append(leads, lead)
 	}
 	return leads
+}
+
+// ParseProxy returns the URL of a proxy in a variable, as curl and Go take it, nil for none.
+func ParseProxy(value string) *url.URL {
+	if !strings.Contains(value, "://") {
+		value = "http://" + value
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	return u
 }
 
 // Excluded returns the entries of NO_PROXY that lead requests for intercepted hosts past

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func Print(out io.Writer, o PrintOptions, env cli.Environment, open func() (Env,
 func (o PrintOptions) shell(env cli.Environment) (Shell, error) {
 	name := o.Shell
 	if name == "" {
-		name = DetectShell(env)
+		name = detectShell(parentName(), env)
 	}
 	shell, ok := FindShell(name)
 	names := strings.Join(ShellNames, ", ")
@@ -97,7 +98,7 @@ func Dotenv(vars []Variable) string {
 	for _, v := range vars {
 		value := v.Value
 		switch {
-		case isPlain(value):
+		case plain.MatchString(value):
 		case !strings.Contains(value, "'"):
 			value = "'" + value + "'"
 		default:
@@ -108,16 +109,9 @@ func Dotenv(vars []Variable) string {
 	return b.String()
 }
 
-// isPlain reports whether a value has nothing that any reader of .env files could take for
+// plain matches a value that has nothing that any reader of .env files could take for
 // something else.
-func isPlain(value string) bool {
-	for _, r := range value {
-		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-+.,:/@%=", r)) {
-			return false
-		}
-	}
-	return true
-}
+var plain = regexp.MustCompile(`^[a-zA-Z0-9_+.,:/@%=-]*$`)
 
 // JSON returns variables as a JSON object, in their order.
 func JSON(vars []Variable) (string, error) {

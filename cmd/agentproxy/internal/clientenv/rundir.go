@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/gofrs/flock"
 
@@ -19,7 +20,7 @@ func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", nil, fmt.Errorf("make the directory %s: %w; make state_dir one that can be written", parent, safefile.Cause(err))
 	}
-	RemoveDeadRuns(stateDir)
+	DeadRuns(stateDir, true)
 	for {
 		dir, err = os.MkdirTemp(parent, "")
 		if err != nil {
@@ -43,24 +44,10 @@ func MakeRunDir(stateDir string) (dir string, release func() error, err error) {
 	}
 }
 
-// RemoveDeadRuns removes the directories of killed runs below a state directory, and returns
-// how many. It may also remove one that is just being made, whose lock nobody holds yet:
-// MakeRunDir checks that.
-func RemoveDeadRuns(stateDir string) (n int) {
-	return eachDeadRun(stateDir, func(dir string, lock *flock.Flock) {
-		_ = os.RemoveAll(dir)
-		_ = removeLock(lock)
-	})
-}
-
-// DeadRuns returns how many directories of killed runs there are below a state directory.
-func DeadRuns(stateDir string) (n int) {
-	return eachDeadRun(stateDir, func(_ string, lock *flock.Flock) { _ = lock.Unlock() })
-}
-
-// eachDeadRun calls do for the directory of each killed run, with its lock, and returns how
-// many there are.
-func eachDeadRun(stateDir string, do func(dir string, lock *flock.Flock)) (n int) {
+// DeadRuns returns how many directories of killed runs there are below a state directory. It
+// removes them if remove is set, maybe also one that is just being made, whose lock nobody
+// holds yet: MakeRunDir checks that.
+func DeadRuns(stateDir string, remove bool) (n int) {
 	parent := filepath.Join(stateDir, "run")
 	if info, err := os.Lstat(parent); err != nil || !info.IsDir() {
 		return 0 // or a link might have files of others removed
@@ -71,8 +58,13 @@ func eachDeadRun(stateDir string, do func(dir string, lock *flock.Flock)) (n int
 		if locked, err := lock.TryLock(); err != nil || !locked {
 			continue
 		}
-		do(path[:len(path)-len(".lock")], lock)
 		n++
+		if !remove {
+			_ = lock.Unlock()
+			continue
+		}
+		_ = os.RemoveAll(strings.TrimSuffix(path, ".lock"))
+		_ = removeLock(lock)
 	}
 	return n
 }

@@ -53,7 +53,7 @@ func TestDeadRunsBelowLink(t *testing.T) {
 	if err := errors.Join(os.Mkdir(yarn, 0o700), os.WriteFile(yarn+".lock", nil, 0o600), os.Symlink(project, filepath.Join(stateDir, "run"))); err != nil {
 		t.Fatal(err)
 	}
-	found, removed := DeadRuns(stateDir), RemoveDeadRuns(stateDir)
+	found, removed := DeadRuns(stateDir, false), DeadRuns(stateDir, true)
 	if _, err := os.Stat(yarn); err != nil || found != 0 || removed != 0 {
 		t.Errorf("%d are found, and %d removed: %v", found, removed, err)
 	}

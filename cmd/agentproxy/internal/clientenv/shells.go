@@ -3,6 +3,7 @@ package clientenv
 import (
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -73,21 +74,14 @@ func FindShell(name string) (Shell, bool) {
 // taken for one.
 var otherShells = []string{"csh", "tcsh", "nu", "elvish", "xonsh", "oil", "osh", "rc"}
 
-// DetectShell returns the name of the shell that reads what this program prints: the parent
+// detectShell returns the name of the shell that reads what this program prints: the parent
 // process if that is one, else the one that SHELL names, else the usual one of the system.
-func DetectShell(env cli.Environment) string { return detectShell(parentName(), env) }
-
 func detectShell(parent string, env cli.Environment) string {
 	for _, program := range []string{parent, env.Get("SHELL")} {
 		name := strings.TrimSuffix(strings.ToLower(filepath.Base(filepath.ToSlash(program))), ".exe")
 		name = strings.TrimPrefix(name, "-") // a log-in shell
-		if _, ok := FindShell(name); ok {
+		if _, ok := FindShell(name); ok || slices.Contains(otherShells, name) {
 			return name
-		}
-		for _, other := range otherShells {
-			if name == other {
-				return name
-			}
 		}
 	}
 	if runtime.GOOS == "windows" {

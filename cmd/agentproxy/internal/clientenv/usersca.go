@@ -17,11 +17,21 @@ type usersCAs struct {
 	problems []string
 }
 
+// codexByBundle reports whether Codex would add the roots of SSL_CERT_FILE, which only the
+// bundle has.
+func (u usersCAs) codexByBundle() bool { return u.env.Get("SSL_CERT_FILE") != "" }
+
 // readUsersCAs reads the certificates that variables of env name, which a client's
 // environment replaces, and those of file, upstream.ca_file.
 func readUsersCAs(env cli.Environment, file string) usersCAs {
 	u := usersCAs{env: env}
 	var useless []string
+	u.env.Lookup = func(name string) (string, bool) {
+		if slices.Contains(useless, name) {
+			return "", false
+		}
+		return env.Lookup(name)
+	}
 	read := func(name, path string) []byte {
 		raw, err := cli.ReadFile(path)
 		if err == nil {
@@ -43,8 +53,8 @@ func readUsersCAs(env cli.Environment, file string) usersCAs {
 		}
 		seen[path] = true
 		raw := read(name, path)
-		if slices.Contains(ExtraCAVariables, name) {
-			u.extra = append(u.extra, raw...)
+		if name == nodeVariable || name == codexVariable && !u.codexByBundle() {
+			u.extra = append(append(u.extra, '\n'), raw...)
 		}
 		u.bundles = append(u.bundles, raw)
 	}
@@ -52,12 +62,6 @@ func readUsersCAs(env cli.Environment, file string) usersCAs {
 		raw := read("upstream.ca_file", file)
 		u.bundles = append(u.bundles, raw)
 		u.extra = append(append(u.extra, '\n'), raw...)
-	}
-	u.env.Lookup = func(name string) (string, bool) {
-		if slices.Contains(useless, name) {
-			return "", false
-		}
-		return env.Lookup(name)
 	}
 	return u
 }

@@ -78,16 +78,7 @@ func ChangesLogin(args []string) bool {
 		return true
 	case "login":
 		sub, _ := codexCommand(rest)
-		return sub != "status" && sub != "help" && !hasHelp(rest)
-	}
-	return false
-}
-
-func hasHelp(args []string) bool {
-	for _, arg := range args {
-		if arg == "-h" || arg == "--help" {
-			return true
-		}
+		return sub != "status" && sub != "help" && !slices.Contains(rest, "-h") && !slices.Contains(rest, "--help")
 	}
 	return false
 }

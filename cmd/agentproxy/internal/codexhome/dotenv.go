@@ -13,21 +13,10 @@ type DotenvLine struct {
 	Name   string
 }
 
-// DotenvLines returns the lines of a .env file that set one of the variables, in
-// either case. Codex reads $CODEX_HOME/.env before anything else, and it overrides
-// the environment.
-func DotenvLines(raw string, names []string) []DotenvLine {
-	_, found := scrubDotenv(raw, names)
-	return found
-}
-
-// ScrubDotenv returns a .env file without the lines that set one of the variables.
-func ScrubDotenv(raw string, names []string) string {
-	clean, _ := scrubDotenv(raw, names)
-	return clean
-}
-
-func scrubDotenv(raw string, names []string) (clean string, found []DotenvLine) {
+// ScrubDotenv returns a .env file without the lines that set one of the variables, in
+// either case, and those lines. Codex reads $CODEX_HOME/.env before anything else, and it
+// overrides the environment.
+func ScrubDotenv(raw string, names []string) (clean string, found []DotenvLine) {
 	var kept strings.Builder
 	number := 1
 	for entry := range dotenvEntries(raw) {

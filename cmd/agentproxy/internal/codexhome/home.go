@@ -3,8 +3,6 @@
 package codexhome
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,8 +78,7 @@ func newHome(stateDir, codexHome string, isPlaceholder func([]byte) bool) (*Home
 	if real, err := filepath.EvalSymlinks(users); err == nil {
 		users = real
 	}
-	sum := sha256.Sum256([]byte(users))
-	dir := filepath.Join(stateDir, homesDir, hex.EncodeToString(sum[:8]))
+	dir := filepath.Join(stateDir, homesDir, safefile.PathID(users))
 	return &Home{dir: dir, users: users, lock: flock.New(filepath.Join(dir, "lock")), isPlaceholder: isPlaceholder}, nil
 }
 
@@ -195,7 +192,7 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 		return "", fmt.Errorf("read the Codex home: %w", err)
 	}
 	for _, entry := range entries {
-		if !isShared(entry.Name()) {
+		if IsLoginCopy(entry.Name()) || slices.Contains(notShared, entry.Name()) {
 			continue
 		}
 		target := filepath.Join(h.users, entry.Name())
@@ -207,7 +204,8 @@ func (h *Home) Private(placeholder []byte, dotenv []string) (string, error) {
 		return "", fmt.Errorf("write the placeholder auth.json: %w", err)
 	}
 	if raw, err := safefile.Read(filepath.Join(h.users, ".env"), MaxFile); err == nil {
-		if err := writePrivate(filepath.Join(home, ".env"), []byte(ScrubDotenv(string(raw), dotenv))); err != nil {
+		clean, _ := ScrubDotenv(string(raw), dotenv)
+		if err := writePrivate(filepath.Join(home, ".env"), []byte(clean)); err != nil {
 			return "", fmt.Errorf("write a .env that leads to the proxy: %w", err)
 		}
 	}
@@ -226,8 +224,4 @@ func writePrivate(path string, content []byte) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return os.Rename(f.Name(), path)
-}
-
-func isShared(name string) bool {
-	return !IsLoginCopy(name) && !slices.Contains(notShared, name)
 }

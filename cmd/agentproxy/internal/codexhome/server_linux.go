@@ -1,12 +1,15 @@
 package codexhome
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // Servers returns the background servers of the Codex home at codexHome that this user may
@@ -38,31 +41,9 @@ func Servers(codexHome string) []Server {
 			name, value, _ := strings.Cut(entry, "=")
 			vars[name] = value
 		}
-		home := vars["CODEX_HOME"]
-		if home == "" {
-			home = filepath.Join(vars["HOME"], ".codex")
-		}
-		if sameDir(home, codexHome) {
-			found = append(found, Server{pid, firstOf(vars, "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")})
+		if safefile.Same(cmp.Or(vars["CODEX_HOME"], filepath.Join(vars["HOME"], ".codex")), codexHome) {
+			found = append(found, Server{pid, cmp.Or(vars["HTTPS_PROXY"], vars["https_proxy"], vars["ALL_PROXY"], vars["all_proxy"])})
 		}
 	}
 	return found
-}
-
-func firstOf(vars map[string]string, names ...string) string {
-	for _, name := range names {
-		if vars[name] != "" {
-			return vars[name]
-		}
-	}
-	return ""
-}
-
-func sameDir(a, b string) bool {
-	first, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	second, err := os.Stat(b)
-	return err == nil && os.SameFile(first, second)
 }

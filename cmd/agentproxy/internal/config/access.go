@@ -78,16 +78,11 @@ func (f *File) checkClients() (Access, error) {
 	k := f.Clients
 	var m mistakes
 	a := Access{Listen: f.Listen, Token: k.Token, TokenFile: k.TokenFile, TokensFile: k.TokensFile}
-	switch k.Issued {
-	case IssuedOnly:
-		if a.NeedsToken() {
-			m.wrong("clients.issued", "it is only, so the token that is configured would let nobody in; leave one of them out")
-		}
-		a.IssuedOnly = true
-	case IssuedAlso, IssuedOff:
-	default:
-		m.wrong("clients.issued", "%q is none of also, only, off", k.Issued)
+	m.oneOf("clients.issued", k.Issued, IssuedAlso, IssuedOnly, IssuedOff)
+	if k.Issued == IssuedOnly && a.NeedsToken() {
+		m.wrong("clients.issued", "it is only, so the token that is configured would let nobody in; leave one of them out")
 	}
+	a.IssuedOnly = k.Issued == IssuedOnly
 	if k.Issued != IssuedOff {
 		a.IssuedDir, a.IssuedKey = IssuedDir(f.StateDir), k.IssuedKey
 	} else if k.IssuedKey != "" {
@@ -184,6 +179,15 @@ func ParseAddress(s string) (network, address string, err error) {
 		return "", "", fmt.Errorf("%q: %q is not a port from 0 to 65535", s, port)
 	}
 	return "tcp", s, nil
+}
+
+// Dialable returns the address by which programs of this machine reach a listener on address.
+func Dialable(network, address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if network != "tcp" || err != nil || host != "" && !net.ParseIP(host).IsUnspecified() {
+		return address
+	}
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // isLoopback reports whether only this machine can reach a "host:port".

@@ -131,14 +131,8 @@ func (m agentMaker) identity(profile string, k agentKeys) (Identity, error) {
 	var err error
 	id.OwnLogin, err = m.ownLogin(id.StateDir, k)
 	all.add(err)
-	if id.Store != StoreState && id.Store != StoreKeyring {
-		all.wrong("identity.store", "%q is neither state nor keyring", id.Store)
-	}
-	switch id.Protocol {
-	case identity.ProtocolAuto, identity.ProtocolAccounts, identity.ProtocolBackend:
-	default:
-		all.wrong("identity.protocol", "%q is none of auto, accounts, backend", id.Protocol)
-	}
+	all.oneOf("identity.store", id.Store, StoreState, StoreKeyring)
+	all.oneOf("identity.protocol", k.identity.Protocol, string(identity.ProtocolAuto), string(identity.ProtocolAccounts), string(identity.ProtocolBackend))
 	if id.File != "" && id.Store == StoreKeyring {
 		all.wrong("identity.file", "identity.store is keyring, which would not be used; keep one of them")
 	}

@@ -6,7 +6,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"net/url"
@@ -81,7 +83,11 @@ func load(path string, env cli.Environment, read func(path string) ([]byte, erro
 	if path != "" {
 		raw, err := read(path)
 		if err != nil {
-			return nil, fault(path, fmt.Errorf("%w; name an existing file with --config, or none for the defaults", safefile.Cause(err)))
+			remedy := "name an existing file with --config"
+			if errors.Is(err, fs.ErrPermission) {
+				remedy = "run this as a user who may read it, as by sudo -u, name another file with --config"
+			}
+			return nil, fault(path, fmt.Errorf("%w; %s, or none for the defaults", safefile.Cause(err), remedy))
 		}
 		if path == DefaultPath(env) {
 			if err := checkTrusted(path); err != nil {
@@ -182,7 +188,7 @@ func (f *File) check(around surroundings, env cli.Environment) (*Config, error) 
 	c.Upstream, err = f.Upstream.check(env)
 	m.add(err)
 	m.add(f.Log.check())
-	m.add(f.Audit.check())
+	m.oneOf("audit.on_failure", f.Audit.OnFailure, AuditRefuse, AuditContinue)
 	m.add(f.Run.check())
 	intercept, err := parseHostPatterns("chatgpt.hosts", f.ChatGPT.Hosts)
 	m.add(err)
@@ -209,20 +215,9 @@ func (l limitsKeys) check() (access.Limits, error) {
 		HeaderFields:         l.HeaderFields,
 	}
 	var m mistakes
-	for _, limit := range []struct {
-		key, value string
-		to         *time.Duration
-	}{
-		{"limits.handshake_timeout", l.HandshakeTimeout, &limits.HandshakeTimeout},
-		{"limits.idle_timeout", l.IdleTimeout, &limits.IdleTimeout},
-		{"limits.ping_after", l.PingAfter, &limits.PingAfter},
-	} {
-		var err error
-		if *limit.to, err = time.ParseDuration(limit.value); err != nil {
-			m.wrong(limit.key, "%q is not a time such as 30s or 5m", limit.value)
-			*limit.to = time.Minute // which is wrong about nothing else
-		}
-	}
+	limits.HandshakeTimeout = m.duration("limits.handshake_timeout", l.HandshakeTimeout)
+	limits.IdleTimeout = m.duration("limits.idle_timeout", l.IdleTimeout)
+	limits.PingAfter = m.duration("limits.ping_after", l.PingAfter)
 	if limits.PingAfter < 0 {
 		m.wrong("limits.ping_after", "%s is before now; give at least 1s, or 0s for no pings", limits.PingAfter)
 	}
@@ -255,13 +250,11 @@ func (u upstreamKeys) check(env cli.Environment) (upstream.Config, error) {
 		}
 		config.AllowPrivate = append(config.AllowPrivate, prefix)
 	}
-	ping, err := time.ParseDuration(u.PingAfter)
-	switch config.PingAfter = orNever(ping); {
-	case err != nil:
-		m.wrong("upstream.ping_after", "%q is not a time such as 30s or 5m", u.PingAfter)
-	case ping < 0 || ping > 0 && ping < time.Second:
+	ping := m.duration("upstream.ping_after", u.PingAfter)
+	if ping < 0 || ping > 0 && ping < time.Second {
 		m.wrong("upstream.ping_after", "%s is too short; give at least 1s, or 0s for no pings", ping)
 	}
+	config.PingAfter = orNever(ping)
 	switch u.Proxy {
 	case "":
 	case "env":
@@ -280,24 +273,9 @@ func (u upstreamKeys) check(env cli.Environment) (upstream.Config, error) {
 
 func (l Log) check() error {
 	var m mistakes
-	switch l.Level {
-	case "debug", "info", "warn", "error", "disabled":
-	default:
-		m.wrong("log.level", "%q is none of debug, info, warn, error, disabled", l.Level)
-	}
-	switch l.Format {
-	case "auto", "console", "json":
-	default:
-		m.wrong("log.format", "%q is none of auto, console, json", l.Format)
-	}
+	m.oneOf("log.level", l.Level, "debug", "info", "warn", "error", "disabled")
+	m.oneOf("log.format", l.Format, "auto", "console", "json")
 	return m.err()
-}
-
-func (a Audit) check() error {
-	if a.OnFailure != AuditRefuse && a.OnFailure != AuditContinue {
-		return wrong("audit.on_failure", "%q is neither refuse nor continue", a.OnFailure)
-	}
-	return nil
 }
 
 func (r Run) check() error {

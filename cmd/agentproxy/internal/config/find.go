@@ -22,10 +22,7 @@ const PathVariable = "AGENTPROXY_CONFIG"
 // Find returns the path of the file to read, "" for none: the one that --config names, or
 // the variable, or else the default one if it is there. named is "" without --config.
 func Find(named string, env cli.Environment) (string, error) {
-	if named == "" {
-		named = env.Get(PathVariable)
-	}
-	switch named {
+	switch named = name(named, env); named {
 	case None:
 		return "", nil
 	case "":
@@ -45,6 +42,16 @@ func Find(named string, env cli.Environment) (string, error) {
 		return "", nil
 	}
 	return "", fault(path, fmt.Errorf("%w; make it readable, name another file with --config, or none for the defaults", safefile.Cause(err)))[0]
+}
+
+// IsNone reports whether no file is to be read, as --config or the variable says.
+func IsNone(named string, env cli.Environment) bool { return name(named, env) == None }
+
+func name(named string, env cli.Environment) string {
+	if named == "" {
+		return env.Get(PathVariable)
+	}
+	return named
 }
 
 // DefaultPath returns the path of the file that is read where none is named:

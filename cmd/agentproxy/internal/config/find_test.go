@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -127,5 +128,17 @@ func TestDefaultFileIsTrusted(t *testing.T) {
 	}
 	if err := load(); err == nil || !strings.Contains(err.Error(), "it belongs to another user") {
 		t.Error(err)
+	}
+}
+
+// TestUnreadable has a file be another user's, such as that of the system's service.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	_, err := LoadWith("/etc/agentproxy/config.yaml", configtest.Environment(nil), func(path string) ([]byte, error) {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+	})
+	const want = "/etc/agentproxy/config.yaml: permission denied; run this as a user who may read it, as by sudo -u, name another file with --config, or none for the defaults"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -1,7 +1,5 @@
 package config
 
-import "fmt"
-
 // Isolation says how agentproxy run keeps its command from the user's secrets.
 type Isolation string
 
@@ -15,9 +13,5 @@ const (
 
 // ParseIsolation returns the isolation with a name.
 func ParseIsolation(name string) (Isolation, error) {
-	switch i := Isolation(name); i {
-	case IsolateAuto, IsolateAlways, IsolateNet, IsolateOff:
-		return i, nil
-	}
-	return "", fmt.Errorf("%q is none of auto, always, net, off", name)
+	return Isolation(name), checkWord(name, string(IsolateAuto), string(IsolateAlways), string(IsolateNet), string(IsolateOff))
 }

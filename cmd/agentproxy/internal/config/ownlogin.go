@@ -44,7 +44,7 @@ func newOwnLogin(dir, word string, homeNamed bool) (OwnLogin, error) {
 	case word == LoginCodex:
 		return OwnLogin{unused: "identity.login is codex; set it to own to use a log-in of agentproxy login"}, nil
 	case word != LoginAuto:
-		return OwnLogin{}, wrong("identity.login", "%q is none of auto, own, codex", word)
+		return OwnLogin{}, at("identity.login", checkWord(word, LoginAuto, LoginOwn, LoginCodex))
 	case homeNamed:
 		return OwnLogin{unused: "identity.codex_home is set, whose log-in is used; set identity.login: own to use one of agentproxy login"}, nil
 	}

@@ -42,7 +42,8 @@ func TestConfigurationReference(t *testing.T) {
 const referenceHead = `# Configuration reference
 
 Every key of the configuration, made from [config.example.yaml](../config.example.yaml) and the program. No file is needed: ` + "`agentproxy serve`" + `
-works with the defaults. ` + "`~/`" + ` at the beginning of a path is the home directory.
+works with the defaults. ` + "`~/`" + ` at the beginning of a path is the home directory. Other paths that
+are not absolute begin where agentproxy is started, not where the file is.
 
 ` + "```console" + `
 $ agentproxy config init

@@ -1,8 +1,6 @@
 package config
 
-import (
-	"github.com/agentproxy/agentproxy/signer"
-)
+import "github.com/agentproxy/agentproxy/signer"
 
 // Scope says which requests are signed.
 type Scope struct {
@@ -52,9 +50,7 @@ func (s Scope) New(baseURL string, origins signer.Origins) (scope *signer.Scope,
 
 func (s Scope) check(baseURL string) error {
 	var m mistakes
-	if s.OnMiss != MissRefuse && s.OnMiss != MissWarn {
-		m.wrong("scope.on_miss", "%q is neither refuse nor warn", s.OnMiss)
-	}
+	m.oneOf("scope.on_miss", s.OnMiss, MissRefuse, MissWarn)
 	if len(s.Allow) == 0 {
 		m.wrong("scope.allow", "nothing would be signed; leave the key out for what Codex asks for")
 	}

@@ -136,10 +136,8 @@ func (r SignerRule) check() error {
 			m.wrong(unused[0], "it is only used by use: token, but use is %s", r.Use)
 		}
 	}
-	switch r.OnFailure {
-	case "", FailToBearer, FailToRefuse:
-	default:
-		m.wrong("on_failure", "%q is neither bearer nor refuse", r.OnFailure)
+	if r.OnFailure != "" {
+		m.oneOf("on_failure", r.OnFailure, FailToBearer, FailToRefuse)
 	}
 	return m.err()
 }

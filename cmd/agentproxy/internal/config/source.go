@@ -61,8 +61,7 @@ func (s *source) decode(initial func() *File) *File {
 	if s.body == nil {
 		return f
 	}
-	strict := strictness{source: s}
-	ast.Walk(&strict, s.body)
+	ast.Walk(visitor(s.checkStrictly), s.body)
 	defer func() { sortByLine(s.wrong) }() // the decoder has no order
 	for range maxMistakes {
 		f = initial()
@@ -85,32 +84,30 @@ func (s *source) decode(initial func() *File) *File {
 
 // remove removes the entries with a key, or the element of a list, from a document, and
 // reports whether there were any.
-func remove(body ast.Node, key string) bool {
-	r := remover{path: "$." + key}
-	ast.Walk(&r, body)
-	return r.removed
+func remove(body ast.Node, key string) (removed bool) {
+	meant := func(node ast.Node) bool {
+		found := node.GetPath() == "$."+key
+		removed = removed || found
+		return found
+	}
+	ast.Walk(visitor(func(node ast.Node) {
+		switch node := node.(type) {
+		case *ast.MappingNode:
+			node.Values = slices.DeleteFunc(node.Values, func(v *ast.MappingValueNode) bool { return meant(v.Key) || meant(v.Value) })
+		case *ast.SequenceNode:
+			node.Values = slices.DeleteFunc(node.Values, meant)
+		}
+	}), body)
+	return removed
 }
 
-type remover struct {
-	path    string
-	removed bool
-}
+// visitor is called for each node of a document.
+type visitor func(ast.Node)
 
 // Visit implements ast.Visitor.
-func (r *remover) Visit(node ast.Node) ast.Visitor {
-	switch node := node.(type) {
-	case *ast.MappingNode:
-		before := len(node.Values)
-		node.Values = slices.DeleteFunc(node.Values, func(v *ast.MappingValueNode) bool {
-			return v.Key.GetPath() == r.path || v.Value.GetPath() == r.path
-		})
-		r.removed = r.removed || len(node.Values) < before
-	case *ast.SequenceNode:
-		before := len(node.Values)
-		node.Values = slices.DeleteFunc(node.Values, func(v ast.Node) bool { return v.GetPath() == r.path })
-		r.removed = r.removed || len(node.Values) < before
-	}
-	return r
+func (v visitor) Visit(node ast.Node) ast.Visitor {
+	v(node)
+	return v
 }
 
 // add adds the mistakes in the values of keys that err joins. It leaves out what may come of
@@ -141,11 +138,8 @@ func (e *Error) comesOf(broken string) bool {
 
 const remedyKeys = "see config.example.yaml for the keys and their values"
 
-// strictness adds mistakes that the decoder passes over to a source.
-type strictness struct{ source *source }
-
-// Visit implements ast.Visitor.
-func (s *strictness) Visit(node ast.Node) ast.Visitor {
+// checkStrictly adds the mistakes in a node that the decoder passes over.
+func (s *source) checkStrictly(node ast.Node) {
 	switch node := node.(type) {
 	case *ast.MappingNode:
 		seen := make(map[string]*token.Position)
@@ -171,11 +165,10 @@ func (s *strictness) Visit(node ast.Node) ast.Visitor {
 			s.fail(node, "%s: YAML takes this for a number and would change it; put it in quotes", key)
 		}
 	}
-	return s
 }
 
-func (s *strictness) fail(node ast.Node, format string, args ...any) {
-	s.source.wrong = append(s.source.wrong, s.source.errorAt(node.GetToken(), fmt.Errorf(format, args...)))
+func (s *source) fail(node ast.Node, format string, args ...any) {
+	s.wrong = append(s.wrong, s.errorAt(node.GetToken(), fmt.Errorf(format, args...)))
 }
 
 // yamlError returns an error of the YAML package in words for users.
@@ -200,7 +193,7 @@ func (s *source) yamlError(err error) *Error {
 			err = errors.New("not YAML: a tab is no indentation; write spaces")
 			break
 		}
-		err = fmt.Errorf("not YAML: %s; %s", oneLine(message), remedyKeys)
+		err = fmt.Errorf("not YAML: %s; %s", strings.Join(strings.Fields(message), " "), remedyKeys)
 	}
 	located := s.errorAt(e.GetToken(), err)
 	located.key = key
@@ -278,27 +271,18 @@ func (s *source) find(key string) *token.Token {
 // keysOf returns the paths of the outermost and the innermost of the keys and
 // values that begin at t.
 func (s *source) keysOf(t *token.Token) (outer, inner string) {
-	found := tokenFinder{token: t}
+	var paths []string
 	if s.body != nil {
-		ast.Walk(&found, s.body)
+		ast.Walk(visitor(func(node ast.Node) {
+			if path, ok := strings.CutPrefix(node.GetPath(), "$."); ok && node.GetToken() == t {
+				paths = append(paths, path)
+			}
+		}), s.body)
 	}
-	if len(found.paths) == 0 {
+	if len(paths) == 0 {
 		return "configuration", "configuration"
 	}
-	return found.paths[0], found.paths[len(found.paths)-1]
-}
-
-type tokenFinder struct {
-	token *token.Token
-	paths []string
-}
-
-// Visit implements ast.Visitor.
-func (f *tokenFinder) Visit(node ast.Node) ast.Visitor {
-	if path, ok := strings.CutPrefix(node.GetPath(), "$."); ok && node.GetToken() == f.token {
-		f.paths = append(f.paths, path)
-	}
-	return f
+	return paths[0], paths[len(paths)-1]
 }
 
 func kindName(t reflect.Type) string {
@@ -328,5 +312,3 @@ func nodeName(t ast.NodeType) string {
 		return strings.ToLower(t.String())
 	}
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

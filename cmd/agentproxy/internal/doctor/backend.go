@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -65,7 +64,7 @@ func (k *checker) checkTLS(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	base := k.baseURL()
-	answer, err := k.get(ctx, base.String()+"/", nil)
+	answer, _, err := k.get(ctx, base.String()+"/", nil)
 	if err != nil {
 		k.tlsFailed(base, err)
 		return false
@@ -95,14 +94,8 @@ func (k *checker) tlsFailed(base *url.URL, err error) {
 	}
 }
 
-// get requests a URL and drops the body of the response.
-func (k *checker) get(ctx context.Context, target string, header http.Header) (*http.Response, error) {
-	response, _, err := k.read(ctx, target, header)
-	return response, err
-}
-
-// read is get with the beginning of the body.
-func (k *checker) read(ctx context.Context, target string, header http.Header) (*http.Response, []byte, error) {
+// get requests a URL, and returns the response and the beginning of its body.
+func (k *checker) get(ctx context.Context, target string, header http.Header) (*http.Response, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return nil, nil, err
@@ -168,8 +161,11 @@ func (k *checker) checkSignedRequest(ctx context.Context, c credentials) {
 	case err != nil && c.renews && errors.Is(err, identity.ErrTokenExpired):
 		k.warn(check, k.try(), "not tried: the access token has to be refreshed first")
 		return
-	case err != nil && c.comes && anyOf(err, identity.ErrNoIdentity, identity.ErrNoTask):
+	case err != nil && c.comes && errors.Is(err, identity.ErrNoIdentity):
 		k.warn(check, k.try(), "not tried: the agent has to be registered first")
+		return
+	case err != nil && c.comes && errors.Is(err, identity.ErrNoTask):
+		k.warn(check, k.try(), "not tried: a task has to be registered first")
 		return
 	case err != nil:
 		r := none // the lines above have it
@@ -179,7 +175,7 @@ func (k *checker) checkSignedRequest(ctx context.Context, c credentials) {
 		k.fail(check, r, "it cannot be signed: %s", err)
 		return
 	}
-	answer, err := k.get(ctx, target.String(), app.HeaderOf(auth))
+	answer, _, err := k.get(ctx, target.String(), auth.Header())
 	if err != nil {
 		k.fail(check, do(k.own("check")), "%s", err)
 		return
@@ -231,7 +227,7 @@ func (k *checker) checkQuota(ctx context.Context) {
 	if err != nil {
 		return // the signed request will tell of it
 	}
-	answer, raw, err := k.read(ctx, target.String(), app.HeaderOf(auth))
+	answer, raw, err := k.get(ctx, target.String(), auth.Header())
 	if err != nil || answer.StatusCode != http.StatusOK {
 		return
 	}

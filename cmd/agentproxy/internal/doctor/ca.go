@@ -25,7 +25,14 @@ func (k *checker) checkCA() {
 	rotate := k.own("ca", "rotate")
 	ca, err := certs.Load(k.app.CAConfig())
 	if errors.Is(err, fs.ErrNotExist) {
-		k.makeCA()
+		conf := k.app.CAConfig()
+		k.repair(check, func() (string, error) {
+			ca, err := certs.Open(conf)
+			if err != nil {
+				return "", err
+			}
+			return "made " + ca.Path(), nil
+		})
 		k.warn(check, remedy{"agentproxy serve and run make one", k.own("check", "--fix")}, "none in %s yet", k.app.CAConfig().Dir)
 		return
 	}

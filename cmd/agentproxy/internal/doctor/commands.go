@@ -1,20 +1,21 @@
 package doctor
 
 import (
-	"errors"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 )
 
+// plain matches a word that no shell takes for something else.
+var plain = regexp.MustCompile(`^[a-zA-Z0-9@%+=:,./_-][a-zA-Z0-9@%+=:,./_~-]*$`)
+
 // quote returns a word as a shell takes it.
 func quote(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@%+=:,./_-~", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 && word[0] != '~' {
+	if plain.MatchString(word) {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
@@ -30,25 +31,20 @@ func (k *checker) own(words ...string) string {
 func (k *checker) ownAs(words ...string) string { return k.ownFor(k.options.Profile, words...) }
 
 func (k *checker) ownFor(profile string, words ...string) string {
-	line := []string{"agentproxy"}
-	flags := func() {
-		if name := k.options.ConfigName; name != "" {
-			line = append(line, "--config", quote(name))
-		}
-		if profile != "" {
-			line = append(line, "--profile", quote(profile))
-		}
+	var flags []string
+	if name := k.options.ConfigName; name != "" {
+		flags = append(flags, "--config", name)
 	}
-	ended := false
-	for _, word := range words {
-		if word == "--" {
-			flags()
-			ended = true
-		}
-		line = append(line, quote(word))
+	if profile != "" {
+		flags = append(flags, "--profile", profile)
 	}
-	if !ended {
-		flags()
+	end := slices.Index(words, "--")
+	if end < 0 {
+		end = len(words)
+	}
+	line := slices.Concat([]string{"agentproxy"}, words[:end], flags, words[end:])
+	for i, word := range line {
+		line[i] = quote(word)
 	}
 	return strings.Join(line, " ")
 }
@@ -112,14 +108,4 @@ func (k *checker) logIn() string {
 func (k *checker) try() remedy {
 	url := k.baseURL().JoinPath("codex", "models").String() + "?client_version=0.0.0"
 	return remedy{"to have the proxy do it now", k.ownAs("run", "--", "curl", "-sS", "-o", "/dev/null", "-w", `%{http_code}\n`, url)}
-}
-
-// anyOf reports whether err is one of the reasons.
-func anyOf(err error, reasons ...error) bool {
-	for _, reason := range reasons {
-		if errors.Is(err, reason) {
-			return true
-		}
-	}
-	return false
 }

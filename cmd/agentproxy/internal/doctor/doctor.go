@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
@@ -49,10 +50,8 @@ func (r Report) Err() error {
 	if r.Broken {
 		return cli.ExitError(cli.ExitUsage)
 	}
-	for _, f := range r.Findings {
-		if f.Status == Failed {
-			return cli.ExitError(cli.ExitFailed)
-		}
+	if slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Status == Failed }) {
+		return cli.ExitError(cli.ExitFailed)
 	}
 	return nil
 }
@@ -87,8 +86,8 @@ type checker struct {
 	findings []Finding
 	repairs  []repair
 	mending  []string // the paths of files in repairs
-	serving  serving
-	dated    bool // the backend has said what time it is
+	serving  bool     // agentproxy serve listens where the configuration says
+	dated    bool     // the backend has said what time it is
 	broken   bool
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -79,12 +80,7 @@ func existing(path string) string {
 
 // found reports whether a check has found anything so far.
 func (k *checker) found(check string) bool {
-	for _, f := range k.findings {
-		if f.Check == check {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(k.findings, func(f Finding) bool { return f.Check == check })
 }
 
 // checkStateFiles finds files with secrets that others may read, and files of others.
@@ -105,8 +101,11 @@ func (k *checker) checkStateFiles(dir string) {
 			return nil
 		}
 		info, err := entry.Info()
-		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || k.isNamed(path) {
+		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 			return nil
+		}
+		if path == k.config.Audit.File || path == k.config.Usage.File {
+			return nil // it has a check of its own
 		}
 		if err := safefile.CheckMode(path, info, tooWide(path)); err != nil {
 			e, _ := errors.AsType[*safefile.ModeError](err)
@@ -123,12 +122,6 @@ func (k *checker) checkStateFiles(dir string) {
 	}
 }
 
-// isNamed reports whether a key of the configuration names the file, which has a check of
-// its own.
-func (k *checker) isNamed(path string) bool {
-	return path == k.config.Audit.File || path == k.config.Usage.File
-}
-
 // tooWide returns the permissions that a file of the state directory must not have.
 func tooWide(path string) fs.FileMode {
 	name := filepath.Base(path)
@@ -140,20 +133,21 @@ func tooWide(path string) fs.FileMode {
 
 // checkLeftovers finds what killed runs have left.
 func (k *checker) checkLeftovers(dir string) {
-	if n := clientenv.DeadRuns(dir); n > 0 {
+	if n := clientenv.DeadRuns(dir, false); n > 0 {
 		k.warn("state", do(k.own("check", "--fix")), "%s has the files of %s", filepath.Join(dir, "run"), count(n, "run that was killed", "runs that were killed"))
 		k.repair("state", func() (string, error) {
-			return "removed the files of " + count(clientenv.RemoveDeadRuns(dir), "killed run", "killed runs"), nil
+			return "removed the files of " + count(clientenv.DeadRuns(dir, true), "killed run", "killed runs"), nil
 		})
 	}
 	home := k.config.Agent.Identity.CodexHome
-	if !codexhome.HasStub(dir, home, app.IsPlaceholder) {
+	if found, _ := codexhome.FindStub(dir, home, app.IsPlaceholder, false); !found {
 		return
 	}
 	auth := filepath.Join(home, "auth.json")
 	k.warn("Codex home", do(k.own("check", "--fix")), "%s is the placeholder of a run that was killed", auth)
 	k.repair("Codex home", func() (string, error) {
-		return "removed " + auth + ", the placeholder of a killed run", codexhome.RemoveStub(dir, home, app.IsPlaceholder)
+		_, err := codexhome.FindStub(dir, home, app.IsPlaceholder, true)
+		return "removed " + auth + ", the placeholder of a killed run", err
 	})
 }
 
@@ -166,26 +160,28 @@ func count(n int, one, many string) string {
 
 // checkFiles finds whether the audit log and the usage file can be written.
 func (k *checker) checkFiles() {
-	conf := k.config
-	if path := conf.Audit.File; path != "" {
-		switch err := (audit.FileConfig{Path: path}).Check(); {
-		case err == nil:
-			k.ok("audit", "%s can be appended to", path)
-		case conf.Audit.OnFailure == config.AuditContinue && isFull(err):
-			k.warn("audit", k.fileRemedy("audit", err, path), "%s; requests go on without it", err)
-		default:
-			k.fail("audit", k.fileRemedy("audit", err, path), "%s", err)
+	if path := k.config.Audit.File; path != "" {
+		goesOn := ""
+		if k.config.Audit.OnFailure == config.AuditContinue {
+			goesOn = "requests go on without it"
 		}
+		k.checkFile("audit", path, audit.FileConfig{Path: path}.Check(), goesOn)
 	}
-	if path := conf.Usage.File; path != "" {
-		switch err := usage.CheckFile(path); {
-		case err == nil:
-			k.ok("usage", "%s can be appended to", path)
-		case isFull(err):
-			k.warn("usage", k.fileRemedy("usage", err, path), "%s; requests go on, and are not noted", err)
-		default:
-			k.fail("usage", k.fileRemedy("usage", err, path), "%s", err)
-		}
+	if path := k.config.Usage.File; path != "" {
+		k.checkFile("usage", path, usage.CheckFile(path), "requests go on, and are not noted")
+	}
+}
+
+// checkFile tells whether the file at path can be appended to: err says why not. goesOn is
+// what happens while the disk is full, "" if requests are refused.
+func (k *checker) checkFile(check, path string, err error, goesOn string) {
+	switch {
+	case err == nil:
+		k.ok(check, "%s can be appended to", path)
+	case goesOn != "" && isFull(err):
+		k.warn(check, k.fileRemedy(check, err, path), "%s; %s", err, goesOn)
+	default:
+		k.fail(check, k.fileRemedy(check, err, path), "%s", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -43,13 +44,7 @@ func (k *checker) checkLogin(ctx context.Context) (c credentials) {
 		return c
 	}
 	c.loggedIn = true
-	who := account.Email
-	if who == "" {
-		who = account.UserID
-	}
-	if who == "" {
-		who = "somebody whom it does not name"
-	}
+	who := cmp.Or(account.Email, account.UserID, "somebody whom it does not name")
 	if errors.Is(tokenErr, identity.ErrNoLogin) {
 		if _, err := k.app.Default.Account.Home.Load(ctx); errors.Is(err, identity.ErrNoLogin) && k.config.Agent.Identity.File == "" {
 			k.warn(check, k.remedyLogin(err), "nobody is logged in; the agent identity of %s in workspace %s, which was registered before, goes on", who, account.WorkspaceID)

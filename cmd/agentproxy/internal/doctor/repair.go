@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -19,15 +18,6 @@ type repair struct {
 	mend func() (string, error)
 }
 
-// isNew reports whether nothing was noted yet for what is at path.
-func (k *checker) isNew(path string) bool {
-	if slices.Contains(k.mending, path) {
-		return false
-	}
-	k.mending = append(k.mending, path)
-	return true
-}
-
 // repair notes how to mend what a check has found.
 func (k *checker) repair(check string, mend func() (string, error)) {
 	k.repairs = append(k.repairs, repair{check, mend})
@@ -35,7 +25,8 @@ func (k *checker) repair(check string, mend func() (string, error)) {
 
 // chmod notes that the mode of a file of this user can be mended, and returns the command.
 func (k *checker) chmod(check string, e *safefile.ModeError) string {
-	if info, err := os.Stat(e.Path); err == nil && isOwn(e.Path, info) && k.isNew(e.Path) {
+	if info, err := os.Stat(e.Path); err == nil && isOwn(e.Path, info) && !slices.Contains(k.mending, e.Path) {
+		k.mending = append(k.mending, e.Path)
 		tooWide := safefile.BeyondOwner
 		if info.IsDir() || strings.HasPrefix(e.Chmod, "644") {
 			tooWide = safefile.OthersWrite
@@ -48,31 +39,11 @@ func (k *checker) chmod(check string, e *safefile.ModeError) string {
 	return "chmod " + e.Chmod + " " + quote(e.Path)
 }
 
-// isOwn reports whether the file at path, which info describes, is this user's, and the link
-// that may lead there as well: somebody else's may lead to any file.
+// isOwn reports whether the file at path, which info describes, is this user's, and no link
+// that leads there is of somebody else, who could have it lead to any file.
 func isOwn(path string, info fs.FileInfo) bool {
-	link, err := os.Lstat(path)
-	if err != nil {
-		return false
-	}
-	for _, i := range []fs.FileInfo{info, link} {
-		if uid, ok := safefile.OwnerOf(i); !ok || int(uid) != os.Geteuid() {
-			return false
-		}
-	}
-	return true
-}
-
-// makeCA notes that the CA can be made.
-func (k *checker) makeCA() {
-	conf := k.app.CAConfig()
-	k.repair("CA", func() (string, error) {
-		ca, err := certs.Open(conf)
-		if err != nil {
-			return "", err
-		}
-		return "made " + ca.Path(), nil
-	})
+	uid, ok := safefile.OwnerOf(info)
+	return ok && int(uid) == os.Geteuid() && !safefile.FollowsForeignLink(path, uid)
 }
 
 // maxRepairs bounds the rounds of repairs. There may be more to mend once the configuration

@@ -3,6 +3,7 @@ package doctor
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,11 +31,6 @@ const localTimeout = 5 * time.Second
 // maxAnswer bounds what is read from a program that need not be agentproxy, in bytes.
 const maxAnswer = 64 << 10
 
-// serving is what is known of agentproxy serve.
-type serving struct {
-	up bool // it listens where the configuration says
-}
-
 // checkServe finds what listens where agentproxy serve would.
 func (k *checker) checkServe(ctx context.Context) {
 	const check = "serve"
@@ -53,7 +49,7 @@ func (k *checker) checkServe(ctx context.Context) {
 		k.ok(check, "listen is %s, which leaves the port to the system: no shell can be led there", listen)
 		return
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, dialable(network, address))
+	conn, err := new(net.Dialer).DialContext(ctx, network, config.Dialable(network, address))
 	if err != nil {
 		k.notServing(listen, err)
 		return
@@ -61,7 +57,7 @@ func (k *checker) checkServe(ctx context.Context) {
 	defer conn.Close()
 	status, err := k.askAdmin(ctx)
 	if err == nil {
-		k.serving.up = true
+		k.serving = true
 		k.tellStatus(status)
 		return
 	}
@@ -82,19 +78,19 @@ func (k *checker) askAdmin(ctx context.Context) (admin.Status, error) {
 		return status, err
 	}
 	ca, err := certs.Load(k.app.CAConfig())
-	if err != nil || certs.Fingerprint(ca.Certificate()) != status.CAFingerprint {
+	if err != nil || !hasCA(status, ca.Certificate()) {
 		return status, errOtherCA
 	}
 	return status, nil
 }
 
-// dialable returns the address by which a listener on address is reached.
-func dialable(network, address string) string {
-	host, port, err := net.SplitHostPort(address)
-	if network != "tcp" || err != nil || host != "" && !net.ParseIP(host).IsUnspecified() {
-		return address
+// hasCA reports whether the proxy of a status has the CA. Earlier versions say only when
+// theirs expires.
+func hasCA(status admin.Status, ca *x509.Certificate) bool {
+	if status.CAFingerprint == "" {
+		return status.CAExpires.Equal(ca.NotAfter)
 	}
-	return net.JoinHostPort("127.0.0.1", port)
+	return status.CAFingerprint == certs.Fingerprint(ca)
 }
 
 // tellStatus tells of a proxy that runs with this configuration.
@@ -128,7 +124,7 @@ func (k *checker) notServing(listen string, err error) {
 		}
 	}
 	if cannot := k.cannotListen(); cannot != nil {
-		k.fail(check, do(fmt.Sprintf("AGENTPROXY_LISTEN=127.0.0.1:8081 AGENTPROXY_ADMIN=127.0.0.1:9081 %s", k.own("serve"))), "agentproxy serve does not run, and could not start: %s", cannot)
+		k.fail(check, do(k.serveElsewhere()), "agentproxy serve does not run, and could not start: %s", cannot)
 	} else if len(leads) > 0 {
 		k.fail(check, do(k.own("serve")), "nobody listens on %s, where %s leads: %s", listen, leads[0].Name, cli.SyscallError(err))
 	} else {
@@ -165,7 +161,7 @@ func (k *checker) tellStranger(ctx context.Context, conn net.Conn, asked error) 
 	const check = "serve"
 	listen := k.config.Clients.Listen
 	isProxy, owner := recognize(ctx, conn)
-	other := do("AGENTPROXY_LISTEN=127.0.0.1:8081 AGENTPROXY_ADMIN=127.0.0.1:9081 " + k.own("serve"))
+	other := remedy{"choose other addresses", k.serveElsewhere()}
 	foreign, isForeign := errors.AsType[*access.ForeignUserError](owner)
 	refused, isRefused := errors.AsType[*admin.RefusedError](asked)
 	switch {
@@ -174,12 +170,12 @@ func (k *checker) tellStranger(ctx context.Context, conn net.Conn, asked error) 
 	case !isProxy:
 		k.fail(check, do(whoListens(k.port())), "another program, which is not agentproxy, listens on %s", listen)
 	case isForeign:
-		k.fail(check, remedy{"choose other addresses", other.command}, "an agentproxy of user %d listens on %s, and serve of this configuration cannot", foreign.UID, listen)
+		k.fail(check, other, "an agentproxy of user %d listens on %s, and serve of this configuration cannot", foreign.UID, listen)
 	case k.config.Admin.Listen == "":
-		k.serving.up = true
+		k.serving = true
 		k.ok(check, "an agentproxy listens on %s; admin is off, so that it cannot be asked more", listen)
 	case errors.Is(asked, errOtherCA):
-		k.fail(check, remedy{"choose other addresses", other.command}, "an agentproxy listens on %s, and is not of this configuration: %s", listen, asked)
+		k.fail(check, other, "an agentproxy listens on %s, and is not of this configuration: %s", listen, asked)
 	case isRefused && refused.StatusCode == http.StatusUnauthorized:
 		k.warn(check, k.set("use its admin_token"), "an agentproxy listens on %s, and does not take this configuration's admin_token", listen)
 	default:
@@ -204,6 +200,11 @@ func recognize(ctx context.Context, conn net.Conn) (isProxy bool, owner error) {
 		}
 	}
 	return isProxy, owner
+}
+
+// serveElsewhere returns the command that runs agentproxy serve on other addresses.
+func (k *checker) serveElsewhere() string {
+	return "AGENTPROXY_LISTEN=127.0.0.1:8081 AGENTPROXY_ADMIN=127.0.0.1:9081 " + k.own("serve")
 }
 
 // port returns the port of the listener, "" for a Unix socket.

@@ -22,7 +22,7 @@ func (k *checker) leadsHere() bool {
 // remedyShell is how a shell, or one program, comes to use the proxy.
 func (k *checker) remedyShell() remedy {
 	// env has nothing to print for a listener without a port.
-	if k.serving.up && k.port() != "" {
+	if k.serving && k.port() != "" {
 		return do(`eval "$(` + k.own("env") + `)"`)
 	}
 	return do(k.own("run", "--", "codex"))

@@ -97,13 +97,13 @@ func (r *Requests) Add(o *proxy.Outcome) {
 		{&e.client, o.Client, maxClient},
 		{&e.failure, o.Failure, maxNote},
 	} {
-		e.words = appendCut(e.words, word.text, word.most)
+		e.words = AppendCut(e.words, word.text, word.most)
 		*word.end = len(e.words)
 	}
 }
 
-// appendCut appends s to dst, or as much of it as most bytes hold and an ellipsis.
-func appendCut(dst []byte, s string, most int) []byte {
+// AppendCut appends s to dst, or as much of it as most bytes hold and an ellipsis.
+func AppendCut(dst []byte, s string, most int) []byte {
 	if len(s) <= most {
 		return append(dst, s...)
 	}

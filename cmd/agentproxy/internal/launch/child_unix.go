@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // forwarded are the signals that a run passes on to its command.
@@ -42,7 +44,7 @@ func fromTerminal(s syscall.Signal) bool {
 }
 
 // Run runs command to its end, passing signals on to it. The error is an
-// [ExitError] if it did not succeed, or a [*StartError].
+// [cli.ExitError] if it did not succeed, or a [*StartError].
 func Run(command Command) error {
 	signals := make(chan os.Signal, 16)
 	notifyForwarded(signals)
@@ -76,7 +78,7 @@ func Run(command Command) error {
 		}
 	}()
 	if err := <-started; err != nil {
-		return &StartError{errnoOf(err)}
+		return &StartError{cli.SyscallError(err)}
 	}
 	for {
 		select {
@@ -90,22 +92,14 @@ func Run(command Command) error {
 	}
 }
 
-// exitStatus returns the end of a child as an [ExitError].
+// exitStatus returns the end of a child as a [cli.ExitError].
 func exitStatus(err error) error {
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
 		return err
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return ExitError(128 + int(status.Signal()))
+		return cli.ExitError(128 + int(status.Signal()))
 	}
-	return ExitError(exit.ExitCode())
-}
-
-// errnoOf returns the system's error in err, or err if there is none.
-func errnoOf(err error) error {
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return errno
-	}
-	return err
+	return cli.ExitError(exit.ExitCode())
 }

@@ -3,10 +3,12 @@ package launch
 import (
 	"errors"
 	"os/exec"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // Run runs command to its end. The console sends its signals to the child itself.
-// The error is an [ExitError] if it did not succeed, or a [*StartError].
+// The error is a [cli.ExitError] if it did not succeed, or a [*StartError].
 func Run(command Command) error {
 	child := childOf(command)
 	if err := child.Start(); err != nil {
@@ -14,7 +16,7 @@ func Run(command Command) error {
 	}
 	err := child.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return ExitError(exit.ExitCode())
+		return cli.ExitError(exit.ExitCode())
 	}
 	return err
 }

@@ -39,10 +39,12 @@ func (v *View) cover() (map[string]cover, error) {
 	}
 	// Later mounts of the machine are seen here, and mounts of here are not seen outside.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return nil, generalError("make the mounts private", err)
+		return nil, &stepError{step: "make the mounts private", err: err, general: true}
 	}
+	// A bind mount of itself keeps a directory from being renamed. Otherwise the command could
+	// put another one at its path, for programs outside to write to.
 	for _, dir := range v.Pin {
-		if err := pin(dir); err != nil {
+		if err := mountError("keep "+dir+" where it is", unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, "")); err != nil {
 			return nil, err
 		}
 	}
@@ -86,16 +88,10 @@ func (v *View) cover() (map[string]cover, error) {
 	return covers, readOnly(v.Dir)
 }
 
-// pin keeps a directory from being renamed, by a bind mount of itself. Otherwise the command
-// could put another directory at its path, for programs outside to write to.
-func pin(dir string) error {
-	return mountError("keep "+dir+" where it is", unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""))
-}
-
 // makeDir mounts the view's directory and writes its files.
 func (v *View) makeDir() error {
 	if err := unix.Mount("agentproxy", v.Dir, "tmpfs", viewFlags, "mode=700,size="+viewSize); err != nil {
-		return generalError("mount a file system in memory", err)
+		return &stepError{step: "mount a file system in memory", err: err, general: true}
 	}
 	if err := v.own(v.Dir); err != nil {
 		return err
@@ -172,10 +168,7 @@ func (v *View) own(path string) error {
 
 // readOnly makes the mount at path read-only.
 func readOnly(path string) error {
-	if err := unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|viewFlags, ""); err != nil {
-		return mountError("make "+path+" read-only", err)
-	}
-	return nil
+	return mountError("make "+path+" read-only", unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|viewFlags, ""))
 }
 
 // stepError is a step towards the view that failed.
@@ -190,17 +183,11 @@ type stepError struct {
 func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
 func (e *stepError) Unwrap() error { return e.err }
 
+// mountError returns err as the failure of a step that depends on the user's files, nil if
+// err is nil.
 func mountError(step string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &stepError{step, err, false}
-}
-
-// generalError is mountError for a step that depends on the kernel alone.
-func generalError(step string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &stepError{step, err, true}
+	return &stepError{step: step, err: err}
 }

@@ -47,11 +47,3 @@ func (e Environment) Filter(environ []string) (kept, dropped []string) {
 	}
 	return kept, dropped
 }
-
-// SetVariable returns environ with name set to value.
-func SetVariable(environ []string, name, value string) []string {
-	kept := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
-		return strings.HasPrefix(entry, name+"=")
-	})
-	return append(kept, name+"="+value)
-}

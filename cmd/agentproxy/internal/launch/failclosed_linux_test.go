@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // awaitKilled fails the test unless the shell's command is killed because nothing
@@ -17,7 +19,7 @@ func (s *shell) awaitKilled() {
 	select {
 	case err := <-s.ended:
 		s.ended <- err
-		if code, ok := errors.AsType[ExitError](err); !ok || code != 128+ExitError(syscall.SIGKILL) {
+		if code, ok := errors.AsType[cli.ExitError](err); !ok || code != 128+cli.ExitError(syscall.SIGKILL) {
 			s.t.Errorf("the command ended with %v", err)
 		}
 	case <-time.After(60 * time.Second):

@@ -12,6 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
+	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
 // maxLaid bounds the covers of a guard. The kernel bounds the mounts of a namespace, and a
@@ -139,9 +140,6 @@ func (g *guard) see(event fsnotify.Event) error {
 // look covers the file or directory at path, if it is bare.
 func (g *guard) look(path string) error {
 	c, known := g.covers[path]
-	if !known {
-		c = cover{}
-	}
 	// The target of a link is covered, which may be another by now.
 	named := path
 	if real, err := filepath.EvalSymlinks(path); known && err == nil {
@@ -153,7 +151,7 @@ func (g *guard) look(path string) error {
 	}
 	if g.view.devices[device] {
 		_, isShown := g.view.Show[named]
-		if !isShown || sameFile(path, filepath.Join(g.view.Dir, c.name)) {
+		if !isShown || safefile.Same(path, filepath.Join(g.view.Dir, c.name)) {
 			return nil
 		}
 		// A covered file was moved here.
@@ -171,15 +169,6 @@ func (g *guard) look(path string) error {
 		g.tell(report{Exposed: true})
 	}
 	return nil
-}
-
-func sameFile(a, b string) bool {
-	first, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	second, err := os.Stat(b)
-	return err == nil && os.SameFile(first, second)
 }
 
 // seeDraft handles an event of a file that Codex writes a log-in to before it renames it.

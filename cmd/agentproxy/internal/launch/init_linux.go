@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
 	"sync"
@@ -53,12 +52,7 @@ func runInit(descriptor string) int {
 	f.Close()
 	// The command gets these signals from the terminal, or by an order of the run. They are
 	// caught and not ignored here, for the command would inherit that.
-	signals := make(chan os.Signal, 1)
-	for _, s := range forwarded {
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
-	}
+	notifyForwarded(make(chan os.Signal, 1))
 	n := &initProcess{wire: w}
 	return n.run()
 }
@@ -168,10 +162,10 @@ func (n *initProcess) openNetwork() (*net.TCPListener, error) {
 func (n *initProcess) prepare() (*guard, error) {
 	if n.plan.Pids {
 		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-			return nil, generalError("mount /proc", err)
+			return nil, &stepError{step: "mount /proc", err: err, general: true}
 		}
 	} else if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, generalError("adopt processes", err)
+		return nil, &stepError{step: "adopt processes", err: err, general: true}
 	}
 	if n.plan.View == nil {
 		return nil, nil
@@ -186,19 +180,19 @@ func (n *initProcess) prepare() (*guard, error) {
 	}
 	// The kernel's session keyring may hold a log-in, too, if the kernel has keyrings.
 	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && !errors.Is(err, unix.ENOSYS) {
-		return nil, generalError("leave the session's keyring", err)
+		return nil, &stepError{step: "leave the session's keyring", err: err, general: true}
 	}
 	if err := filterCalls(); err != nil {
-		return nil, generalError("filter system calls", err)
+		return nil, &stepError{step: "filter system calls", err: err, general: true}
 	}
 	if n.plan.Network {
 		if err := forbidMachineSockets(); err != nil {
-			return nil, generalError("filter sockets", err)
+			return nil, &stepError{step: "filter sockets", err: err, general: true}
 		}
 	}
 	if !n.plan.View.Abstract {
 		if err := forbidAbstract(); err != nil {
-			return nil, generalError("restrict sockets", err)
+			return nil, &stepError{step: "restrict sockets", err: err, general: true}
 		}
 	}
 	if n.plan.View.Guard == "" {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // testView is a view of directories that a test has made.
@@ -257,7 +259,7 @@ func TestGuardFails(t *testing.T) {
 	select {
 	case err := <-s.ended:
 		s.ended <- err
-		if code, ok := errors.AsType[ExitError](err); !ok || code != 128+ExitError(syscall.SIGKILL) {
+		if code, ok := errors.AsType[cli.ExitError](err); !ok || code != 128+cli.ExitError(syscall.SIGKILL) {
 			t.Errorf("the command ended with %v", err)
 		}
 	case <-time.After(60 * time.Second):
@@ -283,7 +285,7 @@ func TestFirstProcessKilled(t *testing.T) {
 	}
 	err := <-s.ended
 	s.ended <- err
-	if code, ok := errors.AsType[ExitError](err); !ok || code != 128+ExitError(syscall.SIGKILL) {
+	if code, ok := errors.AsType[cli.ExitError](err); !ok || code != 128+cli.ExitError(syscall.SIGKILL) {
 		t.Errorf("the run ended with %v", err)
 	}
 }

@@ -26,3 +26,12 @@ func (*Isolation) Wait() error { return errOtherSystem }
 
 // Close is never called.
 func (*Isolation) Close() error { return nil }
+
+// HoldSocketDirs does nothing: nothing is hidden on this system.
+func HoldSocketDirs() (release func()) { return func() {} }
+
+// View returns [ErrUnsupported].
+func (Secrets) View() (View, error) { return View{}, errOtherSystem }
+
+// EngineSockets returns none, for no command is isolated on this system.
+func EngineSockets(func(string) string) []string { return nil }

@@ -105,13 +105,6 @@ func (e *Unsupported) Error() string {
 // Is reports whether target is [ErrUnsupported] and e is not Busy.
 func (e *Unsupported) Is(target error) bool { return target == ErrUnsupported && !e.Busy }
 
-// ExitError is the end of a command that failed. Its value is that of a shell: the exit code,
-// or 128 plus the number of the signal.
-type ExitError int
-
-// Error returns the value in words.
-func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
 // The exit codes of commands that could not be run, as env(1) has them.
 const (
 	exitNotExecutable = 126

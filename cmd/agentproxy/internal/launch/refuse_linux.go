@@ -7,10 +7,12 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
 // startRefusal returns why namespaces cannot be made.
-func startRefusal(err error) *Unsupported { return refusal("user namespaces", errnoOf(err)) }
+func startRefusal(err error) *Unsupported { return refusal("user namespaces", cli.SyscallError(err)) }
 
 // refusal returns what the kernel refuses, with a remedy.
 func refusal(step string, err error) *Unsupported {

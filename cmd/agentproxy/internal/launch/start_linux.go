@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 )
 
@@ -223,7 +224,7 @@ func startCause(f *failure) error {
 }
 
 // Wait passes signals on to the command and waits until it and all that it has started has
-// ended. The error is an [ExitError] if the command failed.
+// ended. The error is a [cli.ExitError] if the command failed.
 func (i *Isolation) Wait() error {
 	defer signal.Stop(i.signals)
 	defer i.foreground()
@@ -274,12 +275,12 @@ func (i *Isolation) mayLeave() bool {
 	return i.left
 }
 
-// exitOf returns an exit code as an [ExitError], nil for 0.
+// exitOf returns an exit code as a [cli.ExitError], nil for 0.
 func exitOf(code int) error {
 	if code == 0 {
 		return nil
 	}
-	return ExitError(code)
+	return cli.ExitError(code)
 }
 
 // ended waits for the init process, which has reported code, or -1 if it was killed.
@@ -293,7 +294,7 @@ func (i *Isolation) ended(code int) error {
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			return ExitError(128 + int(status.Signal()))
+			return cli.ExitError(128 + int(status.Signal()))
 		}
 	}
 	return errors.Join(errors.New("the command's namespaces are gone"), err)

@@ -3,7 +3,9 @@ package launch
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 )
 
 // checkStreams returns an error if a stream leads to what the command must not see: a
@@ -38,19 +40,9 @@ func checkStreams(command Command, view *View, network bool) error {
 
 // covers reports whether the view hides a file.
 func (v *View) covers(file os.FileInfo) bool {
-	is := func(path string) bool {
+	paths := slices.AppendSeq(slices.Clone(v.HideFiles), maps.Keys(v.Show))
+	return slices.ContainsFunc(paths, func(path string) bool {
 		hidden, err := os.Stat(path)
 		return err == nil && os.SameFile(hidden, file)
-	}
-	for path := range v.Show {
-		if is(path) {
-			return true
-		}
-	}
-	for _, path := range v.HideFiles {
-		if is(path) {
-			return true
-		}
-	}
-	return false
+	})
 }

@@ -55,18 +55,18 @@ func inRealEtc(path string) string {
 func (v *View) linkSystem() error {
 	tree, err := unix.OpenTree(unix.AT_FDCWD, etc, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
-		return generalError("take /etc", err)
+		return &stepError{step: "take /etc", err: err, general: true}
 	}
 	defer unix.Close(tree)
 	if err := unix.Mount("agentproxy", etc, "tmpfs", viewFlags, "mode=755,size=1m"); err != nil {
-		return generalError("mount another /etc", err)
+		return &stepError{step: "mount another /etc", err: err, general: true}
 	}
 	machine := filepath.Join(etc, realEtc)
 	if err := os.Mkdir(machine, 0o755); err != nil {
 		return err
 	}
 	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, machine, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return generalError("keep /etc", err)
+		return &stepError{step: "keep /etc", err: err, general: true}
 	}
 	for name, content := range v.System {
 		if err := writeSystem(filepath.Join(etc, name), content); err != nil {

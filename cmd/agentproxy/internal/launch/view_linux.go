@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -55,9 +56,7 @@ func (s Secrets) View() (View, error) {
 		Guard: home, Abstract: s.Bus,
 		System: map[string][]byte{codexhome.ManagedConfigFile: managed},
 	}
-	for name, content := range s.Files {
-		v.Files[name] = content
-	}
+	maps.Copy(v.Files, s.Files)
 	auth := filepath.Join(home, "auth.json")
 	v.Show[auth] = placeholderName
 	if target, err := filepath.EvalSymlinks(auth); err == nil && target != auth {
@@ -72,7 +71,8 @@ func (s Secrets) View() (View, error) {
 		v.Files[name], v.Show[target] = content, name
 	}
 	if raw, err := safefile.Read(filepath.Join(home, ".env"), codexhome.MaxFile); err == nil {
-		v.Files[dotenvFile] = []byte(codexhome.ScrubDotenv(string(raw), s.Dotenv))
+		clean, _ := codexhome.ScrubDotenv(string(raw), s.Dotenv)
+		v.Files[dotenvFile] = []byte(clean)
 		target, err := filepath.EvalSymlinks(filepath.Join(home, ".env"))
 		if err != nil {
 			return View{}, err
@@ -183,21 +183,19 @@ var runtimeServers = []string{"systemd", "emacs", "zellij", "wezterm", "libvirt"
 
 // waysOut returns the known sockets by which a command could run programs outside.
 func waysOut(home string, bus bool, getenv func(string) string) []string {
+	uid := strconv.Itoa(os.Geteuid())
 	paths := append(socketDirs(),
 		filepath.Join(home, "app-server-control"), filepath.Join(home, "app-server-daemon"))
 	if socket, _, ok := strings.Cut(getenv("TMUX"), ","); ok {
 		paths = append(paths, socket)
 	}
 	if dir := getenv("TMUX_TMPDIR"); dir != "" {
-		paths = append(paths, filepath.Join(dir, "tmux-"+strconv.Itoa(os.Geteuid())))
-	}
-	if dir := getenv("SCREENDIR"); dir != "" {
-		paths = append(paths, dir)
+		paths = append(paths, filepath.Join(dir, "tmux-"+uid))
 	}
 	if u, err := user.Current(); err == nil {
 		paths = append(paths, "/run/screen/S-"+u.Username, filepath.Join(u.HomeDir, ".screen"))
 	}
-	for _, name := range []string{"NVIM", "VSCODE_IPC_HOOK_CLI"} {
+	for _, name := range []string{"SCREENDIR", "NVIM", "VSCODE_IPC_HOOK_CLI"} {
 		if path := getenv(name); path != "" {
 			paths = append(paths, path)
 		}
@@ -205,9 +203,8 @@ func waysOut(home string, bus bool, getenv func(string) string) []string {
 	if path, ok := strings.CutPrefix(getenv("KITTY_LISTEN_ON"), "unix:/"); ok {
 		paths = append(paths, "/"+path)
 	}
-	uid := strconv.Itoa(os.Geteuid())
 	paths = append(paths, "/tmp/emacs"+uid, "/tmp/zellij-"+uid)
-	runtimes := []string{"/run/user/" + strconv.Itoa(os.Geteuid())}
+	runtimes := []string{"/run/user/" + uid}
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" && filepath.Clean(dir) != runtimes[0] {
 		runtimes = append(runtimes, filepath.Clean(dir))
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/agentlogin"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 )
 
 // agents returns the uses of agents other than Codex, of which COMMAND may be one.
@@ -82,13 +81,4 @@ func (r *runner) loginVariables(ctx context.Context, dir string) (variables []st
 		variables = append(variables, more...)
 	}
 	return variables, nil
-}
-
-// setVariables returns environ with variables of the form "name=value" set.
-func setVariables(environ, variables []string) []string {
-	for _, v := range variables {
-		name, value, _ := strings.Cut(v, "=")
-		environ = launch.SetVariable(environ, name, value)
-	}
-	return environ
 }

@@ -46,11 +46,6 @@ func (r *runner) keepsBus() bool {
 	return slices.Contains(r.app.Config.Run.Env.Pass, "DBUS_SESSION_BUS_ADDRESS")
 }
 
-// codexHome returns the absolute path of the user's Codex home.
-func (r *runner) codexHome() (string, error) {
-	return filepath.Abs(r.app.Config.Agent.Identity.CodexHome)
-}
-
 // runIsolated runs COMMAND in the namespaces.
 func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address, token string) error {
 	state, err := filepath.EvalSymlinks(r.app.Config.StateDir)
@@ -84,12 +79,12 @@ func (r *runner) runIsolated(ctx context.Context, home *codexhome.Home, address,
 	if err != nil {
 		return err
 	}
-	codexHome, err := r.codexHome()
+	codexHome, err := filepath.Abs(r.app.Config.Agent.Identity.CodexHome)
 	if err != nil {
 		return err
 	}
-	command := launch.Command{Path: r.program, Args: r.args, Env: launch.SetVariable(r.environ(e), "CODEX_HOME", codexHome)}
-	command.Env = setVariables(command.Env, variables)
+	environ := clientenv.SetVariables(r.environ(e), append(variables, "CODEX_HOME="+codexHome)...)
+	command := launch.Command{Path: r.program, Args: r.args, Env: environ}
 	r.warnOfEngines()
 	if err := r.isolation.Exec(command, view); err != nil {
 		return errors.Join(err, r.dropIsolation())
@@ -159,12 +154,11 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 	if err != nil {
 		return err
 	}
-	command.Env = launch.SetVariable(command.Env, "CODEX_HOME", private)
 	variables, err := r.loginVariables(ctx, dir)
 	if err != nil {
 		return err
 	}
-	command.Env = setVariables(command.Env, variables)
+	command.Env = clientenv.SetVariables(command.Env, append(variables, "CODEX_HOME="+private)...)
 	if codexhome.IsCodex(r.args[0]) {
 		command.Args = codexhome.Args(command.Args)
 	}

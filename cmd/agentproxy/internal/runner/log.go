@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
+	"github.com/agentproxy/agentproxy/proxy"
 )
 
 // maxRunLines bounds the lines of a run's log on the terminal.
@@ -64,6 +67,24 @@ func (l *runLog) Write(p []byte) (int, error) {
 // exchangeMessage is the message of the access log's lines.
 const exchangeMessage = "exchange"
 
+// loginHost is where Codex logs in and out. With a placeholder it has nothing else to ask
+// there.
+const loginHost = "auth.openai.com:443"
+
+// observer remembers the refusals, and whether COMMAND may have logged in or out.
+type observer struct {
+	*admin.Refusals
+	login atomic.Bool
+}
+
+// Exchange implements [app.Observer].
+func (o *observer) Exchange(outcome proxy.Outcome) {
+	if outcome.Host == loginHost {
+		o.login.Store(true)
+	}
+	o.Refusals.Exchange(outcome)
+}
+
 // maxSummed is how many kinds of refusals sumUp names.
 const maxSummed = 3
 
@@ -72,8 +93,11 @@ func (r *runner) sumUp() {
 	if r.observer.login.Load() {
 		r.messages.Warn("COMMAND tried to log in or out, or asked auth.openai.com for something else; Codex logs in and out outside of agentproxy run, in a shell of your own")
 	}
-	total, kinds := 0, []string(nil)
+	total, kinds, explained := 0, []string(nil), ""
 	for _, refusal := range r.observer.Latest() {
+		if explained == "" {
+			explained = refusal.Code
+		}
 		total += refusal.Count
 		kind := fmt.Sprintf("%d × %s", refusal.Count, refusal.Code)
 		if refusal.Host != "" {
@@ -89,5 +113,5 @@ func (r *runner) sumUp() {
 		rest = fmt.Sprintf(", and %d more kinds", len(kinds)-maxSummed)
 		kinds = kinds[:maxSummed]
 	}
-	r.messages.Warn(fmt.Sprintf("requests were refused: %s%s; --log FILE says why", strings.Join(kinds, ", "), rest))
+	r.messages.Warn(fmt.Sprintf("requests were refused: %s%s; agentproxy explain %s says what to do, --log FILE has them all", strings.Join(kinds, ", "), rest, explained))
 }

@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -43,6 +43,10 @@ const refreshPatience = 15 * time.Second
 // watchAfter is how long a command runs before its log-in is watched for changes. Requests
 // see them in any case.
 const watchAfter = time.Second
+
+// rootsAfter is how long a command runs before the roots are read that verify servers. The
+// first request need not wait for that then, nor a command that ends at once.
+const rootsAfter = 50 * time.Millisecond
 
 // Options say how a command is run.
 type Options struct {
@@ -99,11 +103,8 @@ func (r *runner) viaShellsProxy(conf *config.Config) *config.Config {
 	if via == "" || conf.NamesProxy() {
 		return conf
 	}
-	if !strings.Contains(via, "://") { // as curl and Go take it
-		via = "http://" + via
-	}
-	u, err := url.Parse(via)
-	if err != nil || u.Host == "" || clientenv.LeadsHere(conf, u) {
+	u := clientenv.ParseProxy(via)
+	if u == nil || clientenv.LeadsHere(conf, u) {
 		return conf
 	}
 	u.User = nil
@@ -151,11 +152,11 @@ func (r *runner) runWith(ctx context.Context, conf *config.Config) (err error) {
 		return err
 	}
 	defer r.closeApp()
-	if err := errors.Join(r.app.OpenAudit(), r.app.OpenUsage()); err != nil {
+	if err := r.app.OpenFiles(); err != nil {
 		return err
 	}
 	if !app.IgnoresHangup() { // COMMAND ignores it, too
-		defer app.OnHangup(func() { r.app.ReopenAudit(); r.app.ReopenUsage() })()
+		defer app.OnHangup(func() { r.app.ReopenFiles() })()
 	}
 	if r.ca, err = certs.Open(r.app.CAConfig()); err != nil {
 		return err
@@ -263,6 +264,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 		// COMMAND has ended, and nobody else knows the token.
 		err = errors.Join(err, app.Shutdown(p, app.Canceled()), <-serving)
 	}()
+	defer r.readRoots(ctx)()
 	home, err := codexhome.OpenHome(r.app.Config.StateDir, r.app.Config.Agent.Identity.CodexHome, app.IsPlaceholder, r.warnOf)
 	if err != nil {
 		return err
@@ -284,6 +286,19 @@ func (r *runner) serve(ctx context.Context) (err error) {
 	return r.notRun(r.runDirect(ctx, home, listener.Addr().String(), token))
 }
 
+// readRoots reads the roots in time, unless stop is called, which waits.
+func (r *runner) readRoots(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithTimeout(ctx, rootsAfter)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		<-ctx.Done()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			r.app.ReadRoots()
+		}
+	})
+	return func() { cancel(); reading.Wait() }
+}
+
 // warnOf warns of an error that does not end COMMAND.
 func (r *runner) warnOf(err error) { r.messages.Warn(strings.ReplaceAll(err.Error(), "\n", "; ")) }
 
@@ -292,9 +307,6 @@ func (r *runner) warnOf(err error) { r.messages.Warn(strings.ReplaceAll(err.Erro
 func (r *runner) notRun(err error) error {
 	start, ok := errors.AsType[*launch.StartError](err)
 	if !ok {
-		if code, ok := errors.AsType[launch.ExitError](err); ok {
-			return cli.ExitError(code)
-		}
 		return err
 	}
 	message := start.Error()

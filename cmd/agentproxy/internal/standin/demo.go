@@ -46,7 +46,7 @@ func Demo(ctx context.Context, out io.Writer, getenv func(string) string, self s
 	}
 	say("backend   a stand-in for chatgpt.com listens on %s and knows one account", backend.Addr())
 
-	env := cli.Environment{Lookup: noVariable}
+	env := cli.Environment{Lookup: func(string) (string, bool) { return "", false }}
 	conf, err := config.Load(configPath, env)
 	if err != nil {
 		return err
@@ -148,6 +148,3 @@ func demoRequest(ctx context.Context, say func(string, ...any), proxyURL *url.UR
 	}
 	return nil
 }
-
-// noVariable is the lookup of an environment without variables.
-func noVariable(string) (string, bool) { return "", false }

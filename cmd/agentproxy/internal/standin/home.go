@@ -50,12 +50,43 @@ func outward(addrs []net.Addr) string {
 	return host
 }
 
+// WriteAll writes what [WriteHome] does, and before that the other credentials that can be
+// given to a proxy: access-token, of a workspace, and identity.jwt.
+func WriteAll(dir string, server *chatgpttest.Server, address string) (config string, err error) {
+	if err := makeDir(dir); err != nil {
+		return "", err
+	}
+	for name, credential := range map[string]string{
+		"access-token": server.WorkspaceToken(chatgpttest.Account{}),
+		"identity.jwt": server.IdentityJWT(server.RegisterIdentity(server.Login(chatgpttest.Account{}))),
+	} {
+		if err := write(filepath.Join(dir, name), []byte(credential+"\n"), 0o600); err != nil {
+			return "", err
+		}
+	}
+	return WriteHome(dir, server, address)
+}
+
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", dir, safefile.Cause(err))
+	}
+	return nil
+}
+
+func write(path string, content []byte, mode os.FileMode) error {
+	if err := safefile.Write(path, content, mode); err != nil {
+		return fmt.Errorf("write %s: %w; name a directory that can be written with --dir", path, safefile.Cause(err))
+	}
+	return nil
+}
+
 // WriteHome writes the files that a proxy needs to use server, at an address, into dir, and
 // returns the path of the configuration.
 func WriteHome(dir string, server *chatgpttest.Server, address string) (string, error) {
 	home := filepath.Join(dir, "codex-home")
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return "", fmt.Errorf("make the directory %s: %w; name one that can be written with --dir", home, safefile.Cause(err))
+	if err := makeDir(home); err != nil {
+		return "", err
 	}
 	login := server.Login(chatgpttest.Account{})
 	config := filepath.Join(dir, "agentproxy.yaml")
@@ -69,8 +100,8 @@ func WriteHome(dir string, server *chatgpttest.Server, address string) (string, 
 		{filepath.Join(home, "auth.json"), login.AuthJSON(), 0o600},
 		{config, proxyConfig(dir, home, address), 0o644},
 	} {
-		if err := safefile.Write(file.path, file.content, file.mode); err != nil {
-			return "", fmt.Errorf("write %s: %w; name a directory that can be written with --dir", file.path, safefile.Cause(err))
+		if err := write(file.path, file.content, file.mode); err != nil {
+			return "", err
 		}
 	}
 	return config, nil

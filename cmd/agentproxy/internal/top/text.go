@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -97,15 +98,15 @@ func agents(s admin.Status) [][]span {
 		case agent.TokenExpires != nil:
 			token.text = logline.Roughly(agent.Left())
 		}
-		task := span{"", dashed(agent.Task)}
+		task := span{"", cmp.Or(agent.Task, "-")}
 		if agent.TaskOverdue != "" {
 			task = span{logline.Yellow, task.text + " (overdue)"}
 		}
-		quota := span{"", dashed(agent.Quota.String())}
+		quota := span{"", cmp.Or(agent.Quota.String(), "-")}
 		if agent.Quota.UsedUp() {
 			quota.style = logline.Red
 		}
-		rows = append(rows, row(dashed(agent.Profile), signs, task, token, quota, about))
+		rows = append(rows, row(cmp.Or(agent.Profile, "-"), signs, task, token, quota, about))
 	}
 	return rows
 }
@@ -117,7 +118,7 @@ func live(s admin.Status) [][]span {
 		if x.Kind == proxy.KindTunnel {
 			received, sent = "-", "-"
 		}
-		rows = append(rows, row(x.Kind, logline.Roughly(s.Ago(x.Started)), received, sent, dashed(x.Client), strings.TrimSpace(x.Method+" "+logline.Target(x.Kind, x.Host, x.Path))))
+		rows = append(rows, row(x.Kind, logline.Roughly(s.Ago(x.Started)), received, sent, cmp.Or(x.Client, "-"), strings.TrimSpace(x.Method+" "+logline.Target(x.Kind, x.Host, x.Path))))
 	}
 	return rows
 }
@@ -140,7 +141,7 @@ func latest(s admin.Status) [][]span {
 		if r.Refused != "" {
 			status.style, what = logline.Red, what+", "+r.Refused
 		}
-		rows = append(rows, row(logline.Roughly(s.Ago(r.Ended)), status, logline.Duration(r.Duration()), dashed(logline.Credential(r.Scheme)), dashed(r.Client), what))
+		rows = append(rows, row(logline.Roughly(s.Ago(r.Ended)), status, logline.Duration(r.Duration()), cmp.Or(logline.Credential(r.Scheme), "-"), cmp.Or(r.Client, "-"), what))
 	}
 	return rows
 }
@@ -152,7 +153,7 @@ func outOfScope(s admin.Status) [][]span {
 		if m.Sent {
 			action = span{logline.Yellow, "sent"}
 		}
-		rows = append(rows, row(action, strconv.Itoa(m.Count), logline.Roughly(s.Ago(m.Last)), dashed(m.Client), string(m.Reason),
+		rows = append(rows, row(action, strconv.Itoa(m.Count), logline.Roughly(s.Ago(m.Last)), cmp.Or(m.Client, "-"), string(m.Reason),
 			m.Method+" https://"+strings.TrimSuffix(m.Host, ":443")+m.Path))
 	}
 	return rows
@@ -161,14 +162,7 @@ func outOfScope(s admin.Status) [][]span {
 func refused(s admin.Status) [][]span {
 	rows := [][]span{row("REFUSED", "TIMES", "AGO", "CLIENT", "HOST", "WHY")}
 	for _, r := range s.Refusals {
-		rows = append(rows, row(span{logline.Red, r.Code}, strconv.Itoa(r.Count), logline.Roughly(s.Ago(r.Last)), dashed(r.Client), dashed(r.Host), r.Reason))
+		rows = append(rows, row(span{logline.Red, r.Code}, strconv.Itoa(r.Count), logline.Roughly(s.Ago(r.Last)), cmp.Or(r.Client, "-"), cmp.Or(r.Host, "-"), r.Reason))
 	}
 	return rows
-}
-
-func dashed(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

@@ -16,29 +16,43 @@ import (
 // openSystem returns the directory of CAs that the distribution leaves to
 // the machine's owner, with the program that makes the system's bundle of it.
 func openSystem() (Store, error) {
+	store := Store{name: systemName, holds: certs.SystemTrusts, traces: certs.SystemTrusts}
 	if len(truststore.SystemTrustCommand) == 0 {
-		return Store{}, fmt.Errorf("this system has no directory for further CAs; install the package ca-certificates, or choose --store %s", browsersName)
+		store.fixed = fmt.Errorf("this system has no directory for further CAs; install the package ca-certificates, or choose --store %s", browsersName)
+		return store, nil
 	}
 	program := truststore.SystemTrustCommand[0]
-	if !isInstalled(program) {
-		return Store{}, fmt.Errorf("the system's store needs %s, which is not here; install the package ca-certificates, or choose --store %s", program, browsersName)
+	store.changes = fmt.Sprintf("%s, and what %s makes of it", filepath.Dir(truststore.SystemTrustFilename), program)
+	store.traces = func(cert *x509.Certificate) bool {
+		_, err := os.Lstat(fmt.Sprintf(truststore.SystemTrustFilename, strings.ReplaceAll(storeName(cert), " ", "_")))
+		return err == nil || certs.SystemTrusts(cert)
 	}
-	changes := fmt.Sprintf("%s, and what %s makes of it", filepath.Dir(truststore.SystemTrustFilename), program)
+	store.tidy = removeOrphans
+	if !isInstalled(program) {
+		store.fixed = fmt.Errorf("the system's store needs %s, which is not here; install the package ca-certificates, or choose --store %s", program, browsersName)
+		return store, nil
+	}
 	if os.Geteuid() != 0 {
 		if _, err := exec.LookPath("sudo"); err != nil {
-			return Store{}, fmt.Errorf("only root can change the system's store, and there is no sudo; as root, set AGENTPROXY_STATE_DIR to the directory that the CA is in and run this again, or choose --store %s", browsersName)
+			store.fixed = fmt.Errorf("only root can change the system's store, and there is no sudo; as root, set AGENTPROXY_STATE_DIR to the directory that the CA is in and run this again, or choose --store %s", browsersName)
 		}
-		changes += ", as root by way of sudo"
+		store.changes += ", as root by way of sudo"
 	}
-	return Store{
-		name:    systemName,
-		changes: changes,
-		holds:   certs.SystemTrusts,
-		traces: func(cert *x509.Certificate) bool {
-			_, err := os.Lstat(fmt.Sprintf(truststore.SystemTrustFilename, strings.ReplaceAll(storeName(cert), " ", "_")))
-			return err == nil || certs.SystemTrusts(cert)
-		},
-	}, nil
+	return store, nil
+}
+
+// removeOrphans removes the links to a certificate that was removed, which Debian's
+// update-ca-certificates leaves in its directory unless it makes all links anew.
+func removeOrphans(cert *x509.Certificate) error {
+	name := filepath.Base(fmt.Sprintf(truststore.SystemTrustFilename, strings.ReplaceAll(storeName(cert), " ", "_")))
+	if _, err := os.Lstat(filepath.Join("/etc/ssl/certs", strings.TrimSuffix(name, ".crt")+".pem")); err != nil {
+		return nil
+	}
+	command := truststore.CommandWithSudo(truststore.SystemTrustCommand[0], "--fresh")
+	if out, err := command.CombinedOutput(); err != nil {
+		return truststore.NewCmdError(err, command, out)
+	}
+	return nil
 }
 
 // isInstalled also looks where only root and sudo do.

@@ -30,9 +30,11 @@ func Names() []string { return []string{systemName, browsersName, javaName} }
 // Store is a place where programs of this machine find the CAs they trust.
 type Store struct {
 	name    string
-	changes string                       // what a change is made to, for the question
-	holds   func(*x509.Certificate) bool // programs that look here trust the CA
-	traces  func(*x509.Certificate) bool // something is left to be removed
+	changes string                        // what a change is made to, for the question
+	holds   func(*x509.Certificate) bool  // programs that look here trust the CA
+	traces  func(*x509.Certificate) bool  // something is left to be removed
+	fixed   error                         // why this store cannot be changed, nil if it can
+	tidy    func(*x509.Certificate) error // removes what a removal leaves, nil if it leaves nothing
 	options []truststore.Option
 }
 
@@ -94,7 +96,11 @@ func openBrowsers() (Store, error) {
 		name:    browsersName,
 		changes: strings.Join(databases, ", "),
 		holds:   nss.Exists,
-		traces:  func(cert *x509.Certificate) bool { return anyDatabaseHolds(databases, cert) },
+		traces: func(cert *x509.Certificate) bool {
+			return slices.ContainsFunc(databases, func(dir string) bool {
+				return exec.Command("certutil", "-L", "-d", "sql:"+dir, "-n", storeName(cert)).Run() == nil
+			})
+		},
 		options: []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(nss)},
 	}, nil
 }
@@ -108,14 +114,6 @@ func nssDatabases() []string {
 	return slices.DeleteFunc(profiles, func(dir string) bool {
 		_, err := os.Stat(filepath.Join(dir, "cert9.db"))
 		return err != nil
-	})
-}
-
-// anyDatabaseHolds reports whether certutil finds cert under the name that truststore
-// gives it.
-func anyDatabaseHolds(databases []string, cert *x509.Certificate) bool {
-	return slices.ContainsFunc(databases, func(dir string) bool {
-		return exec.Command("certutil", "-L", "-d", "sql:"+dir, "-n", storeName(cert)).Run() == nil
 	})
 }
 
@@ -145,8 +143,9 @@ type Change struct {
 	Remove bool
 }
 
-// Plan returns the changes after which the stores trust wanted and not unwanted.
-func Plan(stores []Store, wanted, unwanted []*x509.Certificate) (changes []Change) {
+// Plan returns the changes after which the stores trust wanted and not unwanted, or why one
+// of them cannot be made.
+func Plan(stores []Store, wanted, unwanted []*x509.Certificate) (changes []Change, err error) {
 	for _, store := range stores {
 		for _, cert := range wanted {
 			if !store.holds(cert) {
@@ -159,7 +158,12 @@ func Plan(stores []Store, wanted, unwanted []*x509.Certificate) (changes []Chang
 			}
 		}
 	}
-	return changes
+	for _, change := range changes {
+		if change.Store.fixed != nil {
+			return nil, change.Store.fixed
+		}
+	}
+	return changes, nil
 }
 
 // Make makes the change.
@@ -191,6 +195,11 @@ func (s Store) add(cert *x509.Certificate) error {
 func (s Store) remove(cert *x509.Certificate) error {
 	if err := truststore.Uninstall(cert, s.options...); err != nil {
 		return s.failed(err)
+	}
+	if s.tidy != nil {
+		if err := s.tidy(cert); err != nil {
+			return s.failed(err)
+		}
 	}
 	if s.traces(cert) {
 		return fmt.Errorf("the %s store still holds the CA, under a name that agentproxy did not give it; remove it from %s by hand", s.name, s.changes)

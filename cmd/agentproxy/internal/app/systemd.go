@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 )
@@ -100,4 +102,11 @@ func checkPrivate(l net.Listener) error {
 		return fmt.Errorf("listen on %s: systemd made it with mode %04o, so that others can connect; set SocketMode=0600 in the socket unit", path, mode)
 	}
 	return nil
+}
+
+// Notify reports a state to systemd if that expects it (sd_notify(3)).
+func Notify(log zerolog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn().AnErr("error", err).Msg("systemd could not be told how the program is; look at NOTIFY_SOCKET")
+	}
 }

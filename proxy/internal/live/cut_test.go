@@ -1,0 +1,88 @@
+package live
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what ought to come at once.
+const patience = 20 * time.Second
+
+// stream is an exchange whose Cut waits for the goroutine of its connection, as that of a
+// stream of HTTP/2 does.
+type stream struct {
+	Entry
+	conn *Conn
+	cut  func()
+}
+
+func (s *stream) Cut(string) { s.cut() }
+
+// TestCutWaitsForConnection cuts exchanges while the goroutine of their connection, for which
+// that waits, finds the connection idle: their client has just reset them all.
+func TestCutWaitsForConnection(t *testing.T) {
+	t.Parallel()
+	s := NewSet(wide)
+	conn := new(Conn)
+	for range 3 {
+		x := &stream{conn: conn}
+		x.Entry.Conn, x.Stall = conn, time.Second
+		x.cut = func() {
+			idle := make(chan struct{})
+			go func() {
+				defer close(idle)
+				s.Idle(conn, func(Exchange) {})
+			}()
+			select {
+			case <-idle:
+			case <-time.After(patience):
+				t.Error("the connection waits for the set, which waits for the connection")
+			}
+		}
+		if refused := s.Add(x, "a", nil); refused != nil {
+			t.Fatal(refused)
+		}
+		x.writing.Store(1)
+	}
+	s.look(int64(2 * time.Second))
+}
+
+// TestRemovedIsNotCut has an exchange end while it is cut, and just before: what it is cut by
+// may be used until [Set.Remove] returns, and no longer.
+func TestRemovedIsNotCut(t *testing.T) {
+	t.Parallel()
+	s := NewSet(wide)
+	var usable, removing atomic.Bool
+	usable.Store(true)
+	removed := make(chan struct{})
+	first, second := new(stream), new(stream)
+	for _, x := range []*stream{first, second} {
+		x.Stall = time.Second
+		if refused := s.Add(x, "a", nil); refused != nil {
+			t.Fatal(refused)
+		}
+		x.writing.Store(1)
+	}
+	// The latest is looked at first.
+	first.cut = func() { t.Error("an exchange that has ended is cut") }
+	second.cut = func() {
+		s.Remove(first, func() {})
+		go func() {
+			defer close(removed)
+			removing.Store(true)
+			s.Remove(second, func() {})
+			usable.Store(false)
+		}()
+		for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if !usable.Load() {
+				t.Error("an exchange ends while it is cut")
+			}
+		}
+	}
+	s.look(int64(2 * time.Second))
+	<-removed
+	if s.look(int64(3 * time.Second)) {
+		t.Error("an exchange is still listed")
+	}
+}
