@@ -39,7 +39,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit unit-plain processes integration test-deploy test-fips test-vectors conformance garden attacks soak scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint unit unit-plain processes integration test-deploy test-fips test-vectors conformance kubernetes garden attacks soak scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -144,6 +144,10 @@ test-vectors:
 ## conformance: the Connect project's suite for Connect, gRPC and gRPC-Web through the proxy; takes minutes
 conformance: test-vectors
 	cd integration/conformance && CGO_ENABLED=0 $(GO) test -count=1 -timeout 30m -v ./connect
+
+## kubernetes: tokens that Kubernetes' own code makes, shown to the exchange; takes minutes
+kubernetes:
+	cd integration/kubernetes && CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m -v ./...
 
 ## garden: what leaves the proxy, read by a dozen servers of Debian's; needs root and Debian
 garden: $(CLIENTS)

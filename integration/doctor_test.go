@@ -219,12 +219,13 @@ func TestCheckStates(t *testing.T) {
 			want[strings.TrimPrefix(name, "# ")] = strings.TrimSpace(said)
 		}
 	}
-	states := slices.Concat(checkStates, checkStatesOfRoot)
+	ordinary := slices.Concat(checkStates, checkStatesOfExchange)
+	states := slices.Concat(ordinary, checkStatesOfRoot)
 	if len(states) < 30 {
 		t.Errorf("%d states", len(states))
 	}
 	if !needRoot(t) {
-		states = checkStates
+		states = ordinary
 		for _, state := range checkStatesOfRoot {
 			delete(want, state.title())
 		}

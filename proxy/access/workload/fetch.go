@@ -28,6 +28,7 @@ const (
 type fetcher struct {
 	Issuer
 	client *http.Client
+	date   string // of the last answer
 }
 
 func newFetcher(i Issuer) *fetcher {
@@ -105,6 +106,7 @@ func (f *fetcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.date = response.Header.Get("Date")
 	response.Body = &boundedBody{response.Body, maxAnswer}
 	return response, nil
 }
@@ -137,7 +139,19 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 // shortened returns err with no more of an issuer's words than a log should have.
 func shortened(err error) error {
 	if text := err.Error(); len(text) > maxCause {
-		return errors.New(strings.ToValidUTF8(text[:maxCause], "") + "…")
+		return &shortError{strings.ToValidUTF8(text[:maxCause], "") + "…", err}
 	}
 	return err
 }
+
+// shortError is an error in fewer words.
+type shortError struct {
+	text string
+	err  error
+}
+
+// Error implements error.
+func (e *shortError) Error() string { return e.text }
+
+// Unwrap returns the error in all its words.
+func (e *shortError) Unwrap() error { return e.err }

@@ -5,6 +5,7 @@
 //	workload  the decision                                        workload.go
 //	keys      the keys of an issuer, and when they are fetched    keys.go
 //	fetch     the requests to an issuer                           fetch.go
+//	look      what an issuer answers, for whoever looks after it   look.go
 //	labels    claims, and the label that they stand for           labels.go
 package workload
 
@@ -26,9 +27,10 @@ import (
 const (
 	// maxToken bounds a token, in bytes. Those of Kubernetes and GitHub have two thousand.
 	maxToken = 16 << 10
-	// skew is how far an issuer's clock may be ahead of this machine's.
-	skew = time.Minute
 )
+
+// MaxSkew is how far an issuer's clock may be ahead of this machine's.
+const MaxSkew = time.Minute
 
 // algorithms are those that a token may be signed with. All of them have a public key: with
 // HS256 whoever can check a token could make one.
@@ -223,7 +225,7 @@ func (c *Checker) checkClaims(ctx context.Context, i *issuer, raw string, payloa
 		return nil, refusef(BadClaims, "the token has no subject")
 	case token.IssuedAt.IsZero() || !token.IssuedAt.Before(token.Expiry):
 		return nil, refusef(BadClaims, "the token does not say when it was issued, or was never good")
-	case token.IssuedAt.After(now.Add(skew)), notBefore(claims).After(now.Add(skew)):
+	case token.IssuedAt.After(now.Add(MaxSkew)), notBefore(claims).After(now.Add(MaxSkew)):
 		return nil, refusef(BadClaims, "the token is not good yet; set the clock of this machine, or that of its issuer")
 	}
 	return token, nil

@@ -193,9 +193,9 @@ func TestClaims(t *testing.T) {
 			c["iat"], c["exp"] = now.Add(50*time.Second).Unix(), now.Add(40*time.Second).Unix()
 		}, BadClaims},
 		"no beginning":                  {set("iat", nil), BadClaims},
-		"issued in the future":          {set("iat", now.Add(skew+time.Second).Unix()), BadClaims},
-		"issued by a clock ahead":       {func(c jwt.MapClaims) { c["iat"], c["nbf"] = now.Add(skew).Unix(), now.Add(skew).Unix() }, ""},
-		"not yet":                       {set("nbf", now.Add(skew+time.Second).Unix()), BadClaims},
+		"issued in the future":          {set("iat", now.Add(MaxSkew+time.Second).Unix()), BadClaims},
+		"issued by a clock ahead":       {func(c jwt.MapClaims) { c["iat"], c["nbf"] = now.Add(MaxSkew).Unix(), now.Add(MaxSkew).Unix() }, ""},
+		"not yet":                       {set("nbf", now.Add(MaxSkew+time.Second).Unix()), BadClaims},
 		"not before the end of time":    {set("nbf", json.Number("1e300")), BadClaims},
 		"without nbf":                   {set("nbf", nil), ""},
 		"fractions of seconds":          {func(c jwt.MapClaims) { c["iat"], c["exp"] = float64(now.Unix())+0.5, float64(now.Unix())+100.5 }, ""},

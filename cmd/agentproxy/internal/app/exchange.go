@@ -47,12 +47,16 @@ func (a *App) openExchange(former *App) {
 		a.workloads = former.workloads
 		return
 	}
-	var issuers []workload.Issuer
+	a.workloads = workload.New(a.Issuers(), a.usedTokens, a.Now)
+}
+
+// Issuers returns the issuers of workloads' tokens, with a way to each.
+func (a *App) Issuers() (issuers []workload.Issuer) {
 	for i, k := range a.Config.Exchange.Issuers {
 		k.Transport = upstream.NewTransport(reach(a.upstream, a.issuerRoots[i]))
 		issuers = append(issuers, k.Issuer)
 	}
-	a.workloads = workload.New(issuers, a.usedTokens, a.Now)
+	return issuers
 }
 
 // reach returns how an issuer is reached: like other servers. One with roots of its own is

@@ -168,6 +168,7 @@ func (k *checker) check(ctx context.Context) {
 	k.checkFiles()
 	if k.app != nil {
 		k.checkClients(ctx, checkUsers)
+		k.checkExchange(ctx)
 		k.checkServe(ctx)
 		k.checkShell()
 		k.checkCA()
