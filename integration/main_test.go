@@ -24,6 +24,12 @@ func TestMain(m *testing.M) {
 }
 
 func testMain(m *testing.M) int {
+	if attack, ok := os.LookupEnv(attackVariable); ok {
+		return attackMain(attack)
+	}
+	if behaved, ok := os.LookupEnv(behavedVariable); ok {
+		return behavedMain(behaved)
+	}
 	dir, err := os.MkdirTemp("", "agentproxy-integration-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

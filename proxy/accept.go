@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
@@ -16,14 +16,9 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
-const (
-	// maxTurnedAway bounds the connections that are told at the same time that there
-	// is no place for them. Further ones are closed without an answer.
-	maxTurnedAway = 64
-	// maxUnread bounds what is read, in bytes, of a request that is not served, so that
-	// the answer is not lost to a reset.
-	maxUnread = 64 << 10
-)
+// maxTurnedAway bounds the connections that are told at the same time that there
+// is no place for them. Further ones are closed without an answer.
+const maxTurnedAway = 64
 
 // places counts the connections of clients.
 type places struct {
@@ -53,7 +48,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 		}
 		limits := l.p.current().Limits
 		if giveBack := l.p.places.all.Take("", limits.Connections); giveBack != nil {
-			return netconn.NewStallConn(c, limits.IdleTimeout, netconn.Head{Take: l.p.live.set.TakeHead, Refuse: l.p.refuseStranger}, giveBack), nil
+			return netconn.NewStallConn(c, limits.IdleTimeout, netconn.Head{Take: l.p.live.set.TakeHead, Refuse: l.p.refuseStranger, Turns: l.p.turns}, giveBack), nil
 		}
 		// On a goroutine of its own, so that no other client waits.
 		l.p.life.serving.Go(func() {
@@ -78,9 +73,7 @@ func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
 	if n, _ := c.Read(make([]byte, 512)); n == 0 {
 		return
 	}
-	if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
-		_, _ = io.CopyN(io.Discard, c, maxUnread)
-	}
+	netconn.Answer(c, refused.Bytes(), func() {})
 }
 
 // connContext is the ConnContext of the server that clients connect to.
@@ -94,25 +87,12 @@ func (p *Proxy) connContext(ctx context.Context, conn net.Conn) context.Context 
 	return context.WithValue(peer.Context(ctx), clientConnKey{}, c)
 }
 
-// checkHTTP tells a client off that speaks another protocol than HTTP, in that one. It would
-// wait for an answer, and the proxy for the end of a header.
+// checkHTTP tells a client off that speaks another protocol than HTTP.
 func (p *Proxy) checkHTTP(c *netconn.StallConn, first []byte) error {
-	var spoken, remedy string
-	var answer []byte
-	switch first[0] {
-	case 0x16: // a handshake record (RFC 8446, section 5.1)
-		spoken, remedy = "TLS", "write http:// and not https:// in the proxy's URL"
-		answer = []byte{21, 3, 1, 0, 2, 2, 70} // a fatal alert, protocol_version
-	case 5: // RFC 1928, section 3
-		spoken, remedy = "SOCKS5", "write http:// and not socks5:// in the proxy's URL"
-		answer = []byte{5, 0xff} // no acceptable method
-	case 4:
-		spoken, remedy = "SOCKS4", "write http:// and not socks4:// in the proxy's URL"
-		answer = []byte{0, 91, 0, 0, 0, 0, 0, 0} // rejected
-	default:
+	answer, refused := checks.Protocol(first[0])
+	if refused == nil {
 		return nil
 	}
-	refused := refuse.New(http.StatusBadRequest, "not_http", "", "a client speaks %s to the proxy, which takes HTTP; %s", spoken, remedy)
 	p.note(KindConnection, "", refused)
 	_ = c.Conn.SetDeadline(time.Now().Add(refusalTimeout))
 	_, _ = c.Conn.Write(answer)
@@ -156,13 +136,11 @@ func (p *Proxy) admitPeer(c *netconn.StallConn, peer *access.Peer) error {
 }
 
 // refuseStranger answers a client whose head there is no room for.
-func (p *Proxy) refuseStranger(c net.Conn) {
+func (p *Proxy) refuseStranger(c net.Conn, answered func()) {
 	refused := live.RefuseStranger()
 	p.note(KindConnection, "", refused)
 	_ = c.SetDeadline(time.Now().Add(refusalTimeout))
-	if refused.Response(nil).Write(c) == nil && netconn.CloseWrite(c) == nil {
-		_, _ = io.CopyN(io.Discard, c, maxUnread)
-	}
+	netconn.Answer(c, refused.Bytes(), answered)
 }
 
 // headsInTunnels bounds the heads of admitted clients that have not ended, each of most
@@ -175,9 +153,7 @@ func (p *Proxy) headsInTunnels(most int) h1server.Heads {
 		Refusal: func() []byte {
 			refused := live.RefuseHead()
 			p.note(KindConnection, "", refused)
-			var b bytes.Buffer
-			_ = refused.Response(nil).Write(&b)
-			return b.Bytes()
+			return refused.Bytes()
 		},
 		// net/http bounds the bytes of its fields, which take more than that in memory.
 		Block: 5 * int64(most) / 2,

@@ -18,6 +18,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 // interceptor speaks TLS and HTTP with clients in the name of the host that their
@@ -46,6 +47,12 @@ func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 		NextProtos: []string{"h2", "http/1.1"},
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			// The turn ends with the first Write, which is the answer to the hello.
+			conn := hello.Conn.(*interceptedConn)
+			p.turns.Begin(&conn.turn, track.Key{Admitted: true, Name: conn.admitted.Label})
+			return nil, nil
+		},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			// Never for the server name of the hello, which the client chose.
 			return p.current().Leaves.Leaf(hello.Conn.(*interceptedConn).target.Host)
@@ -169,6 +176,13 @@ type interceptedConn struct {
 	tls      *tls.ConnectionState // nil before the handshake
 	heads    *h1server.HeadConn   // nil while it is h1's
 	streams  live.Conn            // of HTTP/2
+	turn     track.Turn           // to do a handshake
+}
+
+// Write implements [net.Conn].
+func (c *interceptedConn) Write(p []byte) (int, error) {
+	c.turn.End()
+	return c.Conn.Write(p)
 }
 
 type interceptedKey struct{}

@@ -24,6 +24,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
@@ -31,11 +32,12 @@ import (
 type forwarder struct {
 	upgrader *httputil.ReverseProxy
 	buffers  *message.Buffers
+	turns    *track.Turns // of what takes time of the processors
 }
 
 func newForwarder(errorLog *log.Logger) forwarder {
 	buffers := new(message.Buffers)
-	return forwarder{newUpgrader(buffers, errorLog), buffers}
+	return forwarder{newUpgrader(buffers, errorLog), buffers, track.NewTurns(0)}
 }
 
 // forward sends the exchange's request on.
@@ -67,7 +69,13 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	in := &interim{x: x}
 	in.waits.Store(r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out := outgoing(x, r, in)
-	if out.Body != nil {
+	if body, ok := out.Body.(*outgoingBody); ok {
+		body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
+		body.body = body.paced
+		if refused := x.BeginUpload(r.Context(), out.ContentLength); refused != nil && r.Context().Err() == nil {
+			x.refuse(refused)
+			return
+		}
 		// A transport may read from it after the handler has returned, which net/http
 		// does not allow.
 		defer out.Body.Close()
@@ -167,6 +175,7 @@ type outgoingBody struct {
 	x      *exchange
 	in     *interim
 	closed atomic.Bool
+	paced  *track.TurnReader // the body, if it is read in turns
 }
 
 // Read implements [io.Reader].
@@ -186,6 +195,7 @@ func (b *outgoingBody) Read(p []byte) (n int, err error) {
 	b.x.received.Add(int64(n))
 	if err == io.EOF {
 		b.x.bodyLeft.Store(false)
+		b.x.EndUpload()
 	} else if cut.IsBroken(err) && !b.closed.Load() {
 		b.x.culprit.Name(cut.Client)
 	}
@@ -197,6 +207,8 @@ var errBodyPanic = message.Errorf("the request's body could not be read; the pro
 // Close implements [io.Closer].
 func (b *outgoingBody) Close() error {
 	b.closed.Store(true)
+	b.paced.End()
+	b.x.EndUpload()
 	return nil
 }
 

@@ -25,7 +25,7 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 		x.refuseWith(refused)
 		x.status = refused.Status
 		_ = client.SetWriteDeadline(time.Now().Add(refusalTimeout))
-		_ = refused.Response(nil).Write(client)
+		_, _ = client.Write(refused.Bytes())
 		return
 	}
 	defer server.Close()

@@ -20,6 +20,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/access/workload"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
@@ -250,7 +251,7 @@ func (h *Handler) refuse(config Config, w http.ResponseWriter, refused *refusal)
 		event.Msg("identity token not exchanged")
 	}
 	if refused.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((refused.retryAfter+time.Second-1)/time.Second)))
+		w.Header().Set("Retry-After", strconv.Itoa(refuse.Seconds(refused.retryAfter)))
 	}
 	write(w, refused.status, struct {
 		Error       string `json:"error"`

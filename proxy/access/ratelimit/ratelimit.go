@@ -202,7 +202,7 @@ const streamRetry = 5 * time.Second
 
 func refuseRequest(wait time.Duration, format string, args ...any) *refuse.Refusal {
 	r := refuse.New(http.StatusTooManyRequests, "too_many_requests", "http_request_denied",
-		format+"; send the next one in %d seconds, or raise the limit of agentproxy", append(args, seconds(wait))...)
+		format+"; send the next one in %d seconds, or raise the limit of agentproxy", append(args, refuse.Seconds(wait))...)
 	r.RetryAfter = wait
 	return r
 }
@@ -213,6 +213,3 @@ func refuseStream(format string, args ...any) *refuse.Refusal {
 	r.RetryAfter = streamRetry
 	return r
 }
-
-// seconds returns d in seconds, rounded up, as Retry-After has it (RFC 9110, section 10.2.3).
-func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

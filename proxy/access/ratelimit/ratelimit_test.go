@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
 // clock tells a time that a test sets.
@@ -136,7 +137,7 @@ func TestAnyMinute(t *testing.T) {
 			}
 			// Whoever comes back then is served, if nobody else was.
 			if random.IntN(4) == 0 {
-				c.advance(time.Duration(seconds(refused.RetryAfter)) * time.Second)
+				c.advance(time.Duration(refuse.Seconds(refused.RetryAfter)) * time.Second)
 				if again := l.Request(Client{Label: "a"}, rules); again != nil {
 					t.Fatalf("seed %d: refused again: %s", seed, again)
 				}
@@ -162,7 +163,7 @@ func TestRetryAfterIsNotLater(t *testing.T) {
 	if refused == nil || refused.Status != http.StatusTooManyRequests || refused.Code != "too_many_requests" || refused.RetryAfter < 29*time.Second || refused.RetryAfter > 31*time.Second {
 		t.Fatalf("%+v", refused)
 	}
-	if got := refused.Header().Get("Retry-After"); got != fmt.Sprint(seconds(refused.RetryAfter)) {
+	if got := refused.Header().Get("Retry-After"); got != fmt.Sprint(refuse.Seconds(refused.RetryAfter)) {
 		t.Errorf("Retry-After: %s", got)
 	}
 	if !strings.Contains(refused.Message, `"a"`) || !strings.Contains(refused.Message, "2 requests") {

@@ -13,6 +13,9 @@ type Bounds struct {
 	Requests int
 	// Bodies bounds what is held of requests to be sent again. More is not held.
 	Bodies Share
+	// Uploads bounds the buffers of the requests that have large bodies. Beyond it further ones
+	// wait.
+	Uploads Share
 	// Unread bounds what is held of responses that are not read. Beyond it the ones
 	// that wait longest are cut, and labels that have some get no more.
 	Unread Share
@@ -32,7 +35,7 @@ type Share struct {
 // DefaultMemory is what is divided in a process without a memory limit, in bytes.
 const DefaultMemory = 1 << 30
 
-// BoundsOf divides memory, in bytes; 0 is the memory limit of the process. Half of it is left
+// BoundsOf divides memory, in bytes; 0 is the memory limit of the process. 7/16 of it are left
 // to the rest of the program, and to the garbage that has not been collected yet. A label gets
 // half of what all get.
 func BoundsOf(memory int64, requests int) Bounds {
@@ -47,6 +50,7 @@ func BoundsOf(memory int64, requests int) Bounds {
 		Requests:  requests,
 		Unread:    share(memory / 4),
 		Bodies:    share(memory / 8),
+		Uploads:   share(memory / 16),
 		Heads:     share(memory / 16),
 		Strangers: memory / 16,
 	}

@@ -41,6 +41,7 @@ type Entry struct {
 	writing       atomic.Int64 // when the write under way has begun, by the set's clock; 0: none is
 	cut           bool         // or about to be
 	lingers       bool         // see [Set.Linger]
+	uploading     atomic.Int64 // bytes; changes with the set locked
 
 	cutting sync.Mutex // held while it is cut
 	over    bool       // it must not be cut any more; changes while cutting is held
@@ -98,11 +99,14 @@ func (e *Entry) Give(n int64) {
 
 // label is what the exchanges of a session label have in use.
 type label struct {
-	name    string
-	running int
-	unread  int64 // bytes, when the set last looked
-	heads   int64 // bytes
-	bodies  atomic.Int64
+	set            *Set
+	name           string
+	running        int
+	unread         int64 // bytes, when the set last looked
+	heads          int64 // bytes
+	bodies         atomic.Int64
+	uploads        int64 // bytes
+	uploadsWaiting int
 }
 
 // Set lists the exchanges that run.
@@ -119,6 +123,9 @@ type Set struct {
 	heads  int64 // bytes
 	unread int64 // bytes, when it last looked
 	awake  bool  // the set is looked at
+
+	uploads        int64            // bytes
+	uploadsWaiting []*waitingUpload // the longest waiting first
 }
 
 // NewSet returns an empty set with bounds.
@@ -180,6 +187,7 @@ func (s *Set) remove(e *Entry) {
 		return
 	}
 	e.Conn.end()
+	s.endUpload(e)
 	e.label.running--
 	e.label.heads -= e.head
 	s.heads -= e.head
@@ -209,7 +217,7 @@ func (s *Set) Locked(f func(all iter.Seq[Exchange])) {
 func (s *Set) labelOf(name string) *label {
 	l := s.labels[name]
 	if l == nil {
-		l = &label{name: name}
+		l = &label{set: s, name: name}
 		s.labels[name] = l
 	}
 	return l

@@ -50,3 +50,11 @@ func (nothingYet) Timeout() bool { return true }
 
 // Temporary implements [net.Error].
 func (nothingYet) Temporary() bool { return true }
+
+// renamed returns err with the name of the operation that failed.
+func renamed(err error, op string) error {
+	if e, ok := err.(*net.OpError); ok {
+		e.Op = op
+	}
+	return err
+}

@@ -193,11 +193,3 @@ func (s *Socket) failed(call string, err error) error {
 	}
 	return e
 }
-
-// renamed returns err with the name of the operation that failed.
-func renamed(err error, op string) error {
-	if e, ok := err.(*net.OpError); ok {
-		e.Op = op
-	}
-	return err
-}

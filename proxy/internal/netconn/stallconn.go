@@ -23,6 +23,8 @@ type StallConn struct {
 	stall    time.Duration
 	head     Head
 	read     atomic.Int64 // of a client that is not known; -1: the client is known
+	turn     track.Turn   // to read and parse something, of a client that is not known
+	turnKey  track.Key
 
 	beforeRead func() error             // nil: nothing is to be done
 	firstRead  func(first []byte) error // nil: nothing is to be done
@@ -46,8 +48,11 @@ type Head struct {
 	// Take takes n bytes, and reports whether there were as many left; a negative n gives
 	// them back. It is not called for the first FreeHead bytes of a connection.
 	Take func(n int64) bool
-	// Refuse answers a client for which there are none.
-	Refuse func(net.Conn)
+	// Refuse answers a client for which there are none. It calls answered before it waits.
+	Refuse func(conn net.Conn, answered func())
+	// Turns are those by which the clients of an address are read from. nil: there are
+	// none.
+	Turns *track.Turns
 }
 
 // FreeHead is how much clients may always send before they are known, in bytes. The
@@ -72,9 +77,17 @@ func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()
 // Read implements [net.Conn].
 func (c *StallConn) Read(p []byte) (int, error) {
 	if c.beforeRead != nil {
-		c.once.Do(func() { c.refused = c.beforeRead() })
+		c.once.Do(func() {
+			c.beginTurn()
+			c.refused = c.beforeRead()
+		})
 		if c.refused != nil {
 			return 0, c.refused
+		}
+	}
+	if c.head.Turns != nil && c.read.Load() >= 0 {
+		if err := c.awaitTurn(); err != nil {
+			return 0, err
 		}
 	}
 	n, err := c.socket.Read(p)
@@ -92,10 +105,37 @@ func (c *StallConn) Read(p []byte) (int, error) {
 	ok := c.closed || before < 0 || c.takeHead(before, before+HeadCost(p[:n]))
 	c.mu.Unlock()
 	if !ok {
-		c.head.Refuse(c.Conn)
+		c.head.Refuse(c.Conn, c.turn.End)
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+// awaitTurn waits until something has come from a client that is not known, and then for its
+// turn. The turn ends with the next Read or Write.
+func (c *StallConn) awaitTurn() error {
+	c.turn.End()
+	switch err := WaitReadable(c.Conn); {
+	case err == errors.ErrUnsupported: // it is not known how long the turn would be
+		return nil
+	case err != nil:
+		return renamed(err, "read")
+	}
+	c.beginTurn()
+	if c.read.Load() < 0 {
+		c.turn.End()
+	}
+	return nil
+}
+
+func (c *StallConn) beginTurn() {
+	if c.head.Turns == nil {
+		return
+	}
+	if tcp, ok := c.Conn.RemoteAddr().(*net.TCPAddr); ok && c.turnKey.Name == "" {
+		c.turnKey.Name = tcp.AddrPort().Addr().Unmap().String()
+	}
+	c.head.Turns.Begin(&c.turn, c.turnKey)
 }
 
 // takeHead takes what is more than FreeHead in the step from before to after.
@@ -132,6 +172,7 @@ func (c *StallConn) giveHead() {
 // Close implements [net.Conn].
 func (c *StallConn) Close() error {
 	err := c.Conn.Close()
+	c.turn.End()
 	c.giveBack()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,7 +188,10 @@ func (c *StallConn) Close() error {
 }
 
 // GiveBack gives the connection's place back before it is closed.
-func (c *StallConn) GiveBack() { c.giveBack() }
+func (c *StallConn) GiveBack() {
+	c.turn.End() // or whoever answers the client would wait in it
+	c.giveBack()
+}
 
 // OnClose has f be called when the connection is closed, or now if it is.
 func (c *StallConn) OnClose(f func()) {
@@ -185,12 +229,14 @@ func (c *StallConn) Join(labels *track.Limiter, label string, most int) bool {
 	}
 	c.label, c.leave = label, leave
 	c.giveHead()
+	c.turn.End()
 	return true
 }
 
 // Write implements [net.Conn]. The time begins anew whenever the client takes some
 // of p, so that a stream lives on however slowly it is read.
 func (c *StallConn) Write(p []byte) (n int, err error) {
+	c.turn.End()
 	for {
 		c.renewDeadline(time.Now())
 		written, err := c.socket.Write(p[n:])

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -95,10 +94,13 @@ func (r *Refusal) Header() http.Header {
 		after = cmp.Or(after, defaultRetryAfter)
 	}
 	if after > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
+		h.Set("Retry-After", strconv.Itoa(Seconds(after)))
 	}
 	return h
 }
+
+// Seconds returns d in seconds, rounded up, as Retry-After has it (RFC 9110, section 10.2.3).
+func Seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 // Body returns the refusal in JSON.
 func (r *Refusal) Body() []byte {
@@ -136,4 +138,11 @@ func (r *Refusal) Response(req *http.Request) *http.Response {
 		Header: r.Header(), Request: req, Close: true,
 		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	}
+}
+
+// Bytes returns the refusal as it is written to a connection, which is closed afterwards.
+func (r *Refusal) Bytes() []byte {
+	var b bytes.Buffer
+	_ = r.Response(nil).Write(&b) // a buffer takes all
+	return b.Bytes()
 }

@@ -1,0 +1,130 @@
+package live
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
+)
+
+// TestUploads bounds the buffers of uploads, of each label and of all. What there is no room
+// for waits, for a while, and nobody waits behind another label.
+func TestUploads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := wide
+		b.Uploads = Share{All: 8 * maxUpload, Label: 2 * maxUpload}
+		s := NewSet(b)
+		begin := func(label string, length int64) (*fake, chan *refuse.Refusal) {
+			f, refused := newFake(t, s, label, 0), make(chan *refuse.Refusal, 1)
+			go func() { refused <- f.BeginUpload(t.Context(), length) }()
+			synctest.Wait()
+			return f, refused
+		}
+		begun := func(refused chan *refuse.Refusal) bool {
+			select {
+			case r := <-refused:
+				if r != nil {
+					t.Error(r)
+				}
+				return true
+			default:
+				return false
+			}
+		}
+		first, r := begin("a", -1)
+		if !begun(r) {
+			t.Error("the first waits")
+		}
+		if _, r := begin("a", 100<<20); !begun(r) {
+			t.Error("the second waits")
+		}
+		third, r3 := begin("a", maxUpload-1)
+		fourth, r4 := begin("a", freeUpload+1)
+		if begun(r3) || begun(r4) {
+			t.Error("a label has more than its share")
+		}
+		if _, r := begin("a", freeUpload); !begun(r) {
+			t.Error("a small one waits")
+		}
+		if _, r := begin("b", -1); !begun(r) {
+			t.Error("another label waits")
+		}
+		first.EndUpload()
+		first.EndUpload()
+		synctest.Wait()
+		if !begun(r3) || begun(r4) {
+			t.Error("not the one that waits longest has begun")
+		}
+		s.Remove(third, func() {})
+		synctest.Wait()
+		if !begun(r4) || s.uploads != 2*maxUpload+2*freeUpload {
+			t.Errorf("%d bytes are counted", s.uploads)
+		}
+		s.Remove(fourth, func() {})
+		// A quarter is for labels that have none.
+		for _, label := range []string{"b", "c", "c", "d"} {
+			if _, r := begin(label, -1); !begun(r) {
+				t.Errorf("%s waits", label)
+			}
+		}
+		late, r := begin("d", -1)
+		if begun(r) {
+			t.Error("a label that has some gets what is kept for others")
+		}
+		_, r2 := begin("e", -1)
+		_, r3 = begin("f", -1)
+		if !begun(r2) || !begun(r3) || s.uploads != b.Uploads.All {
+			t.Errorf("others wait, %d bytes are counted", s.uploads)
+		}
+		begunAt := time.Now()
+		wantBusy(t, <-r, "large bodies")
+		if took := time.Since(begunAt); took != uploadPatience || late.uploading.Load() != 0 || len(s.uploadsWaiting) != 0 || late.label.uploadsWaiting != 0 {
+			t.Errorf("it waited %s, and %d wait", took, len(s.uploadsWaiting))
+		}
+	})
+}
+
+// TestUploadGivesUp has an upload wait whose client goes away, before another of its label.
+func TestUploadGivesUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := wide
+		b.Uploads = Share{All: 8 * maxUpload, Label: maxUpload + freeUpload*2}
+		s := NewSet(b)
+		if refused := newFake(t, s, "a", 0).BeginUpload(t.Context(), -1); refused != nil {
+			t.Fatal(refused)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		gone, small := make(chan *refuse.Refusal), make(chan *refuse.Refusal)
+		g, f := newFake(t, s, "a", 0), newFake(t, s, "a", 0)
+		go func() { gone <- g.BeginUpload(ctx, -1) }()
+		synctest.Wait()
+		go func() { small <- f.BeginUpload(t.Context(), freeUpload+1) }()
+		synctest.Wait()
+		cancel()
+		if refused := <-gone; refused == nil || !strings.Contains(refused.Message, "large bodies") {
+			t.Error(refused)
+		}
+		if refused := <-small; refused != nil {
+			t.Error(refused)
+		}
+	})
+}
+
+// TestUploadWithLittleMemory lets one upload at a time through.
+func TestUploadWithLittleMemory(t *testing.T) {
+	t.Parallel()
+	s := NewSet(BoundsOf(1<<20, 10))
+	f := newFake(t, s, "a", 0)
+	if refused := f.BeginUpload(t.Context(), -1); refused != nil {
+		t.Error(refused)
+	}
+	f.EndUpload()
+	if s.uploads != 0 || f.label.uploads != 0 {
+		t.Error("something is left")
+	}
+}

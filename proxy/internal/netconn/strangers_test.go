@@ -1,0 +1,138 @@
+//go:build unix
+
+package netconn
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
+)
+
+// TestStrangersTakeTurns has a client that is not known have a turn while what it has sent is
+// looked at, and none while it sends nothing, is written to, is known or is gone.
+func TestStrangersTakeTurns(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(c *StallConn, client net.Conn){
+		"the next read":  func(c *StallConn, _ net.Conn) { go func() { _, _ = c.Read(make([]byte, 1)) }() },
+		"a write":        func(c *StallConn, _ net.Conn) { _, _ = c.Write([]byte("x")) },
+		"being known":    func(c *StallConn, _ net.Conn) { c.Join(new(track.Limiter), "label", 1) },
+		"closing":        func(c *StallConn, _ net.Conn) { c.Close() },
+		"being refused":  func(c *StallConn, client net.Conn) { _, _ = client.Write(make([]byte, FreeHead)); _, _ = io.ReadAll(c) },
+		"being no guest": func(c *StallConn, _ net.Conn) { c.GiveBack() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			turns := track.NewTurns(1)
+			client, conn := socketPair(t)
+			c := NewStallConn(conn, time.Minute, Head{
+				Take: func(int64) bool { return false },
+				Refuse: func(_ net.Conn, answered func()) {
+					if turns.Taken() != 1 {
+						t.Error("it is refused without a turn")
+					}
+					answered()
+				},
+				Turns: turns,
+			}, func() {})
+			defer c.Close()
+			c.BeforeRead(func() error {
+				if turns.Taken() != 1 {
+					t.Error("the kernel is asked who it is without a turn")
+				}
+				return nil
+			})
+			read := make(chan struct{})
+			go func() {
+				defer close(read)
+				if n, err := c.Read(make([]byte, 10)); n != 1 || err != nil {
+					t.Errorf("%d bytes, %v", n, err)
+				}
+			}()
+			var other track.Turn // which it gets only if the silent one has none
+			turns.Begin(&other, track.Key{})
+			other.End()
+			if _, err := client.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			<-read
+			if turns.Taken() != 1 {
+				t.Error("what came is looked at without a turn")
+			}
+			end(c, client)
+			for deadline := time.Now().Add(time.Minute); turns.Taken() != 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("the turn does not end")
+				}
+			}
+		})
+	}
+}
+
+// TestKnownTakesNoTurn reads from a client that is known.
+func TestKnownTakesNoTurn(t *testing.T) {
+	t.Parallel()
+	turns := track.NewTurns(1)
+	client, conn := socketPair(t)
+	c := NewStallConn(conn, time.Minute, Head{Take: func(int64) bool { return true }, Turns: turns}, func() {})
+	defer c.Close()
+	c.Join(new(track.Limiter), "label", 1)
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil || turns.Taken() != 0 {
+		t.Errorf("%d bytes, %v, %d turns", n, err, turns.Taken())
+	}
+}
+
+// socketPair returns the ends of a connection.
+func socketPair(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
+
+// writesConn counts writes.
+type writesConn struct {
+	Wrapper
+	writes int
+}
+
+// Write implements [net.Conn].
+func (c *writesConn) Write(p []byte) (int, error) {
+	c.writes++
+	return c.Conn.Write(p)
+}
+
+// TestAnswer answers in one piece, and the client gets it although it goes on sending.
+func TestAnswer(t *testing.T) {
+	t.Parallel()
+	client, server := socketPair(t)
+	if _, err := client.Write(make([]byte, maxUnread)); err != nil {
+		t.Fatal(err)
+	}
+	counted, answered, done := &writesConn{Wrapper: Wrapper{server}}, false, make(chan struct{})
+	go func() {
+		defer close(done)
+		Answer(counted, []byte("no"), func() { answered = true })
+		server.Close()
+	}()
+	got, err := io.ReadAll(client)
+	<-done
+	if string(got) != "no" || err != nil || counted.writes != 1 || !answered {
+		t.Errorf("%q, %v in %d writes, %t", got, err, counted.writes, answered)
+	}
+}

@@ -1,0 +1,30 @@
+package track
+
+import "io"
+
+// TurnReader reads from another reader. What was read is worked on in a turn, which ends with
+// the next read. The first bytes take none.
+type TurnReader struct {
+	io.Reader
+	Turns *Turns
+	Key   Key
+	Free  int64 // bytes that take no turn
+	turn  Turn
+}
+
+// Read implements [io.Reader].
+func (r *TurnReader) Read(p []byte) (int, error) {
+	r.turn.End()
+	n, err := r.Reader.Read(p)
+	if r.Free -= int64(n); r.Free < 0 && err == nil {
+		r.Turns.Begin(&r.turn, r.Key)
+	}
+	return n, err
+}
+
+// End ends the turn, if there is one. A nil TurnReader has none.
+func (r *TurnReader) End() {
+	if r != nil {
+		r.turn.End()
+	}
+}
