@@ -99,17 +99,36 @@ func TestStrangersHeads(t *testing.T) {
 	const memory = 16 << 20
 	p := startProxy(t, address, func(c *Config) { c.Limits.Memory = memory })
 	const head = 30 << 10
-	n := int(live.BoundsOf(memory, 1).Strangers / (head - netconn.FreeHead))
+	room := live.BoundsOf(memory, 1).Strangers
+	start := fmt.Sprintf("CONNECT %s:443 HTTP/1.1\r\nX: ", proxytest.Host)
+	start += strings.Repeat("x", head-len(start))
+	each := netconn.HeadCost([]byte(start)) - netconn.FreeHead
 	begin := func() *proxytest.RawConn {
 		c := p.dial(t)
-		c.Send(t, "CONNECT %s:443 HTTP/1.1\r\nX: %s", proxytest.Host, strings.Repeat("x", head-len("CONNECT chatgpt.com:443 HTTP/1.1\r\nX: ")))
+		c.Send(t, "%s", start)
 		return c
 	}
-	// There is room for n, whichever are read first.
+	// left waits until so much room is left, when what was sent has been read.
+	left := func(most int64) {
+		t.Helper()
+		proxytest.Eventually(t, func() error {
+			if p.live.set.TakeHead(most + 1) {
+				p.live.set.TakeHead(-most - 1)
+				return fmt.Errorf("there is room for more than %d bytes", most)
+			}
+			if !p.live.set.TakeHead(most) {
+				return fmt.Errorf("there is no room for %d bytes", most)
+			}
+			p.live.set.TakeHead(-most)
+			return nil
+		})
+	}
 	var conns []*proxytest.RawConn
-	for range n + 1 {
+	for range room / each {
 		conns = append(conns, begin())
 	}
+	left(room % each)
+	conns = append(conns, begin())
 	type answer struct {
 		conn   int
 		status int
@@ -145,6 +164,7 @@ func TestStrangersHeads(t *testing.T) {
 	if res := proxytest.Get(t, p.client(t, proxytest.H2), proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 		t.Error(res.Status)
 	}
+	left(room % each) // for the refused one gives back what it had
 	begun := (refused.conn + 1) % len(conns)
 	conns[begun].Send(t, "\r\nHost: x\r\n\r\n")
 	if ended := await(); ended.conn != begun || ended.status != http.StatusOK {
