@@ -115,7 +115,7 @@ func ofEvent(x ast.Expr) bool {
 			if !ok {
 				return false
 			}
-			if slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, selector.Sel.Name) && len(node.Args) == 0 {
+			if slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, selector.Sel.Name) && len(node.Args) == 0 || selector.Sel.Name == "WithLevel" {
 				return true
 			}
 			x = selector.X
