@@ -68,8 +68,8 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 func (f *forwarder) relay(x *exchange, r *http.Request) {
 	in := &interim{x: x}
 	in.waits.Store(r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
-	out := outgoing(x, r, in)
-	if body, ok := out.Body.(*outgoingBody); ok {
+	out, body := outgoing(x, r, in)
+	if body != nil {
 		body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
 		body.body = body.paced
 		if refused := x.BeginUpload(r.Context(), out.ContentLength); refused != nil && r.Context().Err() == nil {
@@ -78,7 +78,7 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 		}
 		// A transport may read from it after the handler has returned, which net/http
 		// does not allow.
-		defer out.Body.Close()
+		defer body.Close()
 	}
 	defer in.stop()
 	res, err := resender{}.RoundTrip(out)
@@ -127,10 +127,10 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	}
 }
 
-// outgoing returns the request that is sent on.
-func outgoing(x *exchange, r *http.Request, in *interim) *http.Request {
+// outgoing returns the request that is sent on, and what reads its body, nil if it has none.
+func outgoing(x *exchange, r *http.Request, in *interim) (out *http.Request, body *outgoingBody) {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
-	out := r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: in.send}))
+	out = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: in.send}))
 	out.URL = outgoingURL(r, x)
 	out.Header = message.EndToEnd(r.Header)
 	out.Close = false
@@ -138,13 +138,14 @@ func outgoing(x *exchange, r *http.Request, in *interim) *http.Request {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		out.Body = nil
 	default:
-		out.Body = &outgoingBody{body: r.Body, x: x, in: in}
+		body = &outgoingBody{body: r.Body, x: x, in: in}
+		out.Body = body
 	}
 	message.ForwardTrailers(out, r, credential.IsField)
 	if x.auth != nil {
 		credential.Authorize(out.Header, x.auth)
 	}
-	return out
+	return out, body
 }
 
 // outgoingURL returns the URL of the outgoing request: the target's authority, and

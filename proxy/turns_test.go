@@ -120,6 +120,12 @@ func TestUploadsAreBounded(t *testing.T) {
 		if text := proxytest.ReadAll(t, res.Body); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(text, "large bodies") {
 			t.Errorf("%s %s", res.Status, text)
 		}
+		// A body with trailers is a large one until its end.
+		trailing := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/", io.LimitReader(zeros{}, 100<<10))
+		trailing.ContentLength, trailing.Trailer = -1, http.Header{"X-After": {"after"}}
+		if res := proxytest.Do(t, p.client(t, client), trailing); res.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("with a trailer: %s", res.Status)
+		}
 		_ = write.CloseWithError(errors.New("given up"))
 		running.Wait()
 		proxytest.Eventually(t, func() error {
