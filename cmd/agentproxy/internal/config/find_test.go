@@ -162,6 +162,7 @@ func TestDefaultFileNamesFullPaths(t *testing.T) {
 		"clients.token_file":                "clients: {token_file: PATH}",
 		"clients.tokens_file":               "clients: {tokens_file: PATH}",
 		"clients.issued_key_file":           "clients: {issued_key_file: PATH}",
+		"clients.issued_revoked_file":       "clients: {issued_key_file: /x, issued_revoked_file: PATH}",
 		"authz.token_file":                  "authz: {listen: 127.0.0.1:1, token_file: PATH}",
 		"upstream.ca_file":                  "upstream: {ca_file: PATH}",
 		"audit.file":                        "audit: {file: PATH}",

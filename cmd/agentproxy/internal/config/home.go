@@ -14,7 +14,8 @@ func (f *File) paths() map[string]*string {
 	paths := map[string]*string{
 		"state_dir": &f.StateDir, "identity.codex_home": &f.Identity.CodexHome, "identity.file": &f.Identity.File,
 		"clients.token_file": &f.Clients.TokenFile, "clients.tokens_file": &f.Clients.TokensFile, "clients.issued_key_file": &f.Clients.IssuedKey,
-		"admin_token_file": &f.AdminTokenFile, "authz.token_file": &f.Authz.TokenFile,
+		"clients.issued_revoked_file": &f.Clients.IssuedRevoked,
+		"admin_token_file":            &f.AdminTokenFile, "authz.token_file": &f.Authz.TokenFile,
 		"upstream.ca_file": &f.Upstream.CAFile, "audit.file": &f.Audit.File, "usage.file": &f.Usage.File,
 	}
 	addSigner := func(key string, s *Signer) {
