@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -289,15 +290,7 @@ func (s *Scope) isBackend(ctx context.Context, q Query) bool {
 // allAlone reports whether nothing but "all" is said of a host, so that no
 // spelling of a path can get round anything.
 func (s *Scope) allAlone(q Query) bool {
-	if s.codex >= 0 {
-		return false
-	}
-	for i := range s.entries {
-		if h := s.entries[i].host; h.origin || h.match(q.Host, q.Port) {
-			return false
-		}
-	}
-	return true
+	return s.codex < 0 && !slices.ContainsFunc(s.entries, func(e scopeEntry) bool { return e.host.origin || e.host.match(q.Host, q.Port) })
 }
 
 // reason says why a request is in no entry's scope. It asks nobody.
