@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -114,10 +115,7 @@ func NewScope(config ScopeConfig) (s *Scope, index int, err error) {
 	if err != nil {
 		return nil, -1, err
 	}
-	s.backend = hostPattern{name: strings.ToLower(u.Hostname()), port: u.Port(), origin: true}
-	if s.backend.port == "" {
-		s.backend.port = "443"
-	}
+	s.backend = hostPattern{name: strings.ToLower(u.Hostname()), port: cmp.Or(u.Port(), "443"), origin: true}
 	base, ok := strictPath("/" + strings.TrimLeft(u.EscapedPath(), "/"))
 	if !ok || strings.ContainsAny(base, "*?") {
 		return nil, -1, fmt.Errorf("the path of %s is not one that requests can be compared with; write it without what needs encoding", u.Redacted())
