@@ -39,7 +39,7 @@ func (a *App) openPrincipal(agent *config.Agent, former *App) (*Principal, error
 			p.signers = old.signers
 			p.signers.users.join()
 		}
-		break
+		break // the state directory, which is the profile's own, makes it the only one
 	}
 	if p.Account == nil {
 		p.Account = a.openAccount(settings)
