@@ -36,10 +36,8 @@ const (
 	// bytes.
 	maxToken = 1 << 10
 	maxFile  = 4 << 20
-	// interval is how often the files are looked at, and settled how old one must be
-	// for a look at its time stamp to do.
+	// interval is how often the files are looked at.
 	interval = time.Second / 2
-	settled  = 2 * time.Second
 )
 
 // Why a token lets nobody in. Errors of [Tokens.Check] wrap them.
@@ -183,7 +181,7 @@ func (t *Tokens) refresh(now time.Time) {
 		if err == nil {
 			seen[i] = info
 		}
-		same = same && unchanged(t.seen[i], info, t.read)
+		same = same && safefile.Unchanged(t.seen[i], info, t.read)
 	}
 	if same && t.failed == nil {
 		return
@@ -200,16 +198,6 @@ func (t *Tokens) refresh(now time.Time) {
 		t.told = text
 		t.tell(err)
 	}
-}
-
-// unchanged reports whether a file is the one that was read. A file that was young
-// then may have been written again within the same tick of its time stamp.
-func unchanged(before, now fs.FileInfo, read time.Time) bool {
-	if before == nil || now == nil {
-		return before == nil && now == nil
-	}
-	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size() &&
-		before.Mode() == now.Mode() && read.Sub(now.ModTime()) > settled
 }
 
 func (t *Tokens) readAll() (key []byte, revoked list, err error) {
