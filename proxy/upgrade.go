@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
@@ -120,16 +122,28 @@ type upgradedConn struct {
 	to    io.Writer // what the connection writes to
 	write live.Write
 	x     *exchange
+	quiet time.Time // when Read gives up
 }
 
 // newUpgradedConn returns conn as the client's connection of x.
 func newUpgradedConn(conn net.Conn, x *exchange) *upgradedConn {
-	return &upgradedConn{netconn.Wrapper{Conn: conn}, h1server.WriterOf(conn), x.Entry.Write(), x}
+	return &upgradedConn{Wrapper: netconn.Wrapper{Conn: conn}, to: h1server.WriterOf(conn), write: x.Entry.Write(), x: x}
 }
 
-// Read implements [io.Reader].
+// quietAfter is how long, at most, a client may send nothing before it is waited for without a
+// buffer and below TLS, where a goroutine needs the smallest stack.
+const quietAfter = time.Second
+
+// Read implements [io.Reader]. It returns [netconn.ErrNothingYet] if the client sends nothing.
 func (c *upgradedConn) Read(p []byte) (int, error) {
+	if now := time.Now(); c.quiet.Sub(now) < quietAfter/2 {
+		c.quiet = now.Add(quietAfter)
+		_ = c.Conn.SetReadDeadline(c.quiet)
+	}
 	n, err := c.Conn.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, netconn.ErrNothingYet
+	}
 	c.x.received.Add(int64(n))
 	return n, c.x.culprit.Note(cut.Client, err)
 }
@@ -144,6 +158,12 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 		c.x.tap.Tap(p[:n])
 	}
 	return n, c.x.culprit.Note(cut.Client, err)
+}
+
+// Wait waits until the client sends something. The next Read returns what went wrong.
+func (c *upgradedConn) Wait() {
+	_ = c.Conn.SetReadDeadline(time.Time{})
+	_ = netconn.WaitReadable(c.Conn)
 }
 
 // WriteTo implements [io.WriterTo].
