@@ -91,7 +91,7 @@ export names those versions and asks first.`,
 			if err != nil {
 				return err
 			}
-			raw := record.MarshalShapeC("")
+			raw := record.MarshalShapeC()
 			switch {
 			case codex:
 				return identityfile.ExportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), func(warning string) bool {

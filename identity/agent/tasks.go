@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -336,12 +335,7 @@ func (t *tasks) merge(comingID string) {
 	}
 }
 
-var errNoTasks = errors.New("no tasks are kept")
-
 func readTaskFile(path string) (taskFile, error) {
-	if path == "" {
-		return taskFile{}, errNoTasks
-	}
 	raw, err := safefile.Read(path, maxStateBytes)
 	if err != nil {
 		return taskFile{}, err

@@ -10,6 +10,7 @@
 package codex
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -189,11 +190,10 @@ func (a *Auth) login() (identity.Account, error) {
 		}
 	}
 	if t := a.Tokens; t != nil {
-		acct := identity.Account{WorkspaceID: t.AccountID, UserID: t.Claims.UserID, Email: t.Claims.Email, PlanType: t.Claims.PlanType, FedRAMP: t.Claims.FedRAMP}
-		if acct.WorkspaceID == "" {
-			acct.WorkspaceID = t.Claims.AccountID
-		}
-		return acct, nil
+		return identity.Account{
+			WorkspaceID: cmp.Or(t.AccountID, t.Claims.AccountID), UserID: t.Claims.UserID,
+			Email: t.Claims.Email, PlanType: t.Claims.PlanType, FedRAMP: t.Claims.FedRAMP,
+		}, nil
 	}
 	if a.Mode == ModeAgentIdentity {
 		if r := a.Record; r != nil {

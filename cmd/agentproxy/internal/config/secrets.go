@@ -9,7 +9,7 @@ import (
 // the state directory, and the configuration itself, which may hold tokens.
 func (c *Config) SecretPaths() []string {
 	f := c.file
-	paths := []string{c.source.path, f.AdminTokenFile, f.Clients.TokenFile, f.Clients.TokensFile, f.Clients.IssuedKey, f.Authz.TokenFile, f.Audit.File, f.Usage.File}
+	paths := []string{c.source.path, f.AdminTokenFile, f.Clients.TokenFile, f.Clients.TokensFile, f.Clients.IssuedKey, f.Clients.IssuedRevoked, f.Authz.TokenFile, f.Audit.File, f.Usage.File}
 	for _, listen := range []string{f.Listen, f.Admin, f.Authz.Listen, f.Exchange.Listen} {
 		path, _ := strings.CutPrefix(listen, "unix:")
 		if path != listen {

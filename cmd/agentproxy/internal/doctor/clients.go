@@ -15,6 +15,11 @@ func (k *checker) checkClients(ctx context.Context, check func(context.Context, 
 	const name = "clients"
 	remedy := k.set("set clients.token, or listen on unix:/path")
 	who := k.app.Clients
+	if who.Issued != nil {
+		if err := who.Issued.Readable(); err != nil {
+			k.fail(name, none, "clients with an issued token are refused: %s", err)
+		}
+	}
 	switch {
 	case app.NeedsToken(who):
 		k.ok(name, "clients show a token")

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -95,9 +96,7 @@ func (r *runner) sumUp() {
 	}
 	total, kinds, explained := 0, []string(nil), ""
 	for _, refusal := range r.observer.Latest() {
-		if explained == "" {
-			explained = refusal.Code
-		}
+		explained = cmp.Or(explained, refusal.Code)
 		total += refusal.Count
 		kind := fmt.Sprintf("%d × %s", refusal.Count, refusal.Code)
 		if refusal.Host != "" {
