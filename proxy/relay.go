@@ -50,7 +50,10 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 	// ends the exchange.
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &outgoingBody{body: r.Body, x: x, in: new(interim)}
+		body := &outgoingBody{body: r.Body, x: x, in: new(interim)}
+		if r.Body = body; !f.admitBody(r.Context(), body, r.ContentLength) {
+			return
+		}
 		// Those of [httputil.ReverseProxy] come on another goroutine than the one on which
 		// net/http sends a 100 when the body is first read.
 		x.finalOnly = x.finalOnly || r.Header["Expect"] != nil
@@ -70,10 +73,7 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	in.waits.Store(r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out, body := outgoing(x, r, in)
 	if body != nil {
-		body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
-		body.body = body.paced
-		if refused := x.BeginUpload(r.Context(), out.ContentLength); refused != nil && r.Context().Err() == nil {
-			x.refuse(refused)
+		if !f.admitBody(r.Context(), body, out.ContentLength) {
 			return
 		}
 		// A transport may read from it after the handler has returned, which net/http
@@ -127,6 +127,18 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	}
 }
 
+// admitBody has a body be read in turns when there is room for it, or refuses its exchange.
+func (f *forwarder) admitBody(ctx context.Context, b *outgoingBody, length int64) bool {
+	b.paced = &track.TurnReader{Reader: b.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: b.x.label}, Free: 16 << 10}
+	b.body = b.paced
+	refused := b.x.BeginUpload(ctx, length)
+	if refused == nil || ctx.Err() != nil {
+		return true
+	}
+	b.x.refuse(refused)
+	return false
+}
+
 // outgoing returns the request that is sent on, and what reads its body, nil if it has none.
 func outgoing(x *exchange, r *http.Request, in *interim) (out *http.Request, body *outgoingBody) {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
@@ -148,25 +160,12 @@ func outgoing(x *exchange, r *http.Request, in *interim) (out *http.Request, bod
 	return out, body
 }
 
-// outgoingURL returns the URL of the outgoing request: the target's authority, and
-// the path and query byte for byte as they came. url.URL writes some characters in
-// another way than it reads them; an opaque URL is never rewritten.
+// outgoingURL returns the URL of the outgoing request.
 func outgoingURL(in *http.Request, x *exchange) *url.URL {
-	out := &url.URL{
-		Scheme:     "https",
-		Host:       x.target.Authority(),
-		Path:       in.URL.Path,
-		RawPath:    in.URL.RawPath,
-		RawQuery:   in.URL.RawQuery,
-		ForceQuery: in.URL.ForceQuery,
-	}
 	if x.kind == KindPlain {
-		out.Scheme = "http"
+		return message.URL(in.URL, "http", x.target.Authority(), x.path)
 	}
-	if out.EscapedPath() != x.path && !strings.HasPrefix(x.path, "//") {
-		out.Opaque = x.path
-	}
-	return out
+	return message.URL(in.URL, "https", x.target.Authority(), x.path)
 }
 
 // outgoingBody is the body of the client's request. It counts the bytes. Close does
@@ -314,7 +313,7 @@ func (b *responseBody) Close() error {
 	if b.ended {
 		return nil
 	}
-	if b.res.ProtoMajor == 2 {
+	if b.res.ProtoMajor == 2 && b.x.culprit.Side() != cut.Server { // which has reset it itself
 		b.x.profile.upstream.NoteReset(b.x.label)
 	}
 	return b.ReadCloser.Close()
