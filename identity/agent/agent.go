@@ -64,8 +64,9 @@ type Config struct {
 	// Clock is the clock of the servers. nil: that of Backend, else this machine's.
 	Clock *backend.Clock
 	// ClientOf, if set, returns the client that uses a session label, "" for none in
-	// particular. No client's labels take the place of another's tasks.
-	ClientOf func(label string) string
+	// particular, and the network that the client is in. No client's or network's labels take
+	// the place of another's tasks.
+	ClientOf func(label string) (network, client string)
 	// Notify, if set, is called with what the agent does on its own.
 	Notify func(Event)
 	// Panicked, if set, is called when work that requests wait for has panicked. It is an
