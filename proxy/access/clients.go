@@ -133,8 +133,11 @@ func refuseIssued(r *http.Request, wrong error) *refuse.Refusal {
 	if wrong == nil {
 		return refuseToken(r)
 	}
-	return refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
-		"%s; have another issued with agentproxy token issue", wrong)
+	remedy := "have another issued with agentproxy token issue"
+	if errors.Is(wrong, issued.ErrUnread) {
+		remedy = "agentproxy check says why, where the proxy runs"
+	}
+	return refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied", "%s; %s", wrong, remedy)
 }
 
 func (c *Clients) admitByFile(r *http.Request, a *Admission, token string) *refuse.Refusal {
