@@ -102,15 +102,21 @@ lint:
 # processes share. make soak has it look at them too.
 PLAIN       := ./integration/scale ./integration/bench ./integration/testsummary
 PROCESSES   := ^Test(Kill|Soak)$$$$
+# What unit does less of than unit-plain does, because of the race detector. It looks at
+# some sessions of a terminal, whose programs are the detector's too.
+LIGHTER     := ^Test(WebSocket.*|SSETurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|Script)$$
+SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
 # The race detector needs cgo. lint has vetted. Many tests wait more than they work. What
 # takes longest is first.
 unit:
-	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)' $(JSON) ./proxy ./identity/agent \
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
 	  $$($(GO) list ./... | grep -Ev '/integration(/scale|/bench|/testsummary)?$$')
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
 
 unit-plain:
 	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN)
+	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m -run '$(LIGHTER)' $(JSON) ./proxy ./proxy/usage ./cmd/agentproxy
 
 # Processes that share files, and are killed.
 processes:
@@ -118,7 +124,7 @@ processes:
 
 ## soak: under the race detector, what make test runs without it, and for five minutes (FOR=5m) what breaks exchanges off, all at once
 soak:
-	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m $(PLAIN)
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m $(PLAIN) ./cmd/agentproxy
 	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m -v -run '$(PROCESSES)' ./identity/agent -identity.soak 2m -identity.kills 1000
 	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 0 -v -run '^TestSoakExchanges$$' ./proxy -soak $(or $(FOR),5m)
 
