@@ -37,8 +37,8 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	agentproxy = filepath.Join(dir, "agentproxy")
-	// As make demo builds it, which the example in README then need not do anew.
-	build := exec.Command("go", "build", "-trimpath", "-o", agentproxy, "../cmd/agentproxy")
+	// Most of what make demo compiles, which the example in README then need not do anew.
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", agentproxy, "../cmd/agentproxy")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
