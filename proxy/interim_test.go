@@ -160,3 +160,24 @@ func TestUnreadHints(t *testing.T) {
 	}
 	p.logged(t, live.ReasonUnread)
 }
+
+// TestManyHints has a server send more hints at once than may wait for a client. Over HTTP/1.1
+// the server's connection is that client's alone, and waits, so that each of them arrives.
+func TestManyHints(t *testing.T) {
+	t.Parallel()
+	const hints = 4 * interim.MaxUnread / 20_000
+	address := newOddServer(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 20_000)+"\r\n\r\n", hints)+
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	p := startProxy(t, address)
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		n := 0
+		r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/odd", nil)
+		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
+			n++
+			return nil
+		}}))
+		if got := proxytest.ReadAll(t, proxytest.Do(t, p.client(t, proto), r).Body); got != "ok" || n != hints {
+			t.Errorf("%q after %d hints, want %d", got, n, hints)
+		}
+	})
+}

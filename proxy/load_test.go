@@ -126,7 +126,8 @@ func readEvents(ctx context.Context, c *http.Client, i int, confirmed chan<- str
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("answered %s", res.Status)
+		body, _ := io.ReadAll(res.Body)
+		return fmt.Errorf("answered %s: %s", res.Status, body)
 	}
 	lines := bufio.NewScanner(res.Body)
 	var came []time.Time
@@ -155,10 +156,14 @@ func readEvents(ctx context.Context, c *http.Client, i int, confirmed chan<- str
 func talkWebSocket(ctx, streaming context.Context, c *http.Client) error {
 	plain := *c
 	plain.Timeout = 0 // websocket.Dial wants none
-	conn, _, err := websocket.Dial(ctx, "wss://"+proxytest.Host+"/", &websocket.DialOptions{
+	conn, res, err := websocket.Dial(ctx, "wss://"+proxytest.Host+"/", &websocket.DialOptions{
 		HTTPClient: &plain, CompressionMode: websocket.CompressionContextTakeover,
 	})
 	if err != nil {
+		if res != nil && res.Body != nil {
+			body, _ := io.ReadAll(res.Body)
+			return fmt.Errorf("%w: %s", err, body)
+		}
 		return err
 	}
 	defer conn.CloseNow()

@@ -136,25 +136,12 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 	return out, body
 }
 
-// outgoingURL returns the URL of the outgoing request: the target's authority, and
-// the path and query byte for byte as they came. url.URL writes some characters in
-// another way than it reads them; an opaque URL is never rewritten.
+// outgoingURL returns the URL of the outgoing request.
 func outgoingURL(in *http.Request, x *exchange) *url.URL {
-	out := &url.URL{
-		Scheme:     "https",
-		Host:       x.target.Authority(),
-		Path:       in.URL.Path,
-		RawPath:    in.URL.RawPath,
-		RawQuery:   in.URL.RawQuery,
-		ForceQuery: in.URL.ForceQuery,
-	}
 	if x.kind == KindPlain {
-		out.Scheme = "http"
+		return message.URL(in.URL, "http", x.target.Authority(), x.path)
 	}
-	if out.EscapedPath() != x.path && !strings.HasPrefix(x.path, "//") {
-		out.Opaque = x.path
-	}
-	return out
+	return message.URL(in.URL, "https", x.target.Authority(), x.path)
 }
 
 // outgoingBody is the body of the client's request. It counts the bytes. Close does
@@ -260,7 +247,7 @@ func (b *responseBody) Close() error {
 	if b.ended {
 		return nil
 	}
-	if b.res.ProtoMajor == 2 {
+	if b.res.ProtoMajor == 2 && b.x.culprit.Side() != cut.Server { // which has reset it itself
 		b.x.profile.upstream.NoteReset(b.x.label)
 	}
 	return b.ReadCloser.Close()

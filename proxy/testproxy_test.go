@@ -75,8 +75,9 @@ func newProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 		Scope:      wideScope(t),
 		Leaves:     proxytest.ClientCA(),
 		Upstream: upstream.Config{
-			ConnectTo: map[string]string{},
-			RootCAs:   func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) },
+			ConnectTo:   map[string]string{},
+			RootCAs:     func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) },
+			DialTimeout: proxytest.Patience,
 		},
 		Log: zerolog.New(log).Level(zerolog.TraceLevel),
 	}

@@ -54,6 +54,7 @@ type watcher struct {
 // connection must be handed over, it returns what was read of the next request.
 func (c *serverConn) serve() (ahead []byte) {
 	defer c.giveReader()
+	defer c.waited(nil) // in a panic too
 	patience := c.server.HandshakeTimeout
 	for {
 		if !c.await(patience) {
