@@ -5,7 +5,6 @@ package runner
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -257,7 +256,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 		}
 	}
 	defer listener.Close()
-	token := rand.Text()
+	token := app.NewToken()
 	p := proxy.New(r.app.ProxyConfig(r.ca, access.Config{Token: token, Label: runLabel}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()

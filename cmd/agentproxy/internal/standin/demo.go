@@ -2,7 +2,6 @@ package standin
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -75,7 +74,7 @@ func Demo(ctx context.Context, out io.Writer, getenv func(string) string, self s
 	if err != nil {
 		return err
 	}
-	token := rand.Text()
+	token := app.NewToken()
 	p := proxy.New(a.ProxyConfig(ca, access.Config{Token: token}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
