@@ -1,56 +1,72 @@
 package app
 
 import (
+	"context"
 	"runtime"
 	"testing"
+	"time"
 )
 
-// TestOneSuffices uses one processor for a load that is small for a while, and all for one that
-// is large, for one that waits, and for none.
-func TestOneSuffices(t *testing.T) {
-	one := false
+// TestProcessors uses one processor for a load that is small for a while, and all for one that
+// is large, for one that has to wait for the machine, and for none.
+func TestProcessors(t *testing.T) {
+	t.Parallel()
+	var p processors
 	for i, test := range []struct {
-		load
-		want bool
+		look
+		times int
+		want  bool
 	}{
-		{load{}, false}, // at rest
-		{load{busy: 0.3}, true},
-		{load{busy: 0.5}, true},
-		{load{busy: 0.7}, false},
-		{load{busy: 0.5}, false},
-		{load{busy: 0.3, late: 0.1}, false},
-		{load{busy: 0.3, late: 0.01}, true},
-		{load{busy: 0.3, late: 0.1}, false},
-		{load{busy: 0.01}, true},
-		{load{busy: 0.001}, false},
+		{look{busy: 0.2}, calmLooks - 1, false},
+		{look{busy: 0.4}, 1, false},
+		{look{busy: 0.2}, calmLooks - 1, false},
+		{look{busy: 0.2}, 1, true},
+		{look{busy: 0.4}, 5, true},
+		{look{busy: 0.2, late: late - 1}, 5, true},
+		{look{busy: 0.6}, 1, false},
+		{look{busy: 0.2}, calmLooks, true},
+		{look{busy: 0.2, late: late}, 1, false},
+		{look{busy: 0.2}, calmLooks, true},
+		{look{}, 1, false},
+		{look{}, 2 * calmLooks, false},
 	} {
-		if one = oneSuffices(one, test.load); one != test.want {
-			t.Fatalf("%d: %+v: %t", i, test.load, one)
+		for range test.times {
+			p.next(test.look)
+		}
+		if p.one != test.want {
+			t.Fatalf("%d: %+v: %t", i, test.look, p.one)
 		}
 	}
 }
 
-// TestLoadMeter measures a load: this test's own.
-func TestLoadMeter(t *testing.T) {
-	if _, ok := processorTime(); !ok {
+// TestSuitProcessors leaves the number alone if it was set, and restores it at the end.
+func TestSuitProcessors(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	SuitProcessors(t.Context(), func(name string) string { return map[string]string{"GOMAXPROCS": "3"}[name] })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	SuitProcessors(ctx, func(string) string { return "" })
+	if now := runtime.GOMAXPROCS(0); now != before {
+		t.Errorf("%d processors, and %d before", now, before)
+	}
+}
+
+// TestProcessorTime has this test's own time be measured.
+func TestProcessorTime(t *testing.T) {
+	t.Parallel()
+	first, ok := processorTime()
+	if !ok {
 		if runtime.GOOS != "windows" && runtime.GOOS != "plan9" {
-			t.Error("it is not known how busy the program is")
+			t.Error("it is not known how long the program has run")
 		}
 		return
 	}
-	m := newLoadMeter()
-	for m.waits == 0 {
-		done := make(chan struct{})
-		go close(done)
-		<-done
-		if l := m.read(); l.busy < 0 || l.late < 0 || l.late > 1 {
-			t.Fatalf("%+v", l)
+	for by := time.Now().Add(time.Minute); ; {
+		if now, _ := processorTime(); now > first {
+			return
 		}
-	}
-	used, _ := processorTime()
-	for now := used; now == used; now, _ = processorTime() {
-	}
-	if l := m.read(); l.busy <= 0 {
-		t.Errorf("%+v", l)
+		if time.Now().After(by) {
+			t.Fatal("the time stands still")
+		}
 	}
 }
