@@ -30,7 +30,14 @@ func giveTo(t *testing.T, dir string, uid int) {
 	if os.Getuid() != 0 {
 		return
 	}
-	for above := dir; above != filepath.Clean(os.TempDir()) && above != "/"; above = filepath.Dir(above) {
+	for above := dir; above != filepath.Clean(os.TempDir()); above = filepath.Dir(above) {
+		info, err := os.Stat(above)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode()&fs.ModeSticky != 0 || above == "/" {
+			break // it is for everybody's files, as /tmp is where TMPDIR is elsewhere
+		}
 		if err := os.Chmod(above, 0o711); err != nil {
 			t.Fatal(err)
 		}
