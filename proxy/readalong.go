@@ -19,11 +19,6 @@ var (
 	_ tap = (*usage.WebSocket)(nil)
 )
 
-// notesUsage reports whether it is noted what the response says it used.
-func (x *exchange) notesUsage() bool {
-	return x.policy.ObserveUsage != nil && x.credential == signer.KindInference && x.auth != nil && x.auth.Value != ""
-}
-
 // readAlong passes on what a response's header says of the account's limits, and has
 // the response read along where its usage is asked for. A response to a request
 // without our credential says nothing of the account.
@@ -36,11 +31,12 @@ func (x *exchange) readAlong(res *http.Response) {
 			observe(x.profile.Name, res.StatusCode, q)
 		}
 	}
-	if !x.notesUsage() || res.Header["Content-Encoding"] != nil {
+	observe := x.policy.ObserveUsage
+	if observe == nil || x.credential != signer.KindInference || res.Header["Content-Encoding"] != nil {
 		return
 	}
 	report := func(used usage.Tokens) {
-		x.policy.ObserveUsage(usage.Entry{Time: time.Now(), Client: x.label, Profile: x.profile.Name, Tokens: used})
+		observe(usage.Entry{Time: time.Now(), Client: x.label, Profile: x.profile.Name, Tokens: used})
 	}
 	switch res.StatusCode {
 	case http.StatusOK:

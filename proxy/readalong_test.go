@@ -114,35 +114,6 @@ func TestReadAlong(t *testing.T) {
 	})
 }
 
-// TestReadAlongAsksForNoEncoding: a client that takes gzip is not left uncounted by that, and
-// where nothing is counted its field stays.
-func TestReadAlongAsksForNoEncoding(t *testing.T) {
-	t.Parallel()
-	proxytest.EachWay(t, func(t *testing.T, client, server string) {
-		backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
-			fmt.Fprint(w, r.Header["Accept-Encoding"])
-		})
-		o := new(observed)
-		for name, test := range map[string]struct {
-			path string
-			edit func(*Config)
-			want string
-		}{
-			"counted":      {"/backend-api/codex/responses", o.config, "[]"},
-			"no inference": {"/backend-api/codex/models", o.config, "[br, gzip]"},
-			"not counted":  {"/backend-api/codex/responses", func(*Config) {}, "[br, gzip]"},
-		} {
-			p := startProxy(t, backend.Listener.Addr().String(), test.edit)
-			req := proxytest.NewRequest(t, "POST", proxytest.Origin+test.path, nil)
-			req.Header.Set("Accept-Encoding", "br, gzip")
-			res := proxytest.Do(t, p.client(t, client), req)
-			if got := proxytest.ReadAll(t, res.Body); got != test.want {
-				t.Errorf("%s: the server got %s, want %s", name, got, test.want)
-			}
-		}
-	})
-}
-
 // TestReadAlongDelaysNothing: an event is there before the next is sent, with usage on.
 func TestReadAlongDelaysNothing(t *testing.T) {
 	t.Parallel()

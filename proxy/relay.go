@@ -134,9 +134,6 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 	if x.auth != nil {
 		credential.Authorize(out.Header, x.auth)
 	}
-	if x.notesUsage() {
-		delete(out.Header, "Accept-Encoding") // or a client could choose that it is not
-	}
 	return out, body
 }
 
