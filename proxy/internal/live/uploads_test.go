@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,6 +155,7 @@ func TestUploadsKeepTheirOrder(t *testing.T) {
 				b := wide
 				b.Uploads = Share{All: 8 * maxUpload, Label: 2 * maxUpload}
 				s := NewSet(b)
+				var mu sync.Mutex
 				var begun []string
 				begin := func(labels string) (all []*fake) {
 					for _, label := range strings.Fields(labels) {
@@ -164,6 +166,8 @@ func TestUploadsKeepTheirOrder(t *testing.T) {
 						}
 						go func() {
 							if f.BeginUpload(t.Context(), length) == nil {
+								mu.Lock()
+								defer mu.Unlock()
 								begun = append(begun, label)
 							}
 						}()
@@ -173,18 +177,24 @@ func TestUploadsKeepTheirOrder(t *testing.T) {
 					return all
 				}
 				running := begin(test.running)
+				mu.Lock()
 				if len(begun) != len(running) {
-					t.Fatalf("%q run", begun)
+					t.Errorf("%q run", begun)
 				}
+				mu.Unlock()
 				begin(test.waiting)
+				mu.Lock()
 				begun = nil
+				mu.Unlock()
 				for _, f := range running[:test.end] {
 					f.EndUpload()
 				}
 				begin(test.coming)
+				mu.Lock()
 				if got := strings.Join(begun, " "); got != test.want {
 					t.Errorf("%q begin, want %q", got, test.want)
 				}
+				mu.Unlock()
 				time.Sleep(uploadPatience)
 			})
 		})
