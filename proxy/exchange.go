@@ -74,7 +74,7 @@ type traffic struct {
 	bodyLeft  atomic.Bool            // something of the client's request may be unread
 	webSocket atomic.Bool            // the server has switched protocols
 	upgraded  net.Conn               // to the server, of an upgraded exchange
-	buffers   *message.Buffers       // of an upgraded exchange
+	buffers   *message.Buffers       // of all
 	tap       tap                    // reads the response along, nil if nobody does
 	stream    bool                   // of HTTP/2, and not all that its connection carries
 	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
@@ -102,25 +102,17 @@ func (x *exchange) refuse(r *refuse.Refusal) {
 	r.Serve(x)
 }
 
-// WriteHeader implements [http.ResponseWriter]. 1xx responses are those of an upgrade.
+// WriteHeader implements [http.ResponseWriter], for final responses.
 func (x *exchange) WriteHeader(status int) {
-	switch {
-	case status >= 200:
-		x.answered(status)
-		if h := x.Header(); h["Content-Type"] == nil {
-			h["Content-Type"] = nil // or net/http guesses one
-		}
-		if x.bodyLeft.Load() && !x.stream {
-			// net/http reads what is left when it is too late: it panics then
-			// (connReader.Read), and closes the connection without a word.
-			x.Header()["Connection"] = []string{"close"}
-		}
-	case x.finalOnly, status == http.StatusContinue: // net/http sends it when the body is first read
-		return
-	default:
-		// These fields are sent now, and no other code sees them.
-		message.RemoveHopByHop(x.Header())
-		x.Redact(x.Header())
+	x.answered(status)
+	h := x.Header()
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // or net/http guesses one
+	}
+	if x.bodyLeft.Load() && !x.stream {
+		// net/http reads what is left when it is too late: it panics then
+		// (connReader.Read), and closes the connection without a word.
+		h["Connection"] = []string{"close"}
 	}
 	x.ResponseWriter.WriteHeader(status)
 }

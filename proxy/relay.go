@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"maps"
 	"net/http"
 	"net/http/httptrace"
-	"net/http/httputil"
 	"net/url"
 	"runtime/debug"
 	"slices"
@@ -29,42 +27,15 @@ import (
 
 // forwarder sends the requests of exchanges on, and their responses back.
 type forwarder struct {
-	upgrader *httputil.ReverseProxy
-	buffers  *message.Buffers
-	turns    *track.Turns // of what takes time of the processors
+	buffers *message.Buffers
+	turns   *track.Turns // of what takes time of the processors
 }
 
-func newForwarder(errorLog *log.Logger) forwarder {
-	buffers := new(message.Buffers)
-	return forwarder{newUpgrader(buffers, errorLog), buffers, track.NewTurns(0)}
-}
-
-// forward sends the exchange's request on.
+// forward sends the exchange's request on, and the response back. It does what
+// [httputil.ReverseProxy] does, but copies no more of a message than it changes, does not
+// flush what net/http is about to flush, and keeps two goroutines for an upgrade and not four.
 func (f *forwarder) forward(x *exchange, r *http.Request) {
-	if !message.IsUpgrade(r) {
-		f.relay(x, r)
-		return
-	}
-	// A copy, because net/http looks at the type of its own request's body when it
-	// ends the exchange.
-	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &outgoingBody{body: r.Body, x: x}
-		// Those of [httputil.ReverseProxy] come on another goroutine than the one on which
-		// net/http sends a 100 when the body is first read.
-		x.finalOnly = x.finalOnly || r.Header["Expect"] != nil
-	}
 	x.buffers = f.buffers
-	// [httputil.ReverseProxy] closes the server's side alone, and waits for the client's if the
-	// server has said all.
-	defer context.AfterFunc(r.Context(), func() { _ = x.client.Close() })()
-	f.upgrader.ServeHTTP(x, r)
-}
-
-// relay sends the exchange's request on, and the response back. It does what
-// [httputil.ReverseProxy] does, which sends upgrades, but copies no more of a message
-// than it changes, and does not flush what net/http is about to flush.
-func (f *forwarder) relay(x *exchange, r *http.Request) {
 	in := interim.New(x, &x.Unread, r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out, body := outgoing(x, r, in)
 	if body != nil {
@@ -99,6 +70,10 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	if err := prepareResponse(res); err != nil {
 		res.Body.Close()
 		forwardFailed(x, out, err)
+		return
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		f.switchProtocols(x, res)
 		return
 	}
 	message.RemoveHopByHop(res.Header)
@@ -136,10 +111,18 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 	if !x.finalOnly {
 		ctx = httptrace.WithClientTrace(ctx, in.Trace())
 	}
+	protocol := r.Header.Get("Upgrade")
+	upgrade := protocol != "" && message.IsUpgrade(r)
+	if upgrade {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }})
+	}
 	out = r.WithContext(ctx)
 	out.URL = outgoingURL(r, x)
 	out.Header = message.EndToEnd(r.Header)
 	out.Close = false
+	if upgrade {
+		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{protocol}
+	}
 	switch {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		out.Body = nil
@@ -154,25 +137,12 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 	return out, body
 }
 
-// outgoingURL returns the URL of the outgoing request: the target's authority, and
-// the path and query byte for byte as they came. url.URL writes some characters in
-// another way than it reads them; an opaque URL is never rewritten.
+// outgoingURL returns the URL of the outgoing request.
 func outgoingURL(in *http.Request, x *exchange) *url.URL {
-	out := &url.URL{
-		Scheme:     "https",
-		Host:       x.target.Authority(),
-		Path:       in.URL.Path,
-		RawPath:    in.URL.RawPath,
-		RawQuery:   in.URL.RawQuery,
-		ForceQuery: in.URL.ForceQuery,
-	}
 	if x.kind == KindPlain {
-		out.Scheme = "http"
+		return message.URL(in.URL, "http", x.target.Authority(), x.path)
 	}
-	if out.EscapedPath() != x.path && !strings.HasPrefix(x.path, "//") {
-		out.Opaque = x.path
-	}
-	return out
+	return message.URL(in.URL, "https", x.target.Authority(), x.path)
 }
 
 // outgoingBody is the body of the client's request. It counts the bytes. Close does
@@ -278,7 +248,7 @@ func (b *responseBody) Close() error {
 	if b.ended {
 		return nil
 	}
-	if b.res.ProtoMajor == 2 {
+	if b.res.ProtoMajor == 2 && b.x.culprit.Side() != cut.Server { // which has reset it itself
 		b.x.profile.upstream.NoteReset(b.x.label)
 	}
 	return b.ReadCloser.Close()

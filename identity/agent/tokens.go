@@ -450,7 +450,7 @@ func sameUser(view *tokenView, answer identity.TokenSet) error {
 	}
 	was := view.auth.Tokens.Claims
 	for _, same := range []struct{ what, was, is string }{
-		{"user", was.UserID, claims.UserID}, {"workspace", was.AccountID, claims.AccountID},
+		{"user", was.UserID, claims.UserID}, {"workspace", was.WorkspaceID, claims.WorkspaceID},
 	} {
 		if same.was != "" && same.is != same.was {
 			return fmt.Errorf("the answer is for %s %q, the log-in is of %q", same.what, same.is, same.was)

@@ -190,10 +190,9 @@ func (a *Auth) login() (identity.Account, error) {
 		}
 	}
 	if t := a.Tokens; t != nil {
-		return identity.Account{
-			WorkspaceID: cmp.Or(t.AccountID, t.Claims.AccountID), UserID: t.Claims.UserID,
-			Email: t.Claims.Email, PlanType: t.Claims.PlanType, FedRAMP: t.Claims.FedRAMP,
-		}, nil
+		account := t.Claims.Account
+		account.WorkspaceID = cmp.Or(t.AccountID, account.WorkspaceID)
+		return account, nil
 	}
 	if a.Mode == ModeAgentIdentity {
 		if r := a.Record; r != nil {

@@ -3,7 +3,6 @@
 package failure
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -38,8 +37,11 @@ func Unsigned(err error) *refuse.Refusal {
 	case signer.BiscuitRefused:
 		return refuse.New(http.StatusForbidden, "biscuit_refused", denied, "the request was not sent: %s", err)
 	}
-	code := cmp.Or(signer.CodeOf(err), "signing_failed")
-	return refuse.New(http.StatusServiceUnavailable, string(code), "proxy_configuration_error", "the request was not sent, because it cannot be signed: %s", err)
+	code := string(signer.CodeOf(err))
+	if code == "" {
+		code = "signing_failed"
+	}
+	return refuse.New(http.StatusServiceUnavailable, code, "proxy_configuration_error", "the request was not sent, because it cannot be signed: %s", err)
 }
 
 // Upstream returns the refusal of a request whose server was not reached, or

@@ -2,9 +2,7 @@ package app
 
 import (
 	"cmp"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,13 +48,6 @@ func TokenFor(a access.Config, label string) (string, error) {
 		return "", cli.Usagef("clients.tokens_file has no token for the label %s that could be printed; name another with --label, or put a token, not its hash, there", label)
 	}
 	return token, nil
-}
-
-// NewToken returns a token for a proxy's clients that cannot be guessed.
-func NewToken() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails, by its documentation
-	return hex.EncodeToString(b[:])
 }
 
 // errNoLabel returns an error that asks for one of the labels whose tokens can be printed.

@@ -5,6 +5,7 @@ package runner
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -256,7 +257,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 		}
 	}
 	defer listener.Close()
-	token := app.NewToken()
+	token := rand.Text()
 	p := proxy.New(r.app.ProxyConfig(r.ca, access.Config{Token: token, Label: runLabel}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()

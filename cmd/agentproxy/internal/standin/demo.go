@@ -2,6 +2,7 @@ package standin
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -74,7 +75,7 @@ func Demo(ctx context.Context, out io.Writer, getenv func(string) string, self s
 	if err != nil {
 		return err
 	}
-	token := app.NewToken()
+	token := rand.Text()
 	p := proxy.New(a.ProxyConfig(ca, access.Config{Token: token}))
 	serving := make(chan error, 1)
 	go func() { serving <- p.Serve(listener) }()
