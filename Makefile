@@ -28,6 +28,7 @@ BUILDING    := echo 'building agentproxy; the first time, when Go fetches and co
 ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
 # How tests report: make test has them do it in JSON.
 JSON        ?=
+INMEMORY    := integration/inmemory.sh
 CLIENTS     := integration/clients/node_modules/.package-lock.json
 # A gateway of today; Debian's Caddy is of 2022. What it has for keeping
 # certificates in databases is left out.
@@ -102,30 +103,36 @@ lint:
 # processes share. make soak has it look at them too.
 PLAIN       := ./integration/scale ./integration/bench ./integration/testsummary
 PROCESSES   := ^Test(Kill|Soak)$$$$
+# What unit does less of than unit-plain does, because of the race detector. It looks at
+# some sessions of a terminal, whose programs are the detector's too.
+LIGHTER     := ^Test(WebSocket.*|SSETurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|Script)$$
+SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
 # The race detector needs cgo. lint has vetted. Many tests wait more than they work. What
 # takes longest is first.
 unit:
-	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)' $(JSON) ./proxy ./identity/agent \
+	CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
 	  $$($(GO) list ./... | grep -Ev '/integration(/scale|/bench|/testsummary)?$$')
+	CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
 
 unit-plain:
 	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN)
+	$(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -run '$(LIGHTER)' $(JSON) ./proxy ./proxy/usage ./cmd/agentproxy
 
 # Processes that share files, and are killed.
 processes:
-	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m -run '$(PROCESSES)' $(JSON) ./identity/agent
+	$(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -run '$(PROCESSES)' $(JSON) ./identity/agent
 
 ## soak: under the race detector, what make test runs without it, and for five minutes (FOR=5m) what breaks exchanges off, all at once
 soak:
-	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m $(PLAIN)
+	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m $(PLAIN) ./cmd/agentproxy
 	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 30m -v -run '$(PROCESSES)' ./identity/agent -identity.soak 2m -identity.kills 1000
 	CGO_ENABLED=1 $(GO) test -race -vet=off -count=1 -timeout 0 -v -run '^TestSoakExchanges$$' ./proxy -soak $(or $(FOR),5m)
 
 # These tests drive the built program, in which the detector sees no race, and wait more
 # than they work.
 integration: clients
-	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m -parallel 6 $(JSON) ./integration
+	$(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -parallel 6 $(JSON) ./integration
 
 # The chart, the images and Compose's file, by a module of their own.
 test-deploy:
@@ -135,7 +142,7 @@ test-deploy:
 # fails where a test fakes that before anything else has asked for random bytes. What
 # kills hundreds of processes says nothing of cryptography.
 test-fips:
-	GODEBUG=fips140=on $(ONCE) $(GO) test -vet=off -count=1 -timeout 10m -skip '^Test(BackendIsSlow|Kill|Soak)$$' $(JSON) ./certs ./identity/... ./signer
+	GODEBUG=fips140=on $(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 10m -skip '^Test(BackendIsSlow|Kill|Soak)$$' $(JSON) ./certs ./identity/... ./signer
 
 # What identity does with Wycheproof's vectors, by a module of its own.
 test-vectors:

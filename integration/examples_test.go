@@ -136,17 +136,14 @@ func newReader(t *testing.T) *reader {
 			t.Fatal(err)
 		}
 	}
+	programs := ""
 	for name, path := range map[string]string{"agentproxy": agentproxy, "codex": npmProgram(t, codexVersions[len(codexVersions)-1].path)} {
-		// Where /tmp is on another disk, a link is not possible.
-		if err := os.Link(path, filepath.Join(r.dir, "bin", name)); err != nil {
-			if err := exec.Command("cp", path, filepath.Join(r.dir, "bin", name)).Run(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		writeFile(t, filepath.Join(r.dir, "bin", name), nil)
+		programs += "mount --bind " + quote(path) + " bin/" + name + "\n"
 	}
 	writeFile(t, filepath.Join(r.dir, "hosts"), []byte("127.0.0.1 localhost proxy\n"+
 		chatgptAddress+" chatgpt.com auth.openai.com api.chatgpt.com chat.openai.com\n"))
-	writeFile(t, filepath.Join(r.dir, "setup"), []byte(readerSetup))
+	writeFile(t, filepath.Join(r.dir, "setup"), []byte(programs+readerSetup))
 	return r
 }
 
@@ -156,7 +153,7 @@ const readerSetup = `
 ip link set lo up
 ip route add local ` + chatgptAddress + `/32 dev lo
 mount --bind hosts /etc/hosts
-mount --bind . /mnt
+mount --rbind . /mnt
 mkdir gocache && mount --bind "$GOCACHE" /mnt/gocache
 mount -t tmpfs tmpfs /tmp
 for dir in /home /run /srv /var/lib; do mount -t tmpfs tmpfs $dir; done

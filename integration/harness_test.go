@@ -278,7 +278,7 @@ func (f *fixture) startCommand(t *testing.T, cmd *exec.Cmd) *proxy {
 func baseEnv(t *testing.T) []string {
 	t.Helper()
 	home := t.TempDir()
-	return []string{"PATH=" + systemPath, "HOME=" + home, "TERM=dumb", "XDG_CONFIG_HOME=" + filepath.Join(home, ".config")}
+	return []string{"PATH=" + clientPath, "HOME=" + home, "TERM=dumb", "XDG_CONFIG_HOME=" + filepath.Join(home, ".config")}
 }
 
 // clientEnv returns the environment of the proxy's clients: what agentproxy env

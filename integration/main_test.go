@@ -37,16 +37,39 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	agentproxy = filepath.Join(dir, "agentproxy")
-	// As make demo builds it, which the example in README then need not do anew.
-	build := exec.Command("go", "build", "-trimpath", "-o", agentproxy, "../cmd/agentproxy")
+	// Most of what make demo compiles, which the example in README then need not do anew.
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", agentproxy, "../cmd/agentproxy")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build agentproxy:", err)
 		return 1
 	}
+	err = os.Chmod(dir, 0o711) // for programs of other users
+	if err == nil {
+		err = makeLSBRelease(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
 }
+
+// makeLSBRelease makes a program of that name in dir that fails, as where there is none,
+// and has clients find it first. Codex asks it for the name of the system, four times
+// whenever it starts; Debian's is a script that starts twenty programs.
+func makeLSBRelease(dir string) error {
+	bin := filepath.Join(dir, "bin")
+	clientPath = bin + ":" + systemPath
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(bin, "lsb_release"), []byte("#!/bin/sh\nexit 127\n"), 0o755)
+}
+
+// clientPath is the PATH of clients that are started in the file system of the tests.
+var clientPath string
 
 // lookAtSources reads the directories of the program's sources. The go command
 // takes note of what a test reads, and repeats one that passed when that changes.
@@ -62,7 +85,7 @@ var lookAtSources = sync.OnceValue(func() error {
 	return err
 })
 
-// systemPath is the PATH of all clients.
+// systemPath is where the programs of the operating system are.
 const systemPath = "/usr/local/bin:/usr/bin:/bin"
 
 // systemProgram returns the path of a program of the operating system.

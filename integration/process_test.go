@@ -85,18 +85,21 @@ func mustRun(t *testing.T, environ []string, program string, args ...string) str
 	return r.stdout
 }
 
-// eventually waits until the condition holds.
+// eventually waits until the condition holds. It looks for no more than a tenth of the
+// time: many conditions start a program, or read all of what a backend got, and the
+// processors are wanted for what is waited for.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(2 * time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
+	const least, most = 5 * time.Millisecond, 200 * time.Millisecond
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		begun := time.Now()
+		if condition() {
+			return
+		}
+		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}
+		time.Sleep(min(max(least, 9*time.Since(begun)), most))
 	}
 }

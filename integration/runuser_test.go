@@ -68,7 +68,7 @@ func newRunUser(t *testing.T, c fixtureConfig, home runHome) *runUser {
 		}
 	}
 	giveTo(t, dir, u.uid)
-	u.env = []string{"PATH=" + systemPath, "HOME=" + own, "TMPDIR=" + temp, "SHELL=/bin/bash", "TERM=xterm-256color", "LC_ALL=C.UTF-8"}
+	u.env = []string{"PATH=" + clientPath, "HOME=" + own, "TMPDIR=" + temp, "SHELL=/bin/bash", "TERM=xterm-256color", "LC_ALL=C.UTF-8"}
 	t.Cleanup(func() { u.endAll(t) })
 	return u
 }

@@ -74,7 +74,7 @@ type traffic struct {
 	bodyLeft  atomic.Bool            // something of the client's request may be unread
 	webSocket atomic.Bool            // the server has switched protocols
 	upgraded  net.Conn               // to the server, of an upgraded exchange
-	buffers   *message.Buffers       // of an upgraded exchange
+	buffers   *message.Buffers       // of all
 	tap       tap                    // reads the response along, nil if nobody does
 	stream    bool                   // of HTTP/2, and not all that its connection carries
 	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has

@@ -189,6 +189,11 @@ func floods(t *testing.T, server string) {
 			t.Error(res.Status)
 		}
 	}
+	// It takes a hundred thousand or so until the proxy has too many answers to send.
+	pings := 2_000_000
+	if lighter > 1 {
+		pings = 10_000
+	}
 	for _, test := range []struct {
 		name string
 		n    int
@@ -196,7 +201,7 @@ func floods(t *testing.T, server string) {
 		asks bool // requests reach the server, whose protocol matters
 		with func(t *testing.T, c *h2Conn) func(i int) error
 	}{
-		{"rapid reset", 2000, false, true, func(t *testing.T, c *h2Conn) func(int) error {
+		{"rapid reset", 2000 / lighter, false, true, func(t *testing.T, c *h2Conn) func(int) error {
 			return func(i int) error {
 				c.header.Reset()
 				for f := 0; f < len(ask); f += 2 {
@@ -223,7 +228,7 @@ func floods(t *testing.T, server string) {
 			}
 			return func(int) error { _, err := c.Write(many.Bytes()); return err }
 		}},
-		{"PING", 2_000_000, true, false, func(t *testing.T, c *h2Conn) func(int) error {
+		{"PING", pings, lighter == 1, false, func(t *testing.T, c *h2Conn) func(int) error {
 			return func(i int) error { return c.framer.WritePing(false, [8]byte{byte(i)}) }
 		}},
 		{"SETTINGS", 50_000, false, false, func(t *testing.T, c *h2Conn) func(int) error {

@@ -24,7 +24,7 @@ import (
 
 // exchangesEach is how many requests each of the six clients of [TestProfilesShareNoConnection]
 // sends. make attacks has it send more.
-var exchangesEach = flag.Int("exchanges", 150, "requests of each client of TestProfilesShareNoConnection") // some fourteen of each way to lose step
+var exchangesEach = flag.Int("exchanges", 150/lighter, "requests of each client of TestProfilesShareNoConnection") // some fourteen of each way to lose step, without the race detector
 
 // brokenServer answers over HTTP/1.1 and loses step with its clients in all the ways
 // there are. It notes the credentials that come over each connection, and quotes the last

@@ -35,6 +35,7 @@ type forwarder struct {
 // [httputil.ReverseProxy] does, but copies no more of a message than it changes, does not
 // flush what net/http is about to flush, and keeps two goroutines for an upgrade and not four.
 func (f *forwarder) forward(x *exchange, r *http.Request) {
+	x.buffers = f.buffers
 	in := interim.New(x, &x.Unread, r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out, body := outgoing(x, r, in)
 	if body != nil {

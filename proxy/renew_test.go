@@ -110,7 +110,7 @@ func TestRefusedAt(t *testing.T) {
 // bodies. What was kept of those is let go when the credential was accepted. It is
 // not parallel, for it measures memory.
 func TestBodyIsNotKept(t *testing.T) {
-	const requests, size = 64, DefaultRetryBodyLimit
+	const requests, size = 64 / lighter, DefaultRetryBodyLimit
 	release := make(chan struct{})
 	backend := proxytest.NewBackend(t, proxytest.H1, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

@@ -152,7 +152,7 @@ func TestRevocationCuts(t *testing.T) {
 			}
 			n := 1
 			if strings.HasPrefix(name, "removed") {
-				n = 25 // two hundred in all
+				n = 25 / lighter // two hundred in all without the race detector
 			}
 			gone, stays := make(map[string]func() error), make(map[string]func() error)
 			for i := range n {

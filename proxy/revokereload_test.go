@@ -74,7 +74,7 @@ func (c *counters) cuts() (n int) {
 	return n
 }
 
-const eachKind = 8
+const eachKind = 8 / lighter
 
 func startCounters(t *testing.T, p *testProxy, label, token, tunnelTo string) *counters {
 	t.Helper()

@@ -61,7 +61,7 @@ func TestUploadsTakeTurns(t *testing.T) {
 			_, _ = io.Copy(io.Discard, r.Body)
 		})
 		p := startProxy(t, backend.Listener.Addr().String())
-		const size = 64 << 20
+		const size = 64 << 20 / lighter
 		stuck := make(chan int, 1)
 		go func() {
 			r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin+"/stuck", io.LimitReader(zeros{}, size))

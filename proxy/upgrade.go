@@ -52,7 +52,6 @@ func prepareUpgrade(res *http.Response) error {
 func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
 	server := res.Body.(*upgradedBody)
 	defer server.Close()
-	x.buffers = f.buffers
 	client, rw, err := x.Hijack()
 	if err != nil {
 		forwardFailed(x, res.Request, err)

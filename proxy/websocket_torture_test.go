@@ -66,6 +66,9 @@ func noise(n int) []byte {
 	return b
 }
 
+// largeMessage is the size of one that no buffer holds, in bytes.
+const largeMessage = 16 << 20 / lighter
+
 func repeated(n int, frame []byte) []byte { return bytes.Repeat(frame, n) }
 
 // fragmented splits payload into frames of size bytes, with between put in
@@ -94,7 +97,7 @@ func fragmented(opcode byte, payload []byte, size int, between []byte) (frames [
 func webSocketCases() map[string][]byte {
 	const key = 0xdeadbeef
 	ping := wsFrame(final|opPing, key, []byte("ping"))
-	large := noise(16 << 20)
+	large := noise(largeMessage)
 	cases := map[string][]byte{
 		"1 empty text":               wsFrame(final|opText, key, nil),
 		"1 unmasked":                 wsFrame(final|opText, 0, []byte("from a client, too")),
@@ -124,10 +127,10 @@ func webSocketCases() map[string][]byte {
 		"7 close with a bad code":    wsFrame(final|opClose, key, []byte{0, 0}),
 		"7 ping after close":         append(wsFrame(final|opClose, key, []byte{3, 232}), ping...),
 		"7 two closes":               repeated(2, wsFrame(final|opClose, key, []byte{3, 232})),
-		"9 16 MiB in one frame":      wsFrame(final|opBinary, key, large),
-		"9 16 MiB in small frames":   fragmented(opBinary, large, 1000, nil),
-		"9 16 MiB with pings":        fragmented(opBinary, large, 64<<10, ping),
-		"9 16 MiB unmasked":          wsFrame(final|opText, 0, large),
+		"9 much in one frame":        wsFrame(final|opBinary, key, large),
+		"9 much in small frames":     fragmented(opBinary, large, 1000, nil),
+		"9 much with pings":          fragmented(opBinary, large, 64<<10, ping),
+		"9 much unmasked":            wsFrame(final|opText, 0, large),
 		"10 length in more bytes":    {final | opText, 126, 0, 1, 'x'},
 		"10 length with a sign":      {final | opText, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 'x'},
 		"10 half a header":           {final | opText},
@@ -202,21 +205,26 @@ func TestWebSocketChopped(t *testing.T) {
 	t.Parallel()
 	address, ended := newEcho(t)
 	p := startProxy(t, address)
-	sent := fragmented(opText, noise(5000), 777, wsFrame(final|opPing, 1, []byte("ping")))
-	for _, size := range []int{1, 2, 3, 127, 997} {
-		c := p.webSocket(t)
-		for rest := sent; len(rest) > 0; {
-			n := min(size, len(rest))
-			c.Send(t, "%s", rest[:n])
-			c.Expect(t, string(rest[:n])) // before more is said
-			rest = rest[n:]
-		}
-		closeWriteOf(t, c.Conn)
-		c.ExpectEOF(t)
-		if err := <-ended; err != nil {
-			t.Error(err)
+	chop := func(sent []byte, sizes ...int) {
+		for _, size := range sizes {
+			c := p.webSocket(t)
+			for rest := sent; len(rest) > 0; {
+				n := min(size, len(rest))
+				c.Send(t, "%s", rest[:n])
+				c.Expect(t, string(rest[:n])) // before more is said
+				rest = rest[n:]
+			}
+			closeWriteOf(t, c.Conn)
+			c.ExpectEOF(t)
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 		}
 	}
+	ping := wsFrame(final|opPing, 1, []byte("ping"))
+	chop(fragmented(opText, noise(5000), 777, ping), 127, 997)
+	// Lengths of both kinds, cut everywhere; each piece takes the way there and back.
+	chop(fragmented(opText, noise(500), 130, ping), 1, 2, 3)
 }
 
 // TestWebSocketAbruptClose has the client's connection end in the midst of a
@@ -259,8 +267,8 @@ func TestWebSocketAbruptClose(t *testing.T) {
 	})
 }
 
-// TestWebSocketLarge has two WebSocket libraries exchange 16 MiB, compressed and
-// not.
+// TestWebSocketLarge has two WebSocket libraries exchange a large message, compressed
+// and not.
 func TestWebSocketLarge(t *testing.T) {
 	t.Parallel()
 	for name, mode := range map[string]websocket.CompressionMode{
@@ -279,7 +287,7 @@ func TestWebSocketLarge(t *testing.T) {
 			}
 			defer conn.CloseNow()
 			conn.SetReadLimit(-1)
-			said := noise(16 << 20)
+			said := noise(largeMessage)
 			writing := make(chan error, 1)
 			go func() { writing <- conn.Write(ctx, websocket.MessageBinary, said) }()
 			if _, heard, err := conn.Read(ctx); err != nil || !bytes.Equal(heard, said) {

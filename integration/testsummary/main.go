@@ -1,12 +1,13 @@
 // Testsummary runs targets of make and ends with one line that counts the tests
 // that passed and failed in all of them.
 //
-//	testsummary 'lint clients' 'unit test-fips'
+//	testsummary 'lint clients unit&' 'integration test-fips'
 //
 // The targets of an argument run at once, those of the next one when they have
-// succeeded. Targets that test run go test $(JSON), which testsummary sets to
-// -json. One that tests nothing and fails stops those beside it. What a failed test wrote is shown in full, of passed ones only their
-// packages. Before the last line is what took longest.
+// succeeded, but for those with &, which nothing waits for before the end. Targets that
+// test run go test $(JSON), which testsummary sets to -json. One that tests nothing and
+// fails stops those beside it. What a failed test wrote is shown in full, of passed ones
+// only their packages. Before the last line is what took longest.
 //
 // The exit code is 0 if every target succeeded, tests ran, and none failed.
 package main
@@ -22,6 +23,7 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -51,22 +53,34 @@ func makeTarget(ctx context.Context, target string) *exec.Cmd {
 // all is well.
 func run(ctx context.Context, out io.Writer, groups []string, command func(context.Context, string) *exec.Cmd) bool {
 	t := newTally(out)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var beside sync.WaitGroup
 	for _, group := range groups {
-		groupCtx, stop := context.WithCancelCause(ctx)
 		var steps sync.WaitGroup
+		var failed atomic.Bool
 		for _, target := range strings.Fields(group) {
-			steps.Go(func() {
-				if broken := t.step(groupCtx, target, command(groupCtx, target)); broken {
+			target, left := strings.CutSuffix(target, "&")
+			wait := &steps
+			if left {
+				wait = &beside
+			}
+			wait.Go(func() {
+				ok, tested := t.step(ctx, target, command(ctx, target))
+				if !ok && !tested {
 					stop(errStopped)
+				}
+				if !ok && !left {
+					failed.Store(true)
 				}
 			})
 		}
 		steps.Wait()
-		stop(nil)
-		if t.failed > 0 {
+		if failed.Load() || ctx.Err() != nil {
 			break
 		}
 	}
+	beside.Wait()
 	return t.finish()
 }
 
@@ -74,8 +88,8 @@ func run(ctx context.Context, out io.Writer, groups []string, command func(conte
 var errStopped = errors.New("stopped")
 
 // step runs the command of a target and counts the tests that it reports. It
-// reports whether it failed without having tested anything.
-func (t *tally) step(ctx context.Context, target string, cmd *exec.Cmd) (broken bool) {
+// reports whether all is well, and whether any test ran.
+func (t *tally) step(ctx context.Context, target string, cmd *exec.Cmd) (ok, tested bool) {
 	begin := time.Now()
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
@@ -118,5 +132,5 @@ func (t *tally) step(ctx context.Context, target string, cmd *exec.Cmd) (broken 
 		t.failed++
 		fmt.Fprintf(t.out, "FAIL make %s: %s\n", target, problem)
 	}
-	return problem != "" && !events.seen
+	return problem == "" && events.failed == 0, events.seen
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -99,6 +100,10 @@ func shell(ctx context.Context, target string) *exec.Cmd {
 func TestRun(t *testing.T) {
 	t.Parallel()
 	goTest := goTest(t)
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		groups  []string
 		command func(context.Context, string) *exec.Cmd
@@ -119,6 +124,9 @@ func TestRun(t *testing.T) {
 		"lint":              {[]string{"true echo_not_formatted;exit_1", "echo_never"}, shell, "0 passed, 1 failed", []string{"not formatted\n", "FAIL make echo_not_formatted;exit_1: exit status 1"}, []string{"never\n"}},
 		"downloads":         {[]string{"echo_go:_downloading_x;echo_go:_other"}, shell, "0 passed, 1 failed", []string{"go: other\n"}, []string{"downloading x\n"}},
 		"lint beside":       {[]string{"exec_sleep_1000 exit_1"}, shell, "0 passed, 1 failed", []string{"FAIL make exit_1: exit status 1"}, []string{"FAIL make exec"}},
+		"left running":      {[]string{"cat_" + fifo + "& echo_first", "echo_second_>" + fifo}, shell, "0 passed, 1 failed", []string{"first\nsecond\n", "FAIL no test ran"}, nil},
+		"left, and failed":  {[]string{"echo_left;exit_1& exec_sleep_1000", "echo_never"}, shell, "0 passed, 1 failed", []string{"FAIL make echo_left;exit_1: exit status 1"}, []string{"never\n", "FAIL make exec"}},
+		"left, and stopped": {[]string{"exec_sleep_1000& true", "exit_1"}, shell, "0 passed, 1 failed", []string{"FAIL make exit_1: exit status 1"}, []string{"FAIL make exec"}},
 		"no such program":   {[]string{"/nonexistent"}, shell, "0 passed, 1 failed", []string{"not found"}, nil},
 		"no newline":        {[]string{`printf_{x`}, shell, "0 passed, 1 failed", []string{"{x\n"}, nil},
 		"nothing to be run": {nil, shell, "0 passed, 1 failed", nil, nil},

@@ -106,8 +106,6 @@ func check(t *testing.T, got []Tokens, turns []turn) {
 	}
 }
 
-const manyTurns = 1000
-
 func TestSSETurns(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"\n", "\r\n", "\r"} {
@@ -261,7 +259,7 @@ func TestWebSocketOfAnother(t *testing.T) {
 	t.Parallel()
 	r := newRand(t)
 	var turns []turn
-	for range 200 {
+	for range manyTurns / 5 {
 		turns = append(turns, newTurn(r))
 	}
 	for _, mode := range []websocket.CompressionMode{websocket.CompressionDisabled, websocket.CompressionContextTakeover, websocket.CompressionNoContextTakeover} {

@@ -33,19 +33,25 @@ func TestShells(t *testing.T) {
 		{"sh", []string{"zsh", "-f", "-c", `. "$1"; exec env -0`, "zsh"}},
 		{"fish", []string{"fish", "--no-config", "-c", "source $argv[1]; exec env -0"}},
 	} {
-		for _, value := range oddValues {
-			script := filepath.Join(t.TempDir(), "script")
-			if err := os.WriteFile(script, []byte(shellOf(t, test.syntax).Set(Variable{Name: "ODD", Value: value})+"\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command(test.command[0], append(test.command[1:], script)...)
-			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C.UTF-8"}
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%s: %q: %v", test.command[0], value, err)
-			}
-			if !strings.Contains("\x00"+string(out), "\x00ODD="+value+"\x00") {
-				t.Errorf("%s: %q was understood as %q", test.command[0], value, out)
+		var lines, want []string
+		for i, value := range oddValues {
+			name := fmt.Sprintf("ODD_%d", i)
+			lines = append(lines, shellOf(t, test.syntax).Set(Variable{Name: name, Value: value})+"\n")
+			want = append(want, name+"="+value)
+		}
+		script := filepath.Join(t.TempDir(), "script")
+		if err := os.WriteFile(script, []byte(strings.Join(lines, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(test.command[0], append(test.command[1:], script)...)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C.UTF-8"}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", test.command[0], err, out)
+		}
+		for i, variable := range want {
+			if !strings.Contains("\x00"+string(out), "\x00"+variable+"\x00") {
+				t.Errorf("%s: %q was understood otherwise, from %q, in %q", test.command[0], variable, lines[i], out)
 			}
 		}
 	}
