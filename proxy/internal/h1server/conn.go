@@ -239,6 +239,12 @@ func (c *serverConn) watch() {
 	c.mu.Unlock()
 
 	defer close(done)
+	defer func() {
+		if v := recover(); v != nil { // it would end the program
+			c.server.notePanic(c.conn, v)
+			c.cancel()
+		}
+	}()
 	// What comes is the next request, and waits.
 	if _, err := c.reader.Peek(1); err != nil {
 		c.mu.Lock()

@@ -1,6 +1,7 @@
 package h1server
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"io"
@@ -145,5 +146,61 @@ func TestPanicWaiting(t *testing.T) {
 	client.Close()
 	if len(server.waiting) != 0 {
 		t.Errorf("%d connections wait", len(server.waiting))
+	}
+}
+
+// TestHijack has a handler take the connection over, with what came together with the request.
+// Shutdown does not wait for it.
+func TestHijack(t *testing.T) {
+	t.Parallel()
+	certificates := httptest.NewTLSServer(nil)
+	defer certificates.Close()
+	here, there := net.Pipe()
+	var server *Server
+	server = New(Config{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, _, err := http.NewResponseController(w).Hijack(); err == nil {
+				t.Error("it was taken over twice")
+			}
+			if err := server.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+			_ = rw.Flush()
+			_, _ = io.CopyN(conn, conn, int64(len("early, late")))
+			_ = conn.Close()
+		}),
+		TLS:              &tls.Config{Certificates: certificates.TLS.Certificates},
+		HandOver:         func(net.Conn) { t.Error("the connection was handed over") },
+		ConnContext:      func(ctx context.Context, _ net.Conn) context.Context { return ctx },
+		BaseContext:      t.Context(),
+		HandshakeTimeout: time.Minute, IdleTimeout: time.Minute,
+		ErrorLog: log.New(io.Discard, "", 0),
+	})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		server.Serve(here)
+	}()
+	client := tls.Client(there, &tls.Config{InsecureSkipVerify: true})
+	go func() {
+		_, _ = io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly")
+		_, _ = io.WriteString(client, ", late")
+	}()
+	reader := bufio.NewReader(client)
+	if res, err := http.ReadResponse(reader, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(res, err)
+	}
+	if got, err := io.ReadAll(reader); string(got) != "early, late" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	<-served
+	if err := server.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
