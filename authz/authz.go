@@ -19,8 +19,6 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
@@ -64,8 +62,6 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnContext:       access.Users(nil).ConnContext,
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		Protocols:         new(http.Protocols),
 		// net/http would answer OPTIONS * itself.
 		DisableGeneralOptionsHandler: true,
@@ -73,24 +69,11 @@ func Serve(ctx context.Context, l net.Listener, current func() Config) error {
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true) // gRPC
-	drained := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(drained)
-		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		if server.Shutdown(bound) != nil {
-			_ = server.Close()
-		}
-	})
-	gate := access.Gate{Users: func() access.Users { return current().Users }, PerClient: connsPerClient, Refusal: func(why error) access.Refusal { return turnedAway(current(), why) }, Strangers: maxStrangers}
-	err := server.Serve(gate.Listener(netutil.LimitListener(l, maxConns)))
-	if !stop() {
-		<-drained
+	gate := access.Gate{
+		Users: func() access.Users { return current().Users }, PerClient: connsPerClient, Strangers: maxStrangers, Drain: drainTimeout,
+		Refusal: func(why error) access.Refusal { return turnedAway(current(), why) },
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
+	return gate.Serve(ctx, l, server, maxConns)
 }
 
 func (c Config) note(peer string, refused proxy.Answer) {

@@ -94,13 +94,13 @@ func Open(cfg Config) (*Authority, error) {
 	}
 	// A process that was killed while it activated a prepared CA has left the prepared
 	// one alone, and clients trust it already.
-	switch preparedCert, preparedKey, err := s.readPrepared(cfg); {
+	switch prepared, err := s.next.read(cfg); {
 	case err == nil:
-		certPEM, keyPEM = preparedCert, preparedKey
+		certPEM, keyPEM = prepared.certPEM, prepared.keyPEM
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w, or %s", err, discardIt)
 	}
-	if err := s.write(certPEM, keyPEM); err != nil {
+	if err := s.write(s.ca, certPEM, keyPEM); err != nil {
 		return nil, err
 	}
 	return s.discardAndLoad(cfg)
@@ -109,36 +109,15 @@ func Open(cfg Config) (*Authority, error) {
 // Load is [Open] that writes nothing. If there is no CA, the error wraps
 // [fs.ErrNotExist].
 func Load(cfg Config) (*Authority, error) {
-	domains, err := baseDomains(cfg.Hosts)
-	if err != nil {
-		return nil, err
-	}
 	s, err := newStore(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
-	certPEM, keyPEM, err := s.read()
+	c, err := s.ca.read(cfg)
 	if err != nil {
 		return nil, err
 	}
-	cert, err := parseCertificate(certPEM)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w; restore it, or %s", s.cert(), err, rotate)
-	}
-	issuer, key, err := parseIssuer(keyPEM, cert)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w; restore it, or %s", s.key(), err, rotate)
-	}
-	if !issues(cert, issuer, key) {
-		return nil, fmt.Errorf("read %s: not the key of %s; restore the pair, or %s", s.key(), s.cert(), rotate)
-	}
-	if err := checkAuthority(cert, cfg.time(), domains); err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.cert(), err)
-	}
-	if err := checkAuthority(issuer, cfg.time(), domains); err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.key(), err)
-	}
-	next, err := s.prepared(cert)
+	next, err := s.prepared(c.cert)
 	if err != nil {
 		return nil, err
 	}
@@ -147,12 +126,12 @@ func Load(cfg Config) (*Authority, error) {
 		return nil, fmt.Errorf("make a key for leaf certificates: %w", err)
 	}
 	return &Authority{
-		path:    s.cert(),
-		cert:    cert,
-		issuer:  issuer,
-		key:     key,
+		path:    s.ca.cert,
+		cert:    c.cert,
+		issuer:  c.issuer,
+		key:     c.key,
 		next:    next,
-		domains: permitted(issuer),
+		domains: permitted(c.issuer),
 		now:     cfg.time,
 		leafKey: leafKey,
 		leaves:  make(map[string]*tls.Certificate),
@@ -175,11 +154,11 @@ func Rotate(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	defer unlock()
-	switch preparedCert, preparedKey, err := s.readPrepared(cfg); {
-	case err == nil && holds(s.cert(), preparedCert):
+	switch prepared, err := s.next.read(cfg); {
+	case err == nil && holds(s.ca.cert, prepared.certPEM):
 		return s.discardAndLoad(cfg) // killed when only this was left to do
 	case err == nil:
-		certPEM, keyPEM = preparedCert, preparedKey
+		certPEM, keyPEM = prepared.certPEM, prepared.keyPEM
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w, or %s", err, discardIt)
 	}
@@ -187,9 +166,9 @@ func Rotate(cfg Config) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.write(certPEM, keyPEM); err != nil {
-		if retired != "" && !holds(s.key(), keyPEM) {
-			os.Rename(retired, s.cert()) // the former pair is still whole
+	if err := s.write(s.ca, certPEM, keyPEM); err != nil {
+		if retired != "" && !holds(s.ca.key, keyPEM) {
+			os.Rename(retired, s.ca.cert) // the former pair is still whole
 		}
 		return nil, err
 	}
@@ -236,30 +215,30 @@ func (cfg Config) time() time.Time {
 	return cfg.Now()
 }
 
-// checkAuthority returns an error, with the remedy, that says why cert cannot be the CA for
-// domains at the time now.
-func checkAuthority(cert *x509.Certificate, now time.Time, domains []string) error {
+// checkAuthority returns an error, with the remedy again, that says why cert cannot be the CA
+// for domains at the time now.
+func checkAuthority(cert *x509.Certificate, now time.Time, domains []string, again string) error {
 	switch {
 	case !cert.BasicConstraintsValid || !cert.IsCA:
-		return fmt.Errorf("not the certificate of a CA; restore it, or %s", rotate)
+		return fmt.Errorf("not the certificate of a CA; restore it, or %s", again)
 	case cert.KeyUsage&x509.KeyUsageCertSign == 0:
-		return fmt.Errorf("its key usage does not allow signing certificates; %s", rotate)
+		return fmt.Errorf("its key usage does not allow signing certificates; %s", again)
 	case now.After(cert.NotAfter):
-		return fmt.Errorf("expired on %s; %s", cert.NotAfter.Format(time.RFC3339), rotate)
+		return fmt.Errorf("expired on %s; %s", cert.NotAfter.Format(time.RFC3339), again)
 	case now.Before(cert.NotBefore):
-		return fmt.Errorf("not valid before %s; set this machine's clock, or %s", cert.NotBefore.Format(time.RFC3339), rotate)
+		return fmt.Errorf("not valid before %s; set this machine's clock, or %s", cert.NotBefore.Format(time.RFC3339), again)
 	case !cert.PermittedDNSDomainsCritical || len(cert.PermittedDNSDomains) == 0:
-		return fmt.Errorf("no critical name constraints, so it could vouch for any host; %s", rotate)
+		return fmt.Errorf("no critical name constraints, so it could vouch for any host; %s", again)
 	}
 	if !excludesAddresses(cert) {
-		return fmt.Errorf("its name constraints do not exclude all addresses, so it could vouch for any; %s", rotate)
+		return fmt.Errorf("its name constraints do not exclude all addresses, so it could vouch for any; %s", again)
 	}
 	missing := slices.DeleteFunc(slices.Clone(domains), func(domain string) bool {
 		return covers(permitted(cert), domain)
 	})
 	if len(missing) > 0 {
 		return fmt.Errorf("its name constraints (%s) do not cover %s; %s",
-			strings.Join(permitted(cert), ", "), strings.Join(missing, ", "), rotate)
+			strings.Join(permitted(cert), ", "), strings.Join(missing, ", "), again)
 	}
 	return nil
 }

@@ -18,17 +18,20 @@ import (
 )
 
 // Roots are root certificates, once each. CAs made by this package are not among them.
-type Roots struct{ b bundle }
+type Roots struct {
+	pem  []byte
+	seen map[[sha256.Size]byte]bool
+}
 
 // PEM returns the certificates in PEM.
-func (r Roots) PEM() []byte { return r.b.pem }
+func (r Roots) PEM() []byte { return r.pem }
 
 // With returns r with the certificates in data, which is PEM, and how many data holds that
 // this package has not made.
 func (r Roots) With(data []byte) (Roots, int) {
-	b := bundle{slices.Clone(r.b.pem), maps.Clone(r.b.seen)}
-	kept, _ := b.add(data)
-	return Roots{b}, kept
+	more := Roots{slices.Clone(r.pem), maps.Clone(r.seen)}
+	kept, _ := more.add(data)
+	return more, kept
 }
 
 // Bundle returns roots and the CA in PEM, for the file of a variable such as SSL_CERT_FILE,
@@ -71,13 +74,12 @@ func SystemRoots(getenv func(string) string) (roots Roots, path string, err erro
 }
 
 func systemRoots(file, dirs string, usualFiles, usualDirs []string) (roots Roots, path string, err error) {
-	var b bundle
 	if file != "" {
 		data, err := safefile.Read(file, maxBundleSize)
 		if err != nil {
 			return Roots{}, "", fmt.Errorf("SSL_CERT_FILE: %w; correct the variable or unset it", err)
 		}
-		kept, own := b.add(data)
+		kept, own := roots.add(data)
 		if kept+own == 0 {
 			// Not to fall back: trusting nobody may be what was meant.
 			return Roots{}, "", fmt.Errorf("SSL_CERT_FILE: read %s: no PEM certificate in it; correct the variable or unset it", file)
@@ -94,7 +96,7 @@ func systemRoots(file, dirs string, usualFiles, usualDirs []string) (roots Roots
 		if err != nil {
 			continue
 		}
-		if kept, _ := b.add(data); kept > 0 {
+		if kept, _ := roots.add(data); kept > 0 {
 			path = usual
 		}
 	}
@@ -103,29 +105,23 @@ func systemRoots(file, dirs string, usualFiles, usualDirs []string) (roots Roots
 		list = usualDirs
 	}
 	for _, dir := range list {
-		if b.addDir(dir) > 0 && path == "" {
+		if roots.addDir(dir) > 0 && path == "" {
 			path = dir
 		}
 	}
 	if path == "" {
 		return Roots{}, "", errors.New("no root certificates on this machine; install the package ca-certificates, or set SSL_CERT_FILE")
 	}
-	return Roots{b}, path, nil
+	return roots, path, nil
 }
 
 // maxBundleSize bounds a file of other people's certificates, in bytes.
 const maxBundleSize = 16 << 20
 
-// bundle collects certificates, each once.
-type bundle struct {
-	pem  []byte
-	seen map[[sha256.Size]byte]bool
-}
-
 // add adds the certificates in data. It returns how many it kept, and how many it left out
 // because this package made them.
-func (b *bundle) add(data []byte) (kept, own int) {
-	b.pem = slices.Grow(b.pem, len(data))
+func (r *Roots) add(data []byte) (kept, own int) {
+	r.pem = slices.Grow(r.pem, len(data))
 	for {
 		var block *pem.Block
 		block, data = pem.Decode(data)
@@ -142,14 +138,14 @@ func (b *bundle) add(data []byte) (kept, own int) {
 		}
 		kept++
 		sum := sha256.Sum256(block.Bytes)
-		if b.seen[sum] {
+		if r.seen[sum] {
 			continue
 		}
-		if b.seen == nil {
-			b.seen = make(map[[sha256.Size]byte]bool)
+		if r.seen == nil {
+			r.seen = make(map[[sha256.Size]byte]bool)
 		}
-		b.seen[sum] = true
-		b.pem = appendPEM(b.pem, block)
+		r.seen[sum] = true
+		r.pem = appendPEM(r.pem, block)
 	}
 }
 
@@ -166,14 +162,14 @@ func appendPEM(to []byte, block *pem.Block) []byte {
 
 // addDir adds the certificates of the files in dir, and returns how many it kept. Like
 // OpenSSL it ignores what it cannot read.
-func (b *bundle) addDir(dir string) (kept int) {
+func (r *Roots) addDir(dir string) (kept int) {
 	entries, _ := os.ReadDir(dir)
 	for _, entry := range entries {
 		data, err := safefile.Read(filepath.Join(dir, entry.Name()), maxBundleSize)
 		if err != nil {
 			continue
 		}
-		n, _ := b.add(data)
+		n, _ := r.add(data)
 		kept += n
 	}
 	return kept
@@ -181,7 +177,7 @@ func (b *bundle) addDir(dir string) (kept int) {
 
 // HoldsOwn reports whether data, which is PEM, holds a CA made by this package.
 func HoldsOwn(data []byte) bool {
-	_, own := new(bundle).add(data)
+	_, own := new(Roots).add(data)
 	return own > 0
 }
 

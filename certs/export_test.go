@@ -19,7 +19,7 @@ var (
 
 // ParseRoots are the roots in a file with that content.
 func ParseRoots(data []byte) Roots {
-	var b bundle
-	b.add(data)
-	return Roots{b}
+	var r Roots
+	r.add(data)
+	return r
 }

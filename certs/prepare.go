@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
@@ -34,7 +32,7 @@ func Prepare(cfg Config) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(s.cert()); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.ca.cert); errors.Is(err, fs.ErrNotExist) {
 		return Load(cfg) // says that there is nothing to rotate
 	}
 	unlock, err := s.lock()
@@ -42,14 +40,14 @@ func Prepare(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	defer unlock()
-	if certPEM, _, err := s.readPrepared(cfg); err == nil && !holds(s.cert(), certPEM) {
+	if prepared, err := s.next.read(cfg); err == nil && !holds(s.ca.cert, prepared.certPEM) {
 		return Load(cfg)
 	}
 	// In the order of write, and for its reason.
 	if err := s.discard(); err != nil {
 		return nil, err
 	}
-	if err := s.writePair(s.nextCert(), certPEM, s.nextKey(), keyPEM); err != nil {
+	if err := s.write(s.next, certPEM, keyPEM); err != nil {
 		return nil, err
 	}
 	return Load(cfg)
@@ -68,12 +66,9 @@ func Discard(cfg Config) error {
 // Next returns the certificate of the prepared CA, nil if there is none.
 func (a *Authority) Next() *x509.Certificate { return a.next }
 
-func (s store) nextCert() string { return filepath.Join(s.dir, "next.pem") }
-func (s store) nextKey() string  { return filepath.Join(s.dir, "next-key.pem") }
-
 // prepared returns the certificate that is to follow current, nil if there is none.
 func (s store) prepared(current *x509.Certificate) (*x509.Certificate, error) {
-	data, err := readFile(s.nextCert(), safefile.OthersWrite)
+	data, err := readFile(s.next.cert, safefile.OthersWrite)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -82,7 +77,7 @@ func (s store) prepared(current *x509.Certificate) (*x509.Certificate, error) {
 	}
 	cert, err := parseCertificate(data)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w; %s", s.nextCert(), err, prepareAgain)
+		return nil, fmt.Errorf("read %s: %w; %s", s.next.cert, err, prepareAgain)
 	}
 	if cert.Equal(current) {
 		return nil, nil
@@ -90,56 +85,10 @@ func (s store) prepared(current *x509.Certificate) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// readPrepared returns the files of the prepared CA, which can vouch for cfg.Hosts. If none
-// is prepared, the error wraps [fs.ErrNotExist].
-func (s store) readPrepared(cfg Config) (certPEM, keyPEM []byte, err error) {
-	if _, err := os.Lstat(s.nextCert()); err != nil {
-		return nil, nil, unreadable(s.nextCert(), err)
-	}
-	if certPEM, err = readFile(s.nextCert(), safefile.OthersWrite); err != nil {
-		return nil, nil, err
-	}
-	if _, err := os.Lstat(s.nextKey()); errors.Is(err, fs.ErrNotExist) {
-		// Not ErrNotExist: the certificate may be trusted somewhere.
-		return nil, nil, fmt.Errorf("read %s: no such file, though %s is there; %s", s.nextKey(), s.nextCert(), prepareAgain)
-	}
-	if keyPEM, err = readFile(s.nextKey(), safefile.BeyondOwner); err != nil {
-		return nil, nil, err
-	}
-	if err := checkPair(cfg, certPEM, keyPEM); err != nil {
-		message := strings.TrimSuffix(err.Error(), "; "+rotate)
-		return nil, nil, fmt.Errorf("read %s: %s; %s", s.nextCert(), message, prepareAgain)
-	}
-	return certPEM, keyPEM, nil
-}
-
-// checkPair returns an error that says why two files are not a CA for cfg.Hosts.
-func checkPair(cfg Config, certPEM, keyPEM []byte) error {
-	domains, err := baseDomains(cfg.Hosts)
-	if err != nil {
-		return err
-	}
-	cert, err := parseCertificate(certPEM)
-	if err != nil {
-		return err
-	}
-	issuer, key, err := parseIssuer(keyPEM, cert)
-	if err != nil {
-		return err
-	}
-	if !issues(cert, issuer, key) {
-		return errors.New("the key beside it is another's")
-	}
-	if err := checkAuthority(issuer, cfg.time(), domains); err != nil {
-		return err
-	}
-	return checkAuthority(cert, cfg.time(), domains)
-}
-
 // discard removes the prepared CA. The caller holds the lock.
 func (s store) discard() error {
 	// The certificate first: without it the key counts for nothing.
-	for _, path := range []string{s.nextCert(), s.nextKey()} {
+	for _, path := range []string{s.next.cert, s.next.key} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w; %s", err, writable)
 		}

@@ -158,7 +158,7 @@ func TestBrokenPrepared(t *testing.T) {
 		"wide key": {func(t *testing.T, _ *certs.Config, at func(string) string) { os.Chmod(at("next-key.pem"), 0o644) }, "permissions 0644 are too wide"},
 		"other key": {func(t *testing.T, _ *certs.Config, at func(string) string) {
 			write(t, at("next-key.pem"), p256Key(t, nil), 0o600)
-		}, "the key beside it is another's"},
+		}, "next-key.pem: not the key of "},
 		"other host": {func(_ *testing.T, cfg *certs.Config, _ func(string) string) { cfg.Hosts = []string{"other.example"} }, "do not cover other.example"},
 		"expired": {func(_ *testing.T, cfg *certs.Config, _ func(string) string) {
 			cfg.Now = func() time.Time { return time.Now().AddDate(11, 0, 0) }

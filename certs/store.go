@@ -27,13 +27,21 @@ const (
 // this order: move a former certificate away, replace the key, add the certificate. While a
 // certificate is there, its key does not change. A writer that is killed in between leaves no
 // certificate, that is no CA, or the prepared one, which is then put in its place.
-type store struct{ dir string }
+type store struct {
+	dir  string
+	ca   pair
+	next pair // the prepared CA
+}
 
 func newStore(dir string) (store, error) {
 	if dir == "" {
 		return store{}, errors.New("no directory for the CA; set state_dir")
 	}
-	return store{dir}, nil
+	return store{
+		dir:  dir,
+		ca:   pair{filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca-key.pem"), rotate},
+		next: pair{filepath.Join(dir, "next.pem"), filepath.Join(dir, "next-key.pem"), prepareAgain},
+	}, nil
 }
 
 // lockStore makes the store in dir and waits for its lock.
@@ -44,9 +52,6 @@ func lockStore(dir string) (s store, unlock func(), err error) {
 	unlock, err = s.lock()
 	return s, unlock, err
 }
-
-func (s store) cert() string { return filepath.Join(s.dir, "ca.pem") }
-func (s store) key() string  { return filepath.Join(s.dir, "ca-key.pem") }
 
 // lock makes the directory and waits for its lock.
 func (s store) lock() (unlock func(), err error) {
@@ -63,48 +68,15 @@ func (s store) lock() (unlock func(), err error) {
 	return unlock, nil
 }
 
-// read returns the two files of the CA. If there is no certificate, the error wraps
-// [fs.ErrNotExist].
-func (s store) read() (certPEM, keyPEM []byte, err error) {
-	if _, err := os.Stat(s.cert()); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("read %s: %w; agentproxy serve makes a CA when it first starts", s.cert(), fs.ErrNotExist)
-	}
-	if err := checkDir(s.dir); err != nil {
-		return nil, nil, err
-	}
-	certPEM, err = readFile(s.cert(), safefile.OthersWrite)
-	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := os.Stat(s.key()); errors.Is(err, fs.ErrNotExist) {
-		// Not ErrNotExist: the certificate may be trusted somewhere.
-		return nil, nil, fmt.Errorf("read %s: no such file, though %s is there; restore it, or %s", s.key(), s.cert(), rotate)
-	}
-	keyPEM, err = readFile(s.key(), safefile.BeyondOwner)
-	if err != nil {
-		return nil, nil, err
-	}
-	// The key belongs to the certificate if that is still the same. Otherwise the CA was
-	// rotated meanwhile.
-	if !holds(s.cert(), certPEM) {
-		return s.read()
-	}
-	return certPEM, keyPEM, nil
-}
-
-// write adds a CA to a directory without a certificate. The caller holds the lock.
-func (s store) write(certPEM, keyPEM []byte) error {
-	return s.writePair(s.cert(), certPEM, s.key(), keyPEM)
-}
-
-// writePair writes a key, and then its certificate. The caller holds the lock.
-func (s store) writePair(cert string, certPEM []byte, key string, keyPEM []byte) error {
+// write writes the key of a CA, and then its certificate, of which there must be none. The
+// caller holds the lock.
+func (s store) write(p pair, certPEM, keyPEM []byte) error {
 	s.sweep()
-	if err := safefile.Write(key, keyPEM, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w; %s", key, err, writable)
+	if err := safefile.Write(p.key, keyPEM, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w; %s", p.key, err, writable)
 	}
-	if err := safefile.Write(cert, certPEM, 0o644); err != nil {
-		return fmt.Errorf("write %s: %w; %s", cert, err, writable)
+	if err := safefile.Write(p.cert, certPEM, 0o644); err != nil {
+		return fmt.Errorf("write %s: %w; %s", p.cert, err, writable)
 	}
 	return nil
 }
@@ -125,7 +97,7 @@ func (s store) sweep() {
 // retire moves the certificate away, if there is one, and returns its new path. The caller
 // holds the lock.
 func (s store) retire(now time.Time) (string, error) {
-	if _, err := os.Lstat(s.cert()); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(s.ca.cert); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	for ; ; now = now.Add(time.Second) { // one name a rotation
@@ -133,7 +105,7 @@ func (s store) retire(now time.Time) (string, error) {
 		if _, err := os.Lstat(retired); err == nil {
 			continue
 		}
-		if err := os.Rename(s.cert(), retired); err != nil {
+		if err := os.Rename(s.ca.cert, retired); err != nil {
 			return "", fmt.Errorf("%w; %s", err, writable)
 		}
 		return retired, nil

@@ -30,8 +30,8 @@ func Certificates(dir string) (present, former []*x509.Certificate, err error) {
 	}
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
-		isPresent := path == s.cert() || path == s.nextCert()
-		isFormer := strings.HasPrefix(entry.Name(), "ca-") && strings.HasSuffix(path, ".pem") && path != s.key()
+		isPresent := path == s.ca.cert || path == s.next.cert
+		isFormer := strings.HasPrefix(entry.Name(), "ca-") && strings.HasSuffix(path, ".pem") && path != s.ca.key
 		if !isPresent && !isFormer {
 			continue
 		}

@@ -12,12 +12,8 @@ import (
 // Claims are the claims of an id token about the person it was issued to. Those that it
 // does not hold are empty.
 type Claims struct {
-	UserID    string
-	AccountID string
-	PlanType  string
-	Email     string
-	FedRAMP   bool
-	Expiry    time.Time
+	Account
+	Expiry time.Time
 }
 
 // ParseClaims returns the claims of an id token. It does not verify the signature: the
@@ -31,14 +27,13 @@ func ParseClaims(jwt string) (Claims, error) {
 	var d strictjson.Decoder
 	o := d.Document("claims", payload)
 	auth := o.Object("https://api.openai.com/auth")
-	c := Claims{
-		UserID:    auth.Text("chatgpt_user_id"),
-		AccountID: auth.Text("chatgpt_account_id"),
-		PlanType:  auth.Text("chatgpt_plan_type"),
-		FedRAMP:   auth.Bool("chatgpt_account_is_fedramp"),
-		Email:     o.Text("email"),
-		Expiry:    o.Seconds("exp"),
-	}
+	c := Claims{Expiry: o.Seconds("exp"), Account: Account{
+		UserID:      auth.Text("chatgpt_user_id"),
+		WorkspaceID: auth.Text("chatgpt_account_id"),
+		PlanType:    auth.Text("chatgpt_plan_type"),
+		FedRAMP:     auth.Bool("chatgpt_account_is_fedramp"),
+		Email:       o.Text("email"),
+	}}
 	if c.UserID == "" {
 		c.UserID = auth.Text("user_id")
 	}

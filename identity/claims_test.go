@@ -13,10 +13,10 @@ func TestParseClaims(t *testing.T) {
 		want   Claims
 	}{
 		{`{}`, Claims{}},
-		{identitytest.Claims, Claims{"user-1", "ws-1", "pro", "ada@example.com", true, time.Unix(1900000000, 0).UTC()}},
+		{identitytest.Claims, Claims{Account{UserID: "user-1", WorkspaceID: "ws-1", PlanType: "pro", Email: "ada@example.com", FedRAMP: true}, time.Unix(1900000000, 0).UTC()}},
 		{`{"https://api.openai.com/auth":{"user_id":"u"},"https://api.openai.com/profile":{"email":"e"},"exp":1.5e9}`,
-			Claims{UserID: "u", Email: "e", Expiry: time.Unix(1500000000, 0).UTC()}},
-		{`{"https://api.openai.com/auth":{"chatgpt_user_id":"","user_id":"u"},"email":null,"exp":null}`, Claims{UserID: "u"}},
+			Claims{Account{UserID: "u", Email: "e"}, time.Unix(1500000000, 0).UTC()}},
+		{`{"https://api.openai.com/auth":{"chatgpt_user_id":"","user_id":"u"},"email":null,"exp":null}`, Claims{Account: Account{UserID: "u"}}},
 	} {
 		got, err := ParseClaims(identitytest.JWT(tt.claims))
 		if err != nil || got != tt.want {

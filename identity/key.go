@@ -133,9 +133,6 @@ func (k Key) String() string {
 	return algorithm + " " + base64.StdEncoding.EncodeToString(blob)
 }
 
-// GoString returns the same as [Key.PublicKey].
-func (k Key) GoString() string { return k.String() }
-
 // Format writes the public key for every verb.
 func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, k.String()) }
 

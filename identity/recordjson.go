@@ -5,15 +5,19 @@ import (
 	"fmt"
 )
 
-// storedRecord is shape C, and the protocol, which agentproxy alone writes and reads.
-type storedRecord struct {
+// shapeA is the form of that name.
+type shapeA struct {
 	WorkspaceID      string `json:"workspace_id"`
 	ChatGPTUserID    string `json:"chatgpt_user_id,omitempty"`
 	AgentRuntimeID   string `json:"agent_runtime_id"`
 	AgentPrivateKey  string `json:"agent_private_key"`
 	RegisteredAt     string `json:"registered_at"`
 	BackgroundTaskID string `json:"background_task_id,omitempty"`
+}
 
+// storedRecord is shape C, and the protocol, which agentproxy alone writes and reads.
+type storedRecord struct {
+	shapeA
 	AccountID string `json:"account_id"`
 	Email     string `json:"email"`
 	PlanType  string `json:"plan_type"`
@@ -23,17 +27,15 @@ type storedRecord struct {
 	Protocol Protocol `json:"protocol,omitempty"`
 }
 
-// MarshalShapeC returns r as JSON in shape C, private key included. task is the id of the
-// task in it, "" for the record's own.
-func (r *Record) MarshalShapeC(task string) []byte {
-	if task == "" {
-		task = r.TaskID
-	}
+func (r *Record) shapeA() shapeA {
+	return shapeA{r.WorkspaceID, r.UserID, r.AgentRuntimeID, r.PrivateKey.Reveal(), r.RegisteredAt, r.TaskID}
+}
+
+// MarshalShapeC returns r as JSON in shape C, private key included.
+func (r *Record) MarshalShapeC() []byte {
 	raw, err := json.MarshalIndent(storedRecord{
-		WorkspaceID: r.WorkspaceID, ChatGPTUserID: r.UserID,
-		AgentRuntimeID: r.AgentRuntimeID, AgentPrivateKey: r.PrivateKey.Reveal(),
-		RegisteredAt: r.RegisteredAt, BackgroundTaskID: task,
-		AccountID: r.WorkspaceID, Email: r.Email, PlanType: r.PlanType, FedRAMP: r.FedRAMP, TaskID: task,
+		shapeA:    r.shapeA(),
+		AccountID: r.WorkspaceID, Email: r.Email, PlanType: r.PlanType, FedRAMP: r.FedRAMP, TaskID: r.TaskID,
 		Protocol: r.Protocol,
 	}, "", "  ")
 	if err != nil {
@@ -48,14 +50,7 @@ func (r *Record) MarshalFor(shape Shape) ([]byte, error) {
 	var v any
 	switch shape {
 	case ShapeA:
-		v = struct {
-			WorkspaceID      string `json:"workspace_id"`
-			ChatGPTUserID    string `json:"chatgpt_user_id,omitempty"`
-			AgentRuntimeID   string `json:"agent_runtime_id"`
-			AgentPrivateKey  string `json:"agent_private_key"`
-			RegisteredAt     string `json:"registered_at"`
-			BackgroundTaskID string `json:"background_task_id,omitempty"`
-		}{r.WorkspaceID, r.UserID, r.AgentRuntimeID, r.PrivateKey.Reveal(), r.RegisteredAt, r.TaskID}
+		v = r.shapeA()
 	case ShapeN:
 		v = struct {
 			AgentRuntimeID  string `json:"agent_runtime_id"`
@@ -70,7 +65,7 @@ func (r *Record) MarshalFor(shape Shape) ([]byte, error) {
 	case ShapeC:
 		unmarked := *r
 		unmarked.Protocol = "" // which is agentproxy's own
-		return unmarked.MarshalShapeC(""), nil
+		return unmarked.MarshalShapeC(), nil
 	default:
 		return nil, fmt.Errorf("%q is none of the shapes A, C, N", shape)
 	}
@@ -111,5 +106,5 @@ func (r *Record) Encode() []byte {
 		}
 		return append(raw, '\n')
 	}
-	return r.MarshalShapeC("")
+	return r.MarshalShapeC()
 }

@@ -3,7 +3,6 @@ package identity
 import (
 	"fmt"
 	"io"
-	"log/slog"
 )
 
 const redacted = "[redacted]"
@@ -15,10 +14,7 @@ const redacted = "[redacted]"
 // methods of an unexported field and prints the string that it is.
 type Secret string
 
-var (
-	_ fmt.Formatter  = Secret("")
-	_ slog.LogValuer = Secret("")
-)
+var _ fmt.Formatter = Secret("")
 
 // Reveal returns the value.
 func (s Secret) Reveal() string { return string(s) }
@@ -26,20 +22,11 @@ func (s Secret) Reveal() string { return string(s) }
 // String returns "[redacted]".
 func (Secret) String() string { return redacted }
 
-// GoString returns "[redacted]".
-func (Secret) GoString() string { return redacted }
-
 // Format writes "[redacted]" for every verb, %x and %d included.
 func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
-// MarshalText returns "[redacted]".
+// MarshalText returns "[redacted]". Packages encoding/json and log/slog use it too.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// MarshalJSON returns "[redacted]" as a JSON string.
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
-
-// LogValue returns "[redacted]".
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // If a verb does not suit, as %s does not suit a pointer, package fmt prints the value
 // that the pointer points at without calling any method. The types that hold secrets

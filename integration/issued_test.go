@@ -5,6 +5,8 @@ package integration
 import (
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -116,5 +118,89 @@ func TestIssuedTokensRun(t *testing.T) {
 		if raw := readFile(t, filepath.Join(f.stateDir, "client-tokens", entry.Name())); strings.Contains(raw, parts[2]) {
 			t.Errorf("%s holds a token", entry.Name())
 		}
+	}
+}
+
+// TestReplicasRevoke has two proxies take each other's tokens, and end one together by the
+// commands of docs/workloads.md.
+func TestReplicasRevoke(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, fixtureConfig{})
+	dir := filepath.Dir(f.config)
+	environ := append(baseEnv(t), "PATH="+filepath.Dir(agentproxy)+":"+os.Getenv("PATH"))
+	writeFile(t, filepath.Join(dir, "key"), []byte(strings.Repeat("0f", 32)+"\n"))
+	f.edit(t, "other_hosts: refuse", "other_hosts: refuse\nclients: {issued: only, issued_key_file: "+filepath.Join(dir, "key")+", issued_revoked_file: "+filepath.Join(dir, "revoked.json")+"}")
+	var lines []string
+	for _, e := range examplesIn(t, filepath.Join("..", "docs", "workloads.md")) {
+		for _, c := range e.commands {
+			if e.comment == "run by "+t.Name() {
+				lines = append(lines, c.line)
+			}
+		}
+	}
+	if len(lines) != 3 {
+		t.Fatalf("docs/workloads.md has %d commands to run", len(lines))
+	}
+	shell := func(line string) { // in dir
+		t.Helper()
+		mustRun(t, environ, "/bin/sh", "-ec", "cd "+dir+"; "+line)
+	}
+	last := len(lines) - 1
+	for _, line := range lines[:last] {
+		shell(line)
+	}
+	token := strings.TrimSpace(mustRun(t, environ, agentproxy, "token", "issue", "--config", f.config, "--label", "ci-web-7"))
+	other := strings.TrimSpace(mustRun(t, environ, agentproxy, "token", "issue", "--config", f.config, "--label", "ci-web-8"))
+	type replica struct {
+		*proxy
+		gone, stays *websocket.Conn
+	}
+	var replicas []replica
+	for i := range 2 {
+		p := f.start(t, append(baseEnv(t), "AGENTPROXY_STATE_DIR="+filepath.Join(dir, fmt.Sprint("replica-", i))), agentproxy, "serve", "--config", f.config)
+		open := func(label, token string) *websocket.Conn {
+			t.Helper()
+			via := &url.URL{Scheme: "http", Host: p.addr, User: url.UserPassword(label, token)}
+			transport := &http.Transport{Proxy: http.ProxyURL(via), TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.roots(t)}}
+			t.Cleanup(transport.CloseIdleConnections)
+			conn, _, err := websocket.Dial(t.Context(), "wss://chatgpt.com/backend-api/test/ws-echo", &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.CloseNow() })
+			return conn
+		}
+		replicas = append(replicas, replica{p, open("ci-web-7", token), open("ci-web-8", other)})
+	}
+	echo := func(conn *websocket.Conn) error {
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte("x")); err != nil {
+			return err
+		}
+		_, _, err := conn.Read(t.Context())
+		return err
+	}
+	for _, r := range replicas {
+		if err := errors.Join(echo(r.gone), echo(r.stays)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shell(lines[last])
+	for i, r := range replicas {
+		eventually(t, fmt.Sprint("the end of the WebSocket at replica ", i), func() bool { return echo(r.gone) != nil })
+		if err := echo(r.stays); err != nil {
+			t.Errorf("the other's WebSocket at replica %d: %v", i, err)
+		}
+	}
+	if report := run(t, environ, agentproxy, "check", "--config", f.config).stdout; strings.Contains(report, "issued token are refused") {
+		t.Errorf("check: %s", report)
+	}
+	if err := os.Remove(filepath.Join(dir, "revoked.json")); err != nil {
+		t.Fatal(err)
+	}
+	if report := run(t, environ, agentproxy, "check", "--config", f.config).stdout; !strings.Contains(report, "clients with an issued token are refused: there is no list of revoked tokens") {
+		t.Errorf("check: %s", report)
+	}
+	for i, r := range replicas {
+		eventually(t, fmt.Sprint("the end of what replica ", i, " cannot check"), func() bool { return echo(r.stays) != nil })
 	}
 }

@@ -79,10 +79,10 @@ func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
 // connContext is the ConnContext of the server that clients connect to.
 func (p *Proxy) connContext(ctx context.Context, conn net.Conn) context.Context {
 	c := conn.(*netconn.StallConn)
-	peer := access.NewPeer(c.NetConn())
+	peer := access.NewPeer(c)
 	// Before anything is read, and not when the connection is accepted: to ask the kernel
 	// takes time.
-	c.BeforeRead(func() error { return p.admitPeer(c, peer) })
+	c.BeforeRead(peer.Network(), func() (string, error) { return p.admitPeer(c, peer) })
 	c.OnFirstRead(func(first []byte) error { return p.checkHTTP(c, first) })
 	return context.WithValue(peer.Context(ctx), clientConnKey{}, c)
 }
@@ -117,11 +117,10 @@ func (p *Proxy) note(kind, peer string, refused *refuse.Refusal) {
 	event.Str("refused", refused.Code).Str("reason", refused.Message).Msg("connection")
 }
 
-// admitPeer counts a connection among those of its user or address.
-func (p *Proxy) admitPeer(c *netconn.StallConn, peer *access.Peer) error {
-	client := peer.Client()
-	if client == "" {
-		return nil // a Unix socket, which its owner alone can open
+// admitPeer counts a connection among those of its user or address, which it returns.
+func (p *Proxy) admitPeer(c *netconn.StallConn, peer *access.Peer) (client string, err error) {
+	if client = peer.Client(); client == "" {
+		return "", nil // a Unix socket, which its owner alone can open
 	}
 	most := p.current().Limits.ConnectionsPerClient
 	giveBack := p.places.clients.Take(client, most)
@@ -129,10 +128,10 @@ func (p *Proxy) admitPeer(c *netconn.StallConn, peer *access.Peer) error {
 		c.GiveBack() // somebody else may have the place meanwhile
 		p.turnAway(c.NetConn(), refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
 			"%s has as many connections as limits.connections_per_client allows, which is %d; close some, or raise it", client, most))
-		return io.EOF // which net/http says nothing about
+		return "", io.EOF // which net/http says nothing about
 	}
 	c.OnClose(giveBack)
-	return nil
+	return client, nil
 }
 
 // refuseStranger answers a client whose head there is no room for.

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
+	"github.com/agentproxy/agentproxy/proxy/internal/interim"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 )
@@ -46,7 +47,7 @@ func BenchmarkOutgoing(b *testing.B) {
 	x := &exchange{facts: facts{kind: KindRequest, target: hosts.Target{Host: proxytest.Host, Port: "443"}, path: "/backend-api/codex/models"}, signing: signing{auth: proxytest.Bearer()}}
 	b.ReportAllocs()
 	for b.Loop() {
-		outgoing(x, in, &interim{x: x})
+		outgoing(x, in, interim.New(x, &x.Unread, false))
 	}
 }
 

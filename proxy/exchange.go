@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -73,7 +74,7 @@ type traffic struct {
 	bodyLeft  atomic.Bool            // something of the client's request may be unread
 	webSocket atomic.Bool            // the server has switched protocols
 	upgraded  net.Conn               // to the server, of an upgraded exchange
-	buffers   *message.Buffers       // of an upgraded exchange
+	buffers   *message.Buffers       // of all
 	tap       tap                    // reads the response along, nil if nobody does
 	stream    bool                   // of HTTP/2, and not all that its connection carries
 	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
@@ -101,34 +102,32 @@ func (x *exchange) refuse(r *refuse.Refusal) {
 	r.Serve(x)
 }
 
-// WriteHeader implements [http.ResponseWriter].
+// WriteHeader implements [http.ResponseWriter], for final responses.
 func (x *exchange) WriteHeader(status int) {
-	if status == http.StatusContinue {
-		return // net/http sends it when the body is first read
+	x.answered(status)
+	h := x.Header()
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // or net/http guesses one
 	}
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		x.answered(status)
-		if h := x.Header(); h["Content-Type"] == nil {
-			h["Content-Type"] = nil // or net/http guesses one
-		}
-		if x.bodyLeft.Load() && !x.stream && status != http.StatusSwitchingProtocols {
-			// net/http reads what is left when it is too late: it panics then
-			// (connReader.Read), and closes the connection without a word.
-			x.Header()["Connection"] = []string{"close"}
-		}
-	}
-	if status < 200 {
-		if x.finalOnly {
-			return
-		}
-		// These fields are sent now, and no other code sees them.
-		message.RemoveHopByHop(x.Header())
-		x.redact(x.Header())
-		// Over HTTP/2, net/http may read the header after this has returned, if the
-		// client is gone. It takes a copy of one with a length, which no 1xx response has.
-		x.Header()["Content-Length"] = nil
+	if x.bodyLeft.Load() && !x.stream {
+		// net/http reads what is left when it is too late: it panics then
+		// (connReader.Read), and closes the connection without a word.
+		h["Connection"] = []string{"close"}
 	}
 	x.ResponseWriter.WriteHeader(status)
+}
+
+// WriteInterim implements [interim.Client].
+func (x *exchange) WriteInterim(status int, fields http.Header) {
+	x.BeginWrite()
+	defer x.EndWrite()
+	h := x.Header()
+	maps.Copy(h, fields)
+	// Over HTTP/2, net/http may read the header after WriteHeader has returned, if the client is
+	// gone. It takes a copy of one with a length, which no 1xx response has.
+	h["Content-Length"] = nil
+	x.ResponseWriter.WriteHeader(status)
+	clear(h)
 }
 
 // Write implements [http.ResponseWriter].

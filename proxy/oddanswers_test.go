@@ -195,6 +195,7 @@ func TestOddAnswersHTTP2(t *testing.T) {
 		"a status of four digits": {":status", "2000"},
 		"a status of two digits":  {":status", "20"},
 		"a status of one digit":   {":status", "007"},
+		"another protocol":        {":status", "101"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

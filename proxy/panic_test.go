@@ -68,7 +68,7 @@ func TestPanicReadingBody(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t, "")
 	defer p.cutNow()
-	b := &outgoingBody{body: readerFunc(func([]byte) (int, error) { panic("no body") }), x: &exchange{policy: p.current()}, in: new(interim)}
+	b := &outgoingBody{body: readerFunc(func([]byte) (int, error) { panic("no body") }), x: &exchange{policy: p.current()}}
 	if n, err := b.Read(make([]byte, 5)); n != 0 || !errors.Is(err, errBodyPanic) {
 		t.Errorf("%d, %v", n, err)
 	}

@@ -42,6 +42,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
+	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/proxy/usage"
@@ -159,7 +160,7 @@ func New(config Config) *Proxy {
 	p.life.serving.Go(func() { p.live.set.Watch(p.life.ctx, p.cutRevoked) })
 	// net/http reports here what clients do wrong, and quotes them.
 	errorLog := log.New(debugWriter{p}, "", 0)
-	p.forwarder = newForwarder(errorLog)
+	p.forwarder = forwarder{new(message.Buffers), track.NewTurns(0)}
 	f := &front{Proxy: p}
 	f.connects = newConnects(f.connect, errorLog)
 	p.front = p.newServer(f, errorLog)

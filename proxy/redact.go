@@ -8,10 +8,10 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// redact removes from the header of a response every value that carries a
+// Redact removes from the header of a response every value that carries a
 // credential which was put on the request: a server that echoes the request would
 // hand it to the client. It does not look at bodies, which must stay streams.
-func (x *exchange) redact(h http.Header) {
+func (x *exchange) Redact(h http.Header) {
 	credential.Redact(h, x.auth, x)
 	credential.Redact(h, x.former, x)
 }

@@ -173,7 +173,7 @@ func TestShortCredential(t *testing.T) {
 	log := zerolog.Nop()
 	x := &exchange{policy: &policy{Config: Config{Log: log}}, signing: signing{auth: &signer.Authorization{Value: "Bearer ab"}}}
 	h := http.Header{"A": {"ab"}, "B": {"Bearer ab"}, "C": {"crab"}, "Ab": {""}}
-	x.redact(h)
+	x.Redact(h)
 	if got := fmt.Sprint(h); got != "map[A:["+credential.Redacted+"] Ab:[] B:["+credential.Redacted+"] C:[crab]]" {
 		t.Error(got)
 	}
@@ -192,7 +192,7 @@ func BenchmarkRedact(b *testing.B) {
 			x := &exchange{policy: &policy{Config: Config{Log: log}}, signing: signing{auth: &signer.Authorization{Value: "Bearer " + token}}}
 			b.ReportAllocs()
 			for b.Loop() {
-				x.redact(h)
+				x.Redact(h)
 			}
 		})
 	}

@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"maps"
 	"net/http"
 	"net/http/httptrace"
-	"net/http/httputil"
-	"net/textproto"
 	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/net/http/httpguts"
@@ -23,6 +19,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
+	"github.com/agentproxy/agentproxy/proxy/internal/interim"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -30,44 +27,16 @@ import (
 
 // forwarder sends the requests of exchanges on, and their responses back.
 type forwarder struct {
-	upgrader *httputil.ReverseProxy
-	buffers  *message.Buffers
-	turns    *track.Turns // of what takes time of the processors
+	buffers *message.Buffers
+	turns   *track.Turns // of what takes time of the processors
 }
 
-func newForwarder(errorLog *log.Logger) forwarder {
-	buffers := new(message.Buffers)
-	return forwarder{newUpgrader(buffers, errorLog), buffers, track.NewTurns(0)}
-}
-
-// forward sends the exchange's request on.
+// forward sends the exchange's request on, and the response back. It does what
+// [httputil.ReverseProxy] does, but copies no more of a message than it changes, does not
+// flush what net/http is about to flush, and keeps two goroutines for an upgrade and not four.
 func (f *forwarder) forward(x *exchange, r *http.Request) {
-	if !message.IsUpgrade(r) {
-		f.relay(x, r)
-		return
-	}
-	// A copy, because net/http looks at the type of its own request's body when it
-	// ends the exchange.
-	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &outgoingBody{body: r.Body, x: x, in: new(interim)}
-		// Those of [httputil.ReverseProxy] come on another goroutine than the one on which
-		// net/http sends a 100 when the body is first read.
-		x.finalOnly = x.finalOnly || r.Header["Expect"] != nil
-	}
 	x.buffers = f.buffers
-	// [httputil.ReverseProxy] closes the server's side alone, and waits for the client's if the
-	// server has said all.
-	defer context.AfterFunc(r.Context(), func() { _ = x.client.Close() })()
-	f.upgrader.ServeHTTP(x, r)
-}
-
-// relay sends the exchange's request on, and the response back. It does what
-// [httputil.ReverseProxy] does, which sends upgrades, but copies no more of a message
-// than it changes, and does not flush what net/http is about to flush.
-func (f *forwarder) relay(x *exchange, r *http.Request) {
-	in := &interim{x: x}
-	in.waits.Store(r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
+	in := interim.New(x, &x.Unread, r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out, body := outgoing(x, r, in)
 	if body != nil {
 		body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
@@ -80,10 +49,14 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 		// does not allow.
 		defer body.Close()
 	}
-	defer in.stop()
+	defer in.Stop()
 	res, err := resender{}.RoundTrip(out)
-	in.stop()
 	if err != nil {
+		if ended := in.Err(); ended != nil {
+			err = ended
+			x.profile.upstream.NoteReset(x.label)
+		}
+		in.Stop()
 		forwardFailed(x, out, err)
 		return
 	}
@@ -91,11 +64,16 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 	if res.ProtoMajor == 2 {
 		unread += upstream.Window
 	}
-	x.Unread.Store(unread)
+	x.Unread.Add(unread)
+	in.Stop()
 	empty, buffered := res.Body == http.NoBody, h1client.BodyBuffered(res)
 	if err := prepareResponse(res); err != nil {
 		res.Body.Close()
 		forwardFailed(x, out, err)
+		return
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		f.switchProtocols(x, res)
 		return
 	}
 	message.RemoveHopByHop(res.Header)
@@ -128,12 +106,23 @@ func (f *forwarder) relay(x *exchange, r *http.Request) {
 }
 
 // outgoing returns the request that is sent on, and what reads its body, nil if it has none.
-func outgoing(x *exchange, r *http.Request, in *interim) (out *http.Request, body *outgoingBody) {
+func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Request, body *outgoingBody) {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
-	out = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: in.send}))
+	if !x.finalOnly {
+		ctx = httptrace.WithClientTrace(ctx, in.Trace())
+	}
+	protocol := r.Header.Get("Upgrade")
+	upgrade := protocol != "" && message.IsUpgrade(r)
+	if upgrade {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }})
+	}
+	out = r.WithContext(ctx)
 	out.URL = outgoingURL(r, x)
 	out.Header = message.EndToEnd(r.Header)
 	out.Close = false
+	if upgrade {
+		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{protocol}
+	}
 	switch {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		out.Body = nil
@@ -148,25 +137,12 @@ func outgoing(x *exchange, r *http.Request, in *interim) (out *http.Request, bod
 	return out, body
 }
 
-// outgoingURL returns the URL of the outgoing request: the target's authority, and
-// the path and query byte for byte as they came. url.URL writes some characters in
-// another way than it reads them; an opaque URL is never rewritten.
+// outgoingURL returns the URL of the outgoing request.
 func outgoingURL(in *http.Request, x *exchange) *url.URL {
-	out := &url.URL{
-		Scheme:     "https",
-		Host:       x.target.Authority(),
-		Path:       in.URL.Path,
-		RawPath:    in.URL.RawPath,
-		RawQuery:   in.URL.RawQuery,
-		ForceQuery: in.URL.ForceQuery,
-	}
 	if x.kind == KindPlain {
-		out.Scheme = "http"
+		return message.URL(in.URL, "http", x.target.Authority(), x.path)
 	}
-	if out.EscapedPath() != x.path && !strings.HasPrefix(x.path, "//") {
-		out.Opaque = x.path
-	}
-	return out
+	return message.URL(in.URL, "https", x.target.Authority(), x.path)
 }
 
 // outgoingBody is the body of the client's request. It counts the bytes. Close does
@@ -174,7 +150,7 @@ func outgoingURL(in *http.Request, x *exchange) *url.URL {
 type outgoingBody struct {
 	body   io.Reader
 	x      *exchange
-	in     *interim
+	in     *interim.Queue
 	closed atomic.Bool
 	paced  *track.TurnReader // the body, if it is read in turns
 }
@@ -191,7 +167,9 @@ func (b *outgoingBody) Read(p []byte) (n int, err error) {
 			n, err = 0, errBodyPanic
 		}
 	}()
-	b.in.askForBody()
+	if err := b.in.Ask(); err != nil {
+		return 0, err
+	}
 	n, err = b.body.Read(p)
 	b.x.received.Add(int64(n))
 	if err == io.EOF {
@@ -213,50 +191,6 @@ func (b *outgoingBody) Close() error {
 	return nil
 }
 
-// interim passes 1xx responses on until the final one is there. A transport may
-// still have some when it has given up the request.
-type interim struct {
-	x       *exchange
-	waits   atomic.Bool // over HTTP/1.1 the client waits until it is asked for the body
-	mu      sync.Mutex
-	stopped bool
-}
-
-// send implements [httptrace.ClientTrace.Got1xxResponse].
-func (in *interim) send(status int, header textproto.MIMEHeader) error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.stopped {
-		return nil
-	}
-	h := in.x.Header()
-	maps.Copy(h, header)
-	in.x.WriteHeader(status)
-	clear(h)
-	return nil
-}
-
-// askForBody sends a 100 to a client that waits for one before it sends its body. net/http
-// would do so by itself when the body is first read, and not look whether another goroutine
-// is sending a 1xx response.
-func (in *interim) askForBody() {
-	if !in.waits.Load() {
-		return
-	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.waits.Swap(false) && !in.stopped {
-		in.x.ResponseWriter.WriteHeader(http.StatusContinue)
-	}
-}
-
-// stop stops it. No response is being passed on when it returns.
-func (in *interim) stop() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.stopped = true
-}
-
 // prepareResponse prepares the server's response for its way to the client. It
 // returns an error for responses that no client may get.
 func prepareResponse(res *http.Response) error {
@@ -264,8 +198,8 @@ func prepareResponse(res *http.Response) error {
 		return err
 	}
 	x := exchangeOf(res.Request.Context())
-	x.redact(res.Header)
-	x.redact(res.Trailer) // the names, which are announced
+	x.Redact(res.Header)
+	x.Redact(res.Trailer) // the names, which are announced
 	x.readAlong(res)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return prepareUpgrade(res)
@@ -301,7 +235,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		b.ended = true
-		b.x.redact(b.res.Trailer) // the values, which have come now
+		b.x.Redact(b.res.Trailer) // the values, which have come now
 	default:
 		_ = b.x.culprit.Note(whoEnded(ctx), err)
 		err = b.x.redactError(err) // ReverseProxy logs it
@@ -314,7 +248,7 @@ func (b *responseBody) Close() error {
 	if b.ended {
 		return nil
 	}
-	if b.res.ProtoMajor == 2 {
+	if b.res.ProtoMajor == 2 && b.x.culprit.Side() != cut.Server { // which has reset it itself
 		b.x.profile.upstream.NoteReset(b.x.label)
 	}
 	return b.ReadCloser.Close()

@@ -33,7 +33,7 @@ func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 	if x.kind != KindRequest {
 		return next.RoundTripFor(x.label, r)
 	}
-	body := message.Hold(r, x.policy.RetryBodyLimit, x)
+	body := message.Hold(r, x.policy.RetryBodyLimit, x, x.buffers)
 	defer body.Forget() // the response may go on for hours, and keeps its request
 	res, err := next.RoundTripFor(x.label, r)
 	observeDate(x, res, err)

@@ -147,3 +147,35 @@ func TestResetsOfLabel(t *testing.T) {
 		}
 	}
 }
+
+// TestResetsOfServer has a server reset the streams of a label. They are no resets of the label's,
+// which goes on using the connection of all.
+func TestResetsOfServer(t *testing.T) {
+	t.Parallel()
+	var conns sync.Map
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
+		conns.Store(r.RemoteAddr, true)
+		if r.URL.Path == "/reset" {
+			_, _ = io.WriteString(w, "part")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	})
+	p := startProxy(t, backend.Listener.Addr().String())
+	c := p.client(t, proxytest.H2)
+	for range 50 {
+		res := proxytest.Do(t, c, proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/reset", nil))
+		if _, err := io.ReadAll(res.Body); err == nil {
+			t.Error("the response is whole")
+		}
+		res.Body.Close()
+	}
+	if res := proxytest.Do(t, c, proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)); res.StatusCode != http.StatusOK {
+		t.Error(res.Status)
+	}
+	n := 0
+	conns.Range(func(any, any) bool { n++; return true })
+	if n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}

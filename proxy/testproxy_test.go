@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
@@ -74,9 +75,11 @@ func newProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 		Signer:     proxytest.FixedSigner{Auth: proxytest.Bearer()},
 		Scope:      wideScope(t),
 		Leaves:     proxytest.ClientCA(),
+		Limits:     access.Limits{HandshakeTimeout: proxytest.Patience},
 		Upstream: upstream.Config{
-			ConnectTo: map[string]string{},
-			RootCAs:   func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) },
+			ConnectTo:   map[string]string{},
+			RootCAs:     func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) },
+			DialTimeout: proxytest.Patience,
 		},
 		Log: zerolog.New(log).Level(zerolog.TraceLevel),
 	}

@@ -1,16 +1,25 @@
 package proxy
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 // leafFunc is called in the middle of a handshake.
@@ -134,5 +143,115 @@ func TestUploadsAreBounded(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// TestUpgradesWithBodies has a request that asks for an upgrade have a large body, which is bounded
+// and read in turns like any other.
+func TestUpgradesWithBodies(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
+	defer free()
+	p := startProxy(t, proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		head, err := proxytest.RequestHead(bufio.NewReader(c))
+		if err != nil {
+			return
+		}
+		if strings.Contains(strings.Join(head, ""), "/stuck") {
+			<-release
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c)
+	}))
+	bounds := live.BoundsOf(1<<30, 100)
+	bounds.Uploads = live.Share{All: 4 << 20, Label: 512 << 10}
+	p.live.set.SetBounds(bounds)
+	ask := func(path string, length int) *proxytest.RawConn {
+		c := p.intercepted(t)
+		c.Send(t, "POST %s HTTP/1.1\r\nHost: chatgpt.com\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: %d\r\n\r\n", path, length)
+		return c
+	}
+	stuck := ask("/stuck", 64<<20)
+	go func() { _, _ = io.CopyN(stuck.Conn, zeros{}, 64<<20) }() // until the connection is closed
+	proxytest.Eventually(t, func() error {
+		if p.turns.Taken() != 1 {
+			return errors.New("the body has no turn")
+		}
+		return nil
+	})
+	refused := ask("/", 100<<10)
+	proxytest.WantRefusal(t, refused.Response(t, http.MethodPost), http.StatusServiceUnavailable, "busy", "http_request_denied")
+	small := ask("/", 5)
+	small.Send(t, "small")
+	if res := small.Response(t, http.MethodPost); res.StatusCode != http.StatusOK {
+		t.Errorf("a small one: %s", res.Status)
+	}
+	free()
+	if res := stuck.Response(t, http.MethodPost); res.StatusCode != http.StatusOK {
+		t.Errorf("the large one: %s", res.Status)
+	}
+	stuck.Close()
+	proxytest.Eventually(t, func() error {
+		if n := p.turns.Taken(); n != 0 {
+			return fmt.Errorf("%d turns are taken at the end", n)
+		}
+		return nil
+	})
+}
+
+// namedConn is a connection of a client at an address, which notes when it is asked for that.
+type namedConn struct {
+	net.Conn
+	address string
+	asked   func()
+}
+
+// RemoteAddr implements [net.Conn].
+func (c namedConn) RemoteAddr() net.Addr {
+	c.asked()
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.address))
+}
+
+// LocalAddr implements [net.Conn].
+func (c namedConn) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8080} }
+
+// TestStrangersTakeTurnsByNetwork has strangers wait for their turn. Those of one network of IPv6
+// share theirs.
+func TestStrangersTakeTurnsByNetwork(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, "")
+	defer p.cutNow()
+	synctest.Test(t, func(t *testing.T) {
+		p.turns = track.NewTurns(1)
+		var other track.Turn
+		p.turns.Begin(&other, track.Key{Admitted: true})
+		var mu sync.Mutex
+		var order []string
+		for _, address := range []string{"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "[2001:db8:0:1::1]:1", "198.51.100.1:1"} {
+			reads := false
+			here, there := net.Pipe()
+			defer there.Close()
+			conn := netconn.NewStallConn(namedConn{here, address, func() {
+				mu.Lock()
+				defer mu.Unlock()
+				if reads { // in its turn
+					order = append(order, address)
+				}
+			}}, time.Minute, netconn.Head{Take: p.live.set.TakeHead, Turns: p.turns}, func() {})
+			defer conn.Close()
+			p.connContext(t.Context(), conn)
+			reads = true
+			go func() { _, _ = conn.Read(make([]byte, 1)) }()
+			synctest.Wait()
+		}
+		other.End()
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		got := slices.Compact(order)
+		if want := []string{"[2001:db8::1]:1", "[2001:db8:0:1::1]:1", "198.51.100.1:1", "[2001:db8::2]:1", "[2001:db8::3]:1"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	})
 }

@@ -1,15 +1,16 @@
 package proxy
 
 import (
+	"context"
+	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/http/httputil"
+	"os"
 	"strings"
+	"sync"
+	"time"
 
-	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
@@ -17,55 +18,13 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// newUpgrader returns the handler that sends an upgrade on to its exchange's target,
-// authorised as the exchange says. It answers as [forwarder.relay] does if the server
-// does not upgrade.
-func newUpgrader(buffers httputil.BufferPool, errorLog *log.Logger) *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		Rewrite:        rewrite,
-		Transport:      resender{},
-		FlushInterval:  -1, // every write
-		BufferPool:     buffers,
-		ModifyResponse: prepareResponse,
-		ErrorHandler:   forwardFailed,
-		ErrorLog:       errorLog,
-	}
-}
-
 // upgradedUnread is what an upgraded exchange holds, in bytes: two buffers of io.Copy, and
 // those of TLS on both sides.
 const upgradedUnread = 128 << 10
 
-// rewrite makes the outgoing request of the incoming one. It leaves everything else
-// as it came.
-func rewrite(r *httputil.ProxyRequest) {
-	x := exchangeOf(r.In.Context())
-	r.Out.URL = outgoingURL(r.In, x)
-	r.Out.Host = r.In.Host
-	keepForwarded(r.Out.Header, r.In.Header)
-	message.ForwardTrailers(r.Out, r.In, credential.IsField)
-	if x.auth != nil {
-		credential.Authorize(r.Out.Header, x.auth)
-	}
-	if r.Out.Header.Get("Upgrade") != "" {
-		// The body that http.Transport returns for an upgrade cannot be half closed.
-		trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }}
-		r.Out = r.Out.WithContext(httptrace.WithClientTrace(r.Out.Context(), trace))
-	}
-}
-
-// keepForwarded puts back the fields that [httputil.ReverseProxy] drops by itself:
-// this proxy does not edit what a client says about itself.
-func keepForwarded(out, in http.Header) {
-	for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-		if values, ok := in[name]; ok {
-			out[name] = values
-		}
-	}
-}
-
 // prepareUpgrade gives the body of an upgraded exchange the CloseWrite of its
-// connection, so that a client that has sent everything still gets a response. It
+// connection, so that a client that has sent everything still gets a response. The body that
+// [http.Transport] returns cannot be half closed. It
 // returns an error, and the connection is closed, if the server switches to a protocol
 // that was not asked for, or does so too early (RFC 9110, section 7.8).
 func prepareUpgrade(res *http.Response) error {
@@ -79,14 +38,46 @@ func prepareUpgrade(res *http.Response) error {
 		// new protocol is read from, and its buffer.
 		return message.Errorf("the server switched protocols before it had the whole request")
 	}
-	x.answered(res.StatusCode) // ReverseProxy writes it to the connection itself,
+	x.answered(res.StatusCode) // switchProtocols writes it to the connection itself,
 	x.webSocket.Store(true)
 	x.Unread.Store(upgradedUnread)
-	res.Status = x.redactText(res.Status) // with these words
-	if body, ok := res.Body.(io.ReadWriteCloser); ok && x.upgraded != nil {
-		res.Body = &upgradedBody{body, x.upgraded, x}
-	}
+	res.Status = x.redactText(res.Status)                                  // with these words
+	res.Body = &upgradedBody{res.Body.(io.ReadWriteCloser), x.upgraded, x} // as [http.Transport] documents
 	return nil
+}
+
+// switchProtocols passes res on, which [prepareUpgrade] has prepared, and then whatever comes
+// from either side, until both have ended or one of them fails. Nothing of it is left running
+// when it returns.
+func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
+	server := res.Body.(*upgradedBody)
+	defer server.Close()
+	client, rw, err := x.Hijack()
+	if err != nil {
+		forwardFailed(x, res.Request, err)
+		return
+	}
+	defer client.Close()
+	closeBoth := func() {
+		_ = client.Close()
+		_ = server.Close()
+	}
+	// Closes what is below TLS first, or it would wait for a client that does not read.
+	defer context.AfterFunc(res.Request.Context(), func() { _ = x.client.Close(); closeBoth() })()
+	res.Body = nil // its header alone is written
+	if err := errors.Join(res.Write(rw), rw.Flush()); err != nil {
+		_ = x.culprit.Note(cut.Client, err)
+		return
+	}
+	pass := func(dst io.Writer, src io.Reader, closeWrite func() error) {
+		if _, err := io.Copy(dst, src); err != nil || closeWrite() != nil {
+			closeBoth() // or the other direction would wait for a side that is gone
+		}
+	}
+	var up sync.WaitGroup
+	up.Go(func() { pass(server, client, server.CloseWrite) })
+	pass(client, server, func() error { return netconn.CloseWrite(client) })
+	up.Wait()
 }
 
 // upgradedBody is the body of an upgraded exchange.
@@ -130,16 +121,28 @@ type upgradedConn struct {
 	to    io.Writer // what the connection writes to
 	write live.Write
 	x     *exchange
+	quiet time.Time // when Read gives up
 }
 
 // newUpgradedConn returns conn as the client's connection of x.
 func newUpgradedConn(conn net.Conn, x *exchange) *upgradedConn {
-	return &upgradedConn{netconn.Wrapper{Conn: conn}, h1server.WriterOf(conn), x.Entry.Write(), x}
+	return &upgradedConn{Wrapper: netconn.Wrapper{Conn: conn}, to: h1server.WriterOf(conn), write: x.Entry.Write(), x: x}
 }
 
-// Read implements [io.Reader].
+// quietAfter is how long, at most, a client may send nothing before it is waited for without a
+// buffer and below TLS, where a goroutine needs the smallest stack.
+const quietAfter = time.Second
+
+// Read implements [io.Reader]. It returns [netconn.ErrNothingYet] if the client sends nothing.
 func (c *upgradedConn) Read(p []byte) (int, error) {
+	if now := time.Now(); c.quiet.Sub(now) < quietAfter/2 {
+		c.quiet = now.Add(quietAfter)
+		_ = c.Conn.SetReadDeadline(c.quiet)
+	}
 	n, err := c.Conn.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, netconn.ErrNothingYet
+	}
 	c.x.received.Add(int64(n))
 	return n, c.x.culprit.Note(cut.Client, err)
 }
@@ -154,6 +157,12 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 		c.x.tap.Tap(p[:n])
 	}
 	return n, c.x.culprit.Note(cut.Client, err)
+}
+
+// Wait waits until the client sends something. The next Read returns what went wrong.
+func (c *upgradedConn) Wait() {
+	_ = c.Conn.SetReadDeadline(time.Time{})
+	_ = netconn.WaitReadable(c.Conn)
 }
 
 // WriteTo implements [io.WriterTo].

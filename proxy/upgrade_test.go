@@ -16,11 +16,12 @@ import (
 )
 
 // TestWebSocket carries messages of all sizes, compressed, over a server that
-// would rather speak HTTP/2.
+// would rather speak HTTP/2. A field that says nothing has net/http serve the client.
 func TestWebSocket(t *testing.T) {
 	t.Parallel()
-	for _, server := range []string{proxytest.H1, proxytest.H2} {
-		t.Run(server, func(t *testing.T) {
+	for _, test := range []struct{ server, field string }{{proxytest.H1, "X"}, {proxytest.H1, "Keep-Alive"}, {proxytest.H2, "X"}} {
+		server := test.server
+		t.Run(server+" "+test.field, func(t *testing.T) {
 			t.Parallel()
 			auth := make(chan string, 1)
 			backend := proxytest.NewBackend(t, server, func(w http.ResponseWriter, r *http.Request) {
@@ -33,7 +34,7 @@ func TestWebSocket(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
 			defer cancel()
 			conn, res, err := websocket.Dial(ctx, "wss://"+proxytest.Host+"/", &websocket.DialOptions{
-				HTTPClient: c, CompressionMode: websocket.CompressionContextTakeover,
+				HTTPClient: c, CompressionMode: websocket.CompressionContextTakeover, HTTPHeader: http.Header{test.field: {"x"}},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -53,6 +54,9 @@ func TestWebSocket(t *testing.T) {
 				}
 				if _, heard, err := conn.Read(ctx); err != nil || string(heard) != said {
 					t.Fatalf("%d bytes: %d, %v", size, len(heard), err)
+				}
+				if size == 1 {
+					time.Sleep(quietAfter * 5 / 4) // so that it is waited for without a buffer
 				}
 			}
 			if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {

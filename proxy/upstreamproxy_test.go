@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
@@ -143,11 +144,12 @@ func TestUpstreamProxyRefuses(t *testing.T) {
 func TestUpstreamProxyHangs(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{}, 2)
-	p := startProxy(t, "", via(proxytest.NewRawServer(t, func(c net.Conn) {
+	silent := via(proxytest.NewRawServer(t, func(c net.Conn) {
 		_, _ = proxytest.RequestHead(bufio.NewReader(c))
 		asked <- struct{}{}
 		_, _ = io.Copy(io.Discard, c)
-	})))
+	}))
+	p := startProxy(t, "", silent)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -158,7 +160,7 @@ func TestUpstreamProxyHangs(t *testing.T) {
 		t.Errorf("dialTunnel: %v, %v", conn, err)
 	}
 
-	c := p.dial(t) // this takes dialTimeout
+	c := startProxy(t, "", silent, func(c *Config) { c.Upstream.DialTimeout = time.Second }).dial(t)
 	c.Send(t, "CONNECT example.org:22 HTTP/1.1\r\nHost: x\r\n\r\n")
 	proxytest.WantRefusal(t, c.Response(t, http.MethodGet), http.StatusBadGateway, "upstream_proxy", "connection_timeout")
 }

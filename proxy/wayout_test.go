@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http/httpproxy"
 
@@ -277,14 +278,16 @@ func TestSOCKS(t *testing.T) {
 }
 
 // TestUpstreamProxyHangsAtRequest bounds the wait of intercepted and plain
-// requests and of SOCKS. It takes dialTimeout.
+// requests and of SOCKS.
 func TestUpstreamProxyHangsAtRequest(t *testing.T) {
 	t.Parallel()
 	silent := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	for _, scheme := range []string{"http", "https", "socks5"} {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
-			p := startProxy(t, "", func(c *Config) { c.Upstream.Proxy = &url.URL{Scheme: scheme, Host: silent} })
+			p := startProxy(t, "", func(c *Config) {
+				c.Upstream.Proxy, c.Upstream.DialTimeout = &url.URL{Scheme: scheme, Host: silent}, time.Second
+			})
 			proxytest.EachProto(t, func(t *testing.T, proto string) {
 				res := proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/")
 				proxytest.WantRefusal(t, res, http.StatusBadGateway, "upstream_proxy", "connection_timeout")
@@ -312,6 +315,17 @@ func TestUpstreamProxyIsNoWayIn(t *testing.T) {
 	if len(asked) > 0 {
 		t.Error("the upstream proxy was connected to in a client's name")
 	}
+}
+
+// TestServerHangs bounds the wait for a server that takes connections and says nothing.
+func TestServerHangs(t *testing.T) {
+	t.Parallel()
+	silent := proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	p := startProxy(t, silent, func(c *Config) { c.Upstream.DialTimeout = time.Second })
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		res := proxytest.Get(t, p.client(t, proto), proxytest.Origin+"/")
+		proxytest.WantRefusal(t, res, http.StatusBadGateway, "upstream_timeout", "connection_timeout")
+	})
 }
 
 // TestTLSAlerts has servers that refuse the handshake, or the client after it.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 )
 
@@ -28,6 +29,7 @@ type Command struct {
 	now      func() time.Time
 	timeout  time.Duration
 	accounts Accounts // nil: a token is for the account that it names
+	panicked func(*contain.PanicError)
 
 	flight  singleflight.Group
 	ctx     context.Context // ends with Close
@@ -57,6 +59,13 @@ const (
 func NewCommand(argv []string, now func() time.Time, accounts Accounts) *Command {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Command{argv: argv, now: now, accounts: accounts, timeout: commandTimeout, ctx: ctx, cancel: cancel}
+}
+
+// OnPanic has f be called when the handling of what the program prints has panicked, which is an
+// error of Sign. It must be called before Sign. It returns c.
+func (c *Command) OnPanic(f func(*contain.PanicError)) *Command {
+	c.panicked = f
+	return c
 }
 
 // Close stops the program if it runs, and waits for its end. Sign fails from then on.
@@ -96,7 +105,7 @@ func (c *Command) Sign(ctx context.Context, _ Request) (*Authorization, error) {
 			return nil, err
 		}
 		defer c.running.Done()
-		return c.run(c.ctx)
+		return contain.Call(c.panicked, func() (*Authorization, error) { return c.run(c.ctx) })
 	})
 	select {
 	case <-ctx.Done():

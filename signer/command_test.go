@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/internal/contain"
 )
 
 // program is the program that the tests of [Command] run: this test binary. It
@@ -300,4 +301,24 @@ func TestCommandIsClosed(t *testing.T) {
 	if len(runs) > 0 {
 		t.Error("the program ran again")
 	}
+}
+
+// panickingAccounts know no account.
+type panickingAccounts struct{}
+
+func (panickingAccounts) TokenAccount(context.Context, identity.Secret) (identity.Account, error) {
+	panic("sekret")
+}
+
+// TestCommandPanics has the handling of what the program prints panic.
+func TestCommandPanics(t *testing.T) {
+	t.Parallel()
+	p := newPrinter(t, "at-sekret")
+	told := 0
+	s := NewCommand(p.argv(), newClock().now, panickingAccounts{}).OnPanic(func(*contain.PanicError) { told++ })
+	wantRefusal(t, s, CommandFailed, "a panic with a string")
+	if told != 1 {
+		t.Errorf("told of %d panics", told)
+	}
+	s.Close() // does not wait for ever
 }

@@ -23,10 +23,8 @@ func KnownMethod(method string) bool { return methodBit(method) != 0 }
 
 // methodBit returns the set of one method, or 0 if it is not known.
 func methodBit(method string) methodSet {
-	for i := range methods {
-		if methods[i] == method {
-			return 1 << i
-		}
+	if i := slices.Index(methods[:], method); i >= 0 {
+		return 1 << i
 	}
 	return 0
 }

@@ -1,9 +1,6 @@
 package signer
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // Rule signs the requests that it matches with a signer of their own, or refuses them.
 type Rule struct {
@@ -29,10 +26,7 @@ type Rules struct {
 	Default Signer
 }
 
-var (
-	_ Renewer = Rules{}
-	_ Refuser = Rules{}
-)
+var _ Renewer = Rules{}
 
 // Sign implements [Signer].
 func (s Rules) Sign(ctx context.Context, r Request) (*Authorization, error) {
@@ -52,12 +46,6 @@ func (s Rules) Renew(ctx context.Context, r Request, refused *Authorization) (*A
 	return renew(ctx, by, r, refused)
 }
 
-// Refuse implements [Refuser].
-func (s Rules) Refuse(r Request) error {
-	_, err := s.signerFor(r)
-	return err
-}
-
 // Find returns the index of the rule that decides on a request, -1 for none. The
 // error says why the request is refused.
 func (s Rules) Find(r Request) (int, error) {
@@ -73,11 +61,10 @@ func (s Rules) Find(r Request) (int, error) {
 		}
 		switch {
 		case rule.path != nil && !strict:
-			return i, &Error{Code: AmbiguousPath, Err: errAmbiguous,
-				Message: "the path has bytes in it that servers take for different things, so that a rule of signer.rules might be got round; write it in its plain form"}
+			return i, Errorf(AmbiguousPath, "the path has bytes in it that servers take for different things, so that a rule of signer.rules might be got round; write it in its plain form")
 		case rule.signer == nil:
 			if rule.matchPathFold(path) {
-				return i, &Error{Code: RuleRefused, Err: errRuled, Message: "a rule of signer.rules refuses it"}
+				return i, Errorf(RuleRefused, "a rule of signer.rules refuses it")
 			}
 		case rule.matchPath(path):
 			return i, nil
@@ -85,11 +72,6 @@ func (s Rules) Find(r Request) (int, error) {
 	}
 	return -1, nil
 }
-
-var (
-	errAmbiguous = errors.New("ambiguous path")
-	errRuled     = errors.New("refused by a rule")
-)
 
 func (s Rules) signerFor(r Request) (Signer, error) {
 	i, err := s.Find(r)

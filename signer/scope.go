@@ -1,9 +1,11 @@
 package signer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -113,10 +115,7 @@ func NewScope(config ScopeConfig) (s *Scope, index int, err error) {
 	if err != nil {
 		return nil, -1, err
 	}
-	s.backend = hostPattern{name: strings.ToLower(u.Hostname()), port: u.Port(), origin: true}
-	if s.backend.port == "" {
-		s.backend.port = "443"
-	}
+	s.backend = hostPattern{name: strings.ToLower(u.Hostname()), port: cmp.Or(u.Port(), "443"), origin: true}
 	base, ok := strictPath("/" + strings.TrimLeft(u.EscapedPath(), "/"))
 	if !ok || strings.ContainsAny(base, "*?") {
 		return nil, -1, fmt.Errorf("the path of %s is not one that requests can be compared with; write it without what needs encoding", u.Redacted())
@@ -289,15 +288,7 @@ func (s *Scope) isBackend(ctx context.Context, q Query) bool {
 // allAlone reports whether nothing but "all" is said of a host, so that no
 // spelling of a path can get round anything.
 func (s *Scope) allAlone(q Query) bool {
-	if s.codex >= 0 {
-		return false
-	}
-	for i := range s.entries {
-		if h := s.entries[i].host; h.origin || h.match(q.Host, q.Port) {
-			return false
-		}
-	}
-	return true
+	return s.codex < 0 && !slices.ContainsFunc(s.entries, func(e scopeEntry) bool { return e.host.origin || e.host.match(q.Host, q.Port) })
 }
 
 // reason says why a request is in no entry's scope. It asks nobody.

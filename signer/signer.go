@@ -152,19 +152,11 @@ var (
 	none        = &Authorization{Scheme: SchemeNone, Signer: "none"}
 )
 
-// Refuser is a [Signer] that refuses some requests, whatever their credential.
-type Refuser interface {
-	Signer
-	// Refuse returns an [*Error] that says why r is refused, or nil. It sends no
-	// request.
-	Refuse(r Request) error
-}
-
 // Authorize returns what authorises a request whose kind a [Scope] has decided. It asks s
-// only for requests that are to carry a credential of ours.
+// only for requests that are to carry a credential of ours. Rules refuse others as well.
 func Authorize(ctx context.Context, s Signer, r Request) (*Authorization, error) {
-	if refuser, ok := s.(Refuser); ok {
-		if err := refuser.Refuse(r); err != nil {
+	if rules, ok := s.(Rules); ok {
+		if _, err := rules.Find(r); err != nil {
 			return nil, err
 		}
 	}

@@ -118,7 +118,7 @@ func authorizationFor(value string) (*Authorization, error) {
 	if scheme, _, ok := strings.Cut(value, " "); ok && strings.EqualFold(scheme, "Bearer") {
 		auth.Scheme = SchemeBearer
 		if claims, err := identity.ParseClaims(trimScheme(value)); err == nil {
-			auth.AccountID = claims.AccountID
+			auth.AccountID = claims.WorkspaceID
 			auth.FedRAMP = claims.FedRAMP
 		}
 	}

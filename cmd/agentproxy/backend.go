@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -66,10 +67,7 @@ func (c *command) backend(ctx context.Context, b backendOptions) error {
 	if !ok {
 		return cli.Usagef("--without %s: it is accounts or backend", b.without)
 	}
-	if dir == "" {
-		dir = "agentproxy-backend"
-	}
-	dir, err := filepath.Abs(dir)
+	dir, err := filepath.Abs(cmp.Or(dir, "agentproxy-backend"))
 	if err != nil {
 		return err
 	}

@@ -71,17 +71,7 @@ on signing with the old CA. When all clients have both, run rotate.
 
 If somebody may have copied the keys, run rotate --discard. It replaces the present
 and the prepared CA at once.`,
-		RunE: func(*cobra.Command, []string) error {
-			if prepare && discard {
-				return cli.Usagef("--prepare and --discard exclude each other: --prepare keeps a prepared CA, --discard does not")
-			}
-			a, err := c.load()
-			if err != nil {
-				return err
-			}
-			defer a.Close()
-			return c.rotateCA(a, prepare, discard)
-		},
+		RunE: c.withApp(func(_ context.Context, a *app.App) error { return c.rotateCA(a, prepare, discard) }),
 	}
 	c.configFlag(cmd)
 	cmd.Flags().BoolVar(&prepare, "prepare", false, "make the next CA for clients to trust besides the present one")
@@ -90,6 +80,9 @@ and the prepared CA at once.`,
 }
 
 func (c *command) rotateCA(a *app.App, prepare, discard bool) error {
+	if prepare && discard {
+		return cli.Usagef("--prepare and --discard exclude each other: --prepare keeps a prepared CA, --discard does not")
+	}
 	rotate, next := certs.Rotate, "reload the proxy (SIGHUP) or restart it, and restart its clients with the new CA"
 	if prepare {
 		rotate, next = certs.Prepare, "give both certificates to all clients (agentproxy ca export), then run agentproxy ca rotate"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -60,10 +61,7 @@ agentproxy check looks at them.`,
 			if len(mistakes) > 0 {
 				return cli.ExitError(cli.ExitUsage)
 			}
-			if path == "" {
-				path = "no file: the defaults hold"
-			}
-			_, err = fmt.Fprintln(c.stdout, cli.Printable(path)+": no mistakes")
+			_, err = fmt.Fprintln(c.stdout, cli.Printable(cmp.Or(path, "no file: the defaults hold"))+": no mistakes")
 			return err
 		},
 	}
@@ -89,9 +87,7 @@ or the default. Secrets are not shown.`,
 			if err != nil {
 				return err
 			}
-			if path == "" {
-				path = "none; agentproxy config init writes " + config.DefaultPath(c.env)
-			}
+			path = cmp.Or(path, "none; agentproxy config init writes "+config.DefaultPath(c.env))
 			fmt.Fprintln(c.stdout, cli.Printable("# The configuration file: "+path))
 			return configfile.Show(c.stdout, conf.Settings(c.env))
 		},

@@ -32,18 +32,15 @@ the backend's keys. The former identity is set aside.`,
 			if err != nil {
 				return err
 			}
-			a, err := c.load()
-			if err != nil {
-				return err
-			}
-			defer a.Close()
-			id, err := identityfile.Import(cmd.Context(), a, args[0], record)
-			if err != nil {
-				return err
-			}
-			c.showIdentity(id)
-			c.row("Kept in", a.Default.Account.Store.String())
-			return nil
+			return c.withApp(func(ctx context.Context, a *app.App) error {
+				id, err := identityfile.Import(ctx, a, args[0], record)
+				if err != nil {
+					return err
+				}
+				c.showIdentity(id)
+				c.row("Kept in", a.Default.Account.Store.String())
+				return nil
+			})(cmd, args)
 		},
 	}
 	c.agentFlags(cmd)
@@ -70,7 +67,7 @@ whole file, as if nobody were logged in:
 export names those versions and asks first.`,
 		Example: `  agentproxy identity export --output identity.json
   agentproxy identity export --codex`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: c.withApp(func(ctx context.Context, a *app.App) error {
 			if codex && output != "" {
 				return cli.Usagef("--codex and --output exclude each other: each names a place to write to")
 			}
@@ -82,19 +79,14 @@ export names those versions and asks first.`,
 			default:
 				return cli.Usagef("--shape %s: it is none of A, C, N", shape)
 			}
-			a, err := c.load()
+			record, err := a.Default.Account.Agent.Export(ctx)
 			if err != nil {
 				return err
 			}
-			defer a.Close()
-			record, err := a.Default.Account.Agent.Export(cmd.Context())
-			if err != nil {
-				return err
-			}
-			raw := record.MarshalShapeC("")
+			raw := record.MarshalShapeC()
 			switch {
 			case codex:
-				return identityfile.ExportToCodex(cmd.Context(), a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), func(warning string) bool {
+				return identityfile.ExportToCodex(ctx, a, record, cmp.Or(identity.Shape(shape), identity.ShapeOf(record.Protocol)), func(warning string) bool {
 					if yes {
 						fmt.Fprintln(c.stderr, "agentproxy: "+warning)
 					}
@@ -108,7 +100,7 @@ export names those versions and asks first.`,
 			}
 			_, err = c.stdout.Write(raw)
 			return err
-		},
+		}),
 	}
 	c.agentFlags(cmd)
 	cmd.Flags().BoolVar(&codex, "codex", false, "write it into Codex's auth.json")

@@ -77,8 +77,8 @@ func (c *command) login(ctx context.Context, a *app.App) error {
 	// From here on there is a log-in that must be kept or revoked.
 	ctx = context.WithoutCancel(ctx)
 	claims, err := identity.ParseClaims(tokens.IDToken.Reveal())
-	if err == nil && a.Config.Agent.Identity.WorkspaceID != "" && claims.AccountID != a.Config.Agent.Identity.WorkspaceID {
-		err = fmt.Errorf("you have logged in to workspace %s, and identity.workspace_id is %s; choose that one in the browser", claims.AccountID, a.Config.Agent.Identity.WorkspaceID)
+	if err == nil && a.Config.Agent.Identity.WorkspaceID != "" && claims.WorkspaceID != a.Config.Agent.Identity.WorkspaceID {
+		err = fmt.Errorf("you have logged in to workspace %s, and identity.workspace_id is %s; choose that one in the browser", claims.WorkspaceID, a.Config.Agent.Identity.WorkspaceID)
 	}
 	if err == nil {
 		err = own.Agent.LogIn(ctx, tokens, a.Config.Agent.Identity.Store == config.StoreKeyring)
@@ -86,7 +86,7 @@ func (c *command) login(ctx context.Context, a *app.App) error {
 	if err != nil {
 		return errors.Join(err, own.Backend.Revoke(ctx, tokens.RefreshToken))
 	}
-	c.row("Workspace", claims.AccountID)
+	c.row("Workspace", claims.WorkspaceID)
 	c.row("User", claims.UserID)
 	c.row("Email", claims.Email)
 	c.row("Plan", claims.PlanType)

@@ -138,5 +138,5 @@ func (c *command) issuedTokens() (*issued.Tokens, error) {
 	if conf.Clients.IssuedDir == "" {
 		return nil, errors.New("clients.issued is off, so no such token lets anybody in; set it to also or only")
 	}
-	return issued.Open(conf.Clients.IssuedDir, time.Now, func(error) {}).WithKey(conf.Clients.IssuedKey), nil
+	return issued.Open(conf.Clients.IssuedDir, time.Now, func(error) {}).Shared(conf.Clients.IssuedKey, conf.Clients.IssuedRevoked), nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/identity/store"
+	"github.com/agentproxy/agentproxy/internal/contain"
 )
 
 // Event is something that an [Agent] did on its own, for a log. It holds no secret.
@@ -63,10 +64,14 @@ type Config struct {
 	// Clock is the clock of the servers. nil: that of Backend, else this machine's.
 	Clock *backend.Clock
 	// ClientOf, if set, returns the client that uses a session label, "" for none in
-	// particular. No client's labels take the place of another's tasks.
-	ClientOf func(label string) string
+	// particular, and the network that the client is in. No client's or network's labels take
+	// the place of another's tasks.
+	ClientOf func(label string) (network, client string)
 	// Notify, if set, is called with what the agent does on its own.
 	Notify func(Event)
+	// Panicked, if set, is called when work that requests wait for has panicked. It is an
+	// error of theirs.
+	Panicked func(*contain.PanicError)
 	// ReadOnly has the agent change nothing, neither files nor what the backend keeps. It
 	// refreshes no token, and registers nothing whatever Register says. What it asks the
 	// backend to find out whose a token is, it remembers in memory.
@@ -156,6 +161,8 @@ func New(config Config) *Agent {
 		answered: make(map[string]identity.Protocol),
 	}
 	a.tokens.loadLogin = a.loadLogin
+	a.identities.Panicked, a.registrations.Panicked, a.verifications.Panicked = config.Panicked, config.Panicked, config.Panicked
+	a.whoamis.Panicked, a.tokens.flight.Panicked = config.Panicked, config.Panicked
 	return a
 }
 

@@ -163,9 +163,6 @@ func parseIDToken(jwt string) (identity.Claims, error) {
 }
 
 func readJournal(path string) (*journal, error) {
-	if path == "" {
-		return nil, nil
-	}
 	raw, err := safefile.Read(path, maxStateBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -188,9 +185,6 @@ func parseJournal(path string, raw []byte) (*journal, error) {
 }
 
 func (j *journal) write(path string) error {
-	if path == "" {
-		return nil
-	}
 	raw, err := json.Marshal(j)
 	if err != nil {
 		return err
@@ -198,8 +192,12 @@ func (j *journal) write(path string) error {
 	return writeState(path, raw)
 }
 
-// writeState writes one of the agent's files, and makes its directory.
+// writeState writes one of the agent's files, and makes its directory. The path "" is for what
+// is kept in memory.
 func writeState(path string, raw []byte) error {
+	if path == "" {
+		return nil
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}

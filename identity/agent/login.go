@@ -96,9 +96,6 @@ func (a *Agent) newTokenLogin(ctx context.Context, name string, token identity.S
 	}
 	return &codex.Auth{
 		Mode: codex.ModePersonalAccessToken, PersonalAccessToken: token, Path: name,
-		Tokens: &codex.Tokens{AccessToken: token, AccountID: account.WorkspaceID, Claims: identity.Claims{
-			UserID: account.UserID, AccountID: account.WorkspaceID, PlanType: account.PlanType,
-			Email: account.Email, FedRAMP: account.FedRAMP,
-		}},
+		Tokens: &codex.Tokens{AccessToken: token, AccountID: account.WorkspaceID, Claims: identity.Claims{Account: account}},
 	}, nil
 }

@@ -72,13 +72,11 @@ func (a *Agent) LogOut(ctx context.Context, force bool) error {
 	if err != nil && !force {
 		return fmt.Errorf("the log-in is not revoked and stays: %w; try again, or --force removes it here, and leaves it good elsewhere", err)
 	}
-	if a.tokens.path != "" {
-		// It holds tokens too.
-		if err := os.Remove(a.tokens.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove the log-in: %w", err)
-		}
+	err = os.Remove(a.tokens.path) // which holds tokens too
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = home.Remove(ctx)
 	}
-	if err := home.Remove(ctx); err != nil {
+	if err != nil {
 		return fmt.Errorf("remove the log-in: %w", err)
 	}
 	return nil

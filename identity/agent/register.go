@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/agentproxy/agentproxy/identity"
@@ -53,13 +54,9 @@ func hasTokens(auth *codex.Auth) bool { return auth != nil && auth.Tokens != nil
 // replaceable reports whether another identity may be registered after err, which says why
 // the stored one is missing or not used.
 func replaceable(err error) bool {
-	for _, reason := range []error{identity.ErrNoIdentity, identity.ErrOtherWorkspace, identity.ErrOtherUser, identity.ErrBadKey, errUnknownAgent, backend.ErrUnverified} {
-		if errors.Is(err, reason) {
-			return true
-		}
-	}
+	reasons := []error{identity.ErrNoIdentity, identity.ErrOtherWorkspace, identity.ErrOtherUser, identity.ErrBadKey, errUnknownAgent, backend.ErrUnverified}
 	_, corrupt := errors.AsType[*identity.FileError](err)
-	return corrupt
+	return corrupt || slices.ContainsFunc(reasons, func(reason error) bool { return errors.Is(err, reason) })
 }
 
 // Register registers a new identity, whether or not there is one.

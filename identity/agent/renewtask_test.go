@@ -266,7 +266,7 @@ func TestOverdueWithoutRegistration(t *testing.T) {
 		t.Fatalf("exported task %q, %v", record.TaskID, err)
 	}
 	record.TaskID = "task-own"
-	if err := os.WriteFile(filepath.Join(r.state, "identity.json"), record.MarshalShapeC(record.TaskID), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.state, "identity.json"), record.MarshalShapeC(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if s := r.session(r.agent(off), ""); s.Task.ID != "task-own" {

@@ -1,9 +1,9 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -36,7 +36,7 @@ const (
 type tasks struct {
 	path     string // "" keeps them in memory only
 	now      func() time.Time
-	clientOf func(label string) string
+	clientOf func(label string) (network, client string)
 
 	mu        sync.Mutex
 	loaded    bool
@@ -54,8 +54,10 @@ type taskEntry struct {
 	ID           string    `json:"task_id"`
 	RegisteredAt time.Time `json:"registered_at"`
 	UsedAt       time.Time `json:"used_at"`
-	// Client is the one that uses the label, "" for none in particular.
-	Client string `json:"client,omitempty"`
+	// Client is the one that uses the label, and Network the one that it is in, "" for none in
+	// particular.
+	Client  string `json:"client,omitempty"`
+	Network string `json:"network,omitempty"`
 }
 
 // refusal notes that the backend has refused the last task of a label.
@@ -71,9 +73,9 @@ type taskFile struct {
 	Refusals       map[string]refusal    `json:"refusals,omitempty"` // by label
 }
 
-func newTasks(path string, now func() time.Time, clientOf func(label string) string) *tasks {
+func newTasks(path string, now func() time.Time, clientOf func(label string) (network, client string)) *tasks {
 	if clientOf == nil {
-		clientOf = func(string) string { return "" }
+		clientOf = func(string) (string, string) { return "", "" }
 	}
 	return &tasks{path: path, now: now, clientOf: clientOf, refused: make(map[identity.Task]bool), refusals: make(map[string]refusal)}
 }
@@ -139,7 +141,8 @@ func (t *tasks) put(task identity.Task, label string) {
 		t.byLabel = make(map[string]*taskEntry)
 	}
 	now := t.now()
-	t.byLabel[label] = &taskEntry{task.ID, now, now, t.clientOf(label)}
+	network, client := t.clientOf(label)
+	t.byLabel[label] = &taskEntry{task.ID, now, now, client, network}
 	t.tidy()
 	t.changes++
 }
@@ -159,24 +162,23 @@ func (t *tasks) tidy() {
 	}
 }
 
-// dropOldest drops, of the tasks of the client that has most, the one that was not used for
-// longest. A label of no client in particular counts as a client.
+// dropOldest drops, of the tasks of the client that has most in the network that has most, the
+// one that was not used for longest. A label of no client in particular counts as a client.
 func (t *tasks) dropOldest() {
-	count := make(map[string]int)
-	for _, entry := range t.byLabel {
-		if entry.Client != "" {
-			count[entry.Client]++
+	clients, networks := make(map[string]int), make(map[string]int)
+	for _, e := range t.byLabel {
+		if e.Client != "" {
+			clients[e.Client]++
+			networks[cmp.Or(e.Network, e.Client)]++
 		}
 	}
-	var oldest string
-	var last *taskEntry
-	for label, entry := range t.byLabel {
-		of := max(count[entry.Client], 1)
-		if last == nil || of > max(count[last.Client], 1) || of == max(count[last.Client], 1) && entry.UsedAt.Before(last.UsedAt) {
-			oldest, last = label, entry
-		}
+	before := func(a, b *taskEntry) int {
+		return cmp.Or(
+			cmp.Compare(max(networks[cmp.Or(b.Network, b.Client)], 1), max(networks[cmp.Or(a.Network, a.Client)], 1)),
+			cmp.Compare(max(clients[b.Client], 1), max(clients[a.Client], 1)),
+			a.UsedAt.Compare(b.UsedAt))
 	}
-	delete(t.byLabel, oldest)
+	delete(t.byLabel, slices.MinFunc(slices.Collect(maps.Keys(t.byLabel)), func(a, b string) int { return before(t.byLabel[a], t.byLabel[b]) }))
 }
 
 // refuse forgets the task of a label, which the backend has refused, unless another has
@@ -336,12 +338,7 @@ func (t *tasks) merge(comingID string) {
 	}
 }
 
-var errNoTasks = errors.New("no tasks are kept")
-
 func readTaskFile(path string) (taskFile, error) {
-	if path == "" {
-		return taskFile{}, errNoTasks
-	}
 	raw, err := safefile.Read(path, maxStateBytes)
 	if err != nil {
 		return taskFile{}, err

@@ -336,17 +336,18 @@ func TestPerLabelIsBounded(t *testing.T) {
 	}
 }
 
-// TestTasksOfOthersStay has one client with more labels than tasks are kept. They take no
-// place of another client's, nor of a label that is no client's in particular, nor after
+// TestTasksOfOthersStay has one client with more labels than tasks are kept, and then a network
+// with more clients. They take no place of another's, nor of a label that is no client's in particular, nor after
 // another process has read the file.
 func TestTasksOfOthersStay(t *testing.T) {
 	tt := newTaskTest(t)
-	clientOf := func(label string) string {
+	clientOf := func(label string) (network, client string) {
 		client, _, ok := strings.Cut(label, "/")
 		if !ok {
-			return ""
+			return "", ""
 		}
-		return client
+		network, _, _ = strings.Cut(client, ":")
+		return network, client
 	}
 	open := func() *tasks { return newTasks(tt.path, func() time.Time { return tt.at }, clientOf) }
 	k := open()
@@ -375,4 +376,24 @@ func TestTasksOfOthersStay(t *testing.T) {
 	}
 	has(t, k, "a", "loud/0", "")
 	has(t, k, "a", fmt.Sprintf("loud/%d", maxTasks-1), fmt.Sprintf("task of loud/%d", maxTasks-1))
+
+	// A network with as many clients as tasks are kept takes the place of those that had most, and
+	// within it clients of theirs.
+	put("wide:quiet/1")
+	put("wide:quiet/2")
+	for i := range 2 * maxTasks {
+		put(fmt.Sprintf("wide:%d/1", i))
+	}
+	for _, label := range append(others, fmt.Sprintf("wide:%d/1", 2*maxTasks-1), fmt.Sprintf("loud/%d", maxTasks-1)) {
+		has(t, k, "a", label, "task of "+label)
+	}
+	count := 0
+	for _, e := range k.byLabel {
+		if e.Network == "wide" {
+			count++
+		}
+	}
+	if count > maxTasks/2+1 {
+		t.Errorf("one network has %d of %d tasks", count, maxTasks)
+	}
 }

@@ -400,7 +400,7 @@ func (t *tokens) noteEnd(view *tokenView, reason string) {
 	t.journal = t.journal.withEnd(view.auth.Tokens, reason)
 	j := t.journal
 	t.mu.Unlock()
-	if t.path != "" && !view.file.InKeyring {
+	if !view.file.InKeyring {
 		t.warnOnce("the end of the log-in is remembered in memory only", j.write(t.path))
 	}
 }
@@ -427,7 +427,7 @@ func (t *tokens) keep(ctx context.Context, view *tokenView, answer identity.Toke
 	t.journal, t.last, t.inMemory = j, nil, true
 	t.mu.Unlock()
 	// A log-in in the keyring was not meant for a file.
-	if t.path != "" && !view.file.InKeyring {
+	if !view.file.InKeyring {
 		err := j.write(t.path)
 		t.mu.Lock()
 		t.inMemory = err != nil
@@ -450,7 +450,7 @@ func sameUser(view *tokenView, answer identity.TokenSet) error {
 	}
 	was := view.auth.Tokens.Claims
 	for _, same := range []struct{ what, was, is string }{
-		{"user", was.UserID, claims.UserID}, {"workspace", was.AccountID, claims.AccountID},
+		{"user", was.UserID, claims.UserID}, {"workspace", was.WorkspaceID, claims.WorkspaceID},
 	} {
 		if same.was != "" && same.is != same.was {
 			return fmt.Errorf("the answer is for %s %q, the log-in is of %q", same.what, same.is, same.was)

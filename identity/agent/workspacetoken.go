@@ -83,9 +83,6 @@ func (a *Agent) learnToken(known knownToken) {
 }
 
 func writeKnownTokens(path string, all []knownToken) error {
-	if path == "" {
-		return nil
-	}
 	raw, err := json.Marshal(all)
 	if err != nil {
 		return err

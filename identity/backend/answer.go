@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -103,13 +104,10 @@ func errorCode(raw []byte) string {
 		_ = json.Unmarshal(answer.Error, &code)
 	}
 	// It goes into logs: no more than a word.
-	if len(code) > 64 {
+	if len(code) > 64 || strings.ContainsFunc(code, func(c rune) bool {
+		return c != '_' && c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
+	}) {
 		return ""
-	}
-	for _, c := range []byte(code) {
-		if c != '_' && c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return ""
-		}
 	}
 	return code
 }

@@ -122,7 +122,7 @@ func (b *Client) DeviceLogin(ctx context.Context, code *DeviceCode) (identity.To
 		return identity.TokenSet{}, err
 	}
 	claims, err := identity.ParseClaims(tokens.IDToken.Reveal())
-	if err == nil && claims.AccountID == "" {
+	if err == nil && claims.WorkspaceID == "" {
 		err = errors.New("its id_token names no workspace")
 	}
 	if err != nil {

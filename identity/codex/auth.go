@@ -10,6 +10,7 @@
 package codex
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -189,11 +190,9 @@ func (a *Auth) login() (identity.Account, error) {
 		}
 	}
 	if t := a.Tokens; t != nil {
-		acct := identity.Account{WorkspaceID: t.AccountID, UserID: t.Claims.UserID, Email: t.Claims.Email, PlanType: t.Claims.PlanType, FedRAMP: t.Claims.FedRAMP}
-		if acct.WorkspaceID == "" {
-			acct.WorkspaceID = t.Claims.AccountID
-		}
-		return acct, nil
+		account := t.Claims.Account
+		account.WorkspaceID = cmp.Or(t.AccountID, account.WorkspaceID)
+		return account, nil
 	}
 	if a.Mode == ModeAgentIdentity {
 		if r := a.Record; r != nil {

@@ -28,7 +28,7 @@ func TestParseAuth(t *testing.T) {
 		Mode: ModeChatGPT,
 		Tokens: &Tokens{
 			IDToken: identity.Secret(identitytest.JWT(identitytest.Claims)), AccessToken: "access-secret", RefreshToken: "refresh-secret", AccountID: "ws-1",
-			Claims: identity.Claims{UserID: "user-1", AccountID: "ws-1", PlanType: "pro", Email: "ada@example.com", FedRAMP: true, Expiry: time.Unix(1900000000, 0).UTC()},
+			Claims: identity.Claims{Account: identity.Account{UserID: "user-1", WorkspaceID: "ws-1", PlanType: "pro", Email: "ada@example.com", FedRAMP: true}, Expiry: time.Unix(1900000000, 0).UTC()},
 		},
 		LastRefresh: time.Date(2026, 4, 15, 1, 2, 3, 456e6, time.UTC),
 		Record: &identity.Record{WorkspaceID: "ws-1", UserID: "user-1", AgentRuntimeID: "agent-1", PrivateKey: identitytest.PrivateKey,

@@ -21,10 +21,6 @@ const (
 	// A file that Codex is writing is whole again within 250 ms.
 	rereadTimes    = 50
 	rereadInterval = 5 * time.Millisecond
-
-	// A file that was changed more recently than this may change again without another
-	// modification time: some file systems count in two seconds.
-	mtimeGranularity = 2 * time.Second
 )
 
 // DefaultHome returns the Codex home directory of an environment: $CODEX_HOME, else .codex
@@ -62,11 +58,11 @@ type Home struct {
 
 // reading is what auth.json, or the keyring, held when it was last read.
 type reading struct {
-	info   fs.FileInfo // nil if it never was
-	sum    [sha256.Size]byte
-	recent bool // it had just been changed, so that info proves nothing
-	auth   *Auth
-	err    error
+	info fs.FileInfo // nil if it never was
+	sum  [sha256.Size]byte
+	read time.Time
+	auth *Auth
+	err  error
 }
 
 // OpenHome returns the Codex home at dir, which need not exist yet.
@@ -174,7 +170,7 @@ func (h *Home) read() (r reading, fresh bool, err error) {
 	if err != nil {
 		return r, false, h.openError(err)
 	}
-	if h.last.info != nil && !h.last.recent && sameVersion(h.last.info, info) {
+	if safefile.Unchanged(h.last.info, info, h.last.read) {
 		return h.last, false, nil
 	}
 	// info is of the file that was opened, and from before it is read: a change
@@ -188,10 +184,10 @@ func (h *Home) read() (r reading, fresh bool, err error) {
 	if err != nil {
 		return r, false, h.openError(err)
 	}
-	r = reading{info: info, sum: sha256.Sum256(raw), recent: h.now().Sub(info.ModTime()) < mtimeGranularity}
+	r = reading{info: info, sum: sha256.Sum256(raw), read: h.now()}
 	// An error counts for the very file that it was found in alone: another write that
 	// stops at the same byte has to be waited for as well.
-	if h.last.info != nil && h.last.sum == r.sum && (h.last.err == nil || sameVersion(h.last.info, info)) {
+	if h.last.info != nil && h.last.sum == r.sum && (h.last.err == nil || safefile.SameVersion(h.last.info, info)) {
 		r.auth, r.err = h.last.auth, h.last.err
 		return r, false, nil
 	}
@@ -229,10 +225,4 @@ func (h *Home) openError(err error) error {
 	}
 	err = safefile.Cause(err)
 	return &identity.FileError{Path: path, Reason: err.Error(), Remedy: "see that it is a readable file", Err: err}
-}
-
-// sameVersion reports whether a and b are the same file, unchanged as far as its inode
-// tells.
-func sameVersion(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }

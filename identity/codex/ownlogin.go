@@ -30,7 +30,7 @@ func NewLogin(tokens identity.TokenSet, at time.Time) ([]byte, error) {
 	t.SetText("id_token", tokens.IDToken.Reveal())
 	t.SetText("access_token", tokens.AccessToken.Reveal())
 	t.SetText("refresh_token", tokens.RefreshToken.Reveal())
-	t.SetText("account_id", claims.AccountID)
+	t.SetText("account_id", claims.WorkspaceID)
 	o.SetText("auth_mode", string(ModeChatGPT))
 	o.Set("OPENAI_API_KEY", []byte("null"))
 	o.Set("tokens", t.Compact())

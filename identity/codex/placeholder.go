@@ -98,8 +98,15 @@ func escapeJSON(doc []byte) []byte {
 	return b
 }
 
-// isPlaceholder reports whether a is what [Placeholder] returns, and no log-in.
+// IsPlaceholder reports whether raw is an auth.json that holds a [Placeholder] and nothing
+// else.
+func IsPlaceholder(raw []byte) bool {
+	auth, _ := ParseAuth(raw)
+	return auth.isPlaceholder()
+}
+
+// isPlaceholder is [IsPlaceholder] for an auth.json that was parsed, nil if it could not be.
 func (a *Auth) isPlaceholder() bool {
 	return a != nil && a.Tokens != nil && identity.IsPlaceholder(a.Tokens.AccessToken.Reveal()) &&
-		!a.HasAPIKey && a.Record == nil && a.RecordErr == nil
+		!a.HasAPIKey && a.PersonalAccessToken == "" && a.Record == nil && a.RecordErr == nil
 }

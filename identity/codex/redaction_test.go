@@ -65,11 +65,11 @@ func TestRedaction(t *testing.T) {
 			}
 		}
 	}
-	for _, got := range []string{identity.Secret("x").String(), identity.Secret("x").GoString(), fmt.Sprint(identity.Secret("x")), identity.Secret("x").LogValue().String()} {
+	for _, got := range []string{identity.Secret("x").String(), fmt.Sprintf("%#v", identity.Secret("x")), fmt.Sprint(identity.Secret("x")), slog.AnyValue(identity.Secret("x")).String()} {
 		identitytest.Equal(t, "secret", got, "[redacted]")
 	}
 	identitytest.Equal(t, "key", fmt.Sprintf("%x", key), key.PublicKey())
-	identitytest.Equal(t, "key", key.GoString(), key.PublicKey())
+	identitytest.Equal(t, "key", fmt.Sprintf("%#v", key), key.PublicKey())
 	identitytest.Equal(t, "zero key", fmt.Sprint(identity.Key{}), "ssh-ed25519")
 	text, err := identity.Secret("x").MarshalText()
 	if err != nil || string(text) != "[redacted]" {

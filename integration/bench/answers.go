@@ -5,13 +5,13 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
-
-	"github.com/coder/websocket"
 )
 
 // answersQuery asks for answers of the model over a WebSocket.
@@ -109,26 +109,39 @@ func (s *answerSocket) do() error {
 }
 
 // serveAnswers answers each message with an event, of which each thirtieth ends an answer.
+// They are compressed at the default level, which as zlib does at any level takes the fixed
+// codes for what is short. The fastest level of compress/flate makes codes for each message,
+// which take ten times longer to read than all the rest of it.
 func serveAnswers(w http.ResponseWriter, r *http.Request) {
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover, CompressionThreshold: 1})
-	if err != nil {
+	conn, rw, end := acceptSocket(w, r)
+	if conn == nil {
 		return
 	}
-	defer conn.CloseNow()
-	event := bytes.Repeat([]byte("x"), eventSize)
+	defer end()
+	var packed bytes.Buffer
+	z, _ := flate.NewWriter(&packed, flate.DefaultCompression)
+	question, _ := frames(bytes.Repeat([]byte("x"), messageSize))
+	var event, frame []byte
 	for n := 1; ; n++ {
-		_, reader, err := conn.Reader(r.Context())
-		if err != nil {
-			return
-		}
-		if _, err := io.Copy(io.Discard, reader); err != nil {
+		if _, err := io.CopyN(io.Discard, rw, int64(len(question))); err != nil {
 			return
 		}
 		event = fmt.Appendf(event[:0], `{"type":"response.output_text.delta","sequence_number":%d,"item_id":"msg_0123456789","output_index":0,"delta":" word%x","obfuscation":"%x"}`, n, n*7919, n*104729)
 		if n%30 == 0 {
 			event = append(event[:0], completed...)
 		}
-		if err := conn.Write(r.Context(), websocket.MessageText, event); err != nil {
+		packed.Reset()
+		if _, err := z.Write(event); err != nil {
+			return
+		}
+		if err := z.Flush(); err != nil {
+			return
+		}
+		payload := bytes.TrimSuffix(packed.Bytes(), []byte{0x00, 0x00, 0xff, 0xff}) // RFC 7692, section 7.2.1
+		if frame = append(frame[:0], 0xc1, byte(len(payload))); len(payload) > 125 {
+			frame = binary.BigEndian.AppendUint16(append(frame[:1], 126), uint16(len(payload)))
+		}
+		if _, err := conn.Write(append(frame, payload...)); err != nil {
 			return
 		}
 	}

@@ -50,6 +50,13 @@ func (b *bench) profile(ctx context.Context, selected []*scenario, dir string) e
 			return fmt.Errorf("%s: %w", idIdle, err)
 		}
 	}
+	for _, s := range selected {
+		if s.id == idLiveWS || s.id == idLiveH2 {
+			if err := b.profileLive(ctx, s.id, i, pprof, dir); err != nil {
+				return fmt.Errorf("%s: %w", s.id, err)
+			}
+		}
+	}
 	b.logf("read them with: go tool pprof -top %s", filepath.Join(dir, "*.cpu.pprof"))
 	return nil
 }
@@ -110,8 +117,39 @@ func (b *bench) profileIdle(ctx context.Context, i *instance, pprof, dir string)
 		return err
 	}
 	defer closeAll(clients)
+	return b.profileMemory(ctx, idIdle, b.plan.idle, i, pprof, dir)
+}
+
+// profileLive tells what live turns keep in memory.
+func (b *bench) profileLive(ctx context.Context, id string, i *instance, pprof, dir string) error {
+	kind := overSocket
+	if id == idLiveH2 {
+		kind = overH2
+	}
+	r := b.liveRound(kind)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		_, err := r.measure(ctx, i)
+		return err
+	})
+	group.Go(func() error {
+		select {
+		case <-time.After(r.open + (time.Duration(r.events)*r.gap-r.open)/2):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return b.profileMemory(ctx, id, r.agents, i, pprof, dir)
+	})
+	return group.Wait()
+}
+
+// profileMemory writes what n connections or turns keep.
+func (b *bench) profileMemory(ctx context.Context, id string, n int, i *instance, pprof, dir string) error {
 	// Asked for like this, the profile is of what a collection has left.
-	if err := fetchFile(ctx, pprof+"/debug/pprof/heap?gc=1", filepath.Join(dir, idIdle+".heap.pprof")); err != nil {
+	if err := fetchFile(ctx, pprof+"/debug/pprof/heap?gc=1", filepath.Join(dir, id+".heap.pprof")); err != nil {
+		return err
+	}
+	if err := fetchFile(ctx, pprof+"/debug/pprof/goroutine", filepath.Join(dir, id+".goroutine.pprof")); err != nil {
 		return err
 	}
 	var stats runtime.MemStats
@@ -122,9 +160,9 @@ func (b *bench) profileIdle(ctx context.Context, i *instance, pprof, dir string)
 	if err != nil {
 		return err
 	}
-	each := func(bytes uint64) float64 { return float64(bytes) / 1e3 / float64(b.plan.idle) }
-	b.logf("%s: each of %d connections keeps %.1f kB in the heap and %.1f kB of stacks; the heap spans %.1f kB, the process %.1f kB",
-		idIdle, b.plan.idle, each(stats.HeapAlloc), each(stats.StackInuse), each(stats.HeapInuse), each(uint64(u.rss)))
+	each := func(bytes uint64) float64 { return float64(bytes) / 1e3 / float64(n) }
+	b.logf("%s: each of %d keeps %.1f kB in the heap and %.1f kB of stacks; the heap spans %.1f kB, the process %.1f kB",
+		id, n, each(stats.HeapAlloc), each(stats.StackInuse), each(stats.HeapInuse), each(uint64(u.rss)))
 	return nil
 }
 

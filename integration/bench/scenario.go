@@ -111,7 +111,8 @@ const (
 	idFull, idResumed          = "connect-full", "connect-resumed"
 	idDownload, idUpload       = "download", "upload"
 	idEvents, idEcho, idTunnel = "sse", "websocket", "tunnel"
-	idIdle, idStartUp, idSign  = "idle", "start-up", "sign"
+	idIdle, idSign             = "idle", "sign"
+	idStartUp, idStartUpOff    = "start-up", "start-up-off"
 	idFirst                    = "first-turn"
 	idRateH1, idRateH2         = "rate-h1", "rate-h2"
 	idTurnWS, idTurnWSMany     = "turn-ws-60", "turn-ws-250"
@@ -150,7 +151,8 @@ var scenarios = []*scenario{
 	{id: "usage-ws", title: "Answers of the model by WebSocket with compression, 200 sockets, without and with usage.file", programs: []string{agentproxy, withUsage}, columns: echoColumns, prepare: answersBySocket, close: true},
 	{id: idTunnel, title: "A tunnel to another host", programs: []string{agentproxy, copying}, columns: moveColumns, prepare: tunnelled, close: true},
 	{id: idIdle, title: "Idle connections, intercepted, after one request", programs: []string{nginx, agentproxy}, columns: idleColumns, prepare: idle, once: true},
-	{id: idStartUp, title: "Start-up: run -- true, and env /bin/true (direct)", programs: []string{direct, agentproxy}, columns: startUpColumns, prepare: startUp, once: true},
+	{id: idStartUp, title: "Start-up: run -- true, and env /bin/true (direct)", programs: []string{direct, agentproxy}, columns: startUpColumns, prepare: startUp("auto"), once: true},
+	{id: idStartUpOff, title: "Start-up without isolation: run --isolate off -- true, and env /bin/true (direct)", programs: []string{direct, agentproxy}, columns: startUpColumns, prepare: startUp("off"), once: true},
 	{id: idFirst, title: "A turn with codex exec: by way of run, and alone (direct)", programs: []string{direct, agentproxy}, columns: firstColumns, prepare: firstTurn, once: true},
 	{id: idSign, title: "Signing alone", programs: []string{agentproxy}, columns: signColumns, prepare: signing},
 }

@@ -17,9 +17,15 @@ import (
 )
 
 // startUp prepares agentproxy run -- true with a CA that is there already, and
-// env /bin/true as the measure.
-func startUp(ctx context.Context, b *bench, i *instance) (*session, error) {
-	dir := filepath.Join(b.dir, i.program+"-start-up")
+// env /bin/true as the measure. isolate is what --isolate says.
+func startUp(isolate string) func(context.Context, *bench, *instance) (*session, error) {
+	return func(ctx context.Context, b *bench, i *instance) (*session, error) {
+		return b.startUp(ctx, i, isolate)
+	}
+}
+
+func (b *bench) startUp(ctx context.Context, i *instance, isolate string) (*session, error) {
+	dir := filepath.Join(b.dir, i.program+"-start-up-"+isolate)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -35,7 +41,7 @@ func startUp(ctx context.Context, b *bench, i *instance) (*session, error) {
 		if i.program == before {
 			binary = b.before
 		}
-		run := []string{binary, "run", "--config", config, "--"}
+		run := []string{binary, "run", "--config", config, "--isolate", isolate, "--"}
 		argv = append(slices.Clip(run), "/bin/true")
 		// The child asks for its parent's peak, for what wait4(2) tells of a
 		// process includes the one that started it.

@@ -310,13 +310,17 @@ func liveTurns(kind turnKind) func(context.Context, *bench, *instance) (*session
 				if _, err := fresh.get(ctx, pathJSON); err != nil {
 					return nil, err
 				}
-				open := b.plan.turnOpen * time.Duration(1+b.plan.live/250)
-				r := turnRound{kind, b.plan.live, int(open*3/2/b.plan.liveGap) + 2, b.plan.liveGap, open}
-				return r.measure(ctx, fresh)
+				return b.liveRound(kind).measure(ctx, fresh)
 			},
 			close: fresh.stop,
 		}, nil
 	}
+}
+
+// liveRound returns the round of liveTurns.
+func (b *bench) liveRound(kind turnKind) turnRound {
+	open := b.plan.turnOpen * time.Duration(1+b.plan.live/250)
+	return turnRound{kind, b.plan.live, int(open*3/2/b.plan.liveGap) + 2, b.plan.liveGap, open}
 }
 
 // turnRound is a round of turns.

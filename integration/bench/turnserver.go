@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha1" // of the handshake of WebSockets
 	"encoding/base64"
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -87,18 +89,11 @@ func serveTurn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	conn, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
+	conn, rw, end := acceptSocket(w, r)
+	if conn == nil {
 		return
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(r.Context(), func() { conn.Close() })
-	defer stop()
-	key := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(key[:])); err != nil {
-		return
-	}
+	defer end()
 	if _, err := io.CopyN(io.Discard, rw, int64(len(questionFrame))); err != nil {
 		return
 	}
@@ -113,4 +108,25 @@ func serveTurn(w http.ResponseWriter, r *http.Request) {
 	if _, err := conn.Write([]byte{0x88, 2, 0x03, 0xe8}); err == nil {
 		_, _ = io.CopyN(io.Discard, rw, int64(len(closeFrame)))
 	}
+}
+
+// acceptSocket upgrades to a WebSocket with compression (RFC 6455, section 4.2.2). conn is nil
+// if it could not; end must be called otherwise.
+func acceptSocket(w http.ResponseWriter, r *http.Request) (conn net.Conn, rw *bufio.ReadWriter, end func()) {
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, nil
+	}
+	stop := context.AfterFunc(r.Context(), func() { conn.Close() })
+	end = func() {
+		stop()
+		conn.Close()
+	}
+	key := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(key[:])); err != nil {
+		end()
+		return nil, nil, nil
+	}
+	return conn, rw, end
 }

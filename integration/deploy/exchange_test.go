@@ -23,7 +23,7 @@ func exchangeValues(edit func(exchange map[string]any)) map[string]any {
 		}},
 		"from":      []any{map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": "ci"}}}},
 		"apiServer": []any{"10.96.0.1/32"},
-		"keySecret": "issued-key",
+		"keySecret": "issued-key", "revokedConfigMap": "revoked-tokens",
 	}
 	if edit != nil {
 		edit(exchange)
@@ -62,6 +62,11 @@ func TestExchange(t *testing.T) {
 				mounted := slices.ContainsFunc(spec.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/run/secrets/agentproxy-issued" })
 				if !mounted || !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == "issued-key" }) {
 					t.Errorf("the replicas' key is not mounted: %+v", spec.Volumes)
+				}
+				// A mount of a single file (subPath) would not see changes.
+				mounted = slices.ContainsFunc(spec.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/etc/agentproxy-revoked" && m.SubPath == "" })
+				if !mounted || !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.ConfigMap != nil && v.ConfigMap.Name == "revoked-tokens" }) {
+					t.Errorf("the list of revoked tokens is not mounted: %+v", spec.Volumes)
 				}
 			}
 		case *networkingv1.NetworkPolicy:
@@ -102,7 +107,7 @@ func checkConfig(t *testing.T, config string) {
 	if err != nil {
 		t.Fatalf("%v: %s\n%s", err, out, config)
 	}
-	for _, want := range []string{"0.0.0.0:9081", "kubernetes.default.svc.cluster.local", "/run/secrets/agentproxy-issued/key", "/run/secrets/agentproxy-tokens/tokens"} {
+	for _, want := range []string{"0.0.0.0:9081", "kubernetes.default.svc.cluster.local", "/run/secrets/agentproxy-issued/key", "/etc/agentproxy-revoked/revoked.json", "/run/secrets/agentproxy-tokens/tokens"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is not in force:\n%s", want, out)
 		}
@@ -119,6 +124,11 @@ func TestExchangeValues(t *testing.T) {
 		"exchange.issuers: a sidecar serves its own pod":         sidecar,
 		"exchange.from: no pod could ask":                        exchangeValues(func(x map[string]any) { x["from"] = []any{} }),
 		"exchange.keySecret: a replica would not take another's": exchangeValues(func(x map[string]any) { x["keySecret"] = "" }),
+		"exchange.revokedConfigMap: without exchange.keySecret": func() map[string]any {
+			values := exchangeValues(func(x map[string]any) { x["keySecret"] = "" })
+			values["gateway"] = map[string]any{"replicas": 1}
+			return values
+		}(),
 	} {
 		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), fail) {
 			t.Errorf("error %v, want %q", err, fail)

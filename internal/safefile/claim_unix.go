@@ -53,7 +53,7 @@ func (c *Claim) Replace(data []byte) error {
 	if err != nil {
 		return err
 	}
-	err = replaceFile(c.path, data, info.Mode().Perm()&0o600, func(f *os.File) error { return chownLike(f, info) }, nothing)
+	err = placeFile(c.path, data, info.Mode().Perm()&0o600, func(f *os.File) error { return chownLike(f, info) }, nothing, os.Rename)
 	switch {
 	case err == nil && c.Wanted():
 		return overwrite(c.f, data)

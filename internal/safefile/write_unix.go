@@ -20,7 +20,7 @@ import (
 // change perm. The temporary file lies beside it, for a secret must not pass through a shared
 // directory.
 func Write(path string, data []byte, perm fs.FileMode) error {
-	return replaceFile(path, data, perm, nothing, nothing)
+	return placeFile(path, data, perm, nothing, nothing, os.Rename)
 }
 
 func nothing(*os.File) error { return nil }
@@ -64,7 +64,7 @@ func Replace(path string, was, data []byte) error {
 	}
 	var aside string
 	var held *lease
-	err = replaceFile(path, data, info.Mode().Perm()&0o600, func(f *os.File) error {
+	err = placeFile(path, data, info.Mode().Perm()&0o600, func(f *os.File) error {
 		return chownLike(f, info)
 	}, func(f *os.File) error {
 		// Where there are no hard links there is nothing to put back.
@@ -73,7 +73,7 @@ func Replace(path string, was, data []byte) error {
 		}
 		held = takeLease(old)
 		return unchanged()
-	})
+	}, os.Rename)
 	if aside != "" {
 		defer os.Remove(aside)
 	}
@@ -139,13 +139,8 @@ func overwrite(f *os.File, data []byte) error {
 	return f.Sync()
 }
 
-// replaceFile replaces a file. It calls prepare with the new file before it writes it, and
-// last just before the new file takes its place.
-func replaceFile(path string, data []byte, perm fs.FileMode, prepare, last func(*os.File) error) error {
-	return placeFile(path, data, perm, prepare, last, os.Rename)
-}
-
-// placeFile is replaceFile that puts the new file in its place by place.
+// placeFile puts a new file in its place by place. It calls prepare with the new file before
+// it writes it, and last just before place.
 func placeFile(path string, data []byte, perm fs.FileMode, prepare, last func(*os.File) error, place func(from, to string) error) (err error) {
 	defer func() {
 		// The name of the temporary file means nothing to the caller.

@@ -29,10 +29,10 @@ type grounds struct {
 }
 
 func (c *Clients) grounds() grounds {
-	if c.tokens == nil {
+	if c.config.Tokens == nil {
 		return grounds{clients: c}
 	}
-	return grounds{c, c.tokens.table.Load()}
+	return grounds{c, c.config.Tokens.table.Load()}
 }
 
 // admits reports whether a client that was admitted before would be admitted again, with
@@ -40,16 +40,16 @@ func (c *Clients) grounds() grounds {
 func (g grounds) admits(a *Admission) bool {
 	switch c := g.clients; {
 	case a.issued != nil:
-		return c.issued != nil && c.issued.Good(a.issued) == nil
-	case c.only:
+		return c.config.Issued != nil && c.config.Issued.Good(a.issued) == nil
+	case c.config.IssuedOnly:
 		return false
 	case g.tokens != nil:
 		label, ok := g.tokens.findAgain(a)
 		return ok && label == a.Label
 	case c.token != nil:
 		return a.digest.Equal(*c.token)
-	case c.users != nil:
-		return a.peer.check(c.users) == nil
+	case c.config.Users != nil:
+		return a.peer.check(c.config.Users) == nil
 	}
 	return true
 }
@@ -57,11 +57,11 @@ func (g grounds) admits(a *Admission) bool {
 // Refresh reads the tokens file, and what issued tokens go by, if they have changed, but
 // not often.
 func (c *Clients) Refresh() {
-	if c.tokens != nil {
-		c.tokens.refreshIfChanged(&c.log)
+	if c.config.Tokens != nil {
+		c.config.Tokens.refreshIfChanged(&c.log)
 	}
-	if c.issued != nil {
-		c.issued.Refresh()
+	if c.config.Issued != nil {
+		c.config.Issued.Refresh()
 	}
 }
 

@@ -77,6 +77,7 @@ func (c *bcryptChecks) find(ctx context.Context, candidates []hashedToken, token
 			return h, true, nil
 		}
 	}
+	endTurn(ctx) // of those who wait their turn, nobody is to wait for this
 	if err := c.acquire(ctx); err != nil {
 		return hashedToken{}, false, err
 	}

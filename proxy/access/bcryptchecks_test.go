@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -169,5 +170,43 @@ func TestBcryptMemory(t *testing.T) {
 	}
 	if len(c.verified) != maxVerified || !c.remembered([]byte("hash"), fmt.Sprint(maxVerified+9)) {
 		t.Errorf("%d are remembered", len(c.verified))
+	}
+}
+
+// turnConn notes that its turn has ended.
+type turnConn struct {
+	addressConn
+	ended bool
+}
+
+func (c *turnConn) EndTurn() { c.ended = true }
+
+// TestTurnEndsBeforeBcrypt has a token be compared with a hash, which is no part of the turn in
+// which the request was read; and one that is compared with no hash.
+func TestTurnEndsBeforeBcrypt(t *testing.T) {
+	t.Parallel()
+	f := openTokens(t, "plain:plain", "a:"+bcryptOf(t, "token"))
+	conn := &turnConn{addressConn: addressConn{remote: &net.TCPAddr{IP: net.IPv4(198, 51, 100, 1), Port: 1}}}
+	f.checks.compare = func(hash, token []byte) error {
+		if !conn.ended {
+			t.Error("it is compared in a turn")
+		}
+		return bcrypt.CompareHashAndPassword(hash, token)
+	}
+	for range 2 { // the second time it is remembered
+		for _, user := range []string{"plain", "a"} {
+			conn.ended = false
+			r := requestOf(user, map[string]string{"plain": "plain", "a": "token"}[user])
+			r = r.WithContext(NewPeer(conn).Context(r.Context()))
+			if _, refused := New(Config{Tokens: f}, zerolog.Nop()).Admit(r); refused != nil {
+				t.Error(refused)
+			}
+			if user == "plain" && conn.ended {
+				t.Error("the turn has ended although nothing is computed")
+			}
+		}
+	}
+	if conn.ended {
+		t.Error("the turn has ended for what is remembered")
 	}
 }

@@ -23,16 +23,9 @@ import (
 
 // Clients are those who may use the proxy.
 type Clients struct {
-	// tokens, or else token, is what clients must show.
-	tokens *TokenFile
-	token  *localguard.Digest
-	// users are admitted without a token; nil admits everyone.
-	users Users
-	label string // of all; "" leaves it to each client
-	log   zerolog.Logger
-
-	issued *issued.Tokens // that let in besides, nil for none
-	only   bool           // nothing else does
+	config Config             // without its Token
+	token  *localguard.Digest // of it, nil for none
+	log    zerolog.Logger
 }
 
 // Config says who may use the proxy.
@@ -57,10 +50,10 @@ type Config struct {
 
 // New returns the clients that config admits. It logs changes of the tokens file.
 func New(config Config, log zerolog.Logger) *Clients {
-	c := &Clients{tokens: config.Tokens, users: config.Users, label: config.Label, log: log, issued: config.Issued, only: config.IssuedOnly}
+	c := &Clients{config: config, log: log}
 	if config.Token != "" {
 		digest := localguard.DigestOf(config.Token)
-		c.token = &digest
+		c.token, c.config.Token = &digest, ""
 	}
 	return c
 }
@@ -77,9 +70,9 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 	wrong := c.admitByIssued(a, token)
 	switch {
 	case a.issued != nil:
-	case c.only:
+	case c.config.IssuedOnly:
 		return nil, refuseIssued(r, wrong)
-	case c.tokens != nil:
+	case c.config.Tokens != nil:
 		if refused := c.admitByFile(r, a, token); refused != nil {
 			if wrong != nil {
 				refused = refuseIssued(r, wrong)
@@ -92,8 +85,8 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 		}
 	case wrong != nil: // whoever shows it is not to go on as somebody else
 		return nil, refuseIssued(r, wrong)
-	case c.users != nil:
-		if err := a.peer.check(c.users); err != nil {
+	case c.config.Users != nil:
+		if err := a.peer.check(c.config.Users); err != nil {
 			remedy := "set clients.token"
 			if _, known := errors.AsType[*ForeignUserError](err); known {
 				remedy = "list the user in clients.allow_uids, or set clients.token"
@@ -105,10 +98,10 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 	if err := CheckLabel(a.Label); shown && err != "" {
 		return nil, refuse.New(http.StatusProxyAuthRequired, "bad_label", "http_request_denied", "the user name in the proxy URL %s", err)
 	}
-	if c.label != "" {
-		a.Label = c.label
+	if c.config.Label != "" {
+		a.Label = c.config.Label
 	}
-	a.chosen = c.label == "" && c.tokens == nil && a.issued == nil
+	a.chosen = c.config.Label == "" && c.config.Tokens == nil && a.issued == nil
 	return a, nil
 }
 
@@ -116,10 +109,10 @@ func (c *Clients) Admit(r *http.Request) (*Admission, *refuse.Refusal) {
 // returns what is wrong with a token that was issued here and is good no more, nil if
 // it was not.
 func (c *Clients) admitByIssued(a *Admission, token string) (wrong error) {
-	if c.issued == nil || !issued.Looks(token) {
+	if c.config.Issued == nil || !issued.Looks(token) {
 		return nil
 	}
-	t, err := c.issued.Check(token)
+	t, err := c.config.Issued.Check(token)
 	switch {
 	case errors.Is(err, issued.ErrForeign):
 		return nil
@@ -140,13 +133,16 @@ func refuseIssued(r *http.Request, wrong error) *refuse.Refusal {
 	if wrong == nil {
 		return refuseToken(r)
 	}
-	return refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied",
-		"%s; have another issued with agentproxy token issue", wrong)
+	remedy := "have another issued with agentproxy token issue"
+	if errors.Is(wrong, issued.ErrUnread) {
+		remedy = "agentproxy check says why, where the proxy runs"
+	}
+	return refuse.New(http.StatusProxyAuthRequired, "proxy_auth_required", "http_request_denied", "%s; %s", wrong, remedy)
 }
 
 func (c *Clients) admitByFile(r *http.Request, a *Admission, token string) *refuse.Refusal {
-	c.tokens.refreshIfChanged(&c.log)
-	err := c.tokens.admit(r.Context(), a, token)
+	c.config.Tokens.refreshIfChanged(&c.log)
+	err := c.config.Tokens.admit(r.Context(), a, token)
 	if errors.Is(err, errBusy) {
 		return refuse.New(http.StatusServiceUnavailable, "auth_busy", "http_request_denied",
 			"%s at the moment; try again, or put the token itself in place of its hash into clients.tokens_file, which is checked at once", err)

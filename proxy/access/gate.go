@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
@@ -34,6 +36,8 @@ type Gate struct {
 	PerClient int
 	// Refusal returns the response to whoever is turned away.
 	Refusal func(error) Refusal
+	// Drain is how long requests may go on when the context of [Gate.Serve] has ended.
+	Drain time.Duration
 	// Strangers bounds what those whom [LetIn] was not called for send, in bytes, besides
 	// 4 KiB of each connection. 0 bounds it not.
 	Strangers int64
@@ -82,9 +86,32 @@ func LetIn(ctx context.Context) {
 	}
 }
 
-// Listener returns l, whose connections fail at the first Read if they are turned away.
+// Serve serves s on l, with at most most connections at a time, until ctx ends.
+func (g Gate) Serve(ctx context.Context, l net.Listener, s *http.Server, most int) error {
+	s.ConnContext = Users(nil).ConnContext
+	s.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.Drain)
+		defer cancel()
+		if s.Shutdown(bound) != nil {
+			_ = s.Close()
+		}
+	})
+	err := s.Serve(g.listener(netutil.LimitListener(l, most)))
+	if !stop() {
+		<-drained
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// listener returns l, whose connections fail at the first Read if they are turned away.
 // It is not done when they are accepted, because that would hold up all others.
-func (g Gate) Listener(l net.Listener) net.Listener {
+func (g Gate) listener(l net.Listener) net.Listener {
 	return &gatedListener{Listener: l, gate: g}
 }
 

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -137,5 +138,23 @@ func TestIssuedTokenEnds(t *testing.T) {
 		if refused := kept.Check(New(Config{Token: "x"}, zerolog.Nop())); refused == nil {
 			t.Errorf("%s: let in by another configuration", name)
 		}
+	}
+}
+
+// TestIssuedTokensUnread: whoever shows a token that cannot be checked is not told to get
+// another.
+func TestIssuedTokensUnread(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _, err := issued.Open(dir, time.Now, func(error) {}).Issue(t.Context(), "a", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "revoked.json"), []byte("["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, refused := New(Config{Issued: issued.Open(dir, time.Now, func(error) {})}, zerolog.Nop()).Admit(requestOf("a", s))
+	if refused == nil || strings.Contains(refused.Message, "have another") || !strings.HasSuffix(refused.Message, "agentproxy check says why, where the proxy runs") {
+		t.Errorf("%+v", refused)
 	}
 }

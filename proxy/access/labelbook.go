@@ -3,6 +3,7 @@ package access
 import (
 	"cmp"
 	"math"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ const (
 	// maxLabelClients bounds the clients that a [LabelBook] knows. The one that has asked
 	// for nothing for longest is forgotten.
 	maxLabelClients = 4096
+	// networkClients is as many clients' new labels as those of one network may use: whoever
+	// has a network of IPv6 is 65,536 clients there.
+	networkClients = 16
 )
 
 // LabelBook remembers which client uses which session labels, where clients choose them. It
@@ -24,30 +28,47 @@ const (
 type LabelBook struct {
 	now func() time.Time
 
-	mu      sync.Mutex
-	clients map[string]*clientLabels // by name
-	owners  map[string]string        // the client of each label
+	mu       sync.Mutex
+	clients  map[string]*clientLabels  // by name
+	networks map[string]*networkLabels // of the clients, by name
+	owners   map[string]string         // the client of each label
 }
 
 // clientLabels are the labels of a client.
 type clientLabels struct {
-	used  map[string]time.Time // when each was used last
-	taken float64              // of the new labels that the client may use, at the time since
+	used    map[string]time.Time // when each was used last
+	pace    labelPace
+	asked   time.Time // the client has, last
+	network string
+}
+
+// networkLabels are the labels of the clients of a network.
+type networkLabels struct {
+	clients int
+	pace    labelPace
+}
+
+// labelPace is how fast new labels are used.
+type labelPace struct {
+	taken float64 // of those that may be used, at the time since
 	since time.Time
-	asked time.Time // the client has, last
 }
 
 // NewLabelBook returns an empty book.
 func NewLabelBook(now func() time.Time) *LabelBook {
-	return &LabelBook{now: now, clients: make(map[string]*clientLabels), owners: make(map[string]string)}
+	return &LabelBook{now: now, clients: make(map[string]*clientLabels), networks: make(map[string]*networkLabels), owners: make(map[string]string)}
 }
 
-// ClientOf returns the client that has used a label, as [Peer.Client] names it. It is "" if
-// none has, or if labels are not the clients' choice.
-func (b *LabelBook) ClientOf(label string) string {
+// ClientOf returns the client that has used a label, as [Peer.Client] names it, and the network
+// that it is in, which may be the client itself. They are "" if none has, or if labels are not
+// the clients' choice.
+func (b *LabelBook) ClientOf(label string) (network, client string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.owners[label]
+	if client = b.owners[label]; client != "" {
+		network = b.clients[client].network
+	}
+	return network, client
 }
 
 // Use notes that the client of a uses its label. It refuses a new label of a client that has
@@ -63,19 +84,17 @@ func (b *LabelBook) Use(a *Admission, most int) *refuse.Refusal {
 	c := b.clients[client]
 	if c == nil {
 		b.makeRoom()
-		c = &clientLabels{used: make(map[string]time.Time), since: now}
+		c = &clientLabels{used: make(map[string]time.Time), pace: labelPace{since: now}, network: networkOf(client)}
 		b.clients[client] = c
+		b.join(c.network, now)
 	}
 	c.asked = now
 	if _, known := c.used[a.Label]; !known {
-		if wait := c.take(now, most); wait > 0 {
-			refused := refuse.Busy("%s has used as many session labels as limits.labels_per_client allows, which is %d, and may use another in %s; use one of them, raise it, or give labels by clients.tokens_file",
-				client, most, wait.Round(time.Second))
-			refused.RetryAfter = wait
+		if refused := b.take(client, c, now, most); refused != nil {
 			return refused
 		}
 		for len(c.used) >= most {
-			b.forget(client, earliest(c.used, func(used time.Time) time.Time { return used }))
+			b.forget(client, earliest(c.used))
 		}
 	}
 	c.used[a.Label] = now
@@ -85,27 +104,64 @@ func (b *LabelBook) Use(a *Admission, most int) *refuse.Refusal {
 	return nil
 }
 
-// take takes one of the new labels that a client may use. If there is none it returns how
-// long the client must wait for one.
-func (c *clientLabels) take(now time.Time, most int) (wait time.Duration) {
+// take takes one of the new labels that a client may use.
+func (b *LabelBook) take(client string, c *clientLabels, now time.Time, most int) *refuse.Refusal {
+	n := b.networks[c.network]
+	who, wait := client, c.pace.wait(now, most)
+	if ofAll := n.pace.wait(now, networkClients*most); ofAll > wait {
+		who, wait, most = "the network "+c.network, ofAll, networkClients*most
+	}
+	if wait > 0 {
+		refused := refuse.Busy("%s has used as many session labels as limits.labels_per_client allows, which is %d, and may use another in %s; use one of them, raise it, or give labels by clients.tokens_file",
+			who, most, wait.Round(time.Second))
+		refused.RetryAfter = wait
+		return refused
+	}
+	c.pace.taken++
+	n.pace.taken++
+	return nil
+}
+
+// wait returns how long it is to another new label if most may be used at once.
+func (p *labelPace) wait(now time.Time, most int) time.Duration {
 	each := labelsWindow / time.Duration(most)
-	c.taken = math.Max(0, c.taken-float64(now.Sub(c.since))/float64(each))
-	c.since = now
-	if over := c.taken + 1 - float64(most); over > 0 {
+	p.taken = math.Max(0, p.taken-float64(now.Sub(p.since))/float64(each))
+	p.since = now
+	if over := p.taken + 1 - float64(most); over > 0 {
 		return time.Duration(math.Ceil(over * float64(each)))
 	}
-	c.taken++
 	return 0
 }
 
-// earliest returns the key of the value with the earliest time, "" if there is none.
-func earliest[V any](values map[string]V, at func(V) time.Time) (key string) {
-	for k, v := range values {
-		if key == "" || at(v).Before(at(values[key])) {
-			key = k
+// networkOf returns the network of a client, which may have many: for IPv6 that of 48 bits,
+// which is what a site is given (RFC 6177). It is the client itself for all others.
+func networkOf(client string) string {
+	prefix, err := netip.ParsePrefix(client)
+	if err != nil {
+		return client
+	}
+	site, _ := prefix.Addr().Prefix(48) // valid for IPv6, of which alone clients are prefixes
+	return site.String()
+}
+
+// join counts a client of a network.
+func (b *LabelBook) join(network string, now time.Time) {
+	n := b.networks[network]
+	if n == nil {
+		n = &networkLabels{pace: labelPace{since: now}}
+		b.networks[network] = n
+	}
+	n.clients++
+}
+
+// earliest returns the label that was used least lately, "" if there is none.
+func earliest(used map[string]time.Time) (label string) {
+	for l, at := range used {
+		if label == "" || at.Before(used[label]) {
+			label = l
 		}
 	}
-	return key
+	return label
 }
 
 // forget takes a label from a client.
@@ -116,14 +172,30 @@ func (b *LabelBook) forget(client, label string) {
 	}
 }
 
-// makeRoom forgets a client if there are too many.
+// makeRoom forgets a client if there are too many: of the networks with most clients, the one
+// that has asked for nothing for longest.
 func (b *LabelBook) makeRoom() {
 	if len(b.clients) < maxLabelClients {
 		return
 	}
-	quietest := earliest(b.clients, func(c *clientLabels) time.Time { return c.asked })
-	for label := range b.clients[quietest].used {
+	most := 0
+	for _, n := range b.networks {
+		most = max(most, n.clients)
+	}
+	quietest := ""
+	for name, c := range b.clients {
+		if b.networks[c.network].clients == most && (quietest == "" || c.asked.Before(b.clients[quietest].asked)) {
+			quietest = name
+		}
+	}
+	c := b.clients[quietest]
+	for label := range c.used {
 		b.forget(quietest, label)
 	}
 	delete(b.clients, quietest)
+	if n := b.networks[c.network]; n.clients > 1 {
+		n.clients--
+	} else {
+		delete(b.networks, c.network)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -60,7 +61,7 @@ func TestLabelBook(t *testing.T) {
 	if wait := use(few, "another"); wait != 0 {
 		t.Errorf("another client must wait %s", wait)
 	}
-	if got := book.ClientOf("another"); got != few.Client() {
+	if network, got := book.ClientOf("another"); got != few.Client() || network != got {
 		t.Errorf("the label is %s's", got)
 	}
 	now = now.Add(wait)
@@ -70,7 +71,7 @@ func TestLabelBook(t *testing.T) {
 	if use(many, "too early") == 0 {
 		t.Error("two labels after the wait for one")
 	}
-	if got := book.ClientOf("1"); got != "" {
+	if _, got := book.ClientOf("1"); got != "" {
 		t.Errorf("the label that was used least is still %s's", got)
 	}
 	now = now.Add(24 * time.Hour)
@@ -93,7 +94,7 @@ func TestLabelsOfOthers(t *testing.T) {
 			t.Fatal(refused)
 		}
 	}
-	if len(book.clients) != 0 || book.ClientOf("1") != "" {
+	if _, client := book.ClientOf("1"); len(book.clients) != 0 || client != "" {
 		t.Error("they are remembered")
 	}
 }
@@ -112,14 +113,87 @@ func TestLabelBookIsBounded(t *testing.T) {
 			book.Use(&Admission{Label: fmt.Sprint(i, " ", j), peer: peer, chosen: true}, most)
 			now = now.Add(time.Second)
 		}
-		if book.ClientOf("busy") == "" {
+		if _, client := book.ClientOf("busy"); client == "" {
 			t.Fatal("one that asks all the time is forgotten")
 		}
 	}
 	if len(book.clients) > maxLabelClients || len(book.owners) > most*maxLabelClients {
 		t.Errorf("%d clients with %d labels are remembered", len(book.clients), len(book.owners))
 	}
-	if book.ClientOf(fmt.Sprint(maxLabelClients+99, " 0")) == "" {
+	if _, client := book.ClientOf(fmt.Sprint(maxLabelClients+99, " 0")); client == "" {
 		t.Error("the last is forgotten")
+	}
+}
+
+// peerOfNetwork returns a client of a site of IPv6.
+func peerOfNetwork(site byte, i int) *Peer {
+	ip := net.ParseIP("2001:db8::1")
+	ip[5], ip[6], ip[7] = site, byte(i>>8), byte(i)
+	return NewPeer(addressConn{remote: &net.TCPAddr{IP: ip, Port: 1}})
+}
+
+// TestLabelsOfNetwork has somebody use new labels by all the clients of a site of IPv6. They are
+// as many as those of a few clients, and the book forgets no other client for them.
+func TestLabelsOfNetwork(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	book := NewLabelBook(func() time.Time { return now })
+	const most = 4
+	use := func(p *Peer, label string) bool {
+		return book.Use(&Admission{Label: label, peer: p, chosen: true}, most) == nil
+	}
+	if !use(peerAt(1), "quiet") || !use(peerOfNetwork(1, 0), "neighbour") {
+		t.Fatal("the first labels must wait")
+	}
+	used := 0
+	for i := range 2 * maxLabelClients {
+		now = now.Add(time.Millisecond)
+		if use(peerOfNetwork(2, i), fmt.Sprint(i)) {
+			used++
+		}
+	}
+	if used > networkClients*most+1 || used < networkClients*most {
+		t.Errorf("%d labels are used, want %d", used, networkClients*most)
+	}
+	for label, peer := range map[string]*Peer{"quiet": peerAt(1), "neighbour": peerOfNetwork(1, 0)} {
+		if _, got := book.ClientOf(label); got != peer.Client() {
+			t.Errorf("the label %s is %q's", label, got)
+		}
+		if !use(peer, label+" another") {
+			t.Errorf("%s must wait for another", label)
+		}
+	}
+	if len(book.clients) > maxLabelClients || len(book.networks) != 3 {
+		t.Errorf("%d clients of %d networks are remembered", len(book.clients), len(book.networks))
+	}
+	if network, _ := book.ClientOf("0"); network != "2001:db8:2::/48" && network != "" {
+		t.Errorf("the network is %s", network)
+	}
+	now = now.Add(labelsWindow)
+	if !use(peerOfNetwork(2, 5), "an hour later") {
+		t.Error("the network must wait after an hour")
+	}
+}
+
+// TestNetwork names clients by address alone.
+func TestNetwork(t *testing.T) {
+	t.Parallel()
+	for remote, want := range map[string]string{
+		"198.51.100.7":         "198.51.100.7",
+		"::ffff:198.51.100.7":  "198.51.100.7",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
+		"2001:db8:1:2:ffff::":  "2001:db8:1:2::/64",
+		"fe80::1%eth0":         "fe80::/64",
+		"::1":                  "::/64",
+		"127.0.0.1":            "127.0.0.1",
+	} {
+		addr := netip.MustParseAddr(remote)
+		p := NewPeer(addressConn{remote: net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 5))})
+		if got := p.Network(); got != want {
+			t.Errorf("%s is of %s, want %s", remote, got, want)
+		}
+	}
+	if got := NewPeer(addressConn{remote: &net.UnixAddr{Net: "unix"}}).Network(); got != "" {
+		t.Errorf("a Unix socket is of %s", got)
 	}
 }

@@ -61,10 +61,8 @@ func CheckLabel(label string) string {
 	if len(label) > MaxLabel {
 		return "is longer than 128 bytes; it is a short label for the session"
 	}
-	for i := range len(label) {
-		if c := label[i]; c < 0x21 || c > 0x7e {
-			return "has a character that is not printable ASCII; it is a short label for the session"
-		}
+	if strings.ContainsFunc(label, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "has a character that is not printable ASCII; it is a short label for the session"
 	}
 	return ""
 }

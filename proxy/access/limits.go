@@ -27,7 +27,7 @@ type Limits struct {
 	// RequestsPerLabel bounds the requests, WebSockets and tunnels of clients that show
 	// one session label, and run at the same time.
 	RequestsPerLabel int
-	// Memory is divided among what clients have the proxy hold, in bytes. 0: the memory
+	// Memory is divided among what clients have the proxy hold, in bytes. 0: half of the memory
 	// limit of the process (GOMEMLIMIT), or 1 GiB if it has none.
 	Memory int64
 	// HeaderBytes bounds a request's header.
@@ -87,7 +87,7 @@ func (l Limits) Check(found func(key string, err error)) {
 		}
 	}
 	if l.Memory != 0 && l.Memory < minMemory {
-		found("memory", fmt.Errorf("%d is too little for any client; give at least %d, or 0 for the memory limit of the process", l.Memory, minMemory))
+		found("memory", fmt.Errorf("%d is too little for any client; give at least %d, or 0 for half of the memory limit of the process", l.Memory, minMemory))
 	}
 	if l.ConnectionsPerClient < 0 {
 		found("connections_per_client", fmt.Errorf("%d is too few for any client; give at least 1, or 0 for three quarters of limits.connections", l.ConnectionsPerClient))

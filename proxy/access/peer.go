@@ -47,23 +47,42 @@ func ClientOf(ctx context.Context) string {
 // Client names the client: on this machine by its user, as "user 1000", else by its
 // address, for IPv6 by the network of 64 bits. It is "" for a Unix socket.
 func (p *Peer) Client() string {
-	remote, err := netip.ParseAddrPort(p.conn.RemoteAddr().String())
-	if err != nil {
-		return ""
-	}
-	addr := remote.Addr().Unmap().WithZone("")
-	local, _ := netip.ParseAddrPort(p.conn.LocalAddr().String())
-	if addr.IsLoopback() || addr == local.Addr().Unmap().WithZone("") {
+	addr := plainAddr(p.conn.RemoteAddr())
+	if addr.IsLoopback() || addr.IsValid() && addr == plainAddr(p.conn.LocalAddr()) {
 		if uid, err := p.user(); err == nil {
 			return fmt.Sprintf("user %d", uid)
 		}
 	}
-	if addr.Is6() {
+	return p.Network()
+}
+
+// Network is [Peer.Client] without asking whose process it is.
+func (p *Peer) Network() string {
+	addr := plainAddr(p.conn.RemoteAddr())
+	switch {
+	case !addr.IsValid():
+		return ""
+	case addr.Is6():
 		// One client has as many addresses as it likes there.
 		prefix, _ := addr.Prefix(64)
 		return prefix.String()
 	}
 	return addr.String()
+}
+
+// plainAddr returns the IP address in a, without zone. It is not valid if a has none.
+func plainAddr(a net.Addr) netip.Addr {
+	addr, _ := netip.ParseAddrPort(a.String())
+	return addr.Addr().Unmap().WithZone("")
+}
+
+// endTurn ends the turn by which the request of ctx was read, if there is one.
+func endTurn(ctx context.Context) {
+	if p := peerOf(ctx); p != nil {
+		if c, ok := p.conn.(interface{ EndTurn() }); ok {
+			c.EndTurn()
+		}
+	}
 }
 
 // check is [Users.Check] for one peer.

@@ -80,7 +80,7 @@ func askSockDiag(request []byte) ([]byte, error) {
 	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, err
 	}
-	answer := make([]byte, 4096)
+	answer := make([]byte, 512) // of which the beginning alone is of use
 	n, _, err := unix.Recvfrom(fd, answer, 0)
 	if err != nil {
 		return nil, err

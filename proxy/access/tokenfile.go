@@ -19,10 +19,7 @@ import (
 const (
 	// tokenFileInterval is the least time between two looks at a tokens file.
 	tokenFileInterval = time.Second / 2
-	// tokenFileSettled is the age from which on the time stamp of a file is trusted: one
-	// that was just written may be written again within the same tick.
-	tokenFileSettled = 2 * time.Second
-	maxTokenFile     = 1 << 20
+	maxTokenFile      = 1 << 20
 )
 
 // TokenFile is a file of tokens and the session labels that they are for. It is read again
@@ -122,8 +119,7 @@ func (f *TokenFile) refreshIfChanged(log *zerolog.Logger) {
 	}
 	f.looked = now
 	info, err := os.Stat(f.path)
-	if err == nil && f.info != nil && os.SameFile(info, f.info) && info.ModTime().Equal(f.info.ModTime()) &&
-		info.Size() == f.info.Size() && info.Mode() == f.info.Mode() && f.read.Sub(info.ModTime()) > tokenFileSettled {
+	if err == nil && safefile.Unchanged(f.info, info, f.read) {
 		return
 	}
 	err = f.reread()

@@ -117,17 +117,7 @@ func (c FileConfig) check(f *os.File) (torn bool, err error) {
 	if err := c.checkMode(info); err != nil {
 		return false, err
 	}
-	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return false, nil
-	}
-	old, err := os.Open(c.Path)
-	if err != nil {
-		return false, nil // it may be written only; a torn line is bad luck
-	}
-	defer old.Close()
-	var last [1]byte
-	_, err = old.ReadAt(last[:], info.Size()-1)
-	return err == nil && last[0] != '\n', nil
+	return safefile.EndsWithinLine(f, c.Path), nil
 }
 
 // line is a line of the file. The names of its fields do not change.

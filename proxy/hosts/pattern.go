@@ -6,6 +6,7 @@ package hosts
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -82,12 +83,7 @@ func (ps Patterns) Match(host, port string) bool {
 
 // MatchHost reports whether any pattern covers host on any port.
 func (ps Patterns) MatchHost(host string) bool {
-	for _, p := range ps {
-		if p.matchHost(host) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ps, func(p Pattern) bool { return p.matchHost(host) })
 }
 
 // Find returns the first pattern that covers host and port.
@@ -102,12 +98,7 @@ func (ps Patterns) Find(host, port string) (Pattern, bool) {
 
 // NamePort reports whether any pattern with a port of its own covers host and port.
 func (ps Patterns) NamePort(host, port string) bool {
-	for _, p := range ps {
-		if p.port != "" && p.Match(host, port) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ps, func(p Pattern) bool { return p.port != "" && p.Match(host, port) })
 }
 
 // checkPort returns an error unless s is a port number in its usual form.
@@ -124,10 +115,7 @@ func (ps Patterns) Cover(p Pattern) bool {
 	if p.suffix != "" {
 		host = "any" + p.suffix
 	}
-	for _, q := range ps {
-		if (q.port == "" || q.port == p.port) && q.Match(host, q.port) && (p.suffix == "" || q.suffix != "") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ps, func(q Pattern) bool {
+		return (q.port == "" || q.port == p.port) && q.Match(host, q.port) && (p.suffix == "" || q.suffix != "")
+	})
 }

@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -36,12 +37,7 @@ func ParsePortRange(s string) (PortRange, error) {
 // Contain reports whether any range contains port, which must be a port number.
 func (rs PortRanges) Contain(port string) bool {
 	n := parsePort(port)
-	for _, r := range rs {
-		if r.First <= n && n <= r.Last {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(rs, func(r PortRange) bool { return r.First <= n && n <= r.Last })
 }
 
 func parsePort(s string) uint16 {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -40,6 +41,9 @@ type Config struct {
 	// PingAfter is how long a server may send nothing over HTTP/2 before it is pinged, so that a
 	// connection that is dead is found out. 0: [DefaultPingAfter]; a negative one is for ever.
 	PingAfter time.Duration
+	// DialTimeout bounds the time until a connection is made, including name resolution and
+	// the upstream proxy, and that of the TLS handshake after it. 0: [DefaultDialTimeout].
+	DialTimeout time.Duration
 	// Dial connects to address. It must keep the Control of the dialer that it is given.
 	// nil: by.DialContext. Equal does not compare it.
 	Dial func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error)
@@ -47,6 +51,9 @@ type Config struct {
 
 // DefaultPingAfter is that of Config.PingAfter.
 const DefaultPingAfter = 15 * time.Second
+
+// DefaultDialTimeout is that of Config.DialTimeout.
+const DefaultDialTimeout = 10 * time.Second
 
 // CheckConnectTo returns an error if there is a mistake in ConnectTo.
 func (c Config) CheckConnectTo() error {
@@ -89,7 +96,7 @@ func (c Config) proxyFunc() func(*url.URL) (*url.URL, error) {
 // Equal reports whether both configurations reach servers in the same way.
 func (c Config) Equal(other Config) bool {
 	sameProxy := c.Proxy == other.Proxy || c.Proxy != nil && other.Proxy != nil && c.Proxy.String() == other.Proxy.String()
-	return sameProxy && c.PingAfter == other.PingAfter && c.ProxyByURL == other.ProxyByURL && sameRoots(c.RootCAs, other.RootCAs) &&
+	return sameProxy && c.PingAfter == other.PingAfter && c.DialTimeout == other.DialTimeout && c.ProxyByURL == other.ProxyByURL && sameRoots(c.RootCAs, other.RootCAs) &&
 		maps.Equal(c.ConnectTo, other.ConnectTo) && slices.Equal(c.AllowPrivate, other.AllowPrivate)
 }
 
@@ -100,15 +107,12 @@ func sameRoots(a, b func() *x509.CertPool) bool {
 	return a().Equal(b())
 }
 
-// dialTimeout bounds the time until a connection is made, including name resolution
-// and the upstream proxy.
-const dialTimeout = 10 * time.Second
-
 // dialer makes the connections to servers.
 type dialer struct {
-	config Config
-	routes routes
-	proxy  func(*url.URL) (*url.URL, error)
+	config  Config
+	timeout time.Duration // see Config.DialTimeout
+	routes  routes
+	proxy   func(*url.URL) (*url.URL, error)
 	// guarded refuses private addresses. It checks the very address that it connects to,
 	// so that a second answer of the name server cannot differ.
 	guarded net.Dialer
@@ -124,8 +128,8 @@ type dialer struct {
 }
 
 func newDialer(config Config, own *OwnListeners) *dialer {
-	d := &dialer{config: config, routes: newRoutes(config.ConnectTo), own: own, interfaces: net.InterfaceAddrs, proxy: config.proxyFunc(), paths: newDeadPaths()}
-	d.trusted = net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+	d := &dialer{config: config, timeout: cmp.Or(config.DialTimeout, DefaultDialTimeout), routes: newRoutes(config.ConnectTo), own: own, interfaces: net.InterfaceAddrs, proxy: config.proxyFunc(), paths: newDeadPaths()}
+	d.trusted = net.Dialer{Timeout: d.timeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
 	}}
 	d.guarded, d.proven = d.trusted, d.trusted

@@ -107,12 +107,7 @@ func hasAddress(all []net.Addr, addr netip.Addr) bool {
 }
 
 func containsAddr(prefixes []netip.Prefix, addr netip.Addr) bool {
-	for _, p := range prefixes {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // embeddedIPv4 returns the IPv4 address that packets to addr arrive at, or addr itself.

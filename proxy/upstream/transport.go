@@ -66,6 +66,8 @@ func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, 
 		if err != nil {
 			return nil, err
 		}
+		ctx, cancel := context.WithTimeout(ctx, d.timeout)
+		defer cancel()
 		secured, err := netconn.Handshake(ctx, conn, config, d.config.RootCAs, host)
 		if err != nil {
 			return nil, err
@@ -92,7 +94,7 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
 	t := newTransport(d, "h2", "http/1.1")
-	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: dialTimeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: keepingStep{t}})
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: d.timeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: keepingStep{t}})
 	resets := newResets(func() *http.Transport { return newTransport(d, "h2", "http/1.1") })
 	return &transports{t, upgrades, newProxiedTransport(d), h1, resets, d.proxyFor}
 }

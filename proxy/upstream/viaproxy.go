@@ -118,7 +118,7 @@ func (d *dialer) proxyFor(u *url.URL) (*url.URL, error) {
 
 // dialThrough connects to the server at address by a tunnel of the proxy via.
 func (d *dialer) dialThrough(ctx context.Context, via *url.URL, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	conn, err := d.dialProxy(ctx, via)
 	if err != nil {
@@ -143,7 +143,7 @@ func isSOCKS(via *url.URL) bool { return via.Scheme == "socks5" || via.Scheme ==
 
 // dialProxy connects to the proxy via, over TLS if its scheme is https.
 func (d *dialer) dialProxy(ctx context.Context, via *url.URL) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	conn, err := d.connect(ctx, &d.trusted, hostPort(via))
 	if err != nil {

@@ -51,7 +51,7 @@ type File struct {
 	done  chan struct{}
 
 	mu     sync.Mutex // over what follows
-	file   *os.File
+	file   *appended
 	failed bool
 	lost   int
 }
@@ -69,13 +69,19 @@ func OpenFile(path string, tell func(error)) (*File, error) {
 	return f, nil
 }
 
-func open(path string) (*os.File, error) {
+// appended is a file that lines are appended to, by one goroutine.
+type appended struct {
+	*os.File
+	torn bool // it ends within a line
+}
+
+func open(path string) (*appended, error) {
 	// Without O_NONBLOCK the opening of a pipe that nobody reads would hang.
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, notOpened(path, err)
 	}
-	return file, nil
+	return &appended{file, safefile.EndsWithinLine(file, path)}, nil
 }
 
 // CheckFile returns the error that [OpenFile] would return, as far as that can be told
@@ -124,12 +130,12 @@ func (f *File) write(e Entry) {
 	file := f.file
 	f.mu.Unlock()
 	if err == nil {
-		err = writeLine(file, raw)
+		err = file.writeLine(raw)
 		if errors.Is(err, os.ErrClosed) { // Reopen has put another in its place
 			f.mu.Lock()
 			file = f.file
 			f.mu.Unlock()
-			err = writeLine(file, raw)
+			err = file.writeLine(raw)
 		}
 	}
 	f.mu.Lock()
@@ -143,9 +149,17 @@ func (f *File) write(e Entry) {
 	}
 }
 
-func writeLine(file *os.File, raw []byte) error {
-	_ = file.SetWriteDeadline(time.Now().Add(writeTimeout)) // which regular files have none of
-	_, err := file.Write(append(strictjson.AppendPrintable(nil, raw), '\n'))
+func (a *appended) writeLine(raw []byte) error {
+	var line []byte
+	if a.torn {
+		line = append(line, '\n')
+	}
+	line = append(strictjson.AppendPrintable(line, raw), '\n')
+	_ = a.SetWriteDeadline(time.Now().Add(writeTimeout)) // which regular files have none of
+	n, err := a.Write(line)
+	if n > 0 {
+		a.torn = n < len(line)
+	}
 	return err
 }
 

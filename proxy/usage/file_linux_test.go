@@ -2,8 +2,10 @@ package usage
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -94,5 +96,66 @@ func TestFileFails(t *testing.T) {
 	}
 	if f.Lost() != 3*queueLength || len(told) != 1 || (<-told) == nil {
 		t.Errorf("%d lost, told %d times", f.Lost(), len(told))
+	}
+}
+
+// TestFileTorn: a line of which a part was written, by a full disk or before a crash, spoils
+// none that comes after.
+func TestFileTorn(t *testing.T) {
+	t.Parallel()
+	const line = `"client":"b","input_tokens":1,"cached_tokens":0,"output_tokens":0}` + "\n"
+	e := Entry{Client: "b", Tokens: Tokens{Input: 1}}
+	read := func(raw []byte, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`"time":"[^"]*",`).ReplaceAllString(string(raw), "")
+	}
+	path := filepath.Join(t.TempDir(), "usage.jsonl")
+	tear := func() {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(`{"clie`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tear()
+	f, err := OpenFile(path, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	tear()
+	if err := f.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	f.Log(e)
+	f.Log(e)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(os.ReadFile(path)), `{"clie`+"\n{"+line+"{"+line; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	pipe := &appended{File: w}
+	if err := pipe.writeLine(make([]byte, 1<<20)); err == nil { // more than it takes
+		t.Fatal("a full pipe took all")
+	}
+	drained := make([]byte, 1<<20)
+	if _, err := r.Read(drained); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(pipe.writeLine([]byte("a")), pipe.writeLine([]byte("b"))); err != nil {
+		t.Fatal(err)
+	}
+	n, err := r.Read(drained)
+	if got := read(drained[:n], err); got != "\na\nb\n" {
+		t.Errorf("%q after a line that is torn", got)
 	}
 }

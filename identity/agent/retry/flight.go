@@ -5,12 +5,18 @@ import (
 	"sync"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/agentproxy/agentproxy/internal/contain"
 )
 
 // Flight does a piece of work once however many ask for it at the same time. The work
 // is done for all of them, so that it does not end when the one that asked first goes
-// away, but when the flight is closed. The zero value is ready to use.
+// away, but when the flight is closed. If it panics, that is an error of those who wait. The
+// zero value is ready to use.
 type Flight[T any] struct {
+	// Panicked, if set, is called when a piece of work has panicked.
+	Panicked func(*contain.PanicError)
+
 	group singleflight.Group
 
 	mu      sync.Mutex
@@ -43,7 +49,7 @@ func (f *Flight[T]) Start(key string, work func(context.Context) (T, error)) <-c
 			return nil, err
 		}
 		defer f.running.Done()
-		return work(ctx)
+		return contain.Call(f.Panicked, func() (T, error) { return work(ctx) })
 	})
 }
 

@@ -71,7 +71,8 @@ func ask(ctx context.Context, client *http.Client, address, form string) (given 
 		Description string `json:"error_description"`
 	}
 	decoded := json.Unmarshal(raw, &body) == nil
-	if response.StatusCode == http.StatusOK && decoded && isWord(body.AccessToken) && access.CheckLabel(body.Label) == "" {
+	// What is no token might control a terminal, or be several lines in the place of one.
+	if response.StatusCode == http.StatusOK && decoded && access.IsToken(body.AccessToken) && access.CheckLabel(body.Label) == "" {
 		return Token{body.AccessToken, body.Label, time.Duration(body.ExpiresIn) * time.Second}, 0, nil
 	}
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && seconds > 0 {
@@ -81,10 +82,4 @@ func ask(ctx context.Context, client *http.Client, address, form string) (given 
 		return given, pause, errors.New(body.Description)
 	}
 	return given, pause, fmt.Errorf("%s answered %s, which is not an answer of agentproxy; name the address of exchange.listen", address, response.Status)
-}
-
-// isWord reports whether s can be a token. What else a server says might control a terminal, or
-// be several lines in the place of one.
-func isWord(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }

@@ -2,12 +2,9 @@ package exchange
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"time"
-
-	"golang.org/x/net/netutil"
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
@@ -35,18 +32,11 @@ func Serve(ctx context.Context, l net.Listener, h *Handler) error {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnContext:       access.Users(nil).ConnContext,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
 		// net/http would answer OPTIONS * itself.
 		DisableGeneralOptionsHandler: true,
 	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
 	gate := access.Gate{Users: func() access.Users { return nil }, PerClient: connsPerClient, Refusal: tooMany}
-	if err := server.Serve(gate.Listener(netutil.LimitListener(l, maxConns))); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return gate.Serve(ctx, l, server, maxConns)
 }
 
 // tooMany returns the response to a connection that is not served.

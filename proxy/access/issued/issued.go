@@ -7,11 +7,11 @@
 package issued
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,10 +36,8 @@ const (
 	// bytes.
 	maxToken = 1 << 10
 	maxFile  = 4 << 20
-	// interval is how often the files are looked at, and settled how old one must be
-	// for a look at its time stamp to do.
+	// interval is how often the files are looked at.
 	interval = time.Second / 2
-	settled  = 2 * time.Second
 )
 
 // Why a token lets nobody in. Errors of [Tokens.Check] wrap them.
@@ -69,10 +67,10 @@ type keyID [8]byte
 
 // Tokens issues and checks tokens. It is safe for concurrent use.
 type Tokens struct {
-	dir  string
-	file string // of the key, "" for one in dir
-	now  func() time.Time
-	tell func(error)
+	dir               string
+	keyFile, listFile string // "" for those in dir
+	now               func() time.Time
+	tell              func(error)
 
 	mu      sync.Mutex
 	looked  time.Time
@@ -91,15 +89,22 @@ func Open(dir string, now func() time.Time, tell func(error)) *Tokens {
 	return &Tokens{dir: dir, now: now, tell: tell}
 }
 
-// WithKey returns t with the key in a file that somebody else makes, "" for that in dir.
-// Whoever has the same key issues tokens that are good here. It is called before t is used.
-func (t *Tokens) WithKey(file string) *Tokens {
-	t.file = file
+// Shared returns t with the key, and the list of those that were revoked, in files that
+// somebody else makes, "" for those in dir. Whoever has the same key issues tokens that are
+// good here, and whoever changes the list ends them here. It is called before t is used.
+func (t *Tokens) Shared(key, list string) *Tokens {
+	t.keyFile, t.listFile = key, list
 	return t
 }
 
-func (t *Tokens) keyPath() string  { return cmp.Or(t.file, filepath.Join(t.dir, "key")) }
-func (t *Tokens) listPath() string { return filepath.Join(t.dir, "revoked.json") }
+func (t *Tokens) keyPath() string  { return cmp.Or(t.keyFile, filepath.Join(t.dir, "key")) }
+func (t *Tokens) listPath() string { return cmp.Or(t.listFile, filepath.Join(t.dir, "revoked.json")) }
+
+// Readable returns why no token is good, nil if the key and the list can be read.
+func (t *Tokens) Readable() error {
+	_, _, err := t.readAll()
+	return err
+}
 
 // Looks reports whether s has the form of a token of this package, whoever made it.
 // Other tokens have not: they are one word, and this is three.
@@ -176,12 +181,16 @@ func (t *Tokens) refresh(now time.Time) {
 		if err == nil {
 			seen[i] = info
 		}
-		same = same && unchanged(t.seen[i], info, t.read)
+		same = same && safefile.Unchanged(t.seen[i], info, t.read)
 	}
 	if same && t.failed == nil {
 		return
 	}
 	key, revoked, err := t.readAll()
+	if err == nil && key != nil && t.seen[1] != nil && seen[1] == nil && (t.key == nil || bytes.Equal(key, t.key)) {
+		err = fmt.Errorf("the list of revoked tokens %s is gone; put it back, or end all tokens by another key", t.listPath())
+		key, seen[1] = t.key, t.seen[1]
+	}
 	t.key, t.revoked, t.failed, t.seen, t.read = key, revoked.index(), err, seen, now
 	if err == nil {
 		t.told = ""
@@ -191,29 +200,12 @@ func (t *Tokens) refresh(now time.Time) {
 	}
 }
 
-// unchanged reports whether a file is the one that was read. A file that was young
-// then may have been written again within the same tick of its time stamp.
-func unchanged(before, now fs.FileInfo, read time.Time) bool {
-	if before == nil || now == nil {
-		return before == nil && now == nil
-	}
-	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size() &&
-		before.Mode() == now.Mode() && read.Sub(now.ModTime()) > settled
-}
-
 func (t *Tokens) readAll() (key []byte, revoked list, err error) {
 	if key, err = t.readKey(); key == nil || err != nil {
 		return nil, nil, err
 	}
-	raw, err := safefile.ReadPrivate(t.listPath(), maxFile, safefile.BeyondOwner)
-	if errors.Is(err, fs.ErrNotExist) {
-		return key, nil, nil
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the list of revoked tokens %s: %w", t.listPath(), safefile.Cause(err))
-	}
-	if err := json.Unmarshal(raw, &revoked); err != nil {
-		return nil, nil, fmt.Errorf("%s: it is no list of revoked tokens: %w; run: agentproxy token revoke --all", t.listPath(), err)
+	if revoked, err = t.readList(); err != nil {
+		return nil, nil, err
 	}
 	return key, revoked, nil
 }
@@ -224,15 +216,15 @@ const keyBytes = 32
 // readKey returns the key, nil if there is none.
 func (t *Tokens) readKey() ([]byte, error) {
 	raw, err := safefile.ReadPrivate(t.keyPath(), maxToken, safefile.BeyondOwner)
-	if errors.Is(err, fs.ErrNotExist) && t.file == "" {
+	if errors.Is(err, fs.ErrNotExist) && t.keyFile == "" {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key of client tokens %s: %w", t.keyPath(), safefile.Cause(err))
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(raw)))
-	if (err != nil || len(key) != keyBytes) && t.file != "" {
-		return nil, fmt.Errorf("%s is not a key of client tokens; make one with: openssl rand -hex %d", t.file, keyBytes)
+	if (err != nil || len(key) != keyBytes) && t.keyFile != "" {
+		return nil, fmt.Errorf("%s is not a key of client tokens; make one with: openssl rand -hex %d", t.keyFile, keyBytes)
 	}
 	if err != nil || len(key) != keyBytes {
 		return nil, fmt.Errorf("%s is not a key of client tokens; run: agentproxy token revoke --all, which makes one", t.keyPath())
@@ -310,7 +302,7 @@ func (t *Tokens) newKey() ([]byte, error) {
 	return key, nil
 }
 
-// lock keeps other processes from changing the files.
+// lock keeps other processes from changing the files in dir.
 func (t *Tokens) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of client tokens: %w", err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -78,8 +80,8 @@ func (t *Tokens) RevokeLabel(ctx context.Context, label string) error {
 
 // RevokeAll ends all tokens that were issued up to now, by another key.
 func (t *Tokens) RevokeAll(ctx context.Context) error {
-	if t.file != "" {
-		return fmt.Errorf("the key is in %s, which others share; to end all tokens, put another key there", t.file)
+	if t.keyFile != "" {
+		return fmt.Errorf("the key is in %s, which others share; to end all tokens, put another key there", t.keyFile)
 	}
 	unlock, err := t.lock(ctx)
 	if err != nil {
@@ -89,20 +91,17 @@ func (t *Tokens) RevokeAll(ctx context.Context) error {
 	if _, err := t.newKey(); err != nil {
 		return err
 	}
-	if err := os.Remove(t.listPath()); err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("remove the list of revoked tokens: %w", err)
-	}
-	return nil
+	return t.writeList(list{})
 }
 
 // add adds to the list, and drops what has ended anyway.
 func (t *Tokens) add(ctx context.Context, e entry) error {
-	unlock, err := t.lock(ctx)
+	unlock, err := t.lockList(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	_, revoked, err := t.readAll()
+	revoked, err := t.readList()
 	if err != nil {
 		return err
 	}
@@ -123,14 +122,63 @@ func (t *Tokens) add(ctx context.Context, e entry) error {
 	if len(revoked) >= maxRevoked {
 		return fmt.Errorf("%d tokens are revoked already, and no more can be; agentproxy token revoke --all ends all that were issued", maxRevoked)
 	}
-	raw, err := json.Marshal(append(revoked, e))
+	return t.writeList(append(revoked, e))
+}
+
+// lockList keeps other processes from changing the list, on other machines too if they share it.
+func (t *Tokens) lockList(ctx context.Context) (unlock func(), err error) {
+	if t.listFile == "" {
+		return t.lock(ctx)
+	}
+	if unlock, err = safefile.Lock(ctx, t.listFile+".lock"); err != nil {
+		return nil, fmt.Errorf("%w; where the list of revoked tokens is mounted, change what is mounted", err)
+	}
+	return unlock, nil
+}
+
+func (t *Tokens) writeList(revoked list) error {
+	raw, err := json.Marshal(revoked)
 	if err != nil {
 		return err
 	}
-	if err := safefile.Write(t.listPath(), append(raw, '\n'), 0o600); err != nil {
+	mode := fs.FileMode(0o600)
+	if info, err := os.Stat(t.listPath()); err == nil && t.listFile != "" {
+		mode = info.Mode().Perm() // replicas may be other users
+	}
+	if err := safefile.Write(t.listPath(), append(raw, '\n'), mode); err != nil {
 		return fmt.Errorf("write the list of revoked tokens: %w", err)
 	}
 	return nil
+}
+
+// readList returns what was revoked. A list that others share must be there.
+func (t *Tokens) readList() (revoked list, err error) {
+	path, tooWide, remedy := t.listPath(), safefile.BeyondOwner, "run: agentproxy token revoke --all"
+	if t.listFile != "" {
+		tooWide, remedy = safefile.OthersWrite, "put back what was there; one that is empty is []"
+	}
+	raw, err := safefile.ReadPrivate(path, maxFile, tooWide)
+	if errors.Is(err, fs.ErrNotExist) && t.listFile == "" {
+		return nil, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no list of revoked tokens %s; make an empty one: echo [] > %s", path, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the list of revoked tokens %s: %w", path, safefile.Cause(err))
+	}
+	if err := json.Unmarshal(raw, &revoked); err != nil {
+		return nil, fmt.Errorf("%s: it is no list of revoked tokens: %w; %s", path, err, remedy)
+	}
+	for i, e := range revoked {
+		if e.Until.IsZero() || e.ID == "" && (e.Label == "" || e.Before.IsZero()) {
+			return nil, fmt.Errorf("%s: entry %d of the list of revoked tokens lacks until, or an id, or a label and before; %s", path, i+1, remedy)
+		}
+	}
+	if revoked == nil {
+		return nil, fmt.Errorf("%s: it is no list of revoked tokens; %s", path, remedy)
+	}
+	return revoked, nil
 }
 
 // keyIDOf returns what tells key from others, and says nothing of it.

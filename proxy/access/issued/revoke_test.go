@@ -120,7 +120,7 @@ func TestIssueFor(t *testing.T) {
 func TestSharedKey(t *testing.T) {
 	t.Parallel()
 	c, file := newClock(), filepath.Join(t.TempDir(), "key")
-	a, b := Open(t.TempDir(), c.now, func(error) {}).WithKey(file), Open(t.TempDir(), c.now, func(error) {}).WithKey(file)
+	a, b := Open(t.TempDir(), c.now, func(error) {}).Shared(file, ""), Open(t.TempDir(), c.now, func(error) {}).Shared(file, "")
 	if _, _, err := a.Issue(t.Context(), "x", time.Hour); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("without the file: %v", err)
 	}
@@ -156,4 +156,147 @@ func TestSharedKey(t *testing.T) {
 	if _, _, err := b.Issue(t.Context(), "x", time.Hour); err == nil || !strings.Contains(err.Error(), "openssl rand -hex 32") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestSharedList: replicas that share a list take no token that was revoked in it, nor any
+// while they cannot read it. The list is a file that is mounted, as Kubernetes mounts one: a
+// link to one in a directory that is replaced as a whole.
+func TestSharedList(t *testing.T) {
+	t.Parallel()
+	c, dir := newClock(), t.TempDir()
+	key, mounted, edited := filepath.Join(dir, "key"), filepath.Join(dir, "revoked.json"), filepath.Join(dir, "edited.json")
+	if err := os.WriteFile(key, []byte(strings.Repeat("0f", keyBytes)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	generation := 0
+	mount := func(mode os.FileMode) {
+		t.Helper()
+		raw, err := os.ReadFile(edited)
+		if err != nil {
+			t.Fatal(err)
+		}
+		generation++
+		next := filepath.Join(dir, fmt.Sprint("..", generation))
+		if err := errors.Join(os.WriteFile(next, raw, mode), os.Chmod(next, mode), os.Symlink(next, mounted+".new"), os.Rename(mounted+".new", mounted)); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(time.Second)
+	}
+	open := func(key, list string) *Tokens { return Open(t.TempDir(), c.now, func(error) {}).Shared(key, list) }
+	a, b := open(key, mounted), open(key, mounted)
+	operator := open(filepath.Join(dir, "no key here"), edited)
+
+	if _, _, err := a.Issue(t.Context(), "x", time.Hour); err == nil || !strings.Contains(err.Error(), "make an empty one: echo [] > "+mounted) {
+		t.Errorf("without the list: %v", err)
+	}
+	if err := operator.RevokeLabel(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "make an empty one: echo [] > "+edited) {
+		t.Errorf("without the list: %v", err)
+	}
+	if err := os.WriteFile(edited, []byte("[]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mount(0o644)
+	check := func(what string, s string, want error) {
+		t.Helper()
+		c.advance(time.Second)
+		for name, replica := range map[string]*Tokens{"a": a, "b": b} {
+			if _, err := replica.Check(s); !errors.Is(err, want) {
+				t.Errorf("%s, replica %s: %v, want %v", what, name, err, want)
+			}
+		}
+	}
+	x, token := issue(t, a, "x", time.Hour)
+	y, _ := issue(t, b, "y", time.Hour)
+	check("x", x, nil)
+	if err := operator.RevokeLabel(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	check("x, before the list is mounted", x, nil)
+	if info, err := os.Stat(edited); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("others may not read the list any more: %v, %v", info.Mode(), err)
+	}
+	mount(0o644)
+	check("x, by its label", x, ErrRevoked)
+	if err := b.Good(token); !errors.Is(err, ErrRevoked) {
+		t.Errorf("x, admitted before: %v", err)
+	}
+	check("y", y, nil)
+	if _, _, err := b.IssueFor(t.Context(), "x", token.Issued, token.Expires, time.Hour); !errors.Is(err, ErrRevoked) {
+		t.Errorf("a proof from before: %v", err)
+	}
+
+	for what, spoil := range map[string]func() error{
+		"others may write it": func() error { return os.Chmod(filepath.Join(dir, fmt.Sprint("..", generation)), 0o666) },
+		"it is cut off":       func() error { return os.Truncate(filepath.Join(dir, fmt.Sprint("..", generation)), 5) },
+		"it is empty":         func() error { return os.Truncate(filepath.Join(dir, fmt.Sprint("..", generation)), 0) },
+		"it is gone":          func() error { return os.Remove(mounted) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(2 * time.Second)
+		check("y while "+what, y, ErrUnread)
+		if a.Readable() == nil {
+			t.Errorf("%s, and it can be read", what)
+		}
+		mount(0o644)
+		check("y, after "+what, y, nil)
+	}
+
+	// A list that somebody wrote by hand revokes what it seems to, or is none.
+	for _, text := range []string{
+		"null", "{}", `[{}]`, `[{"id": "X"}]`, `[{"label": "x", "until": "2100-01-01T00:00:00Z"}]`, `[{"token": "X", "until": "2100-01-01T00:00:00Z"}]`, `[null]`,
+	} {
+		if err := os.WriteFile(edited, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		mount(0o600)
+		check(text, y, ErrUnread)
+	}
+	if err := a.RevokeAll(t.Context()); err == nil || !strings.Contains(err.Error(), "put another key there") {
+		t.Errorf("all of a key that others share: %v", err)
+	}
+}
+
+// TestListIsGone: a list that goes away while the proxy runs gives no revoked token back.
+func TestListIsGone(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	tokens := Open(t.TempDir(), c.now, func(error) {})
+	s, token := issue(t, tokens, "a", 20*time.Hour)
+	if err := tokens.RevokeToken(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, want error) {
+		t.Helper()
+		for range 3 {
+			c.advance(3 * time.Second)
+			if _, err := tokens.Check(s); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+		}
+	}
+	check("revoked", ErrRevoked)
+	raw, err := os.ReadFile(tokens.listPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(tokens.listPath()); err != nil {
+		t.Fatal(err)
+	}
+	check("the list is gone", ErrUnread)
+	if err := os.WriteFile(tokens.listPath(), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("it is back", ErrRevoked)
+	if err := os.Remove(tokens.listPath()); err != nil {
+		t.Fatal(err)
+	}
+	check("it is gone again", ErrUnread)
+	if err := Open(tokens.dir, c.now, func(error) {}).RevokeAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("all were ended", ErrForeign)
+	s, _ = issue(t, tokens, "a", 20*time.Hour)
+	check("a new one", nil)
 }

@@ -4,6 +4,7 @@ package ratelimit
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -185,11 +186,7 @@ func (l *Limiter) sweep(now int64) {
 		return
 	}
 	l.swept = now
-	for name, c := range l.labels {
-		if c.streams == 0 && c.requests.empty(now) {
-			delete(l.labels, name)
-		}
-	}
+	maps.DeleteFunc(l.labels, func(_ string, c *count) bool { return c.streams == 0 && c.requests.empty(now) })
 	l.sweepAt = min(max(minSweep, 2*len(l.labels)), maxLabels)
 }
 

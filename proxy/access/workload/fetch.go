@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,12 +114,10 @@ func (f *fetcher) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // names reports whether the configuration names the server of u.
 func (f *fetcher) names(u *url.URL) bool {
-	for _, s := range []string{f.URL, f.KeysURL} {
-		if named, err := url.Parse(s); err == nil && s != "" && named.Scheme == u.Scheme && named.Host == u.Host {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{f.URL, f.KeysURL}, func(s string) bool {
+		named, err := url.Parse(s)
+		return err == nil && s != "" && named.Scheme == u.Scheme && named.Host == u.Host
+	})
 }
 
 // boundedBody fails if there is more than left bytes.

@@ -55,6 +55,9 @@ func ParseLabel(claims map[string]string, label string) (Label, error) {
 		if !closed || name == "" || strings.Contains(name, "{") {
 			return l, fmt.Errorf("label %q: the name of a claim stands between { and }", label)
 		}
+		if text == "" && len(l.parts) > 1 {
+			return l, fmt.Errorf("label %q: there must be text between }{, such as _, or two workloads could have one label", label)
+		}
 		l.parts = append(l.parts, name)
 		rest = tail
 	}
@@ -128,6 +131,10 @@ func (l Label) expand(claims map[string]any) (string, error) {
 		s, ok := text(value)
 		if !ok || s == "" {
 			return "", fmt.Errorf("there is no claim %s, or it is not text", part)
+		}
+		// Read from the left, the label must say where each value ends.
+		if after := l.parts[i+1]; i+2 < len(l.parts) && strings.Index(s+after, after) < len(s) {
+			return "", fmt.Errorf("the value of the claim %s has %q in it or before it, which ends the value in the label, so that another workload could have the same label; put another text there", part, after)
 		}
 		b.WriteString(s)
 	}

@@ -94,7 +94,7 @@ func TestPlatforms(t *testing.T) {
 func TestLabels(t *testing.T) {
 	t.Parallel()
 	claims, refused := decode([]byte(`{"sub":"job:1","n":123456789012345678901,"yes":true,"list":["a","b",5],"long":"` + strings.Repeat("x", 200) + `",
-		"space":"a b","colon":"a:b","empty":"","null":null,"o":{"p/q":"deep","r":{"s":"deeper"}},"o/r/s":"own","https://example.com/claim":"url"}`))
+		"space":"a b","colon":"a:b","empty":"","null":null,"o":{"p/q":"deep","r":{"s":"deeper"}},"o/r/s":"own","one":"a","two":"b--c","three":"c-","https://example.com/claim":"url"}`))
 	if refused != nil {
 		t.Fatal(refused)
 	}
@@ -123,6 +123,11 @@ func TestLabels(t *testing.T) {
 		{map[string]string{"https://example.com/claim": "url"}, "{https://example.com/claim}", "url"},
 		{map[string]string{"none": "*", "sub": "job:1"}, "x", ""},
 		{map[string]string{"o": "o*"}, "x", ""},
+		{map[string]string{"yes": "true"}, "{one}-{two}", "a-b--c"},
+		{map[string]string{"yes": "true"}, "{one}--{three}", "a--c-"},
+		{map[string]string{"yes": "true"}, "{two}-{one}", ""},    // or it would be that of b and -c-a
+		{map[string]string{"yes": "true"}, "{three}--{one}", ""}, // or of c and -a
+		{map[string]string{"yes": "true"}, "{two}_{three}_{one}", "b--c_c-_a"},
 	} {
 		l, err := ParseLabel(test.claims, test.label)
 		if err != nil {
@@ -148,6 +153,7 @@ func TestLabels(t *testing.T) {
 		{map[string]string{"sub": "a"}, "a}"},
 		{map[string]string{"sub": "a"}, "{}"},
 		{map[string]string{"sub": "a"}, "{a{b}}"},
+		{map[string]string{"sub": "a"}, "x{a}{b}"},
 		{map[string]string{"sub": "a"}, strings.Repeat("x", 129)},
 	} {
 		if _, err := ParseLabel(test.claims, test.label); err == nil {

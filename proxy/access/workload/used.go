@@ -2,6 +2,7 @@ package workload
 
 import (
 	"crypto/sha256"
+	"maps"
 	"sync"
 	"time"
 )
@@ -34,11 +35,7 @@ func (u *Used) take(issuer string, claims map[string]any, expires, now time.Time
 	}
 	if len(u.until) >= maxUsed && now.Sub(u.pruned).Abs() > time.Second {
 		u.pruned = now
-		for k, until := range u.until {
-			if !now.Before(until) {
-				delete(u.until, k)
-			}
-		}
+		maps.DeleteFunc(u.until, func(_ [sha256.Size]byte, until time.Time) bool { return !now.Before(until) })
 	}
 	if len(u.until) >= maxUsed {
 		return &Error{Code: Unavailable, Message: "too many tokens were exchanged a short while ago; try again later", RetryAfter: time.Minute}

@@ -127,12 +127,7 @@ func RequestLine(method, uri string) *refuse.Refusal {
 
 // Printable reports whether s is printable ASCII.
 func Printable(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // Malformed returns the refusal of a request that cannot be taken in one way alone.

@@ -3,6 +3,7 @@
 package credential
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 
@@ -41,11 +42,7 @@ func Authorize(h http.Header, auth *signer.Authorization) {
 // dropCredentials removes from h every field that carries a credential of the
 // client's or belongs to one.
 func dropCredentials(h http.Header) {
-	for name := range h {
-		if IsField(name) {
-			delete(h, name)
-		}
-	}
+	maps.DeleteFunc(h, func(name string, _ []string) bool { return IsField(name) })
 }
 
 // IsField reports whether the field of that name carries a credential or

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,15 +116,8 @@ func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 // the same, which would be taken for the next response: the header describes a body that
 // the method or the status leaves out (RFC 9112, section 6.3).
 func DoubtfulEnd(response *http.Response) bool {
-	if response.TransferEncoding != nil {
-		return true
-	}
-	for _, length := range response.Header["Content-Length"] {
-		if length != "0" {
-			return true
-		}
-	}
-	return false
+	return response.TransferEncoding != nil ||
+		slices.ContainsFunc(response.Header["Content-Length"], func(length string) bool { return length != "0" })
 }
 
 // reason returns the cause of an error.

@@ -1,6 +1,7 @@
 package h1client
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -75,10 +76,7 @@ func (p *connPool) release(host string) {
 
 // drop removes a connection from those to host.
 func (p *connPool) drop(host string, i int) {
-	conns := p.idle[host]
-	copy(conns[i:], conns[i+1:])
-	conns[len(conns)-1] = nil
-	p.idle[host] = conns[:len(conns)-1]
+	p.idle[host] = slices.Delete(p.idle[host], i, i+1)
 	p.n--
 }
 

@@ -35,6 +35,8 @@ type serverConn struct {
 	first  [1]byte       // of a request
 	begun  bool          // first was read, and the reader does not have it yet
 	readBy time.Time     // the deadline that is in force, zero for none
+
+	hijacked bool // by an upgrade
 	watcher
 }
 
@@ -52,6 +54,7 @@ type watcher struct {
 // connection must be handed over, it returns what was read of the next request.
 func (c *serverConn) serve() (ahead []byte) {
 	defer c.giveReader()
+	defer c.waited(nil) // in a panic too
 	patience := c.server.HandshakeTimeout
 	for {
 		if !c.await(patience) {
@@ -167,6 +170,10 @@ func (c *serverConn) answer(r *http.Request) (another bool) {
 	c.startWatch(body)
 	w := &response{conn: c, request: r, header: make(http.Header), length: -1}
 	ok := c.handle(w, r)
+	if c.hijacked {
+		c.server.conns.Add(1) // which it takes back as it ends
+		return false
+	}
 	c.stopWatch()
 	c.server.giveBack(c.writer)
 	c.writer = nil

@@ -100,3 +100,50 @@ func TestNobodyReadsOn(t *testing.T) {
 		})
 	}
 }
+
+// panickingConn panics when a second request is waited for.
+type panickingConn struct {
+	net.Conn
+	panics atomic.Bool
+}
+
+func (c *panickingConn) Read(p []byte) (int, error) {
+	if c.panics.Load() {
+		panic("no request")
+	}
+	return c.Conn.Read(p)
+}
+
+// TestPanicWaiting has the wait for a request panic. The server does not take the connection for
+// one that waits.
+func TestPanicWaiting(t *testing.T) {
+	t.Parallel()
+	certificates := httptest.NewTLSServer(nil)
+	defer certificates.Close()
+	here, there := net.Pipe()
+	conn := &panickingConn{Conn: here}
+	server := New(Config{
+		Handler:          http.HandlerFunc(func(http.ResponseWriter, *http.Request) { conn.panics.Store(true) }),
+		TLS:              &tls.Config{Certificates: certificates.TLS.Certificates},
+		HandOver:         func(net.Conn) { t.Error("the connection was handed over") },
+		ConnContext:      func(ctx context.Context, _ net.Conn) context.Context { return ctx },
+		BaseContext:      t.Context(),
+		HandshakeTimeout: time.Minute, IdleTimeout: time.Minute,
+		ErrorLog: log.New(io.Discard, "", 0),
+	})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		server.Serve(conn)
+	}()
+	client := tls.Client(there, &tls.Config{InsecureSkipVerify: true})
+	if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, client) }()
+	<-served
+	client.Close()
+	if len(server.waiting) != 0 {
+		t.Errorf("%d connections wait", len(server.waiting))
+	}
+}

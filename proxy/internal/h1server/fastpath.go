@@ -9,7 +9,7 @@ import (
 // fastPath reports whether b begins with the whole head of a plain request. It parses
 // nothing, which [http.ReadRequest] does afterwards. It makes sure that there is
 // nothing in the head that two parsers might read differently, or that needs more than
-// reading a body of known length.
+// reading a body of known length, or an upgrade without a body.
 func fastPath(b []byte) bool {
 	end := bytes.Index(b, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -20,7 +20,7 @@ func fastPath(b []byte) bool {
 	if !plainRequestLine(line) {
 		return false
 	}
-	hosts, lengths := 0, 0
+	hosts, lengths, upgrades := 0, 0, 0
 	for len(lines) > 0 {
 		line, lines = cutLine(lines)
 		colon := bytes.IndexByte(line, ':')
@@ -33,15 +33,17 @@ func fastPath(b []byte) bool {
 		case "content-length":
 			lengths++
 		case "connection":
-			if value = bytes.Trim(value, " \t"); !foldEqual(value, "keep-alive") && !foldEqual(value, "close") {
+			if value = bytes.Trim(value, " \t"); !foldEqual(value, "keep-alive") && !foldEqual(value, "close") && !foldEqual(value, "upgrade") {
 				return false
 			}
+		case "upgrade":
+			upgrades++
 		case "":
 		default:
 			return false
 		}
 	}
-	return hosts == 1 && lengths <= 1
+	return hosts == 1 && lengths+upgrades <= 1
 }
 
 // cutLine returns the first line of b, without CR and LF, and the rest. A CR or LF by

@@ -52,6 +52,7 @@ func FuzzFastPath(f *testing.F) {
 		"GET / HTTP/1.1\r\nHost: a\r\nContent-Length:  0x1\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", "GET /\tHTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n X: b\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", "GET / HTTP/1.1\r\n\r\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: close\r\n\r\n",
 		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "GET //a HTTP/1.1\r\nHost: [::1]:1\r\n\r\n", "HEAD /%2f%zz HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
 		f.Add([]byte(s))
@@ -70,7 +71,7 @@ func FuzzFastPath(f *testing.F) {
 		if left := reader.Buffered(); left != len(b)-end {
 			t.Errorf("%q: %d bytes are left, want %d", b, left, len(b)-end)
 		}
-		if got.ProtoMajor != 1 || got.ProtoMinor != 1 || got.TransferEncoding != nil || got.Close || got.Trailer != nil || got.URL.IsAbs() {
+		if got.ProtoMajor != 1 || got.ProtoMinor != 1 || got.TransferEncoding != nil || got.Trailer != nil || got.URL.IsAbs() {
 			t.Errorf("%q: %+v", b, got)
 		}
 		ours, theirs := net.Pipe()
@@ -103,7 +104,7 @@ func FuzzFastPath(f *testing.F) {
 				t.Errorf("%q: net/http refuses what is read as %+v", b, got)
 			}
 		case got.Method != want.Method || got.RequestURI != want.RequestURI || got.Host != want.Host ||
-			got.ContentLength != want.ContentLength || !reflect.DeepEqual(got.Header, want.Header):
+			got.ContentLength != want.ContentLength || got.Close != want.Close || !reflect.DeepEqual(got.Header, want.Header):
 			t.Errorf("%q: %+v, with net/http %+v", b, got, want)
 		}
 	})

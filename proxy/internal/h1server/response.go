@@ -1,6 +1,8 @@
 package h1server
 
 import (
+	"bufio"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -170,8 +172,29 @@ func (w *response) FlushError() error {
 // body.
 func (w *response) EnableFullDuplex() error { return nil }
 
+// Hijack implements [http.Hijacker]. The connection is the caller's, as that of net/http is:
+// [Server.Shutdown] does not wait for it any more. What has been read of it already comes first.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c := w.conn
+	if w.begun || c.hijacked {
+		return nil, nil, http.ErrHijacked
+	}
+	c.stopWatch()
+	c.setReadBy(time.Time{})
+	c.hijacked = true
+	c.server.conns.Add(-1)
+	conn := netconn.Unread(c.conn, c.reader)
+	writer := c.writer
+	c.giveReader() // or a quiet connection would hold it
+	c.writer = nil
+	return conn, bufio.NewReadWriter(bufio.NewReaderSize(conn, 0), writer), nil
+}
+
 // finish ends the response.
 func (w *response) finish() error {
+	if w.conn.hijacked {
+		return http.ErrHijacked
+	}
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}

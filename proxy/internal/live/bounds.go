@@ -35,14 +35,14 @@ type Share struct {
 // DefaultMemory is what is divided in a process without a memory limit, in bytes.
 const DefaultMemory = 1 << 30
 
-// BoundsOf divides memory, in bytes; 0 is the memory limit of the process. 7/16 of it are left
-// to the rest of the program, and to the garbage that has not been collected yet. A label gets
-// half of what all get.
+// BoundsOf divides memory, in bytes; 0 is half of the memory limit of the process: what collects
+// garbage takes the more of the processors' time the less of that limit is free. 7/16 of memory
+// are left to the rest of the program. A label gets half of what all get.
 func BoundsOf(memory int64, requests int) Bounds {
 	if memory == 0 {
-		memory = debug.SetMemoryLimit(-1) // which returns it, and changes nothing
-		if memory == math.MaxInt64 {
-			memory = DefaultMemory
+		memory = DefaultMemory
+		if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 { // -1 changes nothing
+			memory = limit / 2
 		}
 	}
 	share := func(n int64) Share { return Share{n, n / 2} }

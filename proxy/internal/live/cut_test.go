@@ -86,3 +86,61 @@ func TestRemovedIsNotCut(t *testing.T) {
 		t.Error("an exchange is still listed")
 	}
 }
+
+// TestIdleIsNotCut has the connection of an exchange that lingers become idle just before the
+// exchange is cut, and carry others.
+func TestIdleIsNotCut(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		idle bool // before another exchange begins
+		edit func(b *Bounds)
+		cut  bool
+	}{
+		"idle":                    {true, func(*Bounds) {}, false},
+		"idle, with too much":     {true, func(b *Bounds) { b.Unread = Share{} }, false},
+		"not idle":                {false, func(*Bounds) {}, false},
+		"not idle, with too much": {false, func(b *Bounds) { b.Unread = Share{} }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, conn := NewSet(wide), new(Conn)
+			var cuts []string
+			add := func() *stream {
+				x := &stream{conn: conn}
+				x.Entry.Conn, x.Stall = conn, time.Second
+				x.cut = func() { cuts = append(cuts, name) }
+				if refused := s.Add(x, "a", nil); refused != nil {
+					t.Fatal(refused)
+				}
+				return x
+			}
+			x := add()
+			if !s.Linger(x) {
+				t.Fatal("it does not linger")
+			}
+			b := wide
+			test.edit(&b)
+			s.SetBounds(b)
+			now := int64(2 * time.Second)
+			if b.Unread.All == 0 { // it has been in the write for as long as [grace], and shorter than Stall
+				now = int64(grace) + 1
+			}
+			x.writing.Store(1)
+			list, _ := s.toCut(now)
+			if len(list) != 1 {
+				t.Fatalf("%d are to be cut", len(list))
+			}
+			if test.idle {
+				s.Idle(conn, func(Exchange) {})
+			}
+			s.SetBounds(wide)
+			add()
+			for _, e := range list {
+				s.end(e)
+			}
+			if len(cuts) > 0 != test.cut {
+				t.Errorf("cut: %q", cuts)
+			}
+		})
+	}
+}

@@ -17,7 +17,7 @@ import (
 type Exchange interface {
 	// Cut ends the exchange soon, for a reason that the log gives. It is called before
 	// [Set.Remove] returns, by another goroutine than the exchange's own. It may wait for the
-	// exchange's connection: the set is not locked.
+	// exchange's connection: the set is not locked. It is if the exchange lingers.
 	Cut(reason string)
 	entry() *Entry
 }
@@ -99,14 +99,13 @@ func (e *Entry) Give(n int64) {
 
 // label is what the exchanges of a session label have in use.
 type label struct {
-	set            *Set
-	name           string
-	running        int
-	unread         int64 // bytes, when the set last looked
-	heads          int64 // bytes
-	bodies         atomic.Int64
-	uploads        int64 // bytes
-	uploadsWaiting int
+	set     *Set
+	name    string
+	running int
+	unread  int64 // bytes, when the set last looked
+	heads   int64 // bytes
+	bodies  atomic.Int64
+	uploads int64 // bytes
 }
 
 // Set lists the exchanges that run.
@@ -135,8 +134,13 @@ func NewSet(b Bounds) *Set {
 	return s
 }
 
-// SetBounds replaces the bounds for what comes from now on.
-func (s *Set) SetBounds(b Bounds) { s.bounds.Store(&b) }
+// SetBounds replaces the bounds for what comes from now on, and for uploads that wait.
+func (s *Set) SetBounds(b Bounds) {
+	s.bounds.Store(&b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.beginWaiting()
+}
 
 // clock returns the time since the set was made, in nanoseconds, which is never 0.
 func (s *Set) clock() int64 { return int64(time.Since(s.born)) + 1 }

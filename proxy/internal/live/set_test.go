@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -301,4 +302,13 @@ func TestWatch(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBoundsOfProcess divides half of the memory limit of the process. It is not parallel, for it
+// sets that.
+func TestBoundsOfProcess(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 30))
+	if got, want := BoundsOf(0, 5), BoundsOf(512<<20, 5); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
 }

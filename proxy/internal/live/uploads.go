@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
@@ -40,15 +41,15 @@ func (e *Entry) BeginUpload(ctx context.Context, length int64) *refuse.Refusal {
 		bytes = 1 << bits.Len64(uint64(length))
 	}
 	s.mu.Lock()
-	if e.label.uploadsWaiting == 0 && s.roomForUpload(e.label, bytes) {
-		s.beginUpload(e, bytes)
-		s.mu.Unlock()
-		return nil
-	}
 	w := &waitingUpload{e, bytes, make(chan struct{})}
 	s.uploadsWaiting = append(s.uploadsWaiting, w)
-	e.label.uploadsWaiting++
+	s.beginWaiting()
 	s.mu.Unlock()
+	select {
+	case <-w.begun:
+		return nil
+	default:
+	}
 	timer := time.NewTimer(uploadPatience)
 	defer timer.Stop()
 	select {
@@ -59,15 +60,13 @@ func (e *Entry) BeginUpload(ctx context.Context, length int64) *refuse.Refusal {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, other := range s.uploadsWaiting {
-		if other == w {
-			s.uploadsWaiting = append(s.uploadsWaiting[:i], s.uploadsWaiting[i+1:]...)
-			e.label.uploadsWaiting--
-			s.beginWaiting() // those of the label that need less
-			return refuse.Busy("the requests with large bodies that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
-		}
+	i := slices.Index(s.uploadsWaiting, w)
+	if i < 0 {
+		return nil // there was room in the last moment
 	}
-	return nil // there was room in the last moment
+	s.uploadsWaiting = slices.Delete(s.uploadsWaiting, i, i+1)
+	s.beginWaiting() // those that need less
+	return refuse.Busy("the requests with large bodies that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
 }
 
 // EndUpload gives back what [Entry.BeginUpload] has taken, if anything.
@@ -95,36 +94,41 @@ func (s *Set) endUpload(e *Entry) {
 	}
 }
 
-// beginWaiting begins the uploads that there is room for. Those of a label keep their order.
+// beginWaiting begins the uploads that there is room for, in their order: what needs less does
+// not overtake what needs more. An upload that waits for others of its label holds up those of
+// its label alone. A part is kept for labels that have none, so that one of these holds up all,
+// and another those that have some.
 func (s *Set) beginWaiting() {
 	if len(s.uploadsWaiting) == 0 {
 		return
 	}
+	b := s.bounds.Load().Uploads
+	full := false   // for labels that have none
+	scarce := false // for those that have some
 	stuck := make(map[*label]bool)
-	still := s.uploadsWaiting[:0]
-	for _, w := range s.uploadsWaiting {
-		if stuck[w.label] || !s.roomForUpload(w.label, w.bytes) {
-			stuck[w.label] = true
-			still = append(still, w)
-			continue
+	waits := func(w *waitingUpload) bool {
+		l, after := w.label, s.uploads+w.bytes
+		switch {
+		case full:
+			return true
+		case s.uploads == 0: // or with little memory nobody could upload anything
+			return false
+		case l.uploads == 0:
+			full = after > b.All
+			return full
+		case stuck[l], l.uploads+w.bytes > b.Label:
+			stuck[l] = true
+			return true
 		}
-		w.label.uploadsWaiting--
+		scarce = scarce || after > b.All-b.All/headReserve
+		return scarce
+	}
+	s.uploadsWaiting = slices.DeleteFunc(s.uploadsWaiting, func(w *waitingUpload) bool {
+		if waits(w) {
+			return false
+		}
 		s.beginUpload(w.Entry, w.bytes)
 		close(w.begun)
-	}
-	clear(s.uploadsWaiting[len(still):])
-	s.uploadsWaiting = still
-}
-
-// roomForUpload reports whether a label may have so many more bytes of buffers. A part is kept
-// for labels that have none.
-func (s *Set) roomForUpload(l *label, bytes int64) bool {
-	b := s.bounds.Load().Uploads
-	switch {
-	case s.uploads == 0:
-		return true // or with little memory nobody could upload anything
-	case l.uploads == 0:
-		return s.uploads+bytes <= b.All
-	}
-	return l.uploads+bytes <= b.Label && s.uploads+bytes <= b.All-b.All/headReserve
+		return true
+	})
 }

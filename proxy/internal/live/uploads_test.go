@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,7 +83,7 @@ func TestUploads(t *testing.T) {
 		}
 		begunAt := time.Now()
 		wantBusy(t, <-r, "large bodies")
-		if took := time.Since(begunAt); took != uploadPatience || late.uploading.Load() != 0 || len(s.uploadsWaiting) != 0 || late.label.uploadsWaiting != 0 {
+		if took := time.Since(begunAt); took != uploadPatience || late.uploading.Load() != 0 || len(s.uploadsWaiting) != 0 {
 			t.Errorf("it waited %s, and %d wait", took, len(s.uploadsWaiting))
 		}
 	})
@@ -127,4 +128,95 @@ func TestUploadWithLittleMemory(t *testing.T) {
 	if s.uploads != 0 || f.label.uploads != 0 {
 		t.Error("something is left")
 	}
+}
+
+// TestUploadsKeepTheirOrder has an upload wait that needs much, and others that need little. None
+// of these overtakes it, whether it waits or comes when there is room for it, unless the upload
+// waits for others of its own label.
+func TestUploadsKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	const small = 128 << 10
+	for name, test := range map[string]struct {
+		running, waiting, coming string // labels, in capitals for large ones
+		end                      int    // of those that run, the first ones
+		want                     string // of those that wait and come, those that begin
+	}{
+		"labels that have none":                {"h i j k A B C D E F G", "L", "m", 1, ""},
+		"and when there is room":               {"h i j k A B C D E F G", "L", "m", 4, "L"},
+		"labels that have some":                {"h i j k A B C D E", "A", "b", 1, ""},
+		"and when there is room for them":      {"h i j k A B C D E", "A", "b", 4, "A"},
+		"which keep nobody from what is kept":  {"A B C D E F", "A", "i j", 0, "i j"},
+		"nor does who waits for its own label": {"A A B", "A", "b i", 0, "b i"},
+		"but of that label":                    {"A A B", "A", "a", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := wide
+				b.Uploads = Share{All: 8 * maxUpload, Label: 2 * maxUpload}
+				s := NewSet(b)
+				var mu sync.Mutex
+				var begun []string
+				begin := func(labels string) (all []*fake) {
+					for _, label := range strings.Fields(labels) {
+						f := newFake(t, s, strings.ToLower(label), 0)
+						length := int64(small - 1)
+						if label != strings.ToLower(label) {
+							length = -1
+						}
+						go func() {
+							if f.BeginUpload(t.Context(), length) == nil {
+								mu.Lock()
+								defer mu.Unlock()
+								begun = append(begun, label)
+							}
+						}()
+						synctest.Wait()
+						all = append(all, f)
+					}
+					return all
+				}
+				running := begin(test.running)
+				mu.Lock()
+				if len(begun) != len(running) {
+					t.Errorf("%q run", begun)
+				}
+				mu.Unlock()
+				begin(test.waiting)
+				mu.Lock()
+				begun = nil
+				mu.Unlock()
+				for _, f := range running[:test.end] {
+					f.EndUpload()
+				}
+				begin(test.coming)
+				mu.Lock()
+				if got := strings.Join(begun, " "); got != test.want {
+					t.Errorf("%q begin, want %q", got, test.want)
+				}
+				mu.Unlock()
+				time.Sleep(uploadPatience)
+			})
+		})
+	}
+}
+
+// TestUploadsOfNewBounds has an upload wait until the bounds are wider.
+func TestUploadsOfNewBounds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := wide
+		b.Uploads = Share{All: maxUpload, Label: maxUpload}
+		s := NewSet(b)
+		if refused := newFake(t, s, "a", 0).BeginUpload(t.Context(), -1); refused != nil {
+			t.Fatal(refused)
+		}
+		refused, begun := make(chan *refuse.Refusal), time.Now()
+		go func() { refused <- newFake(t, s, "b", 0).BeginUpload(t.Context(), -1) }()
+		synctest.Wait()
+		s.SetBounds(wide)
+		if r := <-refused; r != nil || time.Since(begun) != 0 {
+			t.Errorf("%v after %s", r, time.Since(begun))
+		}
+	})
 }

@@ -69,7 +69,7 @@ func (s *Set) rest() bool {
 func (s *Set) look(now int64) bool {
 	list, some := s.toCut(now)
 	for _, e := range list {
-		e.end()
+		s.end(e)
 	}
 	return some
 }
@@ -81,10 +81,24 @@ type ending struct {
 }
 
 // end cuts the exchange, unless it has ended meanwhile.
-func (e ending) end() {
+func (s *Set) end(e ending) {
 	e.cutting.Lock()
 	defer e.cutting.Unlock()
-	if !e.over {
+	switch {
+	case e.over:
+	case e.lingers: // which changes no more: what is about to be cut does not begin to linger
+		s.endLingering(e)
+	default:
+		e.x.Cut(e.reason)
+	}
+}
+
+// endLingering cuts the connection of an exchange that lingers, unless that has become idle, or
+// need not become so any more. The set is locked, for other exchanges may begin there.
+func (s *Set) endLingering(e ending) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.set != nil && (e.reason != ReasonStalled || e.Stall > 0) {
 		e.x.Cut(e.reason)
 	}
 }

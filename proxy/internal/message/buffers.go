@@ -43,15 +43,26 @@ func (p *Buffers) Fit(b []byte, n int) []byte {
 		return p.Get()
 	case n == len(b) && n == bufferSize:
 		p.Put(b)
-		if b, ok := p.bulk.Get().(*[bulkSize]byte); ok {
-			return b[:]
-		}
-		return make([]byte, bulkSize)
+		return p.get(bulkSize)
 	case n < smallSize/2 && len(b) > smallSize:
 		p.Put(b)
 		return p.Small()
 	}
 	return b
+}
+
+// get returns a buffer of one of the sizes.
+func (p *Buffers) get(size int) []byte {
+	switch size {
+	case smallSize:
+		return p.Small()
+	case bufferSize:
+		return p.Get()
+	}
+	if b, ok := p.bulk.Get().(*[bulkSize]byte); ok {
+		return b[:]
+	}
+	return make([]byte, bulkSize)
 }
 
 // Put implements [httputil.BufferPool].

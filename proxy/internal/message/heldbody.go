@@ -23,17 +23,21 @@ type Budget interface {
 	Give(n int64)
 }
 
-// Hold holds up to limit bytes of the body of r in memory while it is sent, as far as
+// Hold holds up to limit bytes of the body of r in buffers of pool while it is sent, as far as
 // budget has room for them, and sets r.GetBody, by which net/http gets the body again. net/http asks for it if nothing of
 // the request was written, the server has refused it unprocessed (REFUSED_STREAM, a
 // GOAWAY that leaves it out), or its method or an Idempotency-Key says that sending it
 // twice does no harm.
-func Hold(r *http.Request, limit int64, budget Budget) *Held {
+func Hold(r *http.Request, limit int64, budget Budget, pool *Buffers) *Held {
 	h := &Held{ctx: r.Context()}
 	if r.Body == nil || r.Body == http.NoBody {
 		return h
 	}
-	h.last = &heldBody{body: r.Body, limit: limit, budget: budget, spill: r.ContentLength > limit, released: make(chan struct{})}
+	most := limit
+	if r.ContentLength > 0 {
+		most = min(most, r.ContentLength)
+	}
+	h.last = &heldBody{body: r.Body, limit: limit, most: most, budget: budget, held: segments{pool: pool}, spill: r.ContentLength > limit, released: make(chan struct{})}
 	r.Body = h.last
 	r.GetBody = func() (io.ReadCloser, error) {
 		_ = h.last.Close() // net/http does not always close it before it asks for another
@@ -82,14 +86,15 @@ func (h *Held) Forget() {
 type heldBody struct {
 	body     io.Reader
 	limit    int64
+	most     int64 // that there may be to hold
 	budget   Budget
 	released chan struct{} // closed when the transport is done with the body
 
 	mu      sync.Mutex
-	ahead   []byte // of what a former one has read, what this one has yet to give
-	read    []byte // by this one or a former one
-	taken   int64  // of the budget, for read
-	spill   bool   // there was too much to remember
+	held    segments // what was read by this one or a former one
+	ahead   int64    // of held, what this one has yet to give
+	taken   int64    // of the budget, for held
+	spill   bool     // there was too much to remember
 	reading bool
 	closed  bool
 }
@@ -101,10 +106,11 @@ func (b *heldBody) Read(p []byte) (int, error) {
 		b.mu.Unlock()
 		return 0, http.ErrBodyReadAfterClose
 	}
-	if len(b.ahead) > 0 {
+	if b.ahead > 0 {
 		defer b.mu.Unlock()
-		n := copy(p, b.ahead)
-		b.ahead = b.ahead[n:]
+		n := b.held.readAt(p, b.held.size-b.ahead)
+		b.ahead -= int64(n)
+		b.free()
 		return n, nil
 	}
 	b.reading = true
@@ -132,6 +138,7 @@ func (b *heldBody) Close() error {
 		close(b.released)
 	}
 	b.closed = true
+	b.free()
 	return nil
 }
 
@@ -149,26 +156,37 @@ func (b *heldBody) forget() {
 
 // remember appends p to what was read, and reports whether there was room for it.
 func (b *heldBody) remember(p []byte) bool {
-	need := int64(len(b.read) + len(p))
-	if need > b.limit {
+	if b.held.size+int64(len(p)) > b.limit {
 		return false
 	}
-	if need > b.taken {
-		size := min(max(need, 2*b.taken), b.limit)
-		if !b.budget.Take(size - b.taken) {
+	for len(p) > 0 {
+		n := b.held.write(p)
+		if p = p[n:]; n > 0 {
+			continue
+		}
+		size := b.held.next(len(p), b.most-b.held.size)
+		if !b.budget.Take(int64(size)) {
 			return false
 		}
-		b.taken = size
-		b.read = append(make([]byte, 0, size), b.read...)
+		b.taken += int64(size)
+		b.held.add(size)
 	}
-	b.read = append(b.read, p...)
 	return true
 }
 
-// drop drops what is held. Nothing is from now on.
+// drop drops what is held. Nothing is from now on, but for what was promised.
 func (b *heldBody) drop() {
 	b.budget.Give(b.taken)
-	b.spill, b.read, b.taken = true, nil, 0
+	b.spill, b.taken = true, 0
+	b.free()
+}
+
+// free gives the buffers back, if nobody is to have anything from them any more.
+func (b *heldBody) free() {
+	if b.spill && (b.ahead == 0 || b.closed) {
+		b.ahead = 0
+		b.held.free()
+	}
 }
 
 // reuse returns the body from its beginning as soon as the transport has let go of it.
@@ -187,7 +205,7 @@ func (b *heldBody) reuse(ctx context.Context) (*heldBody, bool) {
 	if b.spill {
 		return nil, false
 	}
-	next := &heldBody{body: b.body, limit: b.limit, budget: b.budget, ahead: b.read, read: b.read, taken: b.taken, released: make(chan struct{})}
-	b.spill, b.read, b.taken = true, nil, 0 // they are the next one's
+	next := &heldBody{body: b.body, limit: b.limit, most: b.most, budget: b.budget, held: b.held, ahead: b.held.size, taken: b.taken, released: make(chan struct{})}
+	b.spill, b.held, b.ahead, b.taken = true, segments{}, 0, 0 // they are the next one's
 	return next, true
 }

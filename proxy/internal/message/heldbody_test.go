@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestHeldBodiesInBudget(t *testing.T) {
 	var held []*Held
 	for i := range 5 {
 		r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin, io.MultiReader(strings.NewReader(all)))
-		h := Hold(r, size, &room)
+		h := Hold(r, size, &room, new(Buffers))
 		held = append(held, h)
 		if got, err := io.ReadAll(r.Body); err != nil || string(got) != all {
 			t.Fatalf("%d: %d bytes, %v", i, len(got), err)
@@ -75,7 +76,7 @@ func TestHeldBodies(t *testing.T) {
 	const all = "0123456789"
 	for _, reads := range [][]int{{0, 10}, {3, 10}, {10, 10}, {5, 2, 10}, {5, 0, 8, 1, 10}} {
 		r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin, io.MultiReader(strings.NewReader(all)))
-		held := Hold(r, int64(len(all)), &room)
+		held := Hold(r, int64(len(all)), &room, new(Buffers))
 		body := r.Body
 		for i, n := range reads {
 			if i > 0 {
@@ -98,9 +99,88 @@ func TestHeldBodies(t *testing.T) {
 		}
 	}
 	r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin, io.MultiReader(strings.NewReader(all)))
-	Hold(r, 9, &room)
+	Hold(r, 9, &room, new(Buffers))
 	_, _ = io.ReadAll(r.Body)
 	if _, err := r.GetBody(); !errors.Is(err, ErrNotHeld) {
 		t.Errorf("%v for what is too long", err)
+	}
+}
+
+// TestHeldBodyIsNotCopied measures what holding a large body allocates besides the body itself.
+// It is not parallel, because all allocations count.
+func TestHeldBodyIsNotCopied(t *testing.T) {
+	const size = 4 << 20
+	room := budget{left: 2 * size}
+	r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin, io.LimitReader(zeros{}, size))
+	r.ContentLength = size
+	held := Hold(r, size, &room, new(Buffers))
+	buffer := make([]byte, 16<<10)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r.Body, buffer); n != size || err != nil {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	runtime.ReadMemStats(&after)
+	if held.Spilled() {
+		t.Error("it is not held")
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > size*5/4 {
+		t.Errorf("%d bytes were allocated for %d", allocated, size)
+	}
+	if taken := 2*size - room.left; taken > size*5/4 {
+		t.Errorf("%d bytes of the budget were taken for %d", taken, size)
+	}
+}
+
+// zeros are zeros without end.
+type zeros struct{}
+
+// Read implements [io.Reader].
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestForgottenBodyGoesOn forgets a body that is being sent a second time, when its buffers may be
+// another body's next. It goes on as it was.
+func TestForgottenBodyGoesOn(t *testing.T) {
+	t.Parallel()
+	var pool Buffers
+	room := budget{left: 1 << 20}
+	for _, size := range []int{100, smallSize, 5 * smallSize, 100 << 10} {
+		all := strings.Repeat("mine", size/4)
+		hold := func(all string) (*http.Request, *Held) {
+			r := proxytest.NewRequest(t, http.MethodPost, proxytest.Origin, io.MultiReader(strings.NewReader(all)))
+			h := Hold(r, int64(len(all)), &room, &pool)
+			if _, err := io.ReadAll(r.Body); err != nil {
+				t.Fatal(err)
+			}
+			return r, h
+		}
+		r, h := hold(all)
+		again, err := r.GetBody()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(all))
+		for i := 0; i < len(all); {
+			n, err := again.Read(got[i:min(i+1000, len(all))])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				h.Forget()
+			}
+			i += n
+			_, other := hold(strings.Repeat("yours", size/4)) // takes whatever buffers there are
+			other.Forget()
+		}
+		if string(got) != all {
+			t.Errorf("%d: another body's bytes were sent", size)
+		}
+		again.Close()
+	}
+	if room.left != 1<<20 {
+		t.Errorf("%d bytes were not given back", 1<<20-room.left)
 	}
 }

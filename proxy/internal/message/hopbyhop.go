@@ -4,6 +4,7 @@
 package message
 
 import (
+	"maps"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -33,11 +34,7 @@ func EndToEnd(h http.Header) http.Header {
 // RemoveHopByHop removes hop-by-hop fields from h.
 func RemoveHopByHop(h http.Header) {
 	removeNamed(h, h["Connection"])
-	for name := range h {
-		if isHopByHop(name) {
-			delete(h, name)
-		}
-	}
+	maps.DeleteFunc(h, func(name string, _ []string) bool { return isHopByHop(name) })
 }
 
 // removeNamed removes the fields that a Connection field names.

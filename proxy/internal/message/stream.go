@@ -8,7 +8,8 @@ import (
 
 // Copy copies from src to dst until src ends, through buffers that fit what comes. What
 // came at once is written at once. socket is the one below src, or nil: then a large buffer is
-// given back when a piece has not filled it, for the next one may be long in coming.
+// given back when a piece has not filled it, for the next one may be long in coming. If src
+// returns [netconn.ErrNothingYet], it has a method Wait, during which there is no buffer.
 func (p *Buffers) Copy(dst io.Writer, src io.Reader, socket *netconn.Socket) (written int64, err error) {
 	b := p.Small()
 	defer func() { p.Put(b) }()
@@ -29,6 +30,11 @@ func (p *Buffers) Copy(dst io.Writer, src io.Reader, socket *netconn.Socket) (wr
 			} else {
 				b = p.Fit(b, n)
 			}
+		}
+		if err == netconn.ErrNothingYet {
+			p.Put(b)
+			src.(interface{ Wait() }).Wait()
+			b, err = p.Small(), nil
 		}
 		if err == io.EOF {
 			return written, nil

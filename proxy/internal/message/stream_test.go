@@ -5,8 +5,11 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
 // TestCopy copies through all sizes of buffers, and tells of errors on both sides.
@@ -43,6 +46,33 @@ func TestCopyHoldsLittle(t *testing.T) {
 		t.Errorf("the reads had room for %d bytes, want %d", src.room, want)
 	}
 }
+
+// TestCopyWaits has a source say now and then that nothing has come.
+func TestCopyWaits(t *testing.T) {
+	t.Parallel()
+	var buffers Buffers
+	src := &quietReader{Reader: iotest.OneByteReader(strings.NewReader("abc"))}
+	var got bytes.Buffer
+	if n, err := buffers.Copy(&got, src, nil); n != 3 || err != nil || got.String() != "abc" || src.waits != 4 {
+		t.Errorf("%d bytes, %q, %v, after %d waits", n, got.String(), err, src.waits)
+	}
+}
+
+// quietReader is a reader that wants to be waited for before each read.
+type quietReader struct {
+	io.Reader
+	waited bool
+	waits  int
+}
+
+func (r *quietReader) Read(p []byte) (int, error) {
+	if r.waited = !r.waited; r.waited {
+		return 0, netconn.ErrNothingYet
+	}
+	return r.Reader.Read(p)
+}
+
+func (r *quietReader) Wait() { r.waits++ }
 
 // pieces is a reader of pieces that come one by one. It notes the room that each read has.
 type pieces struct{ come, room []int }

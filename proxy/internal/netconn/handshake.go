@@ -7,19 +7,13 @@ import (
 	"errors"
 	"net"
 	"reflect"
-	"time"
 )
-
-// handshakeTimeout bounds a TLS handshake with a server.
-const handshakeTimeout = 10 * time.Second
 
 // Handshake does a TLS handshake with the server at the other end of conn, which
 // must have a certificate for host. roots returns the certificates that verify the
-// server's; if it is nil, those of config do. Handshake takes at most ten seconds. If it
-// fails, it closes conn and returns a [*HandshakeError].
+// server's; if it is nil, those of config do. If it fails, or ctx ends before, it
+// closes conn and returns a [*HandshakeError].
 func Handshake(ctx context.Context, conn net.Conn, config *tls.Config, roots func() *x509.CertPool, host string) (*tls.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
 	config = config.Clone()
 	config.ServerName = host
 	if roots != nil {

@@ -26,7 +26,7 @@ type StallConn struct {
 	turn     track.Turn   // to read and parse something, of a client that is not known
 	turnKey  track.Key
 
-	beforeRead func() error             // nil: nothing is to be done
+	beforeRead func() (string, error)   // nil: nothing is to be done
 	firstRead  func(first []byte) error // nil: nothing is to be done
 	once       sync.Once
 	begun      sync.Once
@@ -50,8 +50,7 @@ type Head struct {
 	Take func(n int64) bool
 	// Refuse answers a client for which there are none. It calls answered before it waits.
 	Refuse func(conn net.Conn, answered func())
-	// Turns are those by which the clients of an address are read from. nil: there are
-	// none.
+	// Turns are those by which clients are read from. nil: there are none.
 	Turns *track.Turns
 }
 
@@ -79,7 +78,7 @@ func (c *StallConn) Read(p []byte) (int, error) {
 	if c.beforeRead != nil {
 		c.once.Do(func() {
 			c.beginTurn()
-			c.refused = c.beforeRead()
+			c.turnKey.Name, c.refused = c.beforeRead()
 		})
 		if c.refused != nil {
 			return 0, c.refused
@@ -122,9 +121,6 @@ func (c *StallConn) awaitTurn() error {
 		return renamed(err, "read")
 	}
 	c.beginTurn()
-	if c.read.Load() < 0 {
-		c.turn.End()
-	}
 	return nil
 }
 
@@ -132,11 +128,15 @@ func (c *StallConn) beginTurn() {
 	if c.head.Turns == nil {
 		return
 	}
-	if tcp, ok := c.Conn.RemoteAddr().(*net.TCPAddr); ok && c.turnKey.Name == "" {
-		c.turnKey.Name = tcp.AddrPort().Addr().Unmap().String()
-	}
 	c.head.Turns.Begin(&c.turn, c.turnKey)
+	if c.read.Load() < 0 { // it is known, or gone, since it has waited
+		c.turn.End()
+	}
 }
+
+// EndTurn ends the turn of a client that is not known, if it has one: what follows takes long,
+// and is bounded otherwise.
+func (c *StallConn) EndTurn() { c.turn.End() }
 
 // takeHead takes what is more than FreeHead in the step from before to after.
 func (c *StallConn) takeHead(before, after int64) bool {
@@ -172,12 +172,12 @@ func (c *StallConn) giveHead() {
 // Close implements [net.Conn].
 func (c *StallConn) Close() error {
 	err := c.Conn.Close()
-	c.turn.End()
 	c.giveBack()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 	c.giveHead()
+	c.turn.End() // the last one: none begins any more
 	if c.leave != nil {
 		c.leave()
 	}
@@ -204,9 +204,12 @@ func (c *StallConn) OnClose(f func()) {
 	c.onClose = f
 }
 
-// BeforeRead has f be called by the first Read. Every Read fails with its error, if there
-// is one. It must be called before the connection is in use.
-func (c *StallConn) BeforeRead(f func() error) { c.beforeRead = f }
+// BeforeRead has f be called by the first Read. Every Read fails with its error, if there is
+// one. The client takes turns by address until f returns its name. It must be called before the
+// connection is in use.
+func (c *StallConn) BeforeRead(address string, f func() (name string, err error)) {
+	c.turnKey.Name, c.beforeRead = address, f
+}
 
 // OnFirstRead has f be called with what comes first. If it returns an error, that Read and
 // all that follow fail. It must be called before the connection is in use.

@@ -22,6 +22,7 @@ func TestStrangersTakeTurns(t *testing.T) {
 		"closing":        func(c *StallConn, _ net.Conn) { c.Close() },
 		"being refused":  func(c *StallConn, client net.Conn) { _, _ = client.Write(make([]byte, FreeHead)); _, _ = io.ReadAll(c) },
 		"being no guest": func(c *StallConn, _ net.Conn) { c.GiveBack() },
+		"its own end":    func(c *StallConn, _ net.Conn) { c.EndTurn() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -38,11 +39,11 @@ func TestStrangersTakeTurns(t *testing.T) {
 				Turns: turns,
 			}, func() {})
 			defer c.Close()
-			c.BeforeRead(func() error {
+			c.BeforeRead("", func() (string, error) {
 				if turns.Taken() != 1 {
 					t.Error("the kernel is asked who it is without a turn")
 				}
-				return nil
+				return "", nil
 			})
 			read := make(chan struct{})
 			go func() {
@@ -69,6 +70,52 @@ func TestStrangersTakeTurns(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slowlyClosedConn is a connection that is open for some time after Close.
+type slowlyClosedConn struct{ Wrapper }
+
+// Close implements [net.Conn].
+func (slowlyClosedConn) Close() error { return nil }
+
+// TestTurnEndsWithConnection closes the connection of a client that is not known while something
+// is read from it, and while it waits for a turn to be asked who it is.
+func TestTurnEndsWithConnection(t *testing.T) {
+	t.Parallel()
+	t.Run("reading", func(t *testing.T) {
+		t.Parallel()
+		turns := track.NewTurns(1)
+		client, conn := socketPair(t)
+		var c *StallConn
+		c = NewStallConn(slowlyClosedConn{Wrapper{conn}}, time.Minute, Head{Take: func(int64) bool { return true }, Turns: turns}, func() {
+			if _, err := client.Write([]byte("x")); err != nil {
+				t.Error(err)
+			}
+			if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+				t.Errorf("%d bytes, %v", n, err)
+			}
+		})
+		c.Close()
+		conn.Close()
+		if n := turns.Taken(); n != 0 {
+			t.Errorf("%d turns are taken after the end", n)
+		}
+	})
+	t.Run("waiting", func(t *testing.T) {
+		t.Parallel()
+		turns := track.NewTurns(1)
+		_, conn := socketPair(t)
+		c := NewStallConn(conn, time.Minute, Head{Take: func(int64) bool { return true }, Turns: turns}, func() {})
+		c.BeforeRead("", func() (string, error) { return "", nil })
+		// The turn begins when the connection is closed already.
+		c.Close()
+		if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		if n := turns.Taken(); n != 0 {
+			t.Errorf("%d turns are taken after the end", n)
+		}
+	})
 }
 
 // TestKnownTakesNoTurn reads from a client that is known.

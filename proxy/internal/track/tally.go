@@ -10,8 +10,9 @@ import (
 type Tally[K comparable] struct {
 	interval time.Duration
 	tell     func(kind K, times int)
+	telling  sync.Mutex // held while tell is called; taken before mu
 
-	mu      sync.Mutex
+	mu      sync.Mutex // held for moments only
 	stopped bool
 	kinds   map[K]*tally
 }
@@ -45,31 +46,43 @@ func (s *Tally[K]) First(kind K) bool {
 
 // sumUp tells of the events of a kind, and waits for more if there were any.
 func (s *Tally[K]) sumUp(kind K) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	if times := s.take(kind); times > 0 {
+		s.tell(kind, times)
+	}
+}
+
+// take returns how many events of a kind are to be told of. It forgets the kind if there are
+// none.
+func (s *Tally[K]) take(kind K) (times int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.kinds[kind]
-	if s.stopped || t == nil {
-		return
-	}
-	if t.times == 0 {
+	switch {
+	case t == nil:
+		return 0
+	case t.times == 0:
 		delete(s.kinds, kind)
-		return
+		return 0
 	}
-	s.tell(kind, t.times)
-	t.times = 0
+	times, t.times = t.times, 0
 	t.timer.Reset(s.interval)
+	return times
 }
 
 // Stop tells of what is left. Nothing is counted any more.
 func (s *Tally[K]) Stop() {
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopped = true
-	for kind, t := range s.kinds {
+	left := s.kinds
+	s.stopped, s.kinds = true, nil
+	s.mu.Unlock()
+	for kind, t := range left {
 		t.timer.Stop()
 		if t.times > 0 {
 			s.tell(kind, t.times)
 		}
 	}
-	clear(s.kinds)
 }

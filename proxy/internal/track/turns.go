@@ -14,22 +14,24 @@ const turnTime = time.Millisecond
 // Turns has work that takes time of the processors done a few pieces at a time, so that other
 // goroutines find a processor: the runtime runs what is ready in the order in which it became
 // so, and looks for what has come from the network when nothing is. Those who wait take turns
-// by their keys, so that whoever has much to do delays nobody but itself by it.
+// by their keys, so that whoever has much to do delays nobody but itself by it. All who are not
+// admitted together get as many turns as one who is.
 type Turns struct {
 	most int
 
-	mu    sync.Mutex
-	taken []*Turn            // the longest taken first
-	first *turnQueue         // of a ring of those that wait; nil: nobody does
-	keys  map[Key]*turnQueue // the same
-	timer *time.Timer        // ends turns while somebody waits
-	armed bool
+	mu        sync.Mutex
+	taken     []*Turn            // the longest taken first
+	waiting   ring               // of those who are admitted, and of strangers
+	strangers *turnQueue         // has a ring of its own
+	keys      map[Key]*turnQueue // of all that wait; strangers itself has none
+	timer     *time.Timer        // ends turns while somebody waits
+	armed     bool
 }
 
 // Key says who takes turns.
 type Key struct {
 	Admitted bool
-	Name     string // the session label of whoever is admitted, or an address
+	Name     string // the session label of whoever is admitted, or the client's name
 }
 
 // Turn is one of a goroutine's turns. The zero value has none.
@@ -44,7 +46,38 @@ type Turn struct {
 type turnQueue struct {
 	key        Key
 	waiting    []*Turn
+	within     ring       // the queues of those who share the turns of this one, in place of waiting
 	next, last *turnQueue // of the ring
+}
+
+// ring is the queues that take turns with each other.
+type ring struct{ first *turnQueue }
+
+// add puts a queue behind all others.
+func (r *ring) add(q *turnQueue) {
+	if r.first == nil {
+		r.first, q.next, q.last = q, q, q
+		return
+	}
+	q.next, q.last = r.first, r.first.last
+	q.last.next, q.next.last = q, q
+}
+
+// next returns the queue whose turn it is. There must be one.
+func (r *ring) next() *turnQueue {
+	q := r.first
+	r.first = q.next
+	return q
+}
+
+// remove takes a queue out.
+func (r *ring) remove(q *turnQueue) {
+	if q.next == q {
+		r.first = nil
+	} else if r.first == q {
+		r.first = q.next
+	}
+	q.last.next, q.next.last = q.next, q.last
 }
 
 // NewTurns returns turns of which most are taken at a time. 0: as many as there are
@@ -53,7 +86,7 @@ func NewTurns(most int) *Turns {
 	if most == 0 {
 		most = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	return &Turns{most: most, keys: make(map[Key]*turnQueue)}
+	return &Turns{most: most, strangers: new(turnQueue), keys: make(map[Key]*turnQueue)}
 }
 
 // Begin waits for a turn of key, and takes it. The goroutine must have none, and wait for
@@ -61,8 +94,10 @@ func NewTurns(most int) *Turns {
 // else has waited for it for a millisecond.
 func (t *Turns) Begin(turn *Turn, key Key) {
 	t.mu.Lock()
-	turn.turns = t
-	if t.first == nil && len(t.taken) < t.most {
+	if turn.turns == nil { // or whoever ends the last one might read it meanwhile
+		turn.turns = t
+	}
+	if t.waiting.first == nil && len(t.taken) < t.most {
 		t.take(turn)
 		t.mu.Unlock()
 		return
@@ -120,11 +155,13 @@ func (t *Turns) enqueue(turn *Turn, key Key) {
 	if q == nil {
 		q = &turnQueue{key: key}
 		t.keys[key] = q
-		if t.first == nil {
-			t.first, q.next, q.last = q, q, q
-		} else { // behind all others
-			q.next, q.last = t.first, t.first.last
-			q.last.next, q.next.last = q, q
+		if key.Admitted {
+			t.waiting.add(q)
+		} else {
+			if t.strangers.within.first == nil {
+				t.waiting.add(t.strangers)
+			}
+			t.strangers.within.add(q)
 		}
 	}
 	q.waiting = append(q.waiting, turn)
@@ -132,24 +169,27 @@ func (t *Turns) enqueue(turn *Turn, key Key) {
 
 // dequeue returns the next turn that waits. There must be one.
 func (t *Turns) dequeue() *Turn {
-	q := t.first
+	q, of := t.waiting.next(), &t.waiting
+	if q == t.strangers {
+		of = &q.within
+		q = of.next()
+	}
 	turn := q.waiting[0]
 	q.waiting = q.waiting[1:]
-	t.first = q.next
 	if len(q.waiting) > 0 {
 		return turn
 	}
 	delete(t.keys, q.key)
-	if q.next == q {
-		t.first = nil
+	of.remove(q)
+	if of.first == nil && of != &t.waiting {
+		t.waiting.remove(t.strangers)
 	}
-	q.last.next, q.next.last = q.next, q.last
 	return turn
 }
 
 // fill begins the turns that there is room for.
 func (t *Turns) fill() {
-	for t.first != nil && len(t.taken) < t.most {
+	for t.waiting.first != nil && len(t.taken) < t.most {
 		turn := t.dequeue()
 		t.take(turn)
 		turn.ready <- struct{}{} // never waits: it was not ready before
@@ -158,7 +198,7 @@ func (t *Turns) fill() {
 
 // arm has the longest turn end in time, while somebody waits.
 func (t *Turns) arm() {
-	if t.armed || t.first == nil {
+	if t.armed || t.waiting.first == nil {
 		return
 	}
 	t.armed = true
@@ -175,7 +215,7 @@ func (t *Turns) expire() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.armed = false
-	if t.first == nil {
+	if t.waiting.first == nil {
 		return
 	}
 	for len(t.taken) > 0 && time.Since(t.taken[0].since) >= turnTime {

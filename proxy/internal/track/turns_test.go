@@ -3,7 +3,7 @@ package track
 import (
 	"fmt"
 	"io"
-	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,7 +22,7 @@ func TestTurns(t *testing.T) {
 		all.Go(func() {
 			var turn Turn
 			for range pieces {
-				turns.Begin(&turn, Key{true, fmt.Sprint(i % 7)})
+				turns.Begin(&turn, Key{i%2 == 0, fmt.Sprint(i % 7)})
 				done.Add(1)
 				turn.End()
 				turn.End() // does nothing
@@ -30,7 +30,7 @@ func TestTurns(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if done.Load() != workers*pieces || len(turns.taken) != 0 || turns.first != nil || len(turns.keys) != 0 {
+	if done.Load() != workers*pieces || len(turns.taken) != 0 || turns.waiting.first != nil || len(turns.keys) != 0 {
 		t.Errorf("%d pieces are done, %d turns taken, %d keys kept", done.Load(), len(turns.taken), len(turns.keys))
 	}
 }
@@ -58,35 +58,45 @@ func TestTurnsBounded(t *testing.T) {
 	})
 }
 
-// TestTurnsByKey gives each key its turn, however many wait under another.
+// TestTurnsByKey gives each key its turn, however many wait under another, and all strangers
+// together no more than one who is admitted.
 func TestTurnsByKey(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		turns := NewTurns(1)
-		var first Turn
-		turns.Begin(&first, Key{true, "greedy"})
-		var order []string
-		begin := func(name string) {
-			go func() {
-				var turn Turn
-				turns.Begin(&turn, Key{true, name})
-				order = append(order, name)
-				turn.End()
-			}()
-			synctest.Wait()
-		}
-		for range 4 {
-			begin("greedy")
-		}
-		begin("modest")
-		begin("other")
-		begin("modest")
-		first.End()
-		synctest.Wait()
-		if want := []string{"greedy", "modest", "other", "greedy", "modest", "greedy", "greedy"}; !slices.Equal(order, want) {
-			t.Errorf("%q", order)
-		}
-	})
+	for name, test := range map[string]struct{ waiting, want string }{
+		"of one label":          {"greedy greedy greedy modest other modest", "greedy modest other greedy modest greedy"},
+		"of one stranger":       {"?greedy ?greedy ?greedy ?modest ?other ?modest", "?greedy ?modest ?other ?greedy ?modest ?greedy"},
+		"of many strangers":     {"?1 ?2 ?3 ?4 a a b", "?1 a b ?2 a ?3 ?4"},
+		"behind a label":        {"a a a ?1 ?1 ?2", "a ?1 a ?2 a ?1"},
+		"strangers named alike": {"?a a ?a a", "?a a ?a a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				turns := NewTurns(1)
+				var first Turn
+				turns.Begin(&first, Key{true, "first"})
+				var order []string
+				for _, key := range strings.Fields(test.waiting) {
+					go func() {
+						var turn Turn
+						stranger, isStranger := strings.CutPrefix(key, "?")
+						turns.Begin(&turn, Key{!isStranger, stranger})
+						order = append(order, key)
+						turn.End()
+					}()
+					synctest.Wait()
+				}
+				first.End()
+				synctest.Wait()
+				if got := strings.Join(order, " "); got != test.want {
+					t.Errorf("%q, want %q", got, test.want)
+				}
+				if turns.waiting.first != nil || turns.strangers.within.first != nil || len(turns.keys) != 0 {
+					t.Error("something is left")
+				}
+			})
+		})
+	}
 }
 
 // TestTurnEnds ends the turn of who is kept waiting, as soon as somebody else has waited for it.
@@ -111,7 +121,7 @@ func TestTurnEnds(t *testing.T) {
 			t.Error("a turn that was over has ended another")
 		}
 		third.End()
-		if turns.first != nil || len(turns.taken) != 0 {
+		if turns.waiting.first != nil || len(turns.taken) != 0 {
 			t.Error("something is left")
 		}
 	})
@@ -144,6 +154,41 @@ func TestTurnReader(t *testing.T) {
 		}
 	}
 	(*TurnReader)(nil).End()
+}
+
+// TestTurnReaderEnds has a reader end while another goroutine reads from it, which waits for a
+// turn or for what comes. It keeps none.
+func TestTurnReaderEnds(t *testing.T) {
+	t.Parallel()
+	for name, waits := range map[string]bool{"waiting for a turn": true, "reading": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				turns := NewTurns(1)
+				var other Turn
+				if waits {
+					turns.Begin(&other, Key{})
+				}
+				come := make(chan struct{})
+				r := &TurnReader{Reader: readerFunc(func([]byte) (int, error) { <-come; return 1, nil }), Turns: turns}
+				go func() { _, _ = r.Read(make([]byte, 1)) }()
+				if waits {
+					close(come)
+				}
+				synctest.Wait()
+				r.End()
+				if waits {
+					other.End()
+				} else {
+					close(come)
+				}
+				synctest.Wait()
+				if n := turns.Taken(); n != 0 {
+					t.Errorf("%d turns are taken, and nobody works", n)
+				}
+			})
+		})
+	}
 }
 
 type readerFunc func(p []byte) (int, error)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/net/netutil"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/proxy/access"
@@ -47,16 +46,8 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, users func
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    maxHeader,
-		ConnContext:       access.Users(nil).ConnContext,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	gate := access.Gate{Users: users, PerClient: connsPerClient, Refusal: turnedAway}
-	if err := server.Serve(gate.Listener(netutil.LimitListener(l, maxConns))); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return access.Gate{Users: users, PerClient: connsPerClient, Refusal: turnedAway}.Serve(ctx, l, server, maxConns)
 }
 
 // newHandler returns the handler of all paths. Only /readyz asks the signers, and may

@@ -1,6 +1,9 @@
 package admin
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // The states, which are the icons of the page.
 const (
@@ -29,18 +32,14 @@ func (s Status) Attention() string {
 	if able := s.CanSign(); able < len(s.Agents) {
 		return fmt.Sprintf("%d of %d agents cannot sign", len(s.Agents)-able, len(s.Agents))
 	}
-	for _, agent := range s.Agents {
-		if agent.LoginEnded != "" {
-			return "log in again"
-		}
+	if slices.ContainsFunc(s.Agents, func(a agentStatus) bool { return a.LoginEnded != "" }) {
+		return "log in again"
 	}
 	if s.ClockExcess != 0 {
 		return "wrong clock"
 	}
-	for _, agent := range s.Agents {
-		if agent.Quota.UsedUp() {
-			return "allowance used up"
-		}
+	if slices.ContainsFunc(s.Agents, func(a agentStatus) bool { return a.Quota.UsedUp() }) {
+		return "allowance used up"
 	}
 	if s.Soon(s.CAExpires, 30) {
 		return "the CA expires soon"

@@ -98,11 +98,9 @@ func (a Agent) Is(command string) bool {
 	return strings.TrimSuffix(base, filepath.Ext(base)) == a.Name
 }
 
-// The errors of files that cannot be understood.
-var (
-	errNoObject = errors.New("it holds no JSON object")
-	errTwice    = errors.New("a name is in it twice")
-)
+// errUnclear is the error of files that cannot be understood. What is wrong with one may quote
+// a token.
+var errUnclear = errors.New("it holds no JSON object, or one with a name twice")
 
 // HoldsLogin reports whether a file holds a ChatGPT log-in that is no placeholder. One that
 // cannot be understood may hold one, and is an error.
@@ -167,12 +165,12 @@ func parse(file []byte) (strictjson.Edit, error) {
 	}
 	edit, err := strictjson.ParseEdit(file)
 	if err != nil {
-		return edit, errNoObject // what is wrong may quote a token
+		return nil, errUnclear
 	}
 	seen := make(map[string]bool)
 	for _, m := range edit {
 		if seen[m.Name] {
-			return nil, errTwice
+			return nil, errUnclear
 		}
 		seen[m.Name] = true
 	}

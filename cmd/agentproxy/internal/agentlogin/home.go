@@ -51,16 +51,14 @@ func (u Use) Shown() (path string, content []byte, err error) {
 	raw, err := safefile.Read(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		raw = []byte("{}")
-		if !makeFile(path, raw) {
-			return "", nil, nil
+		err = safefile.Create(path, raw, 0o600)
+		if err != nil && !errors.Is(err, fs.ErrExist) { // else another run was faster
+			return "", nil, nil // the directory is missing, or not the user's
 		}
 	} else if err != nil {
 		return "", nil, fmt.Errorf("read the log-ins of %s: %w; make the file one that can be read", u.Name, err)
 	}
-	if content, err = u.Cover(raw, u.Account, u.Now); errors.Is(err, errNoObject) || errors.Is(err, errTwice) {
-		content, err = u.Cover(nil, u.Account, u.Now)
-	}
-	if err != nil || slices.Equal(content, raw) {
+	if content, err = u.cover(raw); err != nil || slices.Equal(content, raw) {
 		return "", nil, err
 	}
 	return path, content, nil
@@ -72,22 +70,17 @@ func (u Use) Inherited() (string, error) {
 	if u.variable == "" || u.Getenv(u.variable) == "" {
 		return "", nil
 	}
-	content, err := u.Cover([]byte(u.Getenv(u.variable)), u.Account, u.Now)
-	if errors.Is(err, errNoObject) || errors.Is(err, errTwice) {
-		content, err = u.Cover(nil, u.Account, u.Now)
-	}
+	content, err := u.cover([]byte(u.Getenv(u.variable)))
 	return u.variable + "=" + string(content), err
 }
 
-// makeFile makes a file, and reports whether it is there now. In a directory that is missing
-// or not the user's it is not.
-func makeFile(path string, content []byte) bool {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return errors.Is(err, fs.ErrExist) // another run was faster
+// cover is [Agent.Cover], in place of which a file that cannot be understood is hidden.
+func (u Use) cover(file []byte) ([]byte, error) {
+	content, err := u.Cover(file, u.Account, u.Now)
+	if errors.Is(err, errUnclear) {
+		return u.Cover(nil, u.Account, u.Now)
 	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Close()) == nil
+	return content, err
 }
 
 // Environ returns variables by which the agent finds a placeholder where nothing can be

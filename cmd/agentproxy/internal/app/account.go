@@ -16,6 +16,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/identity/store"
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
@@ -98,6 +99,7 @@ func (a *App) openAccount(s accountSettings) *Account {
 		Register:    id.Register,
 		Clock:       a.Clock,
 		Notify:      a.logEvent,
+		Panicked:    a.logPanic,
 		WatchAfter:  a.options.WatchAfter,
 		ReadOnly:    a.options.ReadOnly,
 		ClientOf:    a.labels.ClientOf,
@@ -116,6 +118,11 @@ func (a *App) logEvent(e agent.Event) {
 		event = log.Warn().AnErr("error", e.Err)
 	}
 	event.Msg(e.Message)
+}
+
+// logPanic logs that work for several requests has panicked.
+func (a *App) logPanic(e *contain.PanicError) {
+	a.logInForce.Load().Error().Msgf("panic while requests waited: %s\n%s", e, e.Stack())
 }
 
 // start prepares the log-in in the background until ctx ends or the account is closed,

@@ -153,7 +153,7 @@ func newApp(c *config.Config, r resources, o Options) *App {
 	if dir := c.Clients.IssuedDir; dir != "" {
 		a.Clients.Issued = issued.Open(dir, time.Now, func(err error) {
 			a.logInForce.Load().Warn().AnErr("error", err).Msg("issued tokens cannot be checked; clients that show one are refused")
-		}).WithKey(c.Clients.IssuedKey)
+		}).Shared(c.Clients.IssuedKey, c.Clients.IssuedRevoked)
 	}
 	return a
 }

@@ -36,16 +36,20 @@ func LimitMemory(getenv func(string) string, fromCgroup func() (uint64, error)) 
 }
 
 // The bytes allocated that tell a busy second from a quiet one, and a heap worth tidying.
+// Many sessions allocate a little all the time: a large heap is quiet in a second in which it
+// allocates a part of itself.
 const (
 	quietSecond  = 1 << 20
 	worthTidying = 16 << 20
+	quietPart    = 16
+	worthPart    = 4
 )
 
 // tidyHeap gives memory back to the system after work, until ctx ends. By itself the
 // runtime would keep it for minutes after a burst of connections. There is to be a tick
-// each second.
-func tidyHeap(ctx context.Context, ticks <-chan time.Time, allocated func() uint64, giveBack func()) {
-	last := allocated()
+// each second. usage returns the bytes that were ever allocated, and those in use.
+func tidyHeap(ctx context.Context, ticks <-chan time.Time, usage func() (allocated, live uint64), giveBack func()) {
+	last, _ := usage()
 	tidied := last
 	for {
 		select {
@@ -53,8 +57,8 @@ func tidyHeap(ctx context.Context, ticks <-chan time.Time, allocated func() uint
 			return
 		case <-ticks:
 		}
-		now := allocated()
-		if now-last < quietSecond && now-tidied > worthTidying {
+		now, live := usage()
+		if now-last < max(quietSecond, live/quietPart) && now-tidied > max(worthTidying, live/worthPart) {
 			giveBack()
 			tidied = now
 		}
@@ -66,12 +70,13 @@ func tidyHeap(ctx context.Context, ticks <-chan time.Time, allocated func() uint
 func TidyHeap(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	tidyHeap(ctx, ticker.C, heapAllocated, debug.FreeOSMemory)
+	tidyHeap(ctx, ticker.C, heapUsage, debug.FreeOSMemory)
 }
 
-// heapAllocated returns the bytes that were ever allocated.
-func heapAllocated() uint64 {
-	sample := []runtimemetrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	runtimemetrics.Read(sample)
-	return sample[0].Value.Uint64()
+// heapUsage returns the bytes that were ever allocated, and those that the last collection
+// has left.
+func heapUsage() (allocated, live uint64) {
+	samples := []runtimemetrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	runtimemetrics.Read(samples)
+	return samples[0].Value.Uint64(), samples[1].Value.Uint64()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"testing"
@@ -13,50 +14,70 @@ import (
 // TestTidyHeap gives memory back once after work, and not during it.
 func TestTidyHeap(t *testing.T) {
 	const mb = 1 << 20
-	seconds := []uint64{ // what is allocated in each
-		0,       // nothing was done yet
-		10 * mb, // work
-		30 * mb,
-		mb / 2, // rest: 4
-		mb / 2,
-		10 * mb, // too little to be worth it
-		0,
-		10 * mb,
-		0, // 9
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ticks := make(chan time.Time, len(seconds))
-	for range seconds {
-		ticks <- time.Time{}
-	}
-	second, total := 0, uint64(100*mb)
-	var given []int
-	tidyHeap(ctx, ticks, func() uint64 {
-		if second > 0 {
-			total += seconds[second-1]
+	for name, test := range map[string]struct {
+		live    uint64
+		seconds []uint64 // what is allocated in each
+		want    []int    // seconds
+	}{
+		"small": {8 * mb, []uint64{
+			0,       // nothing was done yet
+			10 * mb, // work
+			30 * mb,
+			mb / 2, // rest: 4
+			mb / 2,
+			10 * mb, // too little to be worth it
+			0,
+			10 * mb,
+			0, // 9
+		}, []int{4, 9}},
+		"large": {160 * mb, []uint64{
+			30 * mb, // work
+			20 * mb,
+			9 * mb, // as many sessions take at rest: 3
+			9 * mb,
+			9 * mb,
+			9 * mb,
+			9 * mb,
+			9 * mb, // 8
+			9 * mb,
+		}, []int{3, 8}},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ticks := make(chan time.Time, len(test.seconds))
+		for range test.seconds {
+			ticks <- time.Time{}
 		}
-		if second++; second > len(seconds) {
-			cancel()
+		second, total := 0, uint64(100*mb)
+		var given []int
+		tidyHeap(ctx, ticks, func() (allocated, live uint64) {
+			if second > 0 {
+				total += test.seconds[second-1]
+			}
+			if second++; second > len(test.seconds) {
+				cancel()
+			}
+			return total, test.live
+		}, func() { given = append(given, second-1) })
+		if !slices.Equal(given, test.want) {
+			t.Errorf("%s: memory was given back in the seconds %v, want %v", name, given, test.want)
 		}
-		return total
-	}, func() { given = append(given, second-1) })
-	if want := []int{4, 9}; !slices.Equal(given, want) {
-		t.Errorf("memory was given back in the seconds %v, want %v", given, want)
 	}
 }
 
-// TestHeapAllocated makes sure that the runtime still counts under this name.
-func TestHeapAllocated(t *testing.T) {
-	if heapAllocated() == 0 {
-		t.Error("nothing was allocated")
+// TestHeapUsage makes sure that the runtime still counts under these names.
+func TestHeapUsage(t *testing.T) {
+	runtime.GC()
+	if allocated, live := heapUsage(); allocated == 0 || live == 0 {
+		t.Errorf("%d bytes were allocated, and %d are in use", allocated, live)
 	}
 }
 
 func TestReserveHeap(t *testing.T) {
 	for _, set := range []string{"", "GOGC", "GOMEMLIMIT"} {
-		before := heapAllocated()
+		before, _ := heapUsage()
 		release := ReserveHeap(func(name string) string { return map[string]string{set: "1"}[name] })
-		if reserved := heapAllocated()-before >= heapReserve; reserved != (set == "") {
+		after, _ := heapUsage()
+		if reserved := after-before >= heapReserve; reserved != (set == "") {
 			t.Errorf("with %q set: reserved %t", set, reserved)
 		}
 		release()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"slices"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/identity"
@@ -38,7 +39,7 @@ func (a *App) openPrincipal(agent *config.Agent, former *App) (*Principal, error
 			p.signers = old.signers
 			p.signers.users.join()
 		}
-		break
+		break // the state directory, which is the profile's own, makes it the only one
 	}
 	if p.Account == nil {
 		p.Account = a.openAccount(settings)
@@ -89,13 +90,8 @@ func (a *App) principals() []*Principal {
 	if a == nil {
 		return nil
 	}
-	var all []*Principal
-	for _, p := range append([]*Principal{a.Default}, a.Profiles...) {
-		if p != nil {
-			all = append(all, p)
-		}
-	}
-	return all
+	all := append([]*Principal{a.Default}, a.Profiles...)
+	return slices.DeleteFunc(all, func(p *Principal) bool { return p == nil })
 }
 
 // InUse returns the principals that clients may come to act as.

@@ -97,3 +97,58 @@ func TestNextApp(t *testing.T) {
 		}
 	}
 }
+
+// TestNextPrincipals has profiles that differ from one another, and from clients without one, in
+// nothing but their names. Each keeps its own account and signers when their order changes.
+func TestNextPrincipals(t *testing.T) {
+	dir := t.TempDir()
+	load := func(profiles string) *config.Config {
+		t.Helper()
+		c, err := config.Load(configtest.Write(t, "state_dir: "+dir+"/state\nidentity: {codex_home: "+dir+"}\nclients: {trust_labels: true}\nprofiles:\n"+profiles), configtest.Environment(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	const one, two, three = "  - {name: one, labels: [one]}\n", "  - {name: two, labels: [two]}\n", "  - {name: three, labels: [three]}\n"
+	a, err := Open(load(one+two), Options{Env: configtest.Environment(nil), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[*Account]string)
+	of := func(a *App) map[string]*Principal {
+		all := make(map[string]*Principal)
+		for _, p := range a.principals() {
+			all[p.Config.Profile] = p
+		}
+		return all
+	}
+	former := of(a)
+	for name, p := range former {
+		if other, ok := seen[p.Account]; ok {
+			t.Errorf("%q and %q have one account", name, other)
+		}
+		seen[p.Account] = name
+	}
+	for _, profiles := range []string{two + one, three + two + one, one + three + two} {
+		c := load(profiles)
+		opened, err := openResources(c, os.ReadFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := a.next(c, opened, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+		a = next
+		for name, p := range of(a) {
+			if old := former[name]; old == nil {
+				former[name] = p
+			} else if p.Account != old.Account || p.signers != old.signers {
+				t.Errorf("%q: the account is shared: %v, the signers: %v", name, p.Account == old.Account, p.signers == old.signers)
+			}
+		}
+	}
+	a.Close()
+}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -56,35 +57,58 @@ func (a *App) UsageLost() int {
 	return a.usage.Lost()
 }
 
+const (
+	// quotaInterval is how often it is said at most that nothing is left of an allowance,
+	// however the backend moves the time until which.
+	quotaInterval = time.Minute
+	// quotaUnknown is how long that holds if the backend does not say.
+	quotaUnknown = time.Hour
+)
+
 // quotaWatch remembers of which windows it was said that nothing is left.
 type quotaWatch struct {
 	mu   sync.Mutex
-	said map[string]time.Time // by profile, the end of the window
+	said map[string]quotaSaid // by profile
 }
 
-// first reports whether it was not said yet, of a profile, that nothing is left until
-// a time.
-func (w *quotaWatch) first(profile string, until time.Time) bool {
+type quotaSaid struct{ until, at time.Time }
+
+// first reports whether it is to be said, of a profile, that nothing is left until a time,
+// which may be past or zero if the backend does not know it.
+func (w *quotaWatch) first(profile string, until, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if said, ok := w.said[profile]; ok && !until.After(said) {
+	known := until.After(now)
+	if !known {
+		until = now.Add(quotaUnknown)
+	}
+	said, ok := w.said[profile]
+	later := known && until.After(said.until)
+	if ok && (now.Sub(said.at).Abs() < quotaInterval || now.Before(said.until) && !later) {
 		return false
 	}
 	if w.said == nil {
-		w.said = make(map[string]time.Time)
+		w.said = make(map[string]quotaSaid)
 	}
-	w.said[profile] = until
+	w.said[profile] = quotaSaid{until, now}
 	return true
 }
 
-// observeQuota tells once of each window of which nothing is left: whoever looks for
-// the cause of a 429 is to find it.
+// observeQuota tells once of each time in which nothing is left: whoever looks for the
+// cause of a 429 is to find it.
 func (a *App) observeQuota(profile string, status int, q usage.Quota) {
 	a.options.Observer.Quota(profile, q)
-	for _, window := range q.UsedUp() {
-		if a.quotas.first(profile, window.ResetAt) {
-			a.logInForce.Load().Warn().Str("profile", profile).Int("status", status).Float64("used_percent", window.UsedPercent).
-				Time("until", window.ResetAt).Msg("the account's allowance at ChatGPT is used up: a 429 from there is the account's limit, and none of this proxy's")
-		}
+	windows := q.UsedUp()
+	if len(windows) == 0 {
+		return
 	}
+	last := slices.MaxFunc(windows, func(x, y usage.Window) int { return x.ResetAt.Compare(y.ResetAt) })
+	if !a.quotas.first(profile, last.ResetAt, a.Now()) {
+		return
+	}
+	event := a.logInForce.Load().Warn().Str("profile", profile).Int("status", status).Float64("used_percent", last.UsedPercent)
+	if !last.ResetAt.IsZero() {
+		event.Time("until", last.ResetAt)
+	}
+	event.Msg("the account's allowance at ChatGPT is used up: a 429 from there is the account's limit, and none of this proxy's")
 }

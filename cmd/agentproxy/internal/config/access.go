@@ -31,10 +31,12 @@ type Access struct {
 	UIDs    []uint32
 	// IssuedDir is where the key of the tokens is that let in besides, "" if none do.
 	// IssuedOnly is whether nothing else does.
-	// IssuedKey is a file with the key instead, "" for none.
-	IssuedDir  string
-	IssuedKey  string
-	IssuedOnly bool
+	// IssuedKey is a file with the key instead, and IssuedRevoked one with the list of those
+	// that were revoked, "" for none.
+	IssuedDir     string
+	IssuedKey     string
+	IssuedRevoked string
+	IssuedOnly    bool
 }
 
 // The values of clients.issued.
@@ -84,9 +86,12 @@ func (f *File) checkClients() (Access, error) {
 	}
 	a.IssuedOnly = k.Issued == IssuedOnly
 	if k.Issued != IssuedOff {
-		a.IssuedDir, a.IssuedKey = IssuedDir(f.StateDir), k.IssuedKey
+		a.IssuedDir, a.IssuedKey, a.IssuedRevoked = IssuedDir(f.StateDir), k.IssuedKey, k.IssuedRevoked
 	} else if k.IssuedKey != "" {
 		m.wrong("clients.issued_key_file", "clients.issued is off, so the key is not used; leave one of them out")
+	}
+	if k.IssuedRevoked != "" && k.IssuedKey == "" {
+		m.wrong("clients.issued_revoked_file", "it is for replicas that take each other's tokens; set clients.issued_key_file too, or leave it out")
 	}
 	free, loopback, err := a.check("listen", "clients.token", "a URL")
 	m.add(err)

@@ -80,6 +80,7 @@ func Mistakes(path string, env cli.Environment) []*Error {
 func load(path string, env cli.Environment, read func(path string) ([]byte, error)) (*Config, []*Error) {
 	f := Defaults()
 	s := &source{name: "configuration", path: path}
+	found := path != "" && path == DefaultPath(env)
 	if path != "" {
 		raw, err := read(path)
 		if err != nil {
@@ -89,7 +90,7 @@ func load(path string, env cli.Environment, read func(path string) ([]byte, erro
 			}
 			return nil, fault(path, fmt.Errorf("%w; %s, or none for the defaults", safefile.Cause(err), remedy))
 		}
-		if path == DefaultPath(env) {
+		if found {
 			if err := checkTrusted(path); err != nil {
 				return nil, fault(path, err)
 			}
@@ -102,6 +103,9 @@ func load(path string, env cli.Environment, read func(path string) ([]byte, erro
 	}
 	s.from = f.override(env)
 	s.add(f.expandHome(env))
+	if found {
+		s.add(f.checkAbsolute(s.from))
+	}
 	s.left = map[string]bool{"state_dir": f.StateDir == "", "identity.codex_home": f.Identity.CodexHome == ""}
 	around, err := f.complete(env)
 	s.add(err)

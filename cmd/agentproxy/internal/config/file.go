@@ -57,13 +57,14 @@ type identityKeys struct {
 }
 
 type clientsKeys struct {
-	Token       string  `yaml:"token" kind:"text" secret:"true"`
-	TokenFile   string  `yaml:"token_file"`
-	TokensFile  string  `yaml:"tokens_file"`
-	Issued      string  `yaml:"issued" enum:"also,only,off"`
-	IssuedKey   string  `yaml:"issued_key_file"`
-	TrustLabels bool    `yaml:"trust_labels"`
-	AllowUIDs   []int64 `yaml:"allow_uids" min:"0"`
+	Token         string  `yaml:"token" kind:"text" secret:"true"`
+	TokenFile     string  `yaml:"token_file"`
+	TokensFile    string  `yaml:"tokens_file"`
+	Issued        string  `yaml:"issued" enum:"also,only,off"`
+	IssuedKey     string  `yaml:"issued_key_file"`
+	IssuedRevoked string  `yaml:"issued_revoked_file"`
+	TrustLabels   bool    `yaml:"trust_labels"`
+	AllowUIDs     []int64 `yaml:"allow_uids" min:"0"`
 }
 
 type upstreamKeys struct {

@@ -131,6 +131,95 @@ func TestDefaultFileIsTrusted(t *testing.T) {
 	}
 }
 
+// TestDefaultFileNamesFullPaths: agentproxy may be started in a checkout, so that what a path of
+// the default file leads to must not be what happens to be there.
+func TestDefaultFileNamesFullPaths(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	variables := map[string]string{"XDG_CONFIG_HOME": dir, "AppData": dir, "HOME": dir}
+	env := configtest.Environment(variables)
+	path := DefaultPath(env)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	load := func(path, text string) error {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(path, env)
+		return err
+	}
+	other := filepath.Join(dir, "other.yaml")
+	const issuer = "exchange: {listen: 127.0.0.1:9081, issuers: [{issuer: https://i.example, audience: a, labels: [{claims: {sub: x}, label: x}], "
+	profile := func(keys string) string {
+		return "clients: {issued: only}\nprofiles: [{name: p, labels: [x], " + keys + "}]"
+	}
+	texts := map[string]string{
+		"state_dir":                         "state_dir: PATH",
+		"admin_token_file":                  "admin_token_file: PATH",
+		"identity.codex_home":               "identity: {codex_home: PATH}",
+		"identity.file":                     "identity: {file: PATH}",
+		"clients.token_file":                "clients: {token_file: PATH}",
+		"clients.tokens_file":               "clients: {tokens_file: PATH}",
+		"clients.issued_key_file":           "clients: {issued_key_file: PATH}",
+		"clients.issued_revoked_file":       "clients: {issued_key_file: /x, issued_revoked_file: PATH}",
+		"authz.token_file":                  "authz: {listen: 127.0.0.1:1, token_file: PATH}",
+		"upstream.ca_file":                  "upstream: {ca_file: PATH}",
+		"audit.file":                        "audit: {file: PATH}",
+		"usage.file":                        "usage: {file: PATH}",
+		"signer.token_file":                 "signer: {use: token, token_file: PATH}",
+		"signer.command":                    "signer: {use: command, command: [PATH, x]}",
+		"signer.rules[].token_file":         "signer: {rules: [{path: /x, use: token, token_file: PATH}]}",
+		"signer.rules[].command":            "signer: {rules: [{path: /x, use: command, command: [PATH]}]}",
+		"profiles[].identity.codex_home":    profile("identity: {codex_home: PATH}"),
+		"profiles[].identity.file":          profile("identity: {file: PATH}"),
+		"profiles[].signer.token_file":      profile("signer: {use: token, token_file: PATH}"),
+		"profiles[].signer.command":         profile("signer: {use: command, command: [PATH]}"),
+		"profiles[].signer.rules[].command": profile("signer: {use: bearer, rules: [{path: /x, use: command, command: [PATH]}]}"),
+		"profiles[].signer.rules[].token_file": profile(
+			"signer: {use: bearer, rules: [{path: /x, use: token, token_file: PATH}]}"),
+		"exchange.issuers[].ca_file":    issuer + "ca_file: PATH}]}",
+		"exchange.issuers[].token_file": issuer + "keys_url: https://i.example/k, ca_file: /x, token_file: PATH}]}",
+	}
+	for key, text := range texts {
+		for _, name := range []string{"./planted", "a/planted", "../planted", "~me/planted"} {
+			text := strings.ReplaceAll(text, "PATH", name)
+			err := load(path, text)
+			plain := strings.ReplaceAll(key, "[]", "[0]")
+			if err == nil || !strings.Contains(err.Error(), plain+": ") || !strings.HasPrefix(err.Error(), path+":") ||
+				!strings.HasSuffix(err.Error(), "write the path in full, or from ~/ on") {
+				t.Errorf("%s: %v", text, err)
+			}
+			if err := load(other, text); err != nil {
+				t.Errorf("%s, in a file that is named: %v", text, err)
+			}
+		}
+		for _, name := range []string{"~/own", filepath.Join(dir, "own")} {
+			if err := load(path, strings.ReplaceAll(text, "PATH", name)); err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+	for _, k := range Keys() {
+		_, tested := texts[k.Path]
+		name := k.Path[strings.LastIndex(k.Path, ".")+1:]
+		isPath := name == "file" || name == "command" || strings.HasSuffix(name, "_file") || strings.HasSuffix(name, "_dir") || strings.HasSuffix(name, "_home")
+		if isPath && !tested {
+			t.Errorf("%s is not tested", k.Path)
+		}
+	}
+
+	// A program of PATH begins nowhere, and a variable is who starts agentproxy's to set.
+	if err := load(path, "signer: {use: command, command: [pass, show]}"); err != nil {
+		t.Error(err)
+	}
+	variables["AGENTPROXY_STATE_DIR"] = "below"
+	env = configtest.Environment(variables)
+	if err := load(path, "listen: 127.0.0.1:1"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestUnreadable has a file be another user's, such as that of the system's service.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()

@@ -9,22 +9,28 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 )
 
-// expandHome puts the home directory in the place of "~" at the beginning of paths, as a
-// shell does.
-func (f *File) expandHome(env cli.Environment) error {
+// paths returns where the paths of files, directories and programs are kept, by key.
+func (f *File) paths() map[string]*string {
 	paths := map[string]*string{
 		"state_dir": &f.StateDir, "identity.codex_home": &f.Identity.CodexHome, "identity.file": &f.Identity.File,
 		"clients.token_file": &f.Clients.TokenFile, "clients.tokens_file": &f.Clients.TokensFile, "clients.issued_key_file": &f.Clients.IssuedKey,
-		"admin_token_file": &f.AdminTokenFile, "authz.token_file": &f.Authz.TokenFile,
+		"clients.issued_revoked_file": &f.Clients.IssuedRevoked,
+		"admin_token_file":            &f.AdminTokenFile, "authz.token_file": &f.Authz.TokenFile,
 		"upstream.ca_file": &f.Upstream.CAFile, "audit.file": &f.Audit.File, "usage.file": &f.Usage.File,
 	}
 	addSigner := func(key string, s *Signer) {
 		if s == nil {
 			return
 		}
-		paths[key+".token_file"] = &s.Default.TokenFile
+		add := func(key string, r *SignerRule) {
+			paths[key+".token_file"] = &r.TokenFile
+			if len(r.Command) > 0 && strings.ContainsAny(r.Command[0], `/`+string(filepath.Separator)) {
+				paths[key+".command"] = &r.Command[0] // others are looked up in PATH
+			}
+		}
+		add(key, &s.Default)
 		for i := range s.Rules {
-			paths[element(key+".rules", i)+".token_file"] = &s.Rules[i].Signer.TokenFile
+			add(element(key+".rules", i), &s.Rules[i].Signer)
 		}
 	}
 	addSigner("signer", &f.Signer)
@@ -37,6 +43,26 @@ func (f *File) expandHome(env cli.Environment) error {
 		issuer, key := &f.Exchange.Issuers[i], element("exchange.issuers", i)
 		paths[key+".ca_file"], paths[key+".token_file"] = &issuer.CAFile, &issuer.TokenFile
 	}
+	return paths
+}
+
+// checkAbsolute returns an error for each path that begins where agentproxy is started. from
+// has the keys that do not come from the file.
+func (f *File) checkAbsolute(from map[string]string) error {
+	var m mistakes
+	paths := f.paths()
+	for _, key := range slices.Sorted(maps.Keys(paths)) {
+		if path := *paths[key]; path != "" && !filepath.IsAbs(path) && from[key] == "" {
+			m.wrong(key, "%q begins in the directory in which agentproxy is started, where somebody else may have put such a file; in the default file write the path in full, or from ~/ on", path)
+		}
+	}
+	return m.err()
+}
+
+// expandHome puts the home directory in the place of "~" at the beginning of paths, as a
+// shell does.
+func (f *File) expandHome(env cli.Environment) error {
+	paths := f.paths()
 	for i := range f.Run.Hide {
 		paths[element("run.hide", i)] = &f.Run.Hide[i]
 	}

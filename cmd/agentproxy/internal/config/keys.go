@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
@@ -11,22 +12,34 @@ import (
 type Key struct {
 	Path  string // such as "signer.rules[].host"
 	Field reflect.StructField
+	index []int // of the field in File, or in what a list holds
+}
+
+// holdsKeys reports whether the value of a key of that type is keys.
+func holdsKeys(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t != reflect.TypeFor[otherHosts]()
 }
 
 // Keys returns the keys of a configuration file, in the order of [File], those that hold
 // others included.
-func Keys() []Key { return keysOf("", reflect.TypeFor[File]()) }
+func Keys() []Key { return keysOf("", nil, reflect.TypeFor[File]()) }
 
-func keysOf(prefix string, t reflect.Type) (keys []Key) {
+// keysOfFile returns the keys outside of lists.
+func keysOfFile() []Key {
+	return slices.DeleteFunc(Keys(), func(k Key) bool { return strings.Contains(k.Path, "[]") })
+}
+
+func keysOf(prefix string, above []int, t reflect.Type) (keys []Key) {
 	for field := range t.Fields() {
 		name, option, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		index := slices.Concat(above, field.Index)
 		switch {
 		case option == "inline":
-			keys = append(keys, keysOf(prefix, field.Type)...)
+			keys = append(keys, keysOf(prefix, index, field.Type)...)
 		case !field.IsExported() || name == "-":
 		default:
 			path := prefix + name
-			keys = append(keys, Key{path, field})
+			keys = append(keys, Key{path, field, index})
 			below, suffix := field.Type, "."
 			for below.Kind() == reflect.Pointer || below.Kind() == reflect.Slice {
 				if below.Kind() == reflect.Slice {
@@ -34,8 +47,8 @@ func keysOf(prefix string, t reflect.Type) (keys []Key) {
 				}
 				below = below.Elem()
 			}
-			if below.Kind() == reflect.Struct && below != reflect.TypeFor[otherHosts]() {
-				keys = append(keys, keysOf(path+suffix, below)...)
+			if holdsKeys(below) {
+				keys = append(keys, keysOf(path+suffix, index, below)...)
 			}
 		}
 	}

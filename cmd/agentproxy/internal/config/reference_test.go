@@ -42,8 +42,8 @@ func TestConfigurationReference(t *testing.T) {
 const referenceHead = `# Configuration reference
 
 Every key of the configuration, made from [config.example.yaml](../config.example.yaml) and the program. No file is needed: ` + "`agentproxy serve`" + `
-works with the defaults. ` + "`~/`" + ` at the beginning of a path is the home directory. Other paths that
-are not absolute begin where agentproxy is started, not where the file is.
+works with the defaults. ` + "`~/`" + ` at the beginning of a path is the home directory. Other paths that are not absolute begin where agentproxy is started, not
+where the file is; the default file may have none.
 
 ` + "```console" + `
 $ agentproxy config init
@@ -58,7 +58,8 @@ listen: "127.0.0.1:8080"                 # default
 
 **Which file.** The one that ` + "`--config`" + ` names; or else ` + "`AGENTPROXY_CONFIG`" + `; or else ` + "`agentproxy/config.yaml`" + ` in your directory of
 configurations, if it is there: ` + "`$XDG_CONFIG_HOME`, by default `~/.config`; on macOS `~/Library/Application Support`; on Windows `%AppData%`" + `.
-` + "`--config none`" + ` reads no file. The default file is refused if another user owns it or may write to it, for it may name programs that are run.
+` + "`--config none`" + ` reads no file. The default file is refused if another user owns it or may write to it, for it may name programs that are run, and if a
+path in it begins where agentproxy is started: that may be an agent's checkout, and what lies there a planted token, CA or program.
 The services and images name theirs.
 
 **Mistakes.** ` + "`agentproxy config check FILE`" + ` prints every mistake, with line, column and remedy, and ends with 2 if there is one. It looks at the

@@ -4,27 +4,15 @@ import (
 	"errors"
 	"reflect"
 	"slices"
-	"strings"
 )
 
 // Changed returns the keys in which two configurations differ. It leaves out their values,
 // which may be secrets.
-func Changed(a, b *Config) []string {
-	return changedFields("", reflect.ValueOf(*a.file), reflect.ValueOf(*b.file))
-}
-
-func changedFields(prefix string, a, b reflect.Value) (keys []string) {
-	for i := range a.NumField() {
-		field := a.Type().Field(i)
-		name, option, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-		x, y := a.Field(i), b.Field(i)
-		switch {
-		case option == "inline":
-			keys = append(keys, changedFields(prefix, x, y)...)
-		case field.Type.Kind() == reflect.Struct && field.Type != reflect.TypeFor[otherHosts]():
-			keys = append(keys, changedFields(prefix+name+".", x, y)...)
-		case !reflect.DeepEqual(x.Interface(), y.Interface()):
-			keys = append(keys, prefix+name)
+func Changed(a, b *Config) (keys []string) {
+	x, y := reflect.ValueOf(*a.file), reflect.ValueOf(*b.file)
+	for _, k := range keysOfFile() {
+		if !holdsKeys(k.Field.Type) && !reflect.DeepEqual(x.FieldByIndex(k.index).Interface(), y.FieldByIndex(k.index).Interface()) {
+			keys = append(keys, k.Path)
 		}
 	}
 	return keys

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -8,23 +9,18 @@ import (
 // SecretPaths returns the files and directories that hold secrets of any profile besides
 // the state directory, and the configuration itself, which may hold tokens.
 func (c *Config) SecretPaths() []string {
-	f := c.file
-	paths := []string{c.source.path, f.AdminTokenFile, f.Clients.TokenFile, f.Clients.TokensFile, f.Clients.IssuedKey, f.Authz.TokenFile, f.Audit.File, f.Usage.File}
+	f, paths := c.file, []string{c.source.path}
 	for _, listen := range []string{f.Listen, f.Admin, f.Authz.Listen, f.Exchange.Listen} {
 		path, _ := strings.CutPrefix(listen, "unix:")
 		if path != listen {
 			paths = append(paths, path)
 		}
 	}
-	paths = append(paths, f.Identity.CodexHome, f.Identity.File)
-	for _, p := range f.Profiles {
-		paths = append(paths, p.Identity.CodexHome, p.Identity.File)
-	}
-	for _, s := range f.signers() {
-		paths = append(paths, s.TokenFile)
-	}
-	for _, issuer := range f.Exchange.Issuers {
-		paths = append(paths, issuer.TokenFile)
+	named := f.paths()
+	for _, key := range slices.Sorted(maps.Keys(named)) {
+		if key != "state_dir" && !strings.HasSuffix(key, "ca_file") && !strings.HasSuffix(key, ".command") {
+			paths = append(paths, *named[key])
+		}
 	}
 	return withoutEmpty(paths)
 }

@@ -25,23 +25,14 @@ const Hidden = "(not shown)"
 
 // Settings returns all keys that are in force, in the order of [File], and where each comes
 // from. Tokens, and users and passwords in URLs, are left out.
-func (c *Config) Settings(env cli.Environment) []Setting {
-	return c.settings("", reflect.ValueOf(*c.file), env)
-}
-
-func (c *Config) settings(prefix string, v reflect.Value, env cli.Environment) (all []Setting) {
-	for i := range v.NumField() {
-		field, value := v.Type().Field(i), v.Field(i)
-		name, option, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-		path := prefix + name
-		switch {
-		case option == "inline":
-			all = append(all, c.settings(prefix, value, env)...)
-		case value.Kind() == reflect.Struct && field.Type != reflect.TypeFor[otherHosts]():
-			all = append(append(all, Setting{Path: path}), c.settings(path+".", value, env)...)
-		default:
-			all = append(all, Setting{path, withoutSecret(field, plain(value)), c.origin(path, env)})
+func (c *Config) Settings(env cli.Environment) (all []Setting) {
+	file := reflect.ValueOf(*c.file)
+	for _, k := range keysOfFile() {
+		s := Setting{Path: k.Path}
+		if !holdsKeys(k.Field.Type) {
+			s.Value, s.Origin = withoutSecret(k.Field, plain(file.FieldByIndex(k.index))), c.origin(k.Path, env)
 		}
+		all = append(all, s)
 	}
 	return all
 }

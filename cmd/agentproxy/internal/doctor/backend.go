@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/proxy/usage"
@@ -33,8 +32,9 @@ func (k *checker) baseURL() *url.URL {
 // remedyNetwork returns what to do if the backend cannot be reached. command is for a network
 // without a proxy.
 func (k *checker) remedyNetwork(command string) remedy {
-	for _, lead := range clientenv.Leads(k.env, k.config) {
-		if lead.HTTPS && !lead.Here && lead.URL != nil && !k.config.NamesProxy() {
+	_, past := k.leads()
+	for _, lead := range past {
+		if lead.URL != nil && !k.config.NamesProxy() {
 			return k.set(fmt.Sprintf("set upstream.proxy to env if this network has no other way out than %s, to which %s of this shell leads", lead.Place(), lead.Name))
 		}
 	}

@@ -70,6 +70,7 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 		k.checkSystemStore(ca)
 	}
 	var trusting, ignorant []string
+	here, _ := k.leads()
 	for _, name := range slices.Concat(clientenv.BundleVariables, clientenv.ExtraCAVariables) {
 		file := k.env.Get(name)
 		if file == "" {
@@ -81,7 +82,7 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 			k.warn(check, k.remedyShell(), "%s names %s, which cannot be read: %s; programs that go by it trust no server", name, file, safefile.Cause(err))
 		case holds:
 			trusting = append(trusting, name)
-		case k.leadsHere():
+		case len(here) > 0:
 			ignorant = append(ignorant, name)
 		}
 	}
@@ -90,7 +91,7 @@ func (k *checker) checkTrust(ca *certs.Authority) {
 		k.warn(check, k.remedyShell(), "the file of %s lacks the CA: programs that go by it refuse the proxy's certificates", strings.Join(ignorant, ", "))
 	case len(trusting) > 0:
 		k.ok(check, "in this shell, by %s", strings.Join(trusting, ", "))
-	case !bySystem && k.leadsHere():
+	case !bySystem && len(here) > 0:
 		k.warn(check, k.remedyShell(), "no variable of this shell makes programs trust the CA, and so they refuse the proxy's certificates")
 	}
 }

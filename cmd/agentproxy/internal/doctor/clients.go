@@ -2,8 +2,10 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/proxy/access"
@@ -15,6 +17,12 @@ func (k *checker) checkClients(ctx context.Context, check func(context.Context, 
 	const name = "clients"
 	remedy := k.set("set clients.token, or listen on unix:/path")
 	who := k.app.Clients
+	if who.Issued != nil {
+		// What is wrong with the state directory the line of that says.
+		if err := who.Issued.Readable(); err != nil && !errors.Is(err, syscall.ENOTDIR) {
+			k.fail(name, none, "clients with an issued token are refused: %s", err)
+		}
+	}
 	switch {
 	case app.NeedsToken(who):
 		k.ok(name, "clients show a token")

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -77,9 +78,6 @@ func (k *checker) remedyIssuer(i workload.Issuer, err error) remedy {
 	case strings.Contains(text, "401 "), strings.Contains(text, "403 "):
 		return k.set("name a file with a token that may read the keys in token_file of the issuer")
 	}
-	at := i.KeysURL
-	if at == "" {
-		at = strings.TrimSuffix(i.URL, "/") + "/.well-known/openid-configuration"
-	}
+	at := cmp.Or(i.KeysURL, strings.TrimSuffix(i.URL, "/")+"/.well-known/openid-configuration")
 	return do("curl -v " + quote(at))
 }

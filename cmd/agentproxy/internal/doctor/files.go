@@ -10,10 +10,10 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/usage"
@@ -140,13 +140,13 @@ func (k *checker) checkLeftovers(dir string) {
 		})
 	}
 	home := k.config.Agent.Identity.CodexHome
-	if found, _ := codexhome.FindStub(dir, home, app.IsPlaceholder, false); !found {
+	if found, _ := codexhome.FindStub(dir, home, codex.IsPlaceholder, false); !found {
 		return
 	}
 	auth := filepath.Join(home, "auth.json")
 	k.warn("Codex home", do(k.own("check", "--fix")), "%s is the placeholder of a run that was killed", auth)
 	k.repair("Codex home", func() (string, error) {
-		_, err := codexhome.FindStub(dir, home, app.IsPlaceholder, true)
+		_, err := codexhome.FindStub(dir, home, codex.IsPlaceholder, true)
 		return "removed " + auth + ", the placeholder of a killed run", err
 	})
 }

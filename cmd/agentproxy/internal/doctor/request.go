@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -32,10 +33,8 @@ func parseRequest(s string) (q signer.Query, err error) {
 	}
 	q.Method = method
 	// As a client would send it: net/url would encode it in another way.
-	q.Path, _, _ = strings.Cut(path, "?")
-	if q.Path == "" {
-		q.Path = "/"
-	}
+	path, _, _ = strings.Cut(path, "?")
+	q.Path = cmp.Or(path, "/")
 	u := url.URL{Host: authority}
 	if q.Host, q.Port = strings.ToLower(u.Hostname()), u.Port(); q.Port == "" {
 		q.Port = "443"

@@ -19,7 +19,6 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/clientenv"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy/access"
@@ -117,16 +116,11 @@ func (k *checker) tellStatus(s admin.Status) {
 // notServing tells that nobody answers at listen, for the reason err.
 func (k *checker) notServing(listen string, err error) {
 	const check = "serve"
-	var leads []clientenv.Lead
-	for _, lead := range clientenv.Leads(k.env, k.config) {
-		if lead.Here && lead.HTTPS {
-			leads = append(leads, lead)
-		}
-	}
+	here, _ := k.leads()
 	if cannot := k.cannotListen(); cannot != nil {
 		k.fail(check, do(k.serveElsewhere()), "agentproxy serve does not run, and could not start: %s", cannot)
-	} else if len(leads) > 0 {
-		k.fail(check, do(k.own("serve")), "nobody listens on %s, where %s leads: %s", listen, leads[0].Name, cli.SyscallError(err))
+	} else if len(here) > 0 {
+		k.fail(check, do(k.own("serve")), "nobody listens on %s, where %s leads: %s", listen, here[0].Name, cli.SyscallError(err))
 	} else {
 		k.ok(check, "agentproxy serve does not run; agentproxy run does not need it")
 	}

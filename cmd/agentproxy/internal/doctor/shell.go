@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -14,9 +13,19 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
-// leadsHere reports whether a variable of this shell leads programs to the listener.
-func (k *checker) leadsHere() bool {
-	return slices.ContainsFunc(clientenv.Leads(k.env, k.config), func(l clientenv.Lead) bool { return l.Here && l.HTTPS })
+// leads returns the variables of this shell that lead programs to the listener, and those that
+// lead them past it.
+func (k *checker) leads() (here, past []clientenv.Lead) {
+	for _, lead := range clientenv.Leads(k.env, k.config) {
+		switch {
+		case !lead.HTTPS:
+		case lead.Here:
+			here = append(here, lead)
+		default:
+			past = append(past, lead)
+		}
+	}
+	return here, past
 }
 
 // remedyShell is how a shell, or one program, comes to use the proxy.
@@ -31,20 +40,10 @@ func (k *checker) remedyShell() remedy {
 // checkShell finds whether programs started from this shell would use the proxy.
 func (k *checker) checkShell() {
 	const check = "shell"
-	leads := clientenv.Leads(k.env, k.config)
-	var here, past []clientenv.Lead
-	for _, lead := range leads {
-		switch {
-		case !lead.HTTPS:
-		case lead.Here:
-			here = append(here, lead)
-		default:
-			past = append(past, lead)
-		}
-	}
-	switch {
-	case len(here) == 0 && len(past) == 0 && len(leads) > 0:
-		k.warn(check, k.remedyShell(), "only %s is set, which no https:// request goes by: programs started here go past the proxy", leads[0].Name)
+	here, past := k.leads()
+	switch others := clientenv.Leads(k.env, k.config); {
+	case len(here) == 0 && len(past) == 0 && len(others) > 0:
+		k.warn(check, k.remedyShell(), "only %s is set, which no https:// request goes by: programs started here go past the proxy", others[0].Name)
 	case len(here) == 0 && len(past) == 0:
 		k.warn(check, k.remedyShell(), "no variable leads programs to the proxy; those that agentproxy run starts need none")
 	case len(here) == 0:

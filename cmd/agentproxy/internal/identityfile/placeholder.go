@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/agentlogin"
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/codex"
@@ -72,7 +71,7 @@ var errHoldsLogin = errors.New("exists and is not a placeholder; it is left as i
 // no log-in.
 func placeholderFor(client string, former []byte, account identity.Account, now time.Time) ([]byte, error) {
 	if client == codexClient {
-		if former != nil && !app.IsPlaceholder(former) {
+		if former != nil && !codex.IsPlaceholder(former) {
 			return nil, errHoldsLogin
 		}
 		return codex.Placeholder(account, now)

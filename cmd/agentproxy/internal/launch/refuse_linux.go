@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,12 +26,9 @@ func refusal(step string, err error) *Unsupported {
 
 // isExhausted reports whether err says that a resource is used up.
 func isExhausted(err error) bool {
-	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return errors.Is(err, unix.ENOSPC) && setting("user/max_user_namespaces") != "0"
+	usedUp := []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN}
+	return slices.ContainsFunc(usedUp, func(errno unix.Errno) bool { return errors.Is(err, errno) }) ||
+		errors.Is(err, unix.ENOSPC) && setting("user/max_user_namespaces") != "0"
 }
 
 // setting returns the content of a file below /proc/sys, "" if there is none.

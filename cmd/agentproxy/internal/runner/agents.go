@@ -7,17 +7,13 @@ import (
 	"strings"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/agentlogin"
-	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
 )
 
 // agents returns the uses of agents other than Codex, of which COMMAND may be one.
 func (r *runner) agents(ctx context.Context) ([]agentlogin.Use, error) {
-	account, err := r.app.PlaceholderAccount(ctx)
+	account, err := r.account(ctx)
 	if err != nil {
-		if !r.options.Anyway {
-			return nil, err
-		}
-		account = app.Nobody
+		return nil, err
 	}
 	var uses []agentlogin.Use
 	for _, agent := range agentlogin.Agents() {

@@ -14,6 +14,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/codexhome"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
+	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/codex"
 )
 
@@ -167,9 +168,18 @@ func (r *runner) runDirect(ctx context.Context, home *codexhome.Home, address, t
 
 // placeholder returns the auth.json that COMMAND finds.
 func (r *runner) placeholder(ctx context.Context) ([]byte, error) {
-	placeholder, err := r.app.Placeholder(ctx)
-	if err != nil && r.options.Anyway {
-		return codex.Placeholder(app.Nobody, r.app.Now())
+	account, err := r.account(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return placeholder, err
+	return codex.Placeholder(account, r.app.Now())
+}
+
+// account returns the account that placeholders name.
+func (r *runner) account(ctx context.Context) (identity.Account, error) {
+	account, err := r.app.PlaceholderAccount(ctx)
+	if err != nil && r.options.Anyway {
+		return app.Nobody, nil
+	}
+	return account, err
 }

@@ -1,13 +1,12 @@
 package runner
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/rs/zerolog"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
@@ -26,18 +25,13 @@ type runLog struct {
 	warned map[string]bool
 }
 
-// Write implements [io.Writer] for a log. p is an event in JSON.
+// Write implements [io.Writer] for [app.NewWarnings]. p is an event in JSON.
 func (l *runLog) Write(p []byte) (int, error) {
 	var event struct {
-		Level   string `json:"level"`
 		Message string `json:"message"`
 		Error   string `json:"error"`
 	}
-	level, _ := zerolog.ParseLevel("")
-	if err := json.Unmarshal(p, &event); err == nil {
-		level, _ = zerolog.ParseLevel(event.Level)
-	}
-	if level < zerolog.WarnLevel || event.Message == exchangeMessage {
+	if json.Unmarshal(p, &event) != nil || event.Message == exchangeMessage {
 		return len(p), nil
 	}
 	line := event.Message
@@ -95,9 +89,7 @@ func (r *runner) sumUp() {
 	}
 	total, kinds, explained := 0, []string(nil), ""
 	for _, refusal := range r.observer.Latest() {
-		if explained == "" {
-			explained = refusal.Code
-		}
+		explained = cmp.Or(explained, refusal.Code)
 		total += refusal.Count
 		kind := fmt.Sprintf("%d × %s", refusal.Count, refusal.Code)
 		if refusal.Host != "" {

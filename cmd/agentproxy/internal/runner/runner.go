@@ -28,6 +28,7 @@ import (
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/launch"
 	"github.com/agentproxy/agentproxy/identity"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
@@ -265,7 +266,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 		err = errors.Join(err, app.Shutdown(p, app.Canceled()), <-serving)
 	}()
 	defer r.readRoots(ctx)()
-	home, err := codexhome.OpenHome(r.app.Config.StateDir, r.app.Config.Agent.Identity.CodexHome, app.IsPlaceholder, r.warnOf)
+	home, err := codexhome.OpenHome(r.app.Config.StateDir, r.app.Config.Agent.Identity.CodexHome, codex.IsPlaceholder, r.warnOf)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/smallstep/truststore"
@@ -57,10 +58,8 @@ func removeOrphans(cert *x509.Certificate) error {
 
 // isInstalled also looks where only root and sudo do.
 func isInstalled(program string) bool {
-	for _, path := range []string{program, filepath.Join("/usr/sbin", program), filepath.Join("/sbin", program)} {
-		if _, err := exec.LookPath(path); err == nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{program, filepath.Join("/usr/sbin", program), filepath.Join("/sbin", program)}, func(path string) bool {
+		_, err := exec.LookPath(path)
+		return err == nil
+	})
 }
