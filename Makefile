@@ -90,13 +90,14 @@ demo:
 test:
 	@GO='$(GO)' integration/test.sh
 
+# Staticcheck spends a third of its time on collecting garbage.
 lint:
 	@echo "gofmt"; out=$$(gofmt -l $$(git ls-files '*.go')); \
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet ./...
 	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways,websockets,verifiers ./integration ./proxy
-	$(ONCE) $(GO) run $(STATICCHECK) ./...
+	$(ONCE) GOGC=400 $(GO) run $(STATICCHECK) ./...
 
 # What the race detector makes many times dearer, and has little to find in: tools of ours
 # that compute on one goroutine, make load or start programs, and tests of files that
