@@ -183,7 +183,7 @@ var configMistakes = []struct{ name, config, want string }{
 	{"label of a claim that is none", "exchange: {issuers: [" + githubIssuer + "labels: [{claims: {sub: a}, label: 'b{'}]}]}", `:1: exchange.issuers[0].labels[0]: label "b{": the name of a claim stands between { and }`},
 	{"issuer again", "exchange: {issuers: [" + githubIssuer + "labels: [{claims: {sub: a}, label: b}]}, " + githubIssuer + "labels: [{claims: {sub: c}, label: d}]}]}", ":1: exchange.issuers[1].issuer: https://a.example is there already; put its labels together"},
 	{"key of tokens that are off", "clients: {issued: off, issued_key_file: x}", ":1: clients.issued_key_file: clients.issued is off, so the key is not used; leave one of them out"},
-	{"memory", "limits: {memory: 1000}", ":1: limits.memory: 1000 is too little for any client; give at least 16777216, or 0 for the memory limit of the process"},
+	{"memory", "limits: {memory: 1000}", ":1: limits.memory: 1000 is too little for any client; give at least 16777216, or 0 for half of the memory limit of the process"},
 	{"header_bytes", "limits: {header_bytes: 1}", ":1: limits.header_bytes: 1 is too few for any client; give at least 4096"},
 	{"header_fields", "limits: {header_fields: 1}", ":1: limits.header_fields: 1 is too few for any client; give at least 20"},
 	{"handshake_timeout", "limits: {handshake_timeout: 0s}", ":1: limits.handshake_timeout: 0s is too short for any client; give at least 1s"},
