@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
@@ -36,10 +37,10 @@ func newTransport(d *dialer, protos ...string) *http.Transport {
 		DialTLSContext:    d.dialTLS(config),
 		TLSClientConfig:   config,
 		ForceAttemptHTTP2: true,
-		// By default net/http keeps two idle connections a host, and would open a new one
-		// for nearly every request.
-		MaxIdleConns:          2048,
-		MaxIdleConnsPerHost:   512,
+		// No connection of HTTP/1.1 is kept, which leaves those of HTTP/2 as they are: net/http
+		// hands one to the next request before it looks whether the server has sent more
+		// than its response, which would be the answer to that request.
+		MaxIdleConnsPerHost:   -1,
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		// The body goes to the client as the server encoded it.
@@ -78,12 +79,13 @@ func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, 
 
 // transports sends requests, each by the transport that fits it: upgrades by one that
 // speaks HTTP/1.1 alone, http:// URLs through an upstream proxy by another, the rest over
-// HTTP/1.1 by h1, and what is left by the embedded one.
+// HTTP/1.1 by h1, and what is left by the embedded one. h1 alone keeps connections of HTTP/1.1.
 type transports struct {
 	*http.Transport
 	upgrades *http.Transport
 	proxied  proxiedTransport
 	h1       *h1client.Transport
+	lackH2   hostSet // servers that have answered HTTP/2's clients over HTTP/1.1
 	resets   *resets
 	via      func(*url.URL) (*url.URL, error)
 }
@@ -94,9 +96,9 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
 	t := newTransport(d, "h2", "http/1.1")
-	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: d.timeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: keepingStep{t}})
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: d.timeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t})
 	resets := newResets(func() *http.Transport { return newTransport(d, "h2", "http/1.1") })
-	return &transports{t, upgrades, newProxiedTransport(d), h1, resets, d.proxyFor}
+	return &transports{Transport: t, upgrades: upgrades, proxied: newProxiedTransport(d), h1: h1, resets: resets, via: d.proxyFor}
 }
 
 // RoundTripFor sends a request for a user, of which [transports.NoteReset] is told if it is
@@ -104,7 +106,7 @@ func newTransports(d *dialer) *transports {
 func (t *transports) RoundTripFor(user string, r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "https" && r.Header["Upgrade"] == nil {
 		if own := t.resets.transportOf(user); own != nil {
-			return keepingStep{own}.RoundTrip(r)
+			return own.RoundTrip(r)
 		}
 	}
 	return t.RoundTrip(r)
@@ -128,25 +130,42 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	if r.Header.Get("Upgrade") != "" {
-		return keepingStep{t.upgrades}.RoundTrip(r)
+		return t.upgrades.RoundTrip(r)
 	}
-	if r.ProtoMajor == 1 {
+	if r.ProtoMajor == 1 || t.lackH2.has(r.URL.Host) {
 		return t.h1.RoundTrip(r)
 	}
-	return keepingStep{t.Transport}.RoundTrip(r)
-}
-
-// keepingStep keeps no connection after a response over HTTP/1.1 whose end is doubtful.
-// [http.Transport] would: what the server still sends would answer another request.
-type keepingStep struct{ *http.Transport }
-
-// RoundTrip implements [http.RoundTripper].
-func (t keepingStep) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := t.Transport.RoundTrip(r)
-	if err == nil && res.ProtoMajor == 1 && res.Body == http.NoBody && h1client.DoubtfulEnd(res) {
-		t.CloseIdleConnections() // among which it is
+	if err == nil && res.ProtoMajor == 1 {
+		t.lackH2.add(r.URL.Host)
 	}
 	return res, err
+}
+
+// hostSet is a set of hosts, bounded by forgetting all. It is safe for concurrent use.
+type hostSet struct {
+	mu    sync.Mutex
+	hosts map[string]bool
+}
+
+const mostHosts = 256
+
+func (s *hostSet) has(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hosts[host]
+}
+
+func (s *hostSet) add(host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.hosts) >= mostHosts {
+		clear(s.hosts)
+	}
+	if s.hosts == nil {
+		s.hosts = make(map[string]bool)
+	}
+	s.hosts[host] = true
 }
 
 // CloseIdleConnections closes the connections that no request uses.

@@ -334,7 +334,7 @@ func (t proxiedTransport) roundTrip(r *http.Request, via *url.URL) (*http.Respon
 		// http.Transport makes a whole URL of all but opaque ones.
 		r.URL.Opaque = "//" + r.Host + r.URL.Opaque
 	}
-	response, err := keepingStep(t).RoundTrip(r)
+	response, err := t.RoundTrip(r)
 	switch _, known := errors.AsType[*ProxyError](err); {
 	case known:
 		return nil, err

@@ -104,7 +104,7 @@ func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 		return nil, c.reason(r.Context(), err)
 	}
 	if response.Body == http.NoBody {
-		c.answerDone(unwatch() && !response.Close && !DoubtfulEnd(response))
+		c.answerDone(unwatch() && !response.Close && !doubtfulEnd(response))
 		return response, nil
 	}
 	c.left = math.MaxInt64
@@ -112,10 +112,10 @@ func (c *serverConn) roundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// DoubtfulEnd reports whether a server that has answered without a body might send one all
+// doubtfulEnd reports whether a server that has answered without a body might send one all
 // the same, which would be taken for the next response: the header describes a body that
 // the method or the status leaves out (RFC 9112, section 6.3).
-func DoubtfulEnd(response *http.Response) bool {
+func doubtfulEnd(response *http.Response) bool {
 	return response.TransferEncoding != nil ||
 		slices.ContainsFunc(response.Header["Content-Length"], func(length string) bool { return length != "0" })
 }
