@@ -127,10 +127,6 @@ func (c *command) serve(ctx context.Context, r *app.Reloader, metrics *admin.Met
 		app.TidyHeap(groupCtx)
 		return nil
 	})
-	group.Go(func() error {
-		app.SuitProcessors(groupCtx, c.env.Get)
-		return nil
-	})
 
 	<-groupCtx.Done()
 	current, done := r.Use()

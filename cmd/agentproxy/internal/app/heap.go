@@ -42,7 +42,6 @@ const (
 	quietSecond  = 1 << 20
 	worthTidying = 16 << 20
 	quietPart    = 16
-	worthPart    = 4
 )
 
 // tidyHeap gives memory back to the system after work, until ctx ends. By itself the
@@ -58,7 +57,7 @@ func tidyHeap(ctx context.Context, ticks <-chan time.Time, usage func() (allocat
 		case <-ticks:
 		}
 		now, live := usage()
-		if now-last < max(quietSecond, live/quietPart) && now-tidied > max(worthTidying, live/worthPart) {
+		if now-last < max(quietSecond, live/quietPart) && now-tidied > max(worthTidying, live) {
 			giveBack()
 			tidied = now
 		}

@@ -31,16 +31,14 @@ func TestTidyHeap(t *testing.T) {
 			0, // 9
 		}, []int{4, 9}},
 		"large": {160 * mb, []uint64{
-			30 * mb, // work
-			20 * mb,
+			100 * mb, // work
+			90 * mb,
 			9 * mb, // as many sessions take at rest: 3
+			9 * mb, // too little to be worth it
+			150 * mb,
+			9 * mb, // 6
 			9 * mb,
-			9 * mb,
-			9 * mb,
-			9 * mb,
-			9 * mb, // 8
-			9 * mb,
-		}, []int{3, 8}},
+		}, []int{3, 6}},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		ticks := make(chan time.Time, len(test.seconds))
