@@ -13,6 +13,9 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 	return os.WriteFile(path, data, perm)
 }
 
+// Rewrite is [Write] for a file that is there.
+func Rewrite(path string, data []byte) error { return Write(path, data, 0o600) }
+
 // Create writes a file that must not be there yet. If it is, the error wraps
 // [fs.ErrExist].
 func Create(path string, data []byte, perm fs.FileMode) error {

@@ -23,6 +23,22 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 	return placeFile(path, data, perm, nothing, nothing, os.Rename)
 }
 
+// Rewrite is [Write] for a file that is there: it keeps its owner, its group and its
+// permissions, and a link to it stays one.
+func Rewrite(path string, data []byte) error {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return placeFile(path, data, info.Mode().Perm(), func(f *os.File) error {
+		return chownLike(f, info)
+	}, nothing, os.Rename)
+}
+
 func nothing(*os.File) error { return nil }
 
 // Create is [Write] where no file is to be replaced: if there is one, the error wraps

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 
@@ -141,11 +140,12 @@ func (t *Tokens) writeList(revoked list) error {
 	if err != nil {
 		return err
 	}
-	mode := fs.FileMode(0o600)
-	if info, err := os.Stat(t.listPath()); err == nil && t.listFile != "" {
-		mode = info.Mode().Perm() // replicas may be other users
+	if raw = append(raw, '\n'); t.listFile != "" {
+		err = safefile.Rewrite(t.listFile, raw) // replicas may be other users
+	} else {
+		err = safefile.Write(t.listPath(), raw, 0o600)
 	}
-	if err := safefile.Write(t.listPath(), append(raw, '\n'), mode); err != nil {
+	if err != nil {
 		return fmt.Errorf("write the list of revoked tokens: %w", err)
 	}
 	return nil
