@@ -8,6 +8,11 @@ if ! CGO_ENABLED=0 "${GO:-go}" build -trimpath -o bin/testsummary ./integration/
   echo "0 passed, 1 failed"
   exit 1
 fi
-# Packages are fetched while the linters compile what most steps test, and the race
+# A C compiler is among them, which the race detector needs from the beginning.
+if ! integration/clients/install.sh; then
+  echo "0 passed, 1 failed"
+  exit 1
+fi
+# npm's packages are fetched while the linters compile what most steps test, and the race
 # detector's tests, which are compiled otherwise, begin.
 exec bin/testsummary 'lint clients unit&' 'integration unit-plain processes test-fips test-deploy test-vectors'
