@@ -63,7 +63,7 @@ func newReport(b *bench) *report {
 func thisMachine() machine {
 	m := machine{CPU: "unknown", Cores: runtime.NumCPU(), Go: runtime.Version()}
 	if raw, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(raw))
+		m.Kernel, _, _ = strings.Cut(strings.TrimSpace(string(raw)), "-") // what follows tells of who built it
 	}
 	if info, err := os.Open("/proc/cpuinfo"); err == nil {
 		defer info.Close()
