@@ -168,7 +168,7 @@ func (x *exchange) Cut(reason string) {
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 // Hijack implements [http.Hijacker]. net/http returns what its server has read too
-// far in a separate reader, which goproxy and httputil.ReverseProxy drop. Here the
+// far in a separate reader, which goproxy drops. Here the
 // connection returns it, so that a client may send its ClientHello together with
 // its CONNECT.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {

@@ -112,7 +112,7 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 		ctx = httptrace.WithClientTrace(ctx, in.Trace())
 	}
 	protocol := r.Header.Get("Upgrade")
-	upgrade := protocol != "" && message.IsUpgrade(r)
+	upgrade := protocol != "" && !x.finalOnly && message.IsUpgrade(r)
 	if upgrade {
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }})
 	}
@@ -238,7 +238,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		b.x.Redact(b.res.Trailer) // the values, which have come now
 	default:
 		_ = b.x.culprit.Note(whoEnded(ctx), err)
-		err = b.x.redactError(err) // ReverseProxy logs it
+		err = b.x.redactError(err)
 	}
 	return n, err
 }

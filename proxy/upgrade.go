@@ -38,11 +38,15 @@ func prepareUpgrade(res *http.Response) error {
 		// new protocol is read from, and its buffer.
 		return message.Errorf("the server switched protocols before it had the whole request")
 	}
+	body, ok := res.Body.(io.ReadWriteCloser) // as [http.Transport] documents, if the response is whole
+	if !ok {
+		return message.Errorf("the server switched protocols without Connection: Upgrade")
+	}
 	x.answered(res.StatusCode) // switchProtocols writes it to the connection itself,
 	x.webSocket.Store(true)
 	x.Unread.Store(upgradedUnread)
-	res.Status = x.redactText(res.Status)                                  // with these words
-	res.Body = &upgradedBody{res.Body.(io.ReadWriteCloser), x.upgraded, x} // as [http.Transport] documents
+	res.Status = x.redactText(res.Status) // with these words
+	res.Body = &upgradedBody{body, x.upgraded, x}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package access
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"net/netip"
 	"sync"
@@ -108,12 +109,14 @@ func (b *LabelBook) Use(a *Admission, most int) *refuse.Refusal {
 func (b *LabelBook) take(client string, c *clientLabels, now time.Time, most int) *refuse.Refusal {
 	n := b.networks[c.network]
 	who, wait := client, c.pace.wait(now, most)
+	allowed := fmt.Sprintf("limits.labels_per_client allows, which is %d,", most)
 	if ofAll := n.pace.wait(now, networkClients*most); ofAll > wait {
-		who, wait, most = "the network "+c.network, ofAll, networkClients*most
+		who, wait = "the network "+c.network, ofAll
+		allowed = fmt.Sprintf("limits.labels_per_client allows %d clients, which is %d for each,", networkClients, most)
 	}
 	if wait > 0 {
-		refused := refuse.Busy("%s has used as many session labels as limits.labels_per_client allows, which is %d, and may use another in %s; use one of them, raise it, or give labels by clients.tokens_file",
-			who, most, wait.Round(time.Second))
+		refused := refuse.Busy("%s has used as many session labels as %s and may use another in %s; use one of them, raise it, or give labels by clients.tokens_file",
+			who, allowed, wait.Round(time.Second))
 		refused.RetryAfter = wait
 		return refused
 	}

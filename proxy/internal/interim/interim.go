@@ -208,6 +208,13 @@ func (q *Queue) count(n int64) {
 	q.unread.Add(n)
 }
 
+// send writes r while q is not locked.
+func (q *Queue) send(r response) {
+	q.mu.Unlock()
+	defer q.mu.Lock() // after a panic too, or it could not be recovered from
+	q.client.WriteInterim(r.status, r.fields)
+}
+
 // write writes what waits, until nothing does.
 func (q *Queue) write() {
 	q.mu.Lock()
@@ -215,9 +222,7 @@ func (q *Queue) write() {
 	for len(q.waiting) > 0 {
 		r := q.waiting[0]
 		q.waiting = q.waiting[1:]
-		q.mu.Unlock()
-		q.client.WriteInterim(r.status, r.fields)
-		q.mu.Lock()
+		q.send(r)
 		q.asked = q.asked || r.status == http.StatusContinue
 		q.count(-r.cost)
 		q.changed.Broadcast()

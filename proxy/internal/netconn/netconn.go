@@ -36,7 +36,7 @@ func quick(conn net.Conn) net.Conn {
 	return conn
 }
 
-// ErrNothingYet is the error of a read of a [Socket] that does not wait, and for which nothing
+// ErrNothingYet is the error of a read of a [Socket], or of what is around one, that does not wait, and for which nothing
 // has come. It is temporary, so that crypto/tls goes on after it.
 var ErrNothingYet error = nothingYet{}
 
