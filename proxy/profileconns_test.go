@@ -235,7 +235,7 @@ func TestDoubtfulEndOfOthers(t *testing.T) {
 				_, _ = io.Copy(io.Discard, res.Body) // of which the length may be wrong
 				return res.Header.Get("X-From")
 			}
-			if from("/plain") == from("/plain") {
+			if first := from("/plain"); from("/plain") == first {
 				t.Error("net/http has kept a connection")
 			}
 			for _, test := range []struct {
