@@ -432,14 +432,8 @@ func (p *patient) serveOther(t *testing.T, uid uint32) {
 	if err := os.Chown(dir, int(uid), int(uid)); err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(dir, "agentproxy")
-	raw, err := os.ReadFile(agentproxy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(program, raw, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	program := copyProgram(t, dir)
+	p.chmod(t, program, 0o755)
 	p.chmod(t, dir, 0o755)
 	cmd := exec.Command(program, "serve")
 	cmd.Dir = dir
