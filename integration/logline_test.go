@@ -4,6 +4,7 @@ package integration
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -67,7 +68,10 @@ func TestLogOnTerminal(t *testing.T) {
 				if err != nil || response.StatusCode != status {
 					t.Fatalf("%s: %v, %v", path, response, err)
 				}
-				response.Body.Close()
+				_, err = io.Copy(io.Discard, response.Body) // or the client would have cut it
+				if response.Body.Close(); err != nil {
+					t.Fatalf("%s: %v", path, err)
+				}
 			}
 			f.checkSigned(t, chatgpttest.SchemeAgentAssertion)
 			plain := regexp.MustCompile(`\x1b\[[0-9]+m`)
