@@ -397,8 +397,9 @@ func (p *patient) withoutNamespaces(t *testing.T) {
 // startCodexServer starts a program that looks like Codex's background server.
 func (p *patient) startCodexServer(t *testing.T) {
 	t.Helper()
-	script := p.write(t, "codex", "#!/bin/sh\necho ready\nread line\n", 0o700)
-	cmd := exec.Command(script, "app-server", "--listen", "unix://", "--managed-daemon")
+	script := p.write(t, "codex", "echo ready\nread line\n", 0o600)
+	// Read by a shell, and not executed, which a script that was just written may be too busy for.
+	cmd := exec.Command(systemProgram(t, "sh"), script, "app-server", "--listen", "unix://", "--managed-daemon")
 	cmd.Env = append(baseEnv(t), "CODEX_HOME="+p.codexHome)
 	in, err := cmd.StdinPipe()
 	if err != nil {

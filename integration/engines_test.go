@@ -77,9 +77,7 @@ func newEngine(t *testing.T) *engine {
 // addProgram puts a shell script where the reader finds it before others.
 func (e *engine) addProgram(t *testing.T, name, script string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(e.dir, "bin", name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, filepath.Join(e.dir, "bin", name), "#!/bin/sh\n"+script+"\n")
 }
 
 // cgroup is the name of the control group that the engine's containers are in.

@@ -343,6 +343,18 @@ func writeFile(t *testing.T, path string, content []byte) {
 	}
 }
 
+// writeProgram writes a script that can be executed. It is another process that writes it:
+// what is started meanwhile by another test inherits a file that this one has open for
+// writing, and until it has let go of that the script is busy (ETXTBSY).
+func writeProgram(t *testing.T, path, script string) {
+	t.Helper()
+	cmd := command(t, baseEnv(t), systemProgram(t, "sh"), "-c", `cat >"$1" && chmod 755 "$1"`, "sh", path)
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	content, err := os.ReadFile(path)

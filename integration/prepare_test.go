@@ -39,11 +39,7 @@ func (f *fixture) prepareFor(t *testing.T, test string) *prepared {
 		"sudo":       `exec "$@"`,
 		"kubectl":    `for word; do printf '%s\t' "$word"; done >>` + called + `; echo >>` + called,
 	} {
-		path := filepath.Join(bin, name)
-		writeFile(t, path, []byte("#!/bin/sh\n"+script+"\n"))
-		if err := os.Chmod(path, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		writeProgram(t, filepath.Join(bin, name), "#!/bin/sh\n"+script+"\n")
 	}
 	script := "set -eu\n"
 	for _, e := range examplesIn(t, filepath.Join("..", "docs", "sidecar.md")) {

@@ -103,8 +103,7 @@ func (f *fixture) giveIdentity(t *testing.T, path string) (runtimeID string) {
 func copyProgram(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "agentproxy-copy")
-	// By another process: a file that this one has open for writing could be inherited by
-	// what another test starts meanwhile, and not be executed then (ETXTBSY).
+	// By another process, as in writeProgram.
 	mustRun(t, baseEnv(t), systemProgram(t, "cp"), agentproxy, path)
 	if err := os.Chmod(path, 0o700); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ package integration
 import (
 	"bufio"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,16 +22,11 @@ func TestRunCannotStart(t *testing.T) {
 			t.Parallel()
 			u := newRunUser(t, fixtureConfig{}, runHome{})
 			for name, content := range map[string]string{
-				"not-executable": "#!/bin/sh\n", "no-interpreter": "#!/nowhere/interpreter\n", "no-shebang": "echo \"$0: $1\"\n", "garbage": "\x7fELFgarbage",
+				"no-interpreter": "#!/nowhere/interpreter\n", "no-shebang": "echo \"$0: $1\"\n", "garbage": "\x7fELFgarbage",
 			} {
-				path := filepath.Join(u.work, name)
-				writeFile(t, path, []byte(content))
-				if name != "not-executable" {
-					if err := os.Chmod(path, 0o755); err != nil {
-						t.Fatal(err)
-					}
-				}
+				writeProgram(t, filepath.Join(u.work, name), content)
 			}
+			writeFile(t, filepath.Join(u.work, "not-executable"), []byte("#!/bin/sh\n"))
 			giveTo(t, u.work, u.uid)
 			for _, test := range []struct {
 				command string

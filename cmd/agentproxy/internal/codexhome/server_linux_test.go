@@ -13,10 +13,11 @@ import (
 func startServer(t *testing.T, args []string, env ...string) int {
 	t.Helper()
 	script := filepath.Join(t.TempDir(), "codex")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\necho ready\nread line\n"), 0o700); err != nil {
+	if err := os.WriteFile(script, []byte("echo ready\nread line\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(script, args...)
+	// Read by a shell, and not executed, which a script that was just written may be too busy for.
+	cmd := exec.Command("sh", append([]string{script}, args...)...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
