@@ -4,7 +4,6 @@ package integration
 
 import (
 	"context"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,12 +48,7 @@ func checkLife(t *testing.T, deb string) {
 		return
 	}
 	f := newFixture(t, fixtureConfig{})
-	l, err := net.Listen("tcp", "127.35.0.1:0") // a port that nobody else asks for
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	listen := l.Addr().String()
+	listen := freeAddress(t)
 
 	dir := t.TempDir()
 	put := filepath.Join(dir, "put")
