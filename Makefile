@@ -103,9 +103,9 @@ lint:
 # that compute on one goroutine, make load or start programs, and tests of files that
 # processes share. make soak has it look at them too.
 PLAIN       := ./integration/scale ./integration/bench ./integration/testsummary
-PROCESSES   := ^Test(Kill|Soak)$$$$
-# What unit does less of than unit-plain does, because of the race detector. It looks at
-# some sessions of a terminal, whose programs are the detector's too.
+PROCESSES   := ^Test(Kill|Soak)$$
+# What unit does less of than unit-plain does, because of the race detector, to which
+# TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose programs are the detector's too.
 LIGHTER     := ^Test(WebSocket.*|SSETurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 

@@ -3,11 +3,10 @@
 //
 // What is kept is the key that signs them and a list of those that were revoked, in a
 // directory that belongs to the proxy. A list entry goes when the last token that it
-// is about would have ended anyway.
+// is about would have ended anyway. Where there is a key of its own, there is a list.
 package issued
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -38,6 +37,9 @@ const (
 	maxFile  = 4 << 20
 	// interval is how often the files are looked at.
 	interval = time.Second / 2
+	// maxSetBack is by how much a clock may be set back without giving back what has ended. One
+	// that is set back further was wrong before.
+	maxSetBack = 10 * time.Minute
 )
 
 // Why a token lets nobody in. Errors of [Tokens.Check] wrap them.
@@ -72,14 +74,16 @@ type Tokens struct {
 	now               func() time.Time
 	tell              func(error)
 
-	mu      sync.Mutex
-	looked  time.Time
-	seen    [2]fs.FileInfo // of key and list, nil where there is none
-	read    time.Time
-	key     []byte // nil: nothing was issued yet
-	revoked revocations
-	failed  error // why they cannot be read
-	told    string
+	mu        sync.Mutex
+	newest    time.Time // that the clock has told
+	looked    time.Time
+	seen      [2]fs.FileInfo // of key and list, nil where there is none
+	read      time.Time
+	key       []byte      // nil: nothing was issued yet
+	revoked   revocations // all that the list has had in this process
+	revokedOf keyID       // by which key what is revoked was issued
+	failed    error       // why they cannot be read
+	told      string
 }
 
 // Open returns the tokens that are issued by the key in dir, which need not be there
@@ -91,9 +95,12 @@ func Open(dir string, now func() time.Time, tell func(error)) *Tokens {
 
 // Shared returns t with the key, and the list of those that were revoked, in files that
 // somebody else makes, "" for those in dir. Whoever has the same key issues tokens that are
-// good here, and whoever changes the list ends them here. It is called before t is used.
+// good here, and whoever changes the list ends them here. A list without a key is not used. It
+// is called before t is used.
 func (t *Tokens) Shared(key, list string) *Tokens {
-	t.keyFile, t.listFile = key, list
+	if t.keyFile = key; key != "" {
+		t.listFile = list
+	}
 	return t
 }
 
@@ -113,7 +120,7 @@ func Looks(s string) bool { return strings.HasPrefix(s, "eyJ") && strings.Count(
 // Check returns what the token s is good for. The error says why it is good for
 // nothing.
 func (t *Tokens) Check(s string) (*Token, error) {
-	key, err := t.current()
+	key, now, err := t.current()
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +130,7 @@ func (t *Tokens) Check(s string) (*Token, error) {
 	claims := new(jwt.RegisteredClaims)
 	_, err = jwt.ParseWithClaims(s, claims, func(*jwt.Token) (any, error) { return key, nil },
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
-		jwt.WithIssuer(issuer), jwt.WithExpirationRequired(), jwt.WithTimeFunc(t.now), jwt.WithStrictDecoding())
+		jwt.WithIssuer(issuer), jwt.WithExpirationRequired(), jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithStrictDecoding())
 	if errors.Is(err, jwt.ErrTokenExpired) {
 		return nil, ErrExpired
 	}
@@ -137,11 +144,11 @@ func (t *Tokens) Check(s string) (*Token, error) {
 // Good returns nil if a token that [Tokens.Check] has returned is still good, else
 // why it is not.
 func (t *Tokens) Good(token *Token) error {
-	key, err := t.current()
+	key, now, err := t.current()
 	switch {
 	case err != nil:
 		return err
-	case !t.now().Before(token.Expires):
+	case !now.Before(token.Expires):
 		return ErrExpired
 	case key == nil || keyIDOf(key) != token.key:
 		return ErrForeign
@@ -156,20 +163,31 @@ func (t *Tokens) Good(token *Token) error {
 
 // Refresh reads the key and the list of revoked tokens if they have changed, but not often.
 // A [Tokens.Good] right after it reads nothing.
-func (t *Tokens) Refresh() { _, _ = t.current() }
+func (t *Tokens) Refresh() { _, _, _ = t.current() }
 
-// current returns the key, nil if there is none, once what has changed was read.
-func (t *Tokens) current() ([]byte, error) {
+// current returns the key, nil if there is none, once what has changed was read, and the time
+// that tokens are judged by.
+func (t *Tokens) current() (key []byte, now time.Time, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now := t.now(); t.looked.IsZero() || now.Sub(t.looked).Abs() >= interval {
+	now = t.now()
+	if t.looked.IsZero() || now.Sub(t.looked).Abs() >= interval {
 		t.looked = now
 		t.refresh(now)
 	}
 	if t.failed != nil {
-		return nil, ErrUnread
+		return nil, now, ErrUnread
 	}
-	return t.key, nil
+	return t.key, t.latest(now), nil
+}
+
+// latest returns the newest time so far. The caller holds t.mu.
+func (t *Tokens) latest(now time.Time) time.Time {
+	now = now.Round(0) // the monotonic reading is never set back
+	if back := t.newest.Sub(now); back <= 0 || back > maxSetBack {
+		t.newest = now
+	}
+	return t.newest
 }
 
 // refresh reads the files if they have changed. The caller holds t.mu.
@@ -187,17 +205,36 @@ func (t *Tokens) refresh(now time.Time) {
 		return
 	}
 	key, revoked, err := t.readAll()
-	if err == nil && key != nil && t.seen[1] != nil && seen[1] == nil && (t.key == nil || bytes.Equal(key, t.key)) {
-		err = fmt.Errorf("the list of revoked tokens %s is gone; put it back, or end all tokens by another key", t.listPath())
-		key, seen[1] = t.key, t.seen[1]
+	if err == nil && key != nil && t.seen[1] != nil && seen[1] == nil && keyIDOf(key) == t.revokedOf {
+		err, seen[1] = t.listGone(), t.seen[1]
 	}
-	t.key, t.revoked, t.failed, t.seen, t.read = key, revoked.index(), err, seen, now
+	if err == nil {
+		err = t.know(key, revoked, now)
+	}
+	t.failed, t.seen, t.read = err, seen, now
 	if err == nil {
 		t.told = ""
 	} else if text := err.Error(); text != t.told {
 		t.told = text
 		t.tell(err)
 	}
+}
+
+// know takes up a key and a list. What is known to be revoked stays so whatever becomes of the
+// list, as long as the key is the same. The caller holds t.mu.
+func (t *Tokens) know(key []byte, revoked list, now time.Time) error {
+	if t.key = key; key == nil {
+		return nil
+	}
+	if id := keyIDOf(key); id != t.revokedOf {
+		t.revoked, t.revokedOf = list(nil).index(), id
+	}
+	t.revoked.forget(t.latest(now))
+	t.revoked.add(revoked)
+	if n := t.revoked.len(); n > maxKnown {
+		return fmt.Errorf("%d revoked tokens are known, of which the list %s lacks too many; restart, or %s", n, t.listPath(), t.endAll())
+	}
+	return nil
 }
 
 func (t *Tokens) readAll() (key []byte, revoked list, err error) {
@@ -269,7 +306,7 @@ func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time
 	defer unlock()
 	key, revoked, err := t.readAll()
 	if err == nil && key == nil {
-		key, err = t.newKey()
+		key, revoked, err = t.begin()
 	}
 	if err != nil {
 		return "", nil, err
@@ -290,6 +327,18 @@ func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time
 		IssuedAt: jwt.NewNumericDate(token.Issued), ExpiresAt: jwt.NewNumericDate(token.Expires),
 	}).SignedString(key)
 	return signed, token, err
+}
+
+// begin makes a key, and a list unless there is one. The list comes first: nothing is good by a
+// key without one. The caller holds the lock.
+func (t *Tokens) begin() (key []byte, revoked list, err error) {
+	if revoked, err = t.readList(); err == nil && revoked == nil {
+		err = t.writeList(list{})
+	}
+	if err == nil {
+		key, err = t.newKey()
+	}
+	return key, revoked, err
 }
 
 // newKey makes a key. The caller holds the lock.

@@ -306,7 +306,7 @@ func TestBrokenFiles(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(t *Tokens) error{
 		"a list that is none":    func(t *Tokens) error { return os.WriteFile(t.listPath(), []byte("{"), 0o600) },
-		"a list for others":      func(t *Tokens) error { return os.WriteFile(t.listPath(), []byte("[]"), 0o644) },
+		"a list for others":      func(t *Tokens) error { return os.Chmod(t.listPath(), 0o644) },
 		"a list that is too big": func(t *Tokens) error { return os.WriteFile(t.listPath(), make([]byte, maxFile+1), 0o600) },
 		"a key for others":       func(t *Tokens) error { return os.Chmod(t.keyPath(), 0o640) },
 		"half a key":             func(t *Tokens) error { return os.Truncate(t.keyPath(), 10) },
@@ -370,6 +370,35 @@ func TestAtOnce(t *testing.T) {
 	}
 	if good != 8 {
 		t.Errorf("%d tokens are good, want 8", good)
+	}
+}
+
+// TestSetBack: a clock that is set back gives no token back that has ended, unless it was far
+// ahead.
+func TestSetBack(t *testing.T) {
+	t.Parallel()
+	c, dir := newClock(), t.TempDir()
+	tokens := Open(dir, c.now, func(err error) { t.Error(err) })
+	s, token := issue(t, tokens, "a", 20*time.Minute)
+	for _, step := range []struct {
+		by   time.Duration
+		want error
+	}{
+		{0, nil},
+		{21 * time.Minute, ErrExpired},
+		{-5 * time.Minute, ErrExpired},
+		{-4 * time.Minute, ErrExpired},
+		{5 * time.Minute, ErrExpired},
+		{-5*time.Minute - maxSetBack, nil},
+		{-time.Hour, nil},
+	} {
+		c.advance(step.by)
+		if _, err := tokens.Check(s); !errors.Is(err, step.want) {
+			t.Errorf("the clock moved by %s: %v, want %v", step.by, err, step.want)
+		}
+		if err := tokens.Good(token); !errors.Is(err, step.want) {
+			t.Errorf("the clock moved by %s, admitted before: %v, want %v", step.by, err, step.want)
+		}
 	}
 }
 

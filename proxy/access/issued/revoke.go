@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -26,38 +28,58 @@ type entry struct {
 	Until time.Time `json:"until"`
 }
 
-// maxRevoked bounds the list, and with it the file.
-const maxRevoked = 10_000
+const (
+	// maxRevoked bounds the list, and with it the file.
+	maxRevoked = 10_000
+	// maxKnown bounds what a process remembers of lists, above all that a file of maxFile bytes
+	// can have.
+	maxKnown = 10 * maxRevoked
+)
 
-// revocations is a list made ready to be asked for each request.
+// revocations is lists made ready to be asked for each request.
 type revocations struct {
-	ids    map[string]bool
-	before map[string]time.Time // by label, up to when tokens are revoked
+	ids    map[string]time.Time // until when they matter
+	labels map[string]entry     // with the latest Before and Until
 }
 
 // index returns the list made ready.
 func (l list) index() revocations {
-	r := revocations{make(map[string]bool), make(map[string]time.Time)}
-	for _, e := range l {
-		if e.ID != "" {
-			r.ids[e.ID] = true
-		}
-		if e.Label != "" {
-			r.before[e.Label] = later(r.before[e.Label], e.Before)
-		}
-	}
+	r := revocations{make(map[string]time.Time), make(map[string]entry)}
+	r.add(l)
 	return r
 }
 
+// add adds a list.
+func (r revocations) add(l list) {
+	for _, e := range l {
+		if e.ID != "" {
+			r.ids[e.ID] = later(r.ids[e.ID], e.Until)
+		}
+		if e.Label != "" {
+			old := r.labels[e.Label]
+			r.labels[e.Label] = entry{Before: later(old.Before, e.Before), Until: later(old.Until, e.Until)}
+		}
+	}
+}
+
+// forget drops what is about tokens that have ended anyway.
+func (r revocations) forget(now time.Time) {
+	maps.DeleteFunc(r.ids, func(_ string, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(r.labels, func(_ string, e entry) bool { return !now.Before(e.Until) })
+}
+
+func (r revocations) len() int { return len(r.ids) + len(r.labels) }
+
 // has reports whether a token was revoked.
 func (r revocations) has(token *Token) bool {
-	return r.ids[token.ID] || r.ofLabel(token.Label, token.Issued)
+	_, ok := r.ids[token.ID]
+	return ok || r.ofLabel(token.Label, token.Issued)
 }
 
 // ofLabel reports whether what a label was given at a time was revoked with the label.
 func (r revocations) ofLabel(label string, at time.Time) bool {
-	before, ok := r.before[label]
-	return ok && !at.After(before)
+	e, ok := r.labels[label]
+	return ok && !at.After(e.Before)
 }
 
 // RevokeToken ends one token before its time. Whether it was good is not looked at
@@ -119,7 +141,7 @@ func (t *Tokens) add(ctx context.Context, e entry) error {
 		return !now.Before(old.Until) || old.ID == e.ID && old.Label == e.Label
 	})
 	if len(revoked) >= maxRevoked {
-		return fmt.Errorf("%d tokens are revoked already, and no more can be; agentproxy token revoke --all ends all that were issued", maxRevoked)
+		return fmt.Errorf("%d tokens are revoked already, and no more can be; %s", maxRevoked, t.endAll())
 	}
 	return t.writeList(append(revoked, e))
 }
@@ -151,14 +173,32 @@ func (t *Tokens) writeList(revoked list) error {
 	return nil
 }
 
-// readList returns what was revoked. A list that others share must be there.
+// listGone returns the error of a list that must be there.
+func (t *Tokens) listGone() error {
+	return fmt.Errorf("the list of revoked tokens %s is gone; put it back; or if none was ever revoked, make an empty one: (umask 077; echo [] > %s); or %s",
+		t.listPath(), t.listPath(), t.endAll())
+}
+
+// endAll says how to end all tokens.
+func (t *Tokens) endAll() string {
+	if t.keyFile != "" {
+		return "to end all tokens put another key into " + t.keyFile
+	}
+	return "to end all tokens run: agentproxy token revoke --all"
+}
+
+// readList returns what was revoked. A list that others share must be there, and so must one
+// beside a key that was made here.
 func (t *Tokens) readList() (revoked list, err error) {
-	path, tooWide, remedy := t.listPath(), safefile.BeyondOwner, "run: agentproxy token revoke --all"
+	path, tooWide, remedy := t.listPath(), safefile.BeyondOwner, t.endAll()
 	if t.listFile != "" {
 		tooWide, remedy = safefile.OthersWrite, "put back what was there; one that is empty is []"
 	}
 	raw, err := safefile.ReadPrivate(path, maxFile, tooWide)
 	if errors.Is(err, fs.ErrNotExist) && t.listFile == "" {
+		if _, err := os.Lstat(t.keyPath()); t.keyFile == "" && !errors.Is(err, fs.ErrNotExist) {
+			return nil, t.listGone()
+		}
 		return nil, nil
 	}
 	if errors.Is(err, fs.ErrNotExist) {

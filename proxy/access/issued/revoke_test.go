@@ -300,3 +300,151 @@ func TestListIsGone(t *testing.T) {
 	s, _ = issue(t, tokens, "a", 20*time.Hour)
 	check("a new one", nil)
 }
+
+// TestRevokeWhileGone changes tokens by another process while the list is gone. That gives no
+// revoked token back, and makes no list that lacks what was revoked.
+func TestRevokeWhileGone(t *testing.T) {
+	t.Parallel()
+	c, ctx := newClock(), t.Context()
+	tokens := Open(t.TempDir(), c.now, func(error) {})
+	commands := func() *Tokens { return Open(tokens.dir, c.now, func(error) {}) }
+	s, token := issue(t, tokens, "a", 20*time.Hour)
+	_, other := issue(t, tokens, "b", 20*time.Hour)
+	check := func(what string, want error) {
+		t.Helper()
+		c.advance(3 * time.Second)
+		for name, process := range map[string]*Tokens{"that was running": tokens, "that has begun since": commands()} {
+			if _, err := process.Check(s); !errors.Is(err, want) {
+				t.Errorf("%s, a process %s: %v, want %v", what, name, err, want)
+			}
+		}
+	}
+	if err := os.Remove(tokens.listPath()); err != nil { // the empty one that came with the key
+		t.Fatal(err)
+	}
+	check("the first list is gone", ErrUnread)
+	if err := os.WriteFile(tokens.listPath(), []byte("[]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("it is back", nil)
+	if err := commands().RevokeToken(ctx, token); err != nil {
+		t.Fatal(err)
+	}
+	check("revoked", ErrRevoked)
+	if err := os.Remove(tokens.listPath()); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*Tokens) error{
+		"a token is revoked": func(tokens *Tokens) error { return tokens.RevokeToken(ctx, other) },
+		"an ID is revoked":   func(tokens *Tokens) error { return tokens.RevokeID(ctx, other.ID) },
+		"a label is revoked": func(tokens *Tokens) error { return tokens.RevokeLabel(ctx, "b") },
+		"one is issued":      func(tokens *Tokens) error { _, _, err := tokens.Issue(ctx, "b", time.Hour); return err },
+	} {
+		err := change(commands())
+		want := "is gone; put it back; or if none was ever revoked, make an empty one: (umask 077; echo [] > " + tokens.listPath() + "); or to end all tokens run: agentproxy token revoke --all"
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", what, err, want)
+		}
+		check(what, ErrUnread)
+	}
+	if err := commands().Readable(); err == nil {
+		t.Error("it can be read")
+	}
+	if err := commands().RevokeAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	check("all were ended", ErrForeign)
+}
+
+// TestListForgets replaces the list by one that lacks what was revoked. A running process goes
+// on to know it, until another key ends all tokens.
+func TestListForgets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key, shared := filepath.Join(dir, "key"), filepath.Join(dir, "shared.json")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(key, strings.Repeat("0f", keyBytes))
+	write(shared, "[]")
+	for name, share := range map[string]func(*Tokens) *Tokens{
+		"its own list":               func(tokens *Tokens) *Tokens { return tokens },
+		"a shared key, its own list": func(tokens *Tokens) *Tokens { return tokens.Shared(key, "") },
+		"a shared list":              func(tokens *Tokens) *Tokens { return tokens.Shared(key, shared) },
+	} {
+		c, dir := newClock(), t.TempDir()
+		open := func() *Tokens { return share(Open(dir, c.now, func(error) {})) }
+		serving, commands := open(), open()
+		byID, token := issue(t, commands, "a", 20*time.Hour)
+		byLabel, _ := issue(t, commands, "b", 20*time.Hour)
+		if err := errors.Join(commands.RevokeToken(t.Context(), token), commands.RevokeLabel(t.Context(), "b")); err != nil {
+			t.Fatal(err)
+		}
+		check := func(what string, want error) {
+			t.Helper()
+			c.advance(3 * time.Second)
+			for _, s := range []string{byID, byLabel} {
+				if _, err := serving.Check(s); !errors.Is(err, want) {
+					t.Errorf("%s, %s: %v, want %v", name, what, err, want)
+				}
+			}
+		}
+		check("revoked", ErrRevoked)
+		write(serving.listPath(), "[]")
+		check("it is empty", ErrRevoked)
+		write(serving.listPath(), "{")
+		check("it is none", ErrUnread)
+		write(serving.listPath(), `[{"id": "X", "until": "2100-01-01T00:00:00Z"}]`)
+		check("it has another token", ErrRevoked)
+		next, _ := issue(t, commands, "b", 40*time.Hour)
+		c.advance(3 * time.Second)
+		if _, err := serving.Check(next); err != nil {
+			t.Errorf("%s, the label's next token: %v", name, err)
+		}
+		c.advance(21 * time.Hour)
+		check("they have ended", ErrExpired)
+		if err := serving.Good(token); !errors.Is(err, ErrExpired) {
+			t.Errorf("%s, admitted before: %v", name, err)
+		}
+	}
+}
+
+// TestKnownIsBounded has a process know as much as it may of lists that lack it by now. One
+// more is too many, until those that it knows have ended.
+func TestKnownIsBounded(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	var told error
+	tokens := Open(t.TempDir(), c.now, func(err error) { told = err })
+	s, _ := issue(t, tokens, "a", 20*time.Hour)
+	if _, err := tokens.Check(s); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxKnown - 1 {
+		tokens.revoked.ids[fmt.Sprint(i)] = c.now().Add(time.Hour)
+	}
+	check := func(entries string, want error) {
+		t.Helper()
+		if err := os.WriteFile(tokens.listPath(), []byte("["+entries+"]"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(3 * time.Second)
+		if _, err := tokens.Check(s); !errors.Is(err, want) {
+			t.Errorf("%d are known: %v, want %v", tokens.revoked.len(), err, want)
+		}
+	}
+	const last, more = `{"id": "X", "until": "2100-01-01T00:00:00Z"}`, `,{"label": "x", "before": "2020-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}`
+	check(last, nil)
+	check(last+more, ErrUnread)
+	if told == nil || !strings.Contains(told.Error(), "restart, or to end all tokens run: agentproxy token revoke --all") {
+		t.Errorf("told %v", told)
+	}
+	c.advance(time.Hour)
+	check(last+more, nil)
+	if n := tokens.revoked.len(); n != 2 {
+		t.Errorf("%d are known", n)
+	}
+}

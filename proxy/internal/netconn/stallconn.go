@@ -75,14 +75,8 @@ func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()
 
 // Read implements [net.Conn].
 func (c *StallConn) Read(p []byte) (int, error) {
-	if c.beforeRead != nil {
-		c.once.Do(func() {
-			c.beginTurn()
-			c.turnKey.Name, c.refused = c.beforeRead()
-		})
-		if c.refused != nil {
-			return 0, c.refused
-		}
+	if err := c.prepare(); err != nil {
+		return 0, err
 	}
 	if c.head.Turns != nil && c.read.Load() >= 0 {
 		if err := c.awaitTurn(); err != nil {
@@ -108,6 +102,30 @@ func (c *StallConn) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+// prepare does what is to be done before the first Read.
+func (c *StallConn) prepare() error {
+	if c.beforeRead == nil {
+		return nil
+	}
+	c.once.Do(func() {
+		c.beginTurn()
+		c.turnKey.Name, c.refused = c.beforeRead()
+	})
+	return c.refused
+}
+
+// Await implements [Quiet], for the first Read.
+func (c *StallConn) Await() error {
+	if err := c.prepare(); err != nil {
+		return err
+	}
+	c.turn.End()
+	if err := WaitReadable(c.Conn); err != errors.ErrUnsupported {
+		return err
+	}
+	return nil
 }
 
 // awaitTurn waits until something has come from a client that is not known, and then for its
