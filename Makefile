@@ -105,7 +105,8 @@ lint:
 PLAIN       := ./integration/scale ./integration/bench ./integration/testsummary
 PROCESSES   := ^Test(Kill|Soak)$$
 # What unit does less of than unit-plain does, because of the race detector, to which
-# TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose programs are the detector's too.
+# TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose
+# programs are the detector's too.
 LIGHTER     := ^Test(WebSocket.*|SSETurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 

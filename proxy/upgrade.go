@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
@@ -74,7 +75,7 @@ func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
 		return
 	}
 	pass := func(dst io.Writer, src io.Reader, closeWrite func() error) {
-		if _, err := io.Copy(dst, src); err != nil || closeWrite() != nil {
+		if _, err := contain.Call(x.Panicked, func() (int64, error) { return io.Copy(dst, src) }); err != nil || closeWrite() != nil {
 			closeBoth() // or the other direction would wait for a side that is gone
 		}
 	}
