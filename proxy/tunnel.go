@@ -16,8 +16,8 @@ import (
 const connectEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"
 
 // tunnel connects client to the exchange's target and copies bytes both ways until
-// both sides have ended, one of them fails, or ctx ends. Nothing of it is left running
-// when it returns.
+// both sides have ended, one of them fails, or ctx ends. Nothing is copied any more when it
+// returns. Another goroutine may still be closing both, if ctx has ended.
 func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	defer client.Close()
 	server, err := x.policy.upstream.DialTunnel(ctx, x.target)
