@@ -50,12 +50,16 @@ func TestRunSessions(t *testing.T) {
 					ids = append(ids, m[1])
 				}
 				environ := u.serve(t)
-				for _, session := range []struct{ args, first, other string }{
-					{ids[0], "the first thing", "the second thing"},
-					{"--last", "the first thing", "the second thing"}, // that one was used last
-					{ids[1], "the second thing", "the first thing"},
+				otherMode := map[string]string{"always": "off", "off": "always"}[mode]
+				for _, session := range []struct {
+					args, first, other string
+					where              []string
+				}{
+					{ids[0], "the first thing", "the second thing", []string{"plain", mode}},
+					{"--last", "the first thing", "the second thing", []string{"plain", mode, otherMode}}, // that one was used last
+					{ids[1], "the second thing", "the first thing", []string{mode, otherMode}},
 				} {
-					for _, where := range []string{"plain", "always", "off"} {
+					for _, where := range session.where {
 						args := append(slices.Clone(exec), "resume", session.args, "and then")
 						var r result
 						if where == "plain" {
