@@ -30,6 +30,7 @@ var execSessionID = regexp.MustCompile(`session id: ([0-9a-f-]{36})`)
 // TestRunSessions starts from a home that has nothing but a log-in. After two runs
 // of Codex each session is where plain Codex finds it, and runs do.
 func TestRunSessions(t *testing.T) {
+	t.Parallel()
 	for _, version := range runVersions {
 		for _, mode := range []string{"always", "off"} {
 			t.Run(version.name+"/"+mode, func(t *testing.T) {
@@ -117,6 +118,7 @@ func (u *runUser) checkSettings(t *testing.T, codex, mode string, environ []stri
 
 // TestRunCodexSandbox has Codex's own sandbox run a command within a run.
 func TestRunCodexSandbox(t *testing.T) {
+	t.Parallel()
 	for _, version := range runVersions {
 		for _, mode := range []string{"always", "off"} {
 			t.Run(version.name+"/"+mode, func(t *testing.T) {
