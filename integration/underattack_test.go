@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
 // TestUnderAttack is under each attack, and under all at once, with 50 well-behaved clients
@@ -63,7 +65,8 @@ func underAttack(t *testing.T, s siege) {
 	besieged := func() (*proxy, memoryBound) {
 		t.Helper()
 		bound := boundMemory(t, most)
-		f := newFixture(t, fixtureConfig{})
+		// The server has a part of the processors, too.
+		f := newFixture(t, fixtureConfig{backend: chatgpttest.Config{DropBodies: true}})
 		f.starter = bound.starter
 		f.adminOn(t)
 		return f.edit(t, "level: debug", "level: error").serve(t), bound
