@@ -408,14 +408,9 @@ func TestPlacesAreGivenBack(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 		})
-		refusing, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		refusing.Close()
 		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
 			c.Upstream.ConnectTo["tunnel.example:7"] = proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
-			c.Upstream.ConnectTo["refusing.example:7"] = refusing.Addr().String()
+			c.Upstream.ConnectTo["refusing.example:7"] = refusingAddress(t)
 			c.Upstream.ConnectTo["plain.example:80"] = proxytest.NewRawServer(t, proxytest.PlainRecorder(make(chan []string, 10)))
 		})
 		for range 3 {
