@@ -56,10 +56,15 @@ const (
 // Serve answers gateways that connect to l until ctx ends. Each question goes by
 // the configuration in force when it comes.
 func Serve(ctx context.Context, l net.Listener, current func() Config) error {
+	return serveWithin(ctx, l, current, headerTimeout)
+}
+
+// serveWithin is [Serve] with the time in which a client must send the header of a request.
+func serveWithin(ctx context.Context, l net.Listener, current func() Config, header time.Duration) error {
 	s := newServer(current)
 	server := &http.Server{
 		Handler:           s,
-		ReadHeaderTimeout: headerTimeout,
+		ReadHeaderTimeout: header,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		Protocols:         new(http.Protocols),

@@ -98,8 +98,13 @@ func TestStrangers(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			served := make(chan error, 1)
-			go func() { served <- Serve(ctx, l, func() Config { return config }) }()
+			// On a slow machine the first heads would be over before the last have begun.
+			go func() { served <- serveWithin(ctx, l, func() Config { return config }, time.Hour) }()
+			var conns []net.Conn
 			defer func() {
+				for _, c := range conns {
+					c.Close()
+				}
 				cancel()
 				if err := <-served; err != nil {
 					t.Error(err)
@@ -110,12 +115,12 @@ func TestStrangers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { c.Close() })
-				_ = c.SetDeadline(time.Now().Add(time.Minute))
+				conns = append(conns, c)
 				return c
 			}
 			gateway := dial()
 			show := func(c net.Conn, token string, status int, closes bool) {
+				_ = c.SetDeadline(time.Now().Add(time.Minute))
 				fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n%s: %s\r\nX: %s\r\n\r\n", TokenHeader, token, strings.Repeat("a", 20<<10))
 				res, err := http.ReadResponse(bufio.NewReader(c), nil)
 				if err != nil || res.StatusCode != status || res.Close != closes {

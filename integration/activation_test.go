@@ -150,12 +150,7 @@ func TestSocketActivationRefused(t *testing.T) {
 func TestSystemdSocketActivate(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, fixtureConfig{})
-	l, err := net.Listen("tcp", "127.34.0.1:0") // a port that nobody else asks for
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	address := l.Addr().String()
+	address := freeAddress(t)
 	f.edit(t, "listen: 127.0.0.1:0", "listen: "+address)
 	cmd := command(t, baseEnv(t), systemProgram(t, "systemd-socket-activate"), "--listen="+address, agentproxy, "serve", "--config", f.config)
 	var stderr strings.Builder

@@ -126,11 +126,15 @@ func (a *attack) run() error {
 		return fmt.Errorf("%s is no attack, or %s no certificate", a.Name, a.CA)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	attacker := &attacker{Context: ctx, addr: a.Addr, admin: a.Admin, roots: roots}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
+		// A busy machine takes longer than that to begin.
+		for end := time.Now().Add(rawTimeout); attacker.units.Load() == 0 && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
 		cancel()
 	}()
-	attacker := &attacker{Context: ctx, addr: a.Addr, admin: a.Admin, roots: roots}
 	assaults[i].run(attacker)
 	<-ctx.Done()
 	return json.NewEncoder(os.Stdout).Encode(strength{

@@ -68,7 +68,7 @@ func TestDefaultConfigurationComes(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, path, []byte("other_hosts: refuse\n"))
+		replaceFile(t, path, "other_hosts: refuse\n") // whole from the beginning
 	})
 	if want := `"changed":["` + path + `","other_hosts"]`; !strings.Contains(p.log.String(), want) {
 		t.Errorf("the log has no %s", want)
@@ -79,7 +79,7 @@ func TestDefaultConfigurationComes(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	p.logs(t, reloaded, func() { writeFile(t, path, []byte("other_hosts: refuse\n")) })
+	p.logs(t, reloaded, func() { replaceFile(t, path, "other_hosts: refuse\n") })
 	none.logs(t, "SIGHUP: renewed", func() { none.hangUpOnce(t) })
 	if strings.Contains(none.log.String(), reloaded) {
 		t.Errorf("a file was read: %s", none.log)

@@ -49,12 +49,7 @@ func checkLife(t *testing.T, deb string) {
 		return
 	}
 	f := newFixture(t, fixtureConfig{})
-	l, err := net.Listen("tcp", "127.35.0.1:0") // a port that nobody else asks for
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	listen := l.Addr().String()
+	listen := freeAddress(t)
 
 	dir := t.TempDir()
 	put := filepath.Join(dir, "put")
@@ -97,7 +92,8 @@ func checkLife(t *testing.T, deb string) {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	want := readFile(t, filepath.Join(story, "story.out"))
-	out := strings.ReplaceAll(r.stdout, listen, "ADDRESS")
+	host, _, _ := net.SplitHostPort(listen)
+	out := strings.NewReplacer(listen, "ADDRESS", host, "HOST").Replace(r.stdout)
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(out, "\n")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

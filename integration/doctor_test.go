@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -36,16 +35,12 @@ type patient struct {
 	cut []string
 }
 
-// patients counts them. Each has a loopback address of its own, so that none takes
-// another's port.
-var patients atomic.Int32
-
 // newPatient returns one that is well, but that no serve runs and the shell leads nowhere.
 func newPatient(t *testing.T) *patient {
 	t.Helper()
 	f := newFixture(t, fixtureConfig{scope: defaultScope})
 	dir := filepath.Dir(f.config)
-	host := fmt.Sprintf("127.66.%d.1", patients.Add(1))
+	host := ownHost(t)
 	p := &patient{fixture: f, dir: dir, home: filepath.Join(dir, "home"), listen: host + ":8080"}
 	if err := os.Mkdir(p.home, 0o700); err != nil {
 		t.Fatal(err)

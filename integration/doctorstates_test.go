@@ -246,7 +246,7 @@ var checkStates = []checkState{
 	}},
 
 	// The network and the backend.
-	{"nobody answers at the backend", 1, func(t *testing.T, p *patient) { p.edit(t, p.backend.Addr(), p.closedPort()) }},
+	{"nobody answers at the backend", 1, func(t *testing.T, p *patient) { p.edit(t, p.backend.Addr(), p.closedPort(t)) }},
 	{"another answers in the backend's name", 1, func(t *testing.T, p *patient) {
 		other := chatgpttest.NewServer()
 		t.Cleanup(other.Close)
@@ -257,7 +257,7 @@ var checkStates = []checkState{
 		host, _ := connectProxy(t, p.backend.Addr())
 		p.via(t, host)
 	}},
-	{"the proxy of the network is down", 1, func(t *testing.T, p *patient) { p.via(t, p.closedPort()) }},
+	{"the proxy of the network is down", 1, func(t *testing.T, p *patient) { p.via(t, p.closedPort(t)) }},
 	{"the proxy of the network wants a password", 1, func(t *testing.T, p *patient) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Proxy-Authenticate", "Basic realm=company")
@@ -463,8 +463,9 @@ func (p *patient) via(t *testing.T, proxy string) {
 }
 
 // closedPort returns an address on which nobody listens.
-func (p *patient) closedPort() string {
-	address := fmt.Sprintf("127.66.%d.2:9", patients.Add(1))
+func (p *patient) closedPort(t *testing.T) string {
+	t.Helper()
+	address := freeAddress(t)
 	p.cut = append(p.cut, address, "CLOSED")
 	return address
 }

@@ -83,12 +83,7 @@ func (f *fixture) edit(t *testing.T, oldnew ...string) *fixture {
 // adminOn has the proxy serve its state on a loopback address of the test's own.
 func (f *fixture) adminOn(t *testing.T) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.33.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	f.admin = l.Addr().String()
+	f.admin = freeAddress(t)
 	f.edit(t, `admin: ""`, "admin: "+f.admin)
 	return f.admin
 }

@@ -160,7 +160,7 @@ for dir in /home /run /srv /var/lib; do mount -t tmpfs tmpfs $dir; done
 cd /home && mkdir me && cd me
 export HOME=/home/me TERM=dumb PATH=/mnt/bin:` + systemPath + `
 agentproxy backend --listen ` + chatgptAddress + `:443 --dir /mnt/backend >/mnt/backend.log 2>&1 &
-for i in $(seq 800); do [ -e /mnt/backend/agentproxy.yaml ] && break; sleep 0.05; done
+for i in $(seq 6000); do [ -e /mnt/backend/agentproxy.yaml ] && break; sleep 0.05; done
 mkdir -m 700 .codex && cp /mnt/backend/codex-home/auth.json .codex/
 mkdir -p -m 700 /run/secrets && cp -r .codex /run/secrets/codex
 export PROXY_TOKEN=6f1ed002ab5595859014ebf0951522d9
@@ -187,7 +187,7 @@ func (c exampleCommand) script(name string) string {
 		return fmt.Sprintf("[ -e %[1]s ] || cp /mnt/commands/%[2]s.shown %[1]s; . /mnt/commands/%[2]s >/mnt/printed/%[2]s 2>&1; echo $? >/mnt/printed/%[2]s.code\n", file, name)
 	}
 	if c.left() {
-		return fmt.Sprintf("( . /mnt/commands/%[1]s ) >/mnt/printed/%[1]s 2>&1 &\nfor i in $(seq 800); do [ -s /mnt/printed/%[1]s ] && break; sleep 0.05; done; echo 0 >/mnt/printed/%[1]s.code\n", name)
+		return fmt.Sprintf("( . /mnt/commands/%[1]s ) >/mnt/printed/%[1]s 2>&1 &\nfor i in $(seq 6000); do [ -s /mnt/printed/%[1]s ] && break; sleep 0.05; done; echo 0 >/mnt/printed/%[1]s.code\n", name)
 	}
 	return fmt.Sprintf(". /mnt/commands/%[1]s >/mnt/printed/%[1]s 2>&1 </dev/null; echo $? >/mnt/printed/%[1]s.code\n", name)
 }

@@ -71,23 +71,16 @@ func newLabelledGateway(t *testing.T, c fixtureConfig, label string) *gateway {
 		t.Fatal("agentproxy serve does not say where it answers gateways")
 	}
 	g := &gateway{fixture: f, authz: m[1], addr: freeAddress(t), dir: t.TempDir(), token: token}
-	g.cert, g.key, g.roots = newCertificate(t, g.dir, gatewayName, "localhost")
-	return g
-}
-
-// freeAddress returns an address that nobody listens on at the moment, for
-// programs that cannot say which one they were given.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	host, _, err := net.SplitHostPort(g.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	g.cert, g.key, g.roots = newCertificate(t, g.dir, gatewayName, host)
+	return g
 }
 
-// newCertificate writes a certificate that is its own authority, and its key.
+// newCertificate writes a certificate for names and addresses that is its own authority,
+// and its key.
 func newCertificate(t *testing.T, dir string, names ...string) (cert, key string, roots *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -96,9 +89,15 @@ func newCertificate(t *testing.T, dir string, names ...string) (cert, key string
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
-		DNSNames:     names,
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(time.Hour),
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {

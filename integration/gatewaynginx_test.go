@@ -4,7 +4,6 @@ package integration
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,11 +22,7 @@ func TestCodexBehindGateway(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, fixtureConfig{scope: defaultScope, backend: chatgpttest.Config{Reply: codexReply}})
 	startNginx(t, g)
-	_, port, err := net.SplitHostPort(g.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := "https://localhost:" + port + "/backend-api"
+	base := "https://" + g.addr + "/backend-api"
 	home, placeholder := codexHome(t, &proxy{fixture: g.fixture})
 	out := mustRun(t, append(baseEnv(t), "CODEX_HOME="+home, "CODEX_CA_CERTIFICATE="+g.cert),
 		npmProgram(t, codexVersions[len(codexVersions)-1].path), codexExec(append(slices.Clone(codexQuiet),

@@ -56,19 +56,24 @@ func TestLatestRequests(t *testing.T) {
 	eventually(t, "the requests to be logged", func() bool {
 		return strings.Contains(p.log.String(), "more clients that were not let in") && len(logged()) >= 6
 	})
-	r := curl(t, baseEnv(t), "http://"+admin+"/status.json")
-	var status struct {
+	type status struct {
 		Requests []struct {
 			shown
 			Credential string
 		}
 		Rates struct{ Requests, Failed []int }
 	}
-	if err := json.Unmarshal([]byte(r.body), &status); err != nil {
-		t.Fatal(err)
-	}
+	var r curlResult
+	var now status
+	eventually(t, "what is logged to be shown", func() bool { // which comes after
+		r, now = curl(t, baseEnv(t), "http://"+admin+"/status.json"), status{}
+		if err := json.Unmarshal([]byte(r.body), &now); err != nil {
+			t.Fatal(err)
+		}
+		return len(now.Requests) >= len(logged())
+	})
 	var got []string
-	for _, request := range status.Requests {
+	for _, request := range now.Requests {
 		request.Signed = request.Credential
 		got = append(got, fmt.Sprintf("%+v", request.shown))
 	}
@@ -77,7 +82,7 @@ func TestLatestRequests(t *testing.T) {
 		t.Errorf("shown:\n%s\nlogged:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	sum := 0
-	for _, n := range status.Rates.Requests {
+	for _, n := range now.Rates.Requests {
 		sum += n
 	}
 	if sum != len(got) || strings.Contains(r.body, clientsMark) {

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -58,9 +59,9 @@ func TestMetrics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		response.Body.Close()
-		if response.StatusCode != want {
-			t.Errorf("%s: %s, want %d", url, response.Status, want)
+		defer response.Body.Close()
+		if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != want {
+			t.Errorf("%s: %s, %v, want %d", url, response.Status, err, want)
 		}
 	}
 	get(backendAPI+"/codex/models?client_version=1", 200)

@@ -32,7 +32,7 @@ func command(t *testing.T, environ []string, program string, args ...string) *ex
 	cmd.Env = environ
 	cmd.Dir = t.TempDir()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return killGroup(cmd) }
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // it runs yet
 	cmd.WaitDelay = 5 * time.Second
 	t.Cleanup(func() {
 		cancel()
@@ -47,13 +47,20 @@ func command(t *testing.T, environ []string, program string, args ...string) *ex
 	return cmd
 }
 
-func killGroup(cmd *exec.Cmd) error {
-	return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-}
+// killGroup kills what is left of the group that cmd leads, or led.
+func killGroup(cmd *exec.Cmd) error { return signalGroup(cmd, syscall.SIGKILL) }
 
 // groupIsGone reports whether no process is left of the group that cmd led.
-func groupIsGone(cmd *exec.Cmd) bool {
-	return errors.Is(syscall.Kill(-cmd.Process.Pid, 0), syscall.ESRCH)
+func groupIsGone(cmd *exec.Cmd) bool { return errors.Is(signalGroup(cmd, 0), syscall.ESRCH) }
+
+// signalGroup signals a group, unless it is another's: the system gives the number of a
+// group anew that nobody is in any more, and goes through all numbers in a minute or two
+// while all tests run. Whoever has the number of a leader that has ended leads another.
+func signalGroup(cmd *exec.Cmd, sig syscall.Signal) error {
+	if cmd.ProcessState != nil && syscall.Kill(cmd.Process.Pid, 0) == nil {
+		return syscall.ESRCH
+	}
+	return syscall.Kill(-cmd.Process.Pid, sig)
 }
 
 // run runs a program to its end. Its standard input is empty.
@@ -102,4 +109,37 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		}
 		time.Sleep(min(max(least, 9*time.Since(begun)), most))
 	}
+}
+
+// TestGroupOfAnother has a command's number be another's by the time that what is left of
+// its group is to be killed.
+func TestGroupOfAnother(t *testing.T) {
+	t.Parallel()
+	other := command(t, baseEnv(t), systemProgram(t, "sleep"), "1000")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := command(t, baseEnv(t), systemProgram(t, "true"))
+	if r := runCommand(t, ended); r.code != 0 {
+		t.Fatal(r)
+	}
+	number := ended.Process
+	ended.Process = other.Process // as if the system had given it anew
+	defer func() { ended.Process = number }()
+	if err := killGroup(ended); err == nil || !groupIsGone(ended) {
+		t.Errorf("another's group is killed: %v", err)
+	}
+	if groupIsGone(other) {
+		t.Error("the other command has ended")
+	}
+
+	// What a command has left in its group is killed.
+	leaves := command(t, baseEnv(t), systemProgram(t, "sh"), "-c", "sleep 1000 >&- 2>&- &")
+	if r := runCommand(t, leaves); r.code != 0 || groupIsGone(leaves) {
+		t.Fatal(r)
+	}
+	if err := killGroup(leaves); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the end of what is left", func() bool { return groupIsGone(leaves) })
 }

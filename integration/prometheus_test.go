@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -120,13 +119,9 @@ func startPrometheus(t *testing.T, admin, token string) *prometheus {
 	writeFile(t, filepath.Join(dir, "prometheus.yml"), []byte(config))
 	writeFile(t, filepath.Join(dir, "alerts.yml"), []byte(readFile(t, filepath.Join(prometheusFiles, "alerts.yml"))))
 	writeFile(t, filepath.Join(dir, "agentproxy-token"), []byte(token))
-	l, err := net.Listen("tcp", "127.34.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
+	address := freeAddress(t)
 	cmd := command(t, baseEnv(t), systemProgram(t, "prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+l.Addr().String())
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +136,7 @@ func startPrometheus(t *testing.T, admin, token string) *prometheus {
 			t.Logf("prometheus:\n%s", readFile(t, log.Name()))
 		}
 	})
-	return &prometheus{l.Addr().String()}
+	return &prometheus{address}
 }
 
 // ask asks the HTTP API and reads the data of its answer. It reports whether there

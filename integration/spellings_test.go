@@ -139,8 +139,8 @@ func pathServers(t *testing.T) map[string]string {
 	t.Helper()
 	start := func(program string, args ...string) string {
 		address := freeAddress(t)
-		_, port, _ := net.SplitHostPort(address)
-		cmd := command(t, baseEnv(t), program, append(args, port)...)
+		host, port, _ := net.SplitHostPort(address)
+		cmd := command(t, baseEnv(t), program, append(args, host, port)...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -38,17 +38,14 @@ func checkConnectRefused(t *testing.T, p *proxy, authority string, status int, c
 // itself, through a proxy that may connect to everything else on this machine.
 func TestOwnListeners(t *testing.T) {
 	t.Parallel()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := free.Addr().String()
-	free.Close()
-	p := serveWith(t,
-		`admin: ""`, "admin: "+admin,
+	f := newFixture(t, fixtureConfig{}).edit(t,
 		"other_hosts: refuse", "other_hosts: tunnel\nother_ports: [1-65535]",
 		"upstream:\n", "upstream:\n  allow_private: [127.0.0.0/8, 0.0.0.0/32]\n")
-	for _, address := range []string{admin, p.addr} {
+	admin := listenAsSystemd(t, f, `admin: ""`, "admin", "tcp", "127.0.0.1:0")
+	cmd := passSockets(t, f, admin)
+	cmd.Env = baseEnv(t)
+	p := f.startCommand(t, cmd)
+	for _, address := range []string{admin.Addr().String(), p.addr} {
 		_, port, _ := net.SplitHostPort(address)
 		for _, host := range []string{"127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"} {
 			checkConnectRefused(t, p, host+":"+port, http.StatusForbidden, "own_listener")

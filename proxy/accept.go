@@ -49,7 +49,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 		}
 		limits := l.p.current().Limits
 		if giveBack := l.p.places.all.Take("", limits.Connections); giveBack != nil {
-			return netconn.NewStallConn(c, limits.IdleTimeout, netconn.Head{Take: l.p.live.set.TakeHead, Refuse: l.p.refuseStranger, Turns: l.p.turns, Panicked: l.p.panicked}, giveBack), nil
+			return l.p.newClientConn(netconn.NewStallConn(c, limits.IdleTimeout, netconn.Head{Take: l.p.live.set.TakeHead, Refuse: l.p.refuseStranger, Turns: l.p.turns, Panicked: l.p.panicked}, giveBack)), nil
 		}
 		// On a goroutine of its own, so that no other client waits.
 		l.p.life.serving.Go(func() {
@@ -82,15 +82,25 @@ func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
 	netconn.Answer(c, refused.Bytes(), func() {})
 }
 
-// connContext is the ConnContext of the server that clients connect to.
-func (p *Proxy) connContext(ctx context.Context, conn net.Conn) context.Context {
-	c := conn.(*netconn.StallConn)
+// clientConn is a connection of a client that is not known yet.
+type clientConn struct {
+	*netconn.StallConn
+	peer *access.Peer
+}
+
+func (p *Proxy) newClientConn(c *netconn.StallConn) *clientConn {
 	peer := access.NewPeer(c)
 	// Before anything is read, and not when the connection is accepted: to ask the kernel
 	// takes time.
 	c.BeforeRead(peer.Network(), func() (string, error) { return p.admitPeer(c, peer) })
 	c.OnFirstRead(func(first []byte) error { return p.checkHTTP(c, first) })
-	return context.WithValue(peer.Context(ctx), clientConnKey{}, c)
+	return &clientConn{c, peer}
+}
+
+// clientContext is the ConnContext of the server that clients connect to.
+func clientContext(ctx context.Context, conn net.Conn) context.Context {
+	c := conn.(*clientConn)
+	return context.WithValue(c.peer.Context(ctx), clientConnKey{}, c.StallConn)
 }
 
 // checkHTTP tells a client off that speaks another protocol than HTTP.

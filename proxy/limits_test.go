@@ -187,6 +187,44 @@ func TestClientLimit(t *testing.T) {
 	p.noneHeld(t)
 }
 
+// TestSilentConnectionsHoldLittle has connections on which nothing comes. net/http, which has
+// buffers for each, does not know them. They end when the proxy is stopped.
+func TestSilentConnectionsHoldLittle(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	p := newProxy(t, "")
+	var known atomic.Int64
+	p.front.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			known.Add(1)
+		}
+	}
+	p.serve(t)
+	var silent []*proxytest.RawConn
+	for range n {
+		silent = append(silent, p.dial(t))
+	}
+	proxytest.Eventually(t, func() error {
+		if n := p.places.clients.InUse(); n != len(silent) {
+			return fmt.Errorf("%d places are taken", n)
+		}
+		return nil
+	})
+	p.connect(t, proxytest.Host+":443").Close()
+	if got := known.Load(); got != 1 {
+		t.Errorf("net/http has accepted %d connections, want the one that has sent something", got)
+	}
+	if err := p.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, c := range silent {
+		if _, err := c.R.ReadByte(); err != io.EOF {
+			t.Error(err)
+		}
+	}
+	p.noneHeld(t)
+}
+
 // TestOtherProtocols tells clients off that speak TLS or SOCKS, at once and in their own
 // protocol, and logs it.
 func TestOtherProtocols(t *testing.T) {
@@ -370,14 +408,9 @@ func TestPlacesAreGivenBack(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 		})
-		refusing, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		refusing.Close()
 		p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) {
 			c.Upstream.ConnectTo["tunnel.example:7"] = proxytest.NewRawServer(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
-			c.Upstream.ConnectTo["refusing.example:7"] = refusing.Addr().String()
+			c.Upstream.ConnectTo["refusing.example:7"] = refusingAddress(t)
 			c.Upstream.ConnectTo["plain.example:80"] = proxytest.NewRawServer(t, proxytest.PlainRecorder(make(chan []string, 10)))
 		})
 		for range 3 {

@@ -43,6 +43,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/proxy/usage"
@@ -165,7 +166,7 @@ func New(config Config) *Proxy {
 	f.connects = newConnects(f.connect, errorLog)
 	p.front = p.newServer(f, errorLog)
 	p.front.MaxHeaderBytes = min(p.front.MaxHeaderBytes, maxStrangersHead)
-	p.front.ConnContext = p.connContext
+	p.front.ConnContext = clientContext
 	p.interceptor = newInterceptor(p, errorLog)
 	return p
 }
@@ -226,7 +227,9 @@ func (p *Proxy) Serve(l net.Listener) error {
 	p.life.mu.Unlock()
 	defer p.life.serving.Done()
 	defer p.policies.own.Add(l.Addr())()
-	if err := p.front.Serve(clientListener{l, p}); !errors.Is(err, http.ErrServerClosed) {
+	lobby := netconn.NewLobby(clientListener{l, p}, p.front.ReadHeaderTimeout)
+	defer lobby.Wait()
+	if err := p.front.Serve(lobby); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

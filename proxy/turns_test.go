@@ -240,7 +240,7 @@ func TestStrangersTakeTurnsByNetwork(t *testing.T) {
 				}
 			}}, time.Minute, netconn.Head{Take: p.live.set.TakeHead, Turns: p.turns}, func() {})
 			defer conn.Close()
-			p.connContext(t.Context(), conn)
+			p.newClientConn(conn)
 			reads = true
 			go func() { _, _ = conn.Read(make([]byte, 1)) }()
 			synctest.Wait()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -103,9 +104,11 @@ func (p *process) usage() (usage, error) {
 	return u, nil
 }
 
-// freeAddress returns an address of this machine that nobody listens on.
+// freeAddress returns an address of this machine that nobody listens on. It is one of many,
+// with a port that the system gives to nobody who asks for any: that of another could be
+// taken before the program listens.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:8080", 128+rand.N(64), rand.N(256), 1+rand.N(250)))
 	if err != nil {
 		return "", err
 	}

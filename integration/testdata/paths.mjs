@@ -12,4 +12,4 @@ http.createServer((request, response) => {
     }
   }
   response.end(JSON.stringify(takes));
-}).listen(Number(process.argv[2]), "127.0.0.1");
+}).listen(Number(process.argv[3]), process.argv[2]);

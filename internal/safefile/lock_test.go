@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -50,22 +52,40 @@ func TestLockExisting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := make(chan func())
+	waits, second := &waiting{Context: t.Context(), begun: make(chan struct{})}, make(chan struct{})
+	var free atomic.Bool
 	go func() {
-		unlock, err := LockExisting(t.Context(), path)
+		defer close(second)
+		unlock, err := LockExisting(waits, path)
 		if err != nil {
 			t.Error(err)
+			return
 		}
-		second <- unlock
+		defer unlock()
+		if !free.Load() {
+			t.Error("two hold the lock")
+		}
 	}()
+	<-waits.begun // for the former file, or it would lock the new one at once
 	put()
 	third, err := LockExisting(t.Context(), path) // of the new file, which nobody holds
 	if err != nil {
 		t.Fatal(err)
 	}
 	first()
+	free.Store(true)
 	third()
-	if unlock := <-second; unlock != nil {
-		unlock()
-	}
+	<-second
+}
+
+// waiting is a context that tells when somebody waits for its end.
+type waiting struct {
+	context.Context
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (w *waiting) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.begun) })
+	return w.Context.Done()
 }

@@ -47,7 +47,11 @@ func onSocket(t testing.TB, conn net.Conn, do func(fd int) error) {
 
 // impatientDialer gives a dead path up soon.
 func impatientDialer(address string) *dialer {
-	d := newDialer(Config{ConnectTo: map[string]string{proxytest.Host + ":443": address}, RootCAs: func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) }}, new(OwnListeners))
+	d := newDialer(Config{
+		ConnectTo:   map[string]string{proxytest.Host + ":443": address},
+		RootCAs:     func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) },
+		DialTimeout: proxytest.Patience, // it is the path that is given up, and no slow machine
+	}, new(OwnListeners))
 	d.paths.every, d.paths.timeout = 20*time.Millisecond, 300*time.Millisecond
 	return d
 }
@@ -70,7 +74,7 @@ func TestDeadPath(t *testing.T) {
 		_, _ = io.WriteString(c, answer)
 		_, _ = r.ReadByte() // until the test ends
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*proxytest.Patience)
 	defer cancel()
 	transports := newTransports(impatientDialer(address))
 	send := func(method string, upgrade bool) (*http.Response, error) {
@@ -120,7 +124,7 @@ func TestDeadTunnel(t *testing.T) {
 		_, _ = io.WriteString(c, "welcome\n")
 		_, _ = c.Read(make([]byte, 1)) // until the test ends
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*proxytest.Patience)
 	defer cancel()
 	conn, err := impatientDialer(address).DialTunnel(ctx, hosts.Target{Host: proxytest.Host, Port: "443"})
 	if err != nil {

@@ -175,7 +175,8 @@ func (t *Tokens) writeList(revoked list) error {
 
 // listGone returns the error of a list that must be there.
 func (t *Tokens) listGone() error {
-	return fmt.Errorf("the list of revoked tokens %s is gone; put it back, or %s", t.listPath(), t.endAll())
+	return fmt.Errorf("the list of revoked tokens %s is gone; put it back; or if none was ever revoked, make an empty one: (umask 077; echo [] > %s); or %s",
+		t.listPath(), t.listPath(), t.endAll())
 }
 
 // endAll says how to end all tokens.

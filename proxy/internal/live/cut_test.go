@@ -7,7 +7,7 @@ import (
 )
 
 // patience is how long a test waits for what ought to come at once.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // stream is an exchange whose Cut waits for the goroutine of its connection, as that of a
 // stream of HTTP/2 does.

@@ -80,15 +80,8 @@ func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()
 // Read implements [net.Conn].
 func (c *StallConn) Read(p []byte) (_ int, err error) {
 	defer contain.Recover(c.head.Panicked, &err) // net/http reads ahead on a goroutine that it would end the program on
-	if c.beforeRead != nil {
-		c.once.Do(func() {
-			c.beginTurn()
-			c.refused = io.ErrUnexpectedEOF // in case of a panic
-			c.turnKey.Name, c.refused = c.beforeRead()
-		})
-		if c.refused != nil {
-			return 0, c.refused
-		}
+	if err := c.prepare(); err != nil {
+		return 0, err
 	}
 	if c.head.Turns != nil && c.read.Load() >= 0 {
 		if err := c.awaitTurn(); err != nil {
@@ -121,6 +114,32 @@ func (c *StallConn) countHead(p []byte) bool {
 	defer c.mu.Unlock()
 	before := c.read.Load()
 	return c.closed || before < 0 || c.takeHead(before, before+HeadCost(p))
+}
+
+// prepare does what is to be done before the first Read.
+func (c *StallConn) prepare() error {
+	if c.beforeRead == nil {
+		return nil
+	}
+	c.once.Do(func() {
+		c.beginTurn()
+		c.refused = io.ErrUnexpectedEOF // in case of a panic
+		c.turnKey.Name, c.refused = c.beforeRead()
+	})
+	return c.refused
+}
+
+// Await implements [Quiet], for the first Read.
+func (c *StallConn) Await() (err error) {
+	defer contain.Recover(c.head.Panicked, &err)
+	if err := c.prepare(); err != nil {
+		return err
+	}
+	c.turn.End()
+	if err = WaitReadable(c.Conn); err == errors.ErrUnsupported {
+		return nil
+	}
+	return err
 }
 
 // awaitTurn waits until something has come from a client that is not known, and then for its

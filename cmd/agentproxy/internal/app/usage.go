@@ -47,8 +47,8 @@ func (a *App) openUsage(former *App) error {
 }
 
 func (a *App) observeUsage(e usage.Entry) {
+	a.options.Observer.Usage(e) // so that whoever finds the line finds it counted
 	a.usage.Log(e)
-	a.options.Observer.Usage(e)
 }
 
 // UsageLost returns how many lines of the usage file could not be written.

@@ -22,7 +22,7 @@ func (s *shell) awaitKilled() {
 		if code, ok := errors.AsType[cli.ExitError](err); !ok || code != 128+cli.ExitError(syscall.SIGKILL) {
 			s.t.Errorf("the command ended with %v", err)
 		}
-	case <-time.After(60 * time.Second):
+	case <-time.After(2 * time.Minute):
 		s.t.Fatal("the command goes on")
 	}
 	if e := <-s.events; e != LoginUnguarded {

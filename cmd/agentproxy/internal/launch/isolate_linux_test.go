@@ -97,7 +97,7 @@ func startShellIn(t *testing.T, view View, pids bool) *shell {
 		toShell.Close()
 		select {
 		case <-s.ended:
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Error("the shell does not end")
 		}
 		fromShell.Close()
@@ -127,7 +127,7 @@ func (s *shell) does(line string) string {
 // becomes waits until a line prints want.
 func (s *shell) becomes(line, want string) {
 	s.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	got := s.does(line)
 	for ; got != want && time.Now().Before(deadline); got = s.does(line) {
 	}
@@ -262,7 +262,7 @@ func TestGuardFails(t *testing.T) {
 		if code, ok := errors.AsType[cli.ExitError](err); !ok || code != 128+cli.ExitError(syscall.SIGKILL) {
 			t.Errorf("the command ended with %v", err)
 		}
-	case <-time.After(60 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the command goes on")
 	}
 	if e := <-s.events; e != LoginUnguarded {
