@@ -41,9 +41,15 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 	if body != nil {
 		body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
 		body.body = body.paced
-		if refused := x.BeginUpload(r.Context(), out.ContentLength); refused != nil && r.Context().Err() == nil {
+		waited, refused := x.BeginUpload(r.Context(), out.ContentLength)
+		if refused != nil && r.Context().Err() == nil {
 			x.refuse(refused)
 			return
+		}
+		if waited && cut.HasLeft(x.client) {
+			x.failure = "cancelled"
+			x.culprit.Name(cut.Client)
+			panic(http.ErrAbortHandler)
 		}
 		// A transport may read from it after the handler has returned, which net/http
 		// does not allow.
