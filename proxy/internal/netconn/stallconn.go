@@ -136,10 +136,10 @@ func (c *StallConn) Await() (err error) {
 		return err
 	}
 	c.turn.End()
-	if err := WaitReadable(c.Conn); err != errors.ErrUnsupported {
-		return err
+	if err = WaitReadable(c.Conn); err == errors.ErrUnsupported {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // awaitTurn waits until something has come from a client that is not known, and then for its

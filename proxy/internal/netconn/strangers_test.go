@@ -201,6 +201,9 @@ func TestStrangerPanics(t *testing.T) {
 		if _, err := client.Write(make([]byte, 2*FreeHead)); err != nil {
 			t.Fatal(err)
 		}
+		if err := c.Await(); err == nil && name == "who it is" {
+			t.Errorf("%s: awaited", name)
+		}
 		for range map[bool]int{true: 1, false: 2}[name == "its head"] {
 			if n, err := c.Read(make([]byte, FreeHead+1)); n != 0 || err == nil {
 				t.Errorf("%s: %d bytes, %v", name, n, err)
