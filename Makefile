@@ -105,24 +105,29 @@ lint:
 PLAIN       := ./integration/scale ./integration/bench ./integration/testsummary
 PROCESSES   := ^Test(Kill|Soak)$$
 # What unit does less of than unit-plain does, because of the race detector, to which
-# TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose programs are the detector's too.
+# TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose
+# programs are the detector's too.
 LIGHTER     := ^Test(WebSocket.*|SSETurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
-# The race detector needs cgo. lint has vetted. Many tests wait more than they work. What
+# What is not integration, which takes longest and waits most: it gets the processors first.
+BESIDE      := nice -n 5
+
+# The race detector needs cgo, and has each of sixty programs sleep for a second when it
+# ends, unless it is told not to. lint has vetted. Many tests wait more than they work. What
 # takes longest is first.
 unit:
-	CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
+	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(BESIDE) $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
 	  $$($(GO) list ./... | grep -Ev '/integration(/scale|/bench|/testsummary)?$$')
-	CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
+	CGO_ENABLED=1 $(BESIDE) $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
 
 unit-plain:
-	$(ONCE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN)
-	$(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -run '$(LIGHTER)' $(JSON) ./proxy ./proxy/usage ./cmd/agentproxy
+	$(ONCE) $(BESIDE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN)
+	$(ONCE) $(BESIDE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -run '$(LIGHTER)' $(JSON) ./proxy ./proxy/usage ./cmd/agentproxy
 
 # Processes that share files, and are killed.
 processes:
-	$(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -run '$(PROCESSES)' $(JSON) ./identity/agent
+	$(ONCE) $(BESIDE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -run '$(PROCESSES)' $(JSON) ./identity/agent
 
 ## soak: under the race detector, what make test runs without it, and for five minutes (FOR=5m) what breaks exchanges off, all at once
 soak:
@@ -133,21 +138,21 @@ soak:
 # These tests drive the built program, in which the detector sees no race, and wait more
 # than they work.
 integration: clients
-	$(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -parallel 6 $(JSON) ./integration
+	$(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -parallel 8 $(JSON) ./integration
 
 # The chart, the images and Compose's file, by a module of their own.
 test-deploy:
-	cd integration/deploy && $(ONCE) $(GO) test -count=1 $(JSON) ./...
+	cd integration/deploy && $(ONCE) $(BESIDE) $(GO) test -count=1 $(JSON) ./...
 
 # What does cryptography, in FIPS 140-3 mode, whose source of entropy measures time: it
 # fails where a test fakes that before anything else has asked for random bytes. What
 # kills hundreds of processes says nothing of cryptography.
 test-fips:
-	GODEBUG=fips140=on $(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 10m -skip '^Test(BackendIsSlow|Kill|Soak)$$' $(JSON) ./certs ./identity/... ./signer
+	GODEBUG=fips140=on $(ONCE) $(BESIDE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 10m -skip '^Test(BackendIsSlow|Kill|Soak)$$' $(JSON) ./certs ./identity/... ./signer
 
 # What identity does with Wycheproof's vectors, by a module of its own.
 test-vectors:
-	cd integration/conformance && $(ONCE) $(GO) test -count=1 $(JSON) ./wycheproof
+	cd integration/conformance && $(ONCE) $(BESIDE) $(GO) test -count=1 $(JSON) ./wycheproof
 
 ## conformance: the Connect project's suite for Connect, gRPC and gRPC-Web through the proxy; takes minutes
 conformance: test-vectors
@@ -209,7 +214,7 @@ verifiers: $(CLIENTS)
 ## portable: demo, check and run for arm64 under qemu and for Windows under Wine, and go vet for others; needs Debian, takes minutes
 portable:
 	@integration/clients/need.sh qemu-aarch64=qemu-user wine64=wine64 x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64-win32
-	for os in darwin freebsd windows; do GOOS=$$os CGO_ENABLED=0 $(GO) vet ./cmd/... || exit; done
+	for os in darwin freebsd windows; do GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit; done
 	$(GO) test -tags portable -count=1 -timeout 20m -v -run '^Test(ARM64|Windows)$$' ./integration
 
 ## stranger: README's first ten minutes on a fresh Debian with empty caches and a network of its own; needs root and Debian

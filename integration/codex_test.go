@@ -33,6 +33,7 @@ func codexExec(options ...string) []string {
 }
 
 func TestCodex(t *testing.T) {
+	t.Parallel()
 	for i, version := range codexVersions {
 		for _, scheme := range []string{chatgpttest.SchemeAgentAssertion, chatgpttest.SchemeBearer} {
 			if i > 0 && i < len(codexVersions)-1 {

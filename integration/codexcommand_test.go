@@ -182,6 +182,7 @@ var codexCommands = map[string]func(*testing.T, *codexUser){
 
 // TestCodexCommands has Codex of today do what it is used for.
 func TestCodexCommands(t *testing.T) {
+	t.Parallel()
 	for _, version := range codexVersions[len(codexVersions)-2:] {
 		for name, test := range codexCommands {
 			t.Run(version.name+"/"+name, func(t *testing.T) {

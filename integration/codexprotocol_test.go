@@ -23,6 +23,7 @@ func newestCodex(t *testing.T) string {
 // good or for a while. Whatever is there serves, with one registration, and a good
 // identity is never put aside.
 func TestCodexWithOneGenerationGone(t *testing.T) {
+	t.Parallel()
 	for _, gone := range []chatgpttest.Generation{chatgpttest.SecondGeneration, chatgpttest.FirstGeneration} {
 		for _, status := range []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone} {
 			t.Run(fmt.Sprintf("%s/%d", gone, status), func(t *testing.T) {
@@ -102,6 +103,7 @@ func TestCodexWithAssertionsForInferenceAlone(t *testing.T) {
 // TestCodexOfFedRAMP has an account of FedRAMP, which the stand-in demands to be
 // told of with every credential, with both signers and generations.
 func TestCodexOfFedRAMP(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"accounts", "backend"} {
 		for _, use := range []string{"auto", "agent-assertion", "bearer"} {
 			t.Run(protocol+"/"+use, func(t *testing.T) {

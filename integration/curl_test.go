@@ -65,6 +65,7 @@ func lastHeader(dump string) http.Header {
 }
 
 func TestCurl(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range curlProtocols {
 		t.Run(protocol.option, func(t *testing.T) {
 			t.Parallel()
@@ -210,6 +211,7 @@ func testCurlStream(t *testing.T, p *proxy, option string) {
 
 // TestCurlExpect has curl wait for 100 Continue longer than the test may take.
 func TestCurlExpect(t *testing.T) {
+	t.Parallel()
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<16+1) // from 1 MiB on curl asks
 	for _, http1 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("http1=%t", http1), func(t *testing.T) {

@@ -36,6 +36,7 @@ var faultsFor = flag.Duration("integration.faults", 15*time.Second, "how long Te
 // leaves unsigned or with another label's task, and afterwards the proxy holds no
 // more than at the start.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	f := newLoginFixture(t, fixtureConfig{yaml: "signer: {use: agent-assertion}"})
 	r := newRelay(t, f.backend)
 	f.edit(t, f.backend.Addr(), r.Addr(), "level: debug", "level: error", "other_hosts: refuse", "other_hosts: [nowhere.invalid]\nlimits: {connections_per_label: 4000}")

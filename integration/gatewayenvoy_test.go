@@ -283,6 +283,7 @@ func clientRequest(method, path string) pending {
 // TestEnvoy has Envoy's filter, played on the configuration in deploy/envoy, ask
 // over gRPC and over HTTP.
 func TestEnvoy(t *testing.T) {
+	t.Parallel()
 	for name, filter := range map[string]func(*gateway, *testing.T) envoyFilter{"gRPC": (*gateway).envoyGRPC, "HTTP": (*gateway).envoyHTTP} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

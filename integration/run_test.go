@@ -33,6 +33,7 @@ func (f *fixture) checkNothingLeft(t *testing.T) {
 }
 
 func TestRunCodex(t *testing.T) {
+	t.Parallel()
 	for _, version := range codexVersions {
 		t.Run(version.name, func(t *testing.T) {
 			t.Parallel()

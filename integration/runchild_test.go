@@ -17,6 +17,7 @@ var runModes = []string{"always", "net", "off"}
 
 // TestRunCannotStart has commands that cannot be run, which end as by env(1).
 func TestRunCannotStart(t *testing.T) {
+	t.Parallel()
 	for _, mode := range runModes {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -57,6 +58,7 @@ func TestRunCannotStart(t *testing.T) {
 // TestRunEndsWithCommand has a command leave programs behind, in sessions of their own:
 // they end with it. So they do when the run is killed.
 func TestRunEndsWithCommand(t *testing.T) {
+	t.Parallel()
 	const leave = `setsid sh -c 'trap "" HUP; echo $$ >left; exec sleep 1000' & while ! [ -s left ]; do sleep 0.01; done; `
 	for _, mode := range runModes {
 		t.Run(mode, func(t *testing.T) {
@@ -95,6 +97,7 @@ func TestRunEndsWithCommand(t *testing.T) {
 
 // TestRunStops stops and continues a command, and has it ignore what nohup(1) does.
 func TestRunStops(t *testing.T) {
+	t.Parallel()
 	for _, mode := range runModes {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -134,6 +137,7 @@ func TestRunStops(t *testing.T) {
 
 // TestRunIgnoresHangup has a run be started as by nohup(1).
 func TestRunIgnoresHangup(t *testing.T) {
+	t.Parallel()
 	for _, mode := range runModes {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

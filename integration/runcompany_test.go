@@ -64,6 +64,7 @@ func TestRunUsersCAs(t *testing.T) {
 // TestRunShellsProxy has the shell name a proxy: requests leave by it, and it is said,
 // unless it is agentproxy's own.
 func TestRunShellsProxy(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"always", "off"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

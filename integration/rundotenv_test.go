@@ -16,6 +16,7 @@ import (
 // TestRunDotenv has a .env in the Codex home name another proxy and other CAs, in every
 // way that Codex reads. It leads no request past the proxy, and all else in it counts.
 func TestRunDotenv(t *testing.T) {
+	t.Parallel()
 	for name, file := range map[string]string{
 		"plain":      "HTTPS_PROXY=%[1]s\nhttps_proxy=%[1]s\nALL_PROXY=%[1]s\nNO_PROXY=*\nSSL_CERT_FILE=/nowhere\n",
 		"export":     "export HTTPS_PROXY='%[1]s'\n export\tNO_PROXY = \"chatgpt.com\"\n",

@@ -30,6 +30,7 @@ var execSessionID = regexp.MustCompile(`session id: ([0-9a-f-]{36})`)
 // TestRunSessions starts from a home that has nothing but a log-in. After two runs
 // of Codex each session is where plain Codex finds it, and runs do.
 func TestRunSessions(t *testing.T) {
+	t.Parallel()
 	for _, version := range runVersions {
 		for _, mode := range []string{"always", "off"} {
 			t.Run(version.name+"/"+mode, func(t *testing.T) {
@@ -50,12 +51,16 @@ func TestRunSessions(t *testing.T) {
 					ids = append(ids, m[1])
 				}
 				environ := u.serve(t)
-				for _, session := range []struct{ args, first, other string }{
-					{ids[0], "the first thing", "the second thing"},
-					{"--last", "the first thing", "the second thing"}, // that one was used last
-					{ids[1], "the second thing", "the first thing"},
+				otherMode := map[string]string{"always": "off", "off": "always"}[mode]
+				for _, session := range []struct {
+					args, first, other string
+					where              []string
+				}{
+					{ids[0], "the first thing", "the second thing", []string{"plain", mode}},
+					{"--last", "the first thing", "the second thing", []string{"plain", mode, otherMode}}, // that one was used last
+					{ids[1], "the second thing", "the first thing", []string{mode, otherMode}},
 				} {
-					for _, where := range []string{"plain", "always", "off"} {
+					for _, where := range session.where {
 						args := append(slices.Clone(exec), "resume", session.args, "and then")
 						var r result
 						if where == "plain" {
@@ -113,6 +118,7 @@ func (u *runUser) checkSettings(t *testing.T, codex, mode string, environ []stri
 
 // TestRunCodexSandbox has Codex's own sandbox run a command within a run.
 func TestRunCodexSandbox(t *testing.T) {
+	t.Parallel()
 	for _, version := range runVersions {
 		for _, mode := range []string{"always", "off"} {
 			t.Run(version.name+"/"+mode, func(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 // TestRunOddHomes has Codex work in homes that are not what homes usually are.
 func TestRunOddHomes(t *testing.T) {
+	t.Parallel()
 	for name, odd := range map[string]struct {
 		codexHome string
 		lay       func(t *testing.T, u *runUser, home string) // what is odd
@@ -114,6 +115,7 @@ func must(t *testing.T, err error) {
 // TestRunKilled kills one run while Codex's files are being made, and beside one that
 // goes on: nothing is lost, and nothing left but for what the next run takes away.
 func TestRunKilled(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"always", "off"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

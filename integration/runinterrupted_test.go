@@ -60,6 +60,7 @@ func interruptible(t *testing.T, mode string, silent net.Listener) (u *runUser, 
 
 // TestRunInterrupted interrupts a run that waits for the log-in's refresh.
 func TestRunInterrupted(t *testing.T) {
+	t.Parallel()
 	const (
 		ended   = "agentproxy: interrupted before COMMAND was started\n"
 		waiting = "waiting for the answer to a refresh"

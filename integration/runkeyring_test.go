@@ -26,6 +26,7 @@ secret-tool store --label=Codex service 'Codex Auth' username "$account" <"$logi
 // there; Codex inside finds the placeholder, whatever its configuration says of
 // keyrings; and plain Codex beside it finds the log-in.
 func TestRunKeyring(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{"keyring", "auto", "ephemeral"} {
 		for _, mode := range []string{"always", "off"} {
 			for _, version := range []int{0, 2} {

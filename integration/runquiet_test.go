@@ -10,6 +10,7 @@ import (
 // TestRunIsQuiet has git in a terminal ask for a challenge, and for a host that is
 // refused: while the command runs no line of ours is shown, and then one.
 func TestRunIsQuiet(t *testing.T) {
+	t.Parallel()
 	const script = `git ls-remote https://chatgpt.com/x.git; git ls-remote https://github.com/x/y; git ls-remote https://github.com/x/z; echo o''ver; cat`
 	for _, mode := range runModes {
 		t.Run(mode, func(t *testing.T) {

@@ -28,6 +28,7 @@ var daemonFiles = []string{"packages", "app-server-control", "app-server-daemon"
 // nothing but a log-in: it is stopped and continued, made smaller, and leaves nothing
 // but its session, which Codex goes on with.
 func TestRunTerminal(t *testing.T) {
+	t.Parallel()
 	for _, version := range tuiVersions {
 		for _, mode := range []string{"always", "off"} {
 			t.Run(version.name+"/"+mode, func(t *testing.T) {
@@ -49,6 +50,7 @@ func TestRunTerminal(t *testing.T) {
 // TestRunTerminalBesideServer does the same where a server of plain Codex runs in
 // the background, which every interface that uses the home would leave its work to.
 func TestRunTerminalBesideServer(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"always", "off"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

@@ -37,7 +37,7 @@ func TestEarlyAnswerArrives(t *testing.T) {
 			c.Signer = proxytest.FixedSigner{Err: signer.Errorf(signer.NoLogin, "nobody is logged in")}
 		}},
 	} {
-		for _, size := range []int{10_000, 1_000_000, 50_000_000} {
+		for _, size := range []int{10_000, 1_000_000, 20_000_000} { // of the last, most fits into no buffer
 			for name, framing := range map[string]string{
 				"with a length": fmt.Sprintf("Content-Length: %d\r\n\r\n", size),
 				"the last one":  fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n", size),

@@ -40,8 +40,8 @@ func (x *exchange) readAlong(res *http.Response) {
 	}
 	switch res.StatusCode {
 	case http.StatusOK:
-		x.tap = usage.NewSSE(report)
+		x.tap = usage.NewSSE(report, x.Panicked)
 	case http.StatusSwitchingProtocols:
-		x.tap = usage.NewWebSocket(res.Header["Sec-Websocket-Extensions"], report)
+		x.tap = usage.NewWebSocket(res.Header["Sec-Websocket-Extensions"], report, x.Panicked)
 	}
 }
