@@ -27,7 +27,9 @@ var checkStatesOfExchange = []checkState{
 		p.name(t, newAPIServer(t).Server, fmt.Sprintf("ca_file: %q, ", filepath.Join(p.dir, "upstream-ca.pem")))
 	}},
 	{"nobody answers for an issuer", 1, func(t *testing.T, p *patient) {
-		p.trust(t, "ca_file", "token_file").Close()
+		api, address := p.trust(t, "ca_file", "token_file"), freeAddress(t)
+		p.edit(t, strings.TrimPrefix(api.URL, "https://"), address)
+		p.cut = append(p.cut, address, "ISSUER")
 	}},
 	{"an issuer without keys", 1, func(t *testing.T, p *patient) {
 		p.keys(t, func(w http.ResponseWriter) { fmt.Fprint(w, `{"keys":[]}`) })

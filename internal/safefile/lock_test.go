@@ -53,7 +53,7 @@ func TestLockExisting(t *testing.T) {
 		t.Fatal(err)
 	}
 	waits, second := &waiting{Context: t.Context(), begun: make(chan struct{})}, make(chan struct{})
-	var free atomic.Bool
+	var held atomic.Bool // by the third
 	go func() {
 		defer close(second)
 		unlock, err := LockExisting(waits, path)
@@ -62,18 +62,19 @@ func TestLockExisting(t *testing.T) {
 			return
 		}
 		defer unlock()
-		if !free.Load() {
+		if held.Load() {
 			t.Error("two hold the lock")
 		}
 	}()
-	<-waits.begun // for the former file, or it would lock the new one at once
+	<-waits.begun // for the former file
 	put()
-	third, err := LockExisting(t.Context(), path) // of the new file, which nobody holds
+	third, err := LockExisting(t.Context(), path) // of the new file, which the second may have had before
 	if err != nil {
 		t.Fatal(err)
 	}
+	held.Store(true)
 	first()
-	free.Store(true)
+	held.Store(false)
 	third()
 	<-second
 }
