@@ -105,8 +105,9 @@ lint:
 PLAIN       := ./integration/scale ./integration/bench ./integration/testsummary
 PROCESSES   := ^Test(Kill|Soak)$$
 # What unit does less of than unit-plain does, because of the race detector, to which
-# TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose programs are the detector's too.
-LIGHTER     := ^Test(WebSocket.*|SSETurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|Script)$$
+# TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose
+# programs are the detector's too.
+LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
 # What is not integration, which takes longest and waits most: it gets the processors first.
@@ -213,7 +214,7 @@ verifiers: $(CLIENTS)
 ## portable: demo, check and run for arm64 under qemu and for Windows under Wine, and go vet for others; needs Debian, takes minutes
 portable:
 	@integration/clients/need.sh qemu-aarch64=qemu-user wine64=wine64 x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64-win32
-	for os in darwin freebsd windows; do GOOS=$$os CGO_ENABLED=0 $(GO) vet ./cmd/... || exit; done
+	for os in darwin freebsd windows; do GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit; done
 	$(GO) test -tags portable -count=1 -timeout 20m -v -run '^Test(ARM64|Windows)$$' ./integration
 
 ## stranger: README's first ten minutes on a fresh Debian with empty caches and a network of its own; needs root and Debian

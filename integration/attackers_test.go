@@ -277,7 +277,7 @@ var assaults = []assault{
 	}},
 	{"uploads that do not end", "uploads", func(a *attacker) {
 		const size = 1 << 20
-		upload := fmt.Sprintf("POST /backend-api/test/upload HTTP/1.1\r\nHost: chatgpt.com\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size-1))
+		upload := fmt.Sprintf("POST /backend-api/test/sse?n=1 HTTP/1.1\r\nHost: chatgpt.com\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size-1))
 		a.together(250, 2*time.Second, func() (net.Conn, error) {
 			conn, err := a.tunnel("uploads", "http/1.1")
 			if err == nil {

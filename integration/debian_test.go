@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,7 +92,8 @@ func checkLife(t *testing.T, deb string) {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	want := readFile(t, filepath.Join(story, "story.out"))
-	out := strings.ReplaceAll(r.stdout, listen, "ADDRESS")
+	host, _, _ := net.SplitHostPort(listen)
+	out := strings.NewReplacer(listen, "ADDRESS", host, "HOST").Replace(r.stdout)
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(out, "\n")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

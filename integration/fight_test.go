@@ -40,6 +40,9 @@ const (
 	// fightStep is how much later Codex comes than the round before: agentproxy gives
 	// it a second, which ends in between.
 	fightStep = 700 * time.Millisecond
+	// codexTime is how long Codex may take from reading auth.json to writing it, which is what
+	// agentproxy gives it.
+	codexTime = time.Second
 )
 
 // refreshesBy counts the refreshes that agentproxy and Codex have asked for.
@@ -56,9 +59,26 @@ func refreshesBy(backend *chatgpttest.Server) (agentproxy, codex int) {
 	return agentproxy, codex
 }
 
+// codexTook returns how long a Codex took to refresh its log-in that was started at begun: at
+// most until its first request after that. It is 0 if it has not.
+func codexTook(backend *chatgpttest.Server, begun time.Time) (took time.Duration) {
+	for _, r := range backend.Requests() {
+		agent := r.Header.Get("User-Agent")
+		switch {
+		case r.Time.Before(begun):
+		case r.Path == "/oauth/token" && !strings.Contains(agent, "agentproxy/"):
+			took = r.Time.Sub(begun)
+		case took > 0 && strings.Contains(agent, "codex"):
+			return r.Time.Sub(begun)
+		}
+	}
+	return took
+}
+
 // TestRefreshFight has agentproxy and a Codex that knows nothing of it refresh one
 // log-in at the same moments: whenever the backend forgets the tokens, and whenever
-// Codex is started. No refresh token is used twice, and both are served all the time.
+// Codex is started. No refresh token is used twice, unless the machine has Codex take longer
+// than it is given, and both are served all the time.
 func TestRefreshFight(t *testing.T) {
 	t.Parallel()
 	f := newLoginFixture(t, fixtureConfig{
@@ -95,6 +115,7 @@ func TestRefreshFight(t *testing.T) {
 	})
 	newest := npmProgram(t, "codex-0.171/vendor/x86_64-unknown-linux-musl/bin/codex")
 	environ := directly(t, f.backend, f.codexHome)
+	slowest := time.Duration(0)
 	for i := range fightRounds(t) {
 		time.Sleep(codexBreath) // until Codex wants another
 		if i%4 != 3 {
@@ -104,17 +125,19 @@ func TestRefreshFight(t *testing.T) {
 		if i%4 == 2 { // and is left alone
 			eventually(t, "agentproxy refreshes", func() bool { byUs, _ := refreshesBy(f.backend); return byUs > 0 })
 		}
+		begun := time.Now()
 		out := mustRun(t, environ, newest, codexExec(codexQuiet...)...)
 		if !strings.Contains(out, codexReply) {
 			t.Errorf("codex said %q", out)
 		}
+		slowest = max(slowest, codexTook(f.backend, begun))
 	}
 	cancel()
 	clients.Wait()
 	byUs, byCodex := refreshesBy(f.backend)
 	stats := f.backend.Stats()
-	t.Logf("%d requests; %d refreshes by agentproxy, %d by Codex", served, byUs, byCodex)
-	if stats.ReusedRefreshTokens != 0 {
+	t.Logf("%d requests; %d refreshes by agentproxy, %d by Codex, which took up to %s", served, byUs, byCodex, slowest.Round(time.Millisecond))
+	if stats.ReusedRefreshTokens != 0 && slowest < codexTime {
 		t.Errorf("%d refresh tokens were used twice", stats.ReusedRefreshTokens)
 	}
 	if byUs == 0 || byCodex == 0 {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
 // TestUnderAttack is under each attack, and under all at once, with 50 well-behaved clients
@@ -55,13 +57,22 @@ var columns = []string{"attack", "connections/s", "units/s", "MB/s", "attackers'
 // underAttack is under each attack for a time. None of the well-behaved clients' requests
 // fails, but for a 503 that says when to come back; the proxy lives, and afterwards its
 // memory comes back within a minute.
+//
+// An attack under which p99 is more than double is repeated against another proxy, which none
+// of the clients use: what it is then is the machine's part of it.
 func underAttack(t *testing.T, s siege) {
 	const most = 256 << 20
-	bound := boundMemory(t, most)
-	f := newFixture(t, fixtureConfig{})
-	f.starter = bound.starter
-	f.adminOn(t)
-	p := f.edit(t, "level: debug", "level: error").serve(t)
+	besieged := func() (*proxy, memoryBound) {
+		t.Helper()
+		bound := boundMemory(t, most)
+		// The server has a part of the processors, too.
+		f := newFixture(t, fixtureConfig{backend: chatgpttest.Config{DropBodies: true}})
+		f.starter = bound.starter
+		f.adminOn(t)
+		return f.edit(t, "level: debug", "level: error").serve(t), bound
+	}
+	p, bound := besieged()
+	target := p
 	all := slices.Clone(assaults)
 	if !needRoot(t) {
 		all = slices.DeleteFunc(all, func(a assault) bool { return strings.HasSuffix(a.name, "of another user") })
@@ -71,7 +82,7 @@ func underAttack(t *testing.T, s siege) {
 		t.Helper()
 		var ends []func() strength
 		for _, assault := range assaults {
-			ends = append(ends, startAttack(t, attack{assault.name, p.addr, f.admin, p.ca, s.idle}))
+			ends = append(ends, startAttack(t, attack{assault.name, target.addr, target.fixture.admin, target.ca, s.idle}))
 		}
 		ph := &phase{name: name, unit: "units", proxy: -p.cpu(t)}
 		begun := time.Now()
@@ -108,21 +119,20 @@ func underAttack(t *testing.T, s siege) {
 	run("nothing", max(s.each/4, time.Second)) // and every client has its task
 	before := p.holds(t).kilobytes
 	quiet, phases := &phase{name: "nothing", seen: new(firstBytes)}, []*phase{}
+	endure := func(name string, assaults ...assault) {
+		t.Helper()
+		if !strings.Contains(name, s.only) {
+			return
+		}
+		if s.quiet > 0 {
+			quiet.add(run("nothing", s.quiet))
+		}
+		phases = append(phases, run(name, s.each, assaults...))
+	}
 	for _, assault := range all {
-		if !strings.Contains(assault.name, s.only) {
-			continue
-		}
-		if s.quiet > 0 {
-			quiet.add(run("nothing", s.quiet))
-		}
-		phases = append(phases, run(assault.name, s.each, assault))
+		endure(assault.name, assault)
 	}
-	if strings.Contains("all at once", s.only) {
-		if s.quiet > 0 {
-			quiet.add(run("nothing", s.quiet))
-		}
-		phases = append(phases, run("all at once", s.each, all...))
-	}
+	endure("all at once", all...)
 	end := time.Now()
 	for {
 		now := p.holds(t).kilobytes
@@ -139,6 +149,20 @@ func underAttack(t *testing.T, s siege) {
 	run("nothing any more", max(s.quiet, time.Second))
 	if s.quiet > 0 {
 		p99 := quiet.seen.quantile(.99)
+		for i := 0; i < len(phases); i++ {
+			if phases[i].seen.quantile(.99) <= 2*p99 {
+				continue
+			}
+			if target == p {
+				target, _ = besieged()
+			}
+			assaults := all
+			if j := slices.IndexFunc(all, func(a assault) bool { return a.name == phases[i].name }); j >= 0 {
+				assaults = all[j : j+1]
+			}
+			i++
+			phases = slices.Insert(phases, i, run(phases[i-1].name+", of another proxy", s.each, assaults...))
+		}
 		table := []string{"| " + strings.Join(columns, " | ") + " |", strings.Repeat("| --- ", len(columns)) + "|"}
 		for _, ph := range append([]*phase{quiet}, phases...) {
 			table = append(table, "| "+strings.Join(ph.fields(p99), " | ")+" |")

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
@@ -48,16 +49,21 @@ func (l clientListener) Accept() (net.Conn, error) {
 		}
 		limits := l.p.current().Limits
 		if giveBack := l.p.places.all.Take("", limits.Connections); giveBack != nil {
-			return l.p.newClientConn(netconn.NewStallConn(c, limits.IdleTimeout, netconn.Head{Take: l.p.live.set.TakeHead, Refuse: l.p.refuseStranger, Turns: l.p.turns}, giveBack)), nil
+			return l.p.newClientConn(netconn.NewStallConn(c, limits.IdleTimeout, netconn.Head{Take: l.p.live.set.TakeHead, Refuse: l.p.refuseStranger, Turns: l.p.turns, Panicked: l.p.panicked}, giveBack)), nil
 		}
 		// On a goroutine of its own, so that no other client waits.
 		l.p.life.serving.Go(func() {
 			defer c.Close()
-			l.p.turnAway(c, refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
-				"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", limits.Connections))
+			contain.Do(l.p.panicked, func() {
+				l.p.turnAway(c, refuse.New(http.StatusServiceUnavailable, "too_many_connections", refuse.LimitReached,
+					"the proxy has as many connections as limits.connections allows, which is %d; close some, or raise it", limits.Connections))
+			})
 		})
 	}
 }
+
+// panicked logs a mistake of the program on a goroutine of a connection.
+func (p *Proxy) panicked(e *contain.PanicError) { p.current().panicked(e) }
 
 // turnAway answers a client that is not served, if not too many others are answered.
 func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
@@ -165,7 +171,8 @@ func (p *Proxy) headsInTunnels(most int) h1server.Heads {
 			return refused.Bytes()
 		},
 		// net/http bounds the bytes of its fields, which take more than that in memory.
-		Block: 5 * int64(most) / 2,
+		Block:    5 * int64(most) / 2,
+		Panicked: p.panicked,
 	}
 }
 

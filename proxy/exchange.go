@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/checks"
@@ -129,6 +130,9 @@ func (x *exchange) WriteInterim(status int, fields http.Header) {
 	x.ResponseWriter.WriteHeader(status)
 	clear(h)
 }
+
+// Panicked implements [interim.Client] and [message.FlushWriter].
+func (x *exchange) Panicked(e *contain.PanicError) { x.policy.panicked(e) }
 
 // Write implements [http.ResponseWriter].
 func (x *exchange) Write(p []byte) (int, error) {

@@ -342,7 +342,7 @@ func TestUnreadWebSockets(t *testing.T) {
 			_, err = conn.Write(much)
 		}
 	})
-	const memory = 16 << 20
+	const memory = 8 * 16 * upgradedUnread // so that sixteen reach a label's share
 	p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Limits.Memory = memory })
 	var conns []*proxytest.RawConn
 	for range live.BoundsOf(memory, 1).Unread.Label / upgradedUnread {

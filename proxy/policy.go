@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
@@ -29,6 +30,11 @@ type policy struct {
 	profiles  []*profile
 	common    *profile // of the labels that no other is for
 	rates     *ratelimit.Limiter
+}
+
+// panicked logs a mistake of the program on a goroutine of its own.
+func (pol *policy) panicked(e *contain.PanicError) {
+	pol.Log.Error().Msgf("panic: %s\n%s", e, e.Stack())
 }
 
 // newPolicy returns the policy of config. It shares the connections to servers with

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/usage"
@@ -16,6 +17,7 @@ type tap interface {
 
 var (
 	_ tap = (*usage.SSE)(nil)
+	_ tap = (*usage.Gzip)(nil)
 	_ tap = (*usage.WebSocket)(nil)
 )
 
@@ -32,16 +34,19 @@ func (x *exchange) readAlong(res *http.Response) {
 		}
 	}
 	observe := x.policy.ObserveUsage
-	if observe == nil || x.credential != signer.KindInference || res.Header["Content-Encoding"] != nil {
+	if observe == nil || x.credential != signer.KindInference || len(res.Header["Content-Encoding"]) > 1 {
 		return
 	}
+	encoding := strings.ToLower(res.Header.Get("Content-Encoding"))
 	report := func(used usage.Tokens) {
 		observe(usage.Entry{Time: time.Now(), Client: x.label, Profile: x.profile.Name, Tokens: used})
 	}
-	switch res.StatusCode {
-	case http.StatusOK:
-		x.tap = usage.NewSSE(report)
-	case http.StatusSwitchingProtocols:
-		x.tap = usage.NewWebSocket(res.Header["Sec-Websocket-Extensions"], report)
+	switch {
+	case res.StatusCode == http.StatusOK && encoding == "":
+		x.tap = usage.NewSSE(report, x.Panicked)
+	case res.StatusCode == http.StatusOK && (encoding == "gzip" || encoding == "x-gzip"): // the same (RFC 9110, section 8.4.1.3)
+		x.tap = usage.NewGzip(report, x.Panicked)
+	case res.StatusCode == http.StatusSwitchingProtocols && encoding == "":
+		x.tap = usage.NewWebSocket(res.Header["Sec-Websocket-Extensions"], report, x.Panicked)
 	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,6 +51,15 @@ func (o *observed) wait(t *testing.T, entries int, quotas ...string) {
 
 const usedEvent = `{"type":"response.completed","response":{"model":"m","usage":{"input_tokens":3,"input_tokens_details":{"cached_tokens":1},"output_tokens":2}}}`
 
+// gzipWriter is a ResponseWriter that compresses.
+type gzipWriter struct {
+	http.ResponseWriter
+	z *gzip.Writer
+}
+
+// Write implements [io.Writer].
+func (w gzipWriter) Write(p []byte) (int, error) { return w.z.Write(p) }
+
 // TestReadAlong tells what responses say they used: of inference that was signed here,
 // over every protocol, without a Content-Type.
 func TestReadAlong(t *testing.T) {
@@ -71,6 +81,11 @@ func TestReadAlong(t *testing.T) {
 				return
 			case "gzip":
 				w.Header().Set("Content-Encoding", "gzip")
+				z := gzip.NewWriter(w)
+				defer z.Close()
+				w = gzipWriter{w, z}
+			case "br":
+				w.Header().Set("Content-Encoding", "br")
 			case "failed":
 				w.WriteHeader(http.StatusTooManyRequests)
 			}
@@ -94,10 +109,16 @@ func TestReadAlong(t *testing.T) {
 			t.Errorf("%+v", o.usage)
 		}
 		o.quotas = nil
-		ask("a", responses+"?as=gzip")                      // what is encoded is not read
+		ask("a", responses+"?as=gzip")
+		o.wait(t, 3, " 200 12.5")
+		if got, want := o.usage[2].Tokens, o.usage[1].Tokens; got != want {
+			t.Errorf("compressed: %+v, want %+v", got, want)
+		}
+		o.quotas = nil
+		ask("a", responses+"?as=br")                        // what is encoded otherwise is not read
 		ask("a", responses+"?as=failed")                    // nor is a refusal
 		ask("a", "/backend-api/codex/models")               // nor what is no inference
-		o.wait(t, 2, " 200 12.5", " 429 12.5", " 200 12.5") // but its header is
+		o.wait(t, 3, " 200 12.5", " 429 12.5", " 200 12.5") // but its header is
 		if client != proxytest.H1 {
 			return
 		}
@@ -110,7 +131,7 @@ func TestReadAlong(t *testing.T) {
 		for err == nil {
 			_, _, err = conn.Read(t.Context())
 		}
-		o.wait(t, 5, " 200 12.5", " 429 12.5", " 200 12.5", " 101 12.5")
+		o.wait(t, 6, " 200 12.5", " 429 12.5", " 200 12.5", " 101 12.5")
 	})
 }
 

@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
@@ -41,9 +41,15 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 	if body != nil {
 		body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
 		body.body = body.paced
-		if refused := x.BeginUpload(r.Context(), out.ContentLength); refused != nil && r.Context().Err() == nil {
+		waited, refused := x.BeginUpload(r.Context(), out.ContentLength)
+		if refused != nil && r.Context().Err() == nil {
 			x.refuse(refused)
 			return
+		}
+		if waited && cut.HasLeft(x.client) {
+			x.failure = "cancelled"
+			x.culprit.Name(cut.Client)
+			panic(http.ErrAbortHandler)
 		}
 		// A transport may read from it after the handler has returned, which net/http
 		// does not allow.
@@ -65,7 +71,10 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 		unread += upstream.Window
 	}
 	x.Unread.Add(unread)
-	in.Stop()
+	if in.Stop(); in.Err() != nil { // a part of a response may be written
+		res.Body.Close()
+		panic(http.ErrAbortHandler)
+	}
 	empty, buffered := res.Body == http.NoBody, h1client.BodyBuffered(res)
 	if err := prepareResponse(res); err != nil {
 		res.Body.Close()
@@ -160,13 +169,7 @@ func (b *outgoingBody) Read(p []byte) (n int, err error) {
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	defer func() {
-		// On a goroutine of a transport it would end the program.
-		if v := recover(); v != nil {
-			b.x.policy.Log.Error().Msgf("panic reading a request's body: %v\n%s", v, debug.Stack())
-			n, err = 0, errBodyPanic
-		}
-	}()
+	defer contain.Recover(b.x.Panicked, &err) // on a goroutine of a transport it would end the program
 	if err := b.in.Ask(); err != nil {
 		return 0, err
 	}
@@ -180,8 +183,6 @@ func (b *outgoingBody) Read(p []byte) (n int, err error) {
 	}
 	return n, err
 }
-
-var errBodyPanic = message.Errorf("the request's body could not be read; the proxy's log says more")
 
 // Close implements [io.Closer].
 func (b *outgoingBody) Close() error {
@@ -300,6 +301,7 @@ func whoEnded(ctx context.Context) string {
 // answer.
 func forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
+	contain.Tell(x.Panicked, err)
 	if r.Context().Err() != nil || x.culprit.Side() == cut.Client {
 		// The client is gone, or the proxy is being stopped.
 		x.failure = "cancelled"

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
@@ -15,8 +16,8 @@ import (
 const connectEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"
 
 // tunnel connects client to the exchange's target and copies bytes both ways until
-// both sides have ended, one of them fails, or ctx ends. Nothing of it is left running
-// when it returns.
+// both sides have ended, one of them fails, or ctx ends. Nothing is copied any more when it
+// returns. Another goroutine may still be closing both, if ctx has ended.
 func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	defer client.Close()
 	server, err := x.policy.upstream.DialTunnel(ctx, x.target)
@@ -51,11 +52,11 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 	}
 	up := make(chan error, 1)
 	go func() {
-		n, err := pipe(server, client, broken)
+		n, err := pipe(server, client, broken, x.Panicked)
 		x.received.Add(n)
 		up <- err
 	}()
-	n, err := pipe(client, server, broken)
+	n, err := pipe(client, server, broken, x.Panicked)
 	x.sent.Add(n)
 	if upErr := <-up; err == nil {
 		err = upErr
@@ -70,10 +71,10 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 }
 
 // pipe copies from src to dst and half closes dst at the end. It tells broken of an error
-// while both are open. Neither side is
+// while both are open, and panicked of a panic, which is one. Neither side is
 // wrapped, so that between two sockets the kernel does the copying (splice(2)).
-func pipe(dst, src net.Conn, broken func(dst, src net.Conn, err error)) (int64, error) {
-	n, err := io.Copy(dst, src)
+func pipe(dst, src net.Conn, broken func(dst, src net.Conn, err error), panicked func(*contain.PanicError)) (int64, error) {
+	n, err := contain.Call(panicked, func() (int64, error) { return io.Copy(dst, src) })
 	if err != nil {
 		broken(dst, src, err)
 		// The other direction must not wait for a side that is gone.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1server"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
@@ -18,9 +19,9 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
-// upgradedUnread is what an upgraded exchange holds, in bytes: two buffers of io.Copy, and
-// those of TLS on both sides.
-const upgradedUnread = 128 << 10
+// upgradedUnread is what an upgraded exchange holds at most, in bytes: in either direction the
+// largest buffer, and a record of TLS of each side.
+const upgradedUnread = 2 * (message.MaxBuffer + 2*16<<10)
 
 // prepareUpgrade gives the body of an upgraded exchange the CloseWrite of its
 // connection, so that a client that has sent everything still gets a response. The body that
@@ -51,8 +52,8 @@ func prepareUpgrade(res *http.Response) error {
 }
 
 // switchProtocols passes res on, which [prepareUpgrade] has prepared, and then whatever comes
-// from either side, until both have ended or one of them fails. Nothing of it is left running
-// when it returns.
+// from either side, until both have ended or one of them fails. Nothing is copied
+// any more when it returns. Another goroutine may still be closing both, if the request was cut.
 func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
 	server := res.Body.(*upgradedBody)
 	defer server.Close()
@@ -74,7 +75,7 @@ func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
 		return
 	}
 	pass := func(dst io.Writer, src io.Reader, closeWrite func() error) {
-		if _, err := io.Copy(dst, src); err != nil || closeWrite() != nil {
+		if _, err := contain.Call(x.Panicked, func() (int64, error) { return io.Copy(dst, src) }); err != nil || closeWrite() != nil {
 			closeBoth() // or the other direction would wait for a side that is gone
 		}
 	}

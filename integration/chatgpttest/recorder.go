@@ -88,10 +88,10 @@ func (rec *recorder) reset() {
 	rec.records, rec.kept = nil, 0
 }
 
-// begin records r, and whatever is read of the body of the request that it
+// begin records r, and with bodies whatever is read of the body of the request that it
 // returns, which is the one to serve. The server's own stays as it is: net/http
 // looks at its body to see whether the client still waits for "100 Continue".
-func (rec *recorder) begin(r *http.Request, now time.Time) (*record, *http.Request) {
+func (rec *recorder) begin(r *http.Request, now time.Time, bodies bool) (*record, *http.Request) {
 	e := &record{recorder: rec, hash: sha256.New(), req: Request{
 		Time:       now,
 		Proto:      r.Proto,
@@ -107,7 +107,7 @@ func (rec *recorder) begin(r *http.Request, now time.Time) (*record, *http.Reque
 		e.req.TLSServerName = r.TLS.ServerName
 	}
 	served := r
-	if r.Body != nil && r.Body != http.NoBody {
+	if bodies && r.Body != nil && r.Body != http.NoBody {
 		served = r.WithContext(r.Context())
 		// Trailers that were not announced appear in r only.
 		served.Body = &recordedBody{r.Body, r, e}

@@ -137,7 +137,7 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 
 	x := &exchange{fault: s.takeFault(r)}
 	x.now = s.time().Add(x.fault.ClockOffset)
-	x.rec, r = s.recorder.begin(r, x.now)
+	x.rec, r = s.recorder.begin(r, x.now, !s.Config.DropBodies)
 	defer s.end(x.rec)
 
 	w := &responseWriter{ResponseWriter: rw, rec: x.rec, drop: x.fault.DropAfter}

@@ -65,6 +65,10 @@ type Config struct {
 	// a request is refused.
 	AssertionWithAccountID bool
 
+	// DropBodies has the recorder neither keep nor hash the bodies of requests, which takes
+	// most of the time of large ones. Their [Request] has no length either.
+	DropBodies bool
+
 	// SigningKey signs the JWTs. By default a new key is made when the first JWT
 	// is; tests with many servers save time by sharing one.
 	SigningKey *rsa.PrivateKey

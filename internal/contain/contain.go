@@ -3,6 +3,7 @@
 package contain
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 type PanicError struct {
 	what  string
 	stack []byte
+	told  bool
 }
 
 // Error implements [error].
@@ -26,18 +28,36 @@ func (e *PanicError) Stack() string { return string(e.stack) }
 // Call calls work. If that panics, it calls tell, unless that is nil, and returns a
 // [*PanicError].
 func Call[T any](tell func(*PanicError), work func() (T, error)) (v T, err error) {
-	defer func() {
-		value := recover()
-		if value == nil {
-			return
-		}
-		e := &PanicError{describe(value), debug.Stack()}
-		if tell != nil {
-			tell(e)
-		}
-		err = e
-	}()
+	defer Recover(tell, &err)
 	return work()
+}
+
+// Do calls work. If that panics, it calls tell.
+func Do(tell func(*PanicError), work func()) {
+	var err error
+	defer Recover(tell, &err)
+	work()
+}
+
+// Recover must be deferred by a function whose error err is. If that panics, it calls tell,
+// unless that is nil, and the error is a [*PanicError].
+func Recover(tell func(*PanicError), err *error) {
+	value := recover()
+	if value == nil {
+		return
+	}
+	e := &PanicError{describe(value), debug.Stack(), tell != nil}
+	if tell != nil {
+		tell(e)
+	}
+	*err = e
+}
+
+// Tell calls tell if err is a [*PanicError] that nobody was told of.
+func Tell(tell func(*PanicError), err error) {
+	if e, ok := errors.AsType[*PanicError](err); ok && !e.told {
+		tell(e)
+	}
 }
 
 // describe returns what a panic is about.

@@ -2,6 +2,7 @@ package contain
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -37,8 +38,15 @@ func TestCall(t *testing.T) {
 		if text := err.Error(); !strings.Contains(text, test.want) || strings.Contains(text+told.Stack(), "sekret") || !strings.Contains(told.Stack(), "contain_test.go") {
 			t.Errorf("%s: %s\n%s", name, text, told.Stack())
 		}
-		if _, err := Call(nil, test.work); err == nil {
-			t.Errorf("%s: nil tell", name)
+		again := 0
+		Tell(func(*PanicError) { again++ }, err)
+		_, err = Call(nil, test.work)
+		if Tell(func(*PanicError) { again += 2 }, fmt.Errorf("wrapped: %w", err)); err == nil || again != 2 {
+			t.Errorf("%s: nil tell: %v, %d", name, err, again)
+		}
+		told = nil
+		if Do(func(e *PanicError) { told = e }, func() { _, _ = test.work() }); told == nil || !strings.Contains(told.Error(), test.want) {
+			t.Errorf("%s: Do told %v", name, told)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -33,8 +34,8 @@ func newTransport(d *dialer, protos ...string) *http.Transport {
 	return &http.Transport{
 		// The dialer connects to upstream proxies, so that their errors are the same for
 		// requests and tunnels.
-		DialContext:       d.dialPlain,
-		DialTLSContext:    d.dialTLS(config),
+		DialContext:       contained(d.dialPlain),
+		DialTLSContext:    contained(d.dialTLS(config)),
 		TLSClientConfig:   config,
 		ForceAttemptHTTP2: true,
 		// No connection of HTTP/1.1 is kept, which leaves those of HTTP/2 as they are: net/http
@@ -56,8 +57,18 @@ func newTransport(d *dialer, protos ...string) *http.Transport {
 	}
 }
 
+// dialFunc connects to a server.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// contained returns dial for a goroutine of net/http, on which a panic would end the program.
+func contained(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		return contain.Call(nil, func() (net.Conn, error) { return dial(ctx, network, address) })
+	}
+}
+
 // dialTLS returns a function that connects to servers and does the TLS handshake.
-func (d *dialer) dialTLS(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+func (d *dialer) dialTLS(config *tls.Config) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {

@@ -318,12 +318,12 @@ func newProxiedTransport(d *dialer) proxiedTransport {
 		}
 		return via, err
 	}
-	t.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
+	t.DialContext = contained(func(ctx context.Context, _, address string) (net.Conn, error) {
 		return d.dialProxy(ctx, &url.URL{Scheme: "http", Host: address})
-	}
-	t.DialTLSContext = func(ctx context.Context, _, address string) (net.Conn, error) {
+	})
+	t.DialTLSContext = contained(func(ctx context.Context, _, address string) (net.Conn, error) {
 		return d.dialProxy(ctx, &url.URL{Scheme: "https", Host: address})
-	}
+	})
 	return proxiedTransport{t}
 }
 

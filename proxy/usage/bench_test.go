@@ -17,14 +17,14 @@ func BenchmarkTap(b *testing.B) {
 		packed.message(opText, []byte(delta))
 	}
 	b.Run("sse", func(b *testing.B) {
-		s := NewSSE(func(Tokens) {})
+		s := NewSSE(func(Tokens) {}, nil)
 		b.ReportAllocs()
 		for b.Loop() {
 			s.Tap(sse)
 		}
 	})
 	b.Run("websocket", func(b *testing.B) {
-		w := NewWebSocket(nil, func(Tokens) {})
+		w := NewWebSocket(nil, func(Tokens) {}, nil)
 		defer w.Close()
 		b.ReportAllocs()
 		for b.Loop() {
@@ -32,7 +32,7 @@ func BenchmarkTap(b *testing.B) {
 		}
 	})
 	b.Run("deflate64", func(b *testing.B) {
-		w := NewWebSocket([]string{"permessage-deflate"}, func(Tokens) {})
+		w := NewWebSocket([]string{"permessage-deflate"}, func(Tokens) {}, nil)
 		defer w.Close()
 		b.ReportAllocs()
 		for b.Loop() {

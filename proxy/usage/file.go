@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/internal/strictjson"
 )
@@ -125,19 +126,7 @@ func (f *File) run() {
 }
 
 func (f *File) write(e Entry) {
-	raw, err := json.Marshal(entryLine{e.Time.UTC().Format(timeFormat), e.Client, e.Profile, e.Model, e.Input, e.Cached, e.Output})
-	f.mu.Lock()
-	file := f.file
-	f.mu.Unlock()
-	if err == nil {
-		err = file.writeLine(raw)
-		if errors.Is(err, os.ErrClosed) { // Reopen has put another in its place
-			f.mu.Lock()
-			file = f.file
-			f.mu.Unlock()
-			err = file.writeLine(raw)
-		}
-	}
+	_, err := contain.Call(nil, func() (any, error) { return nil, f.append(e) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
@@ -147,6 +136,23 @@ func (f *File) write(e Entry) {
 		f.failed = failed
 		f.tell(err)
 	}
+}
+
+// append appends an entry to the file.
+func (f *File) append(e Entry) error {
+	raw, err := json.Marshal(entryLine{e.Time.UTC().Format(timeFormat), e.Client, e.Profile, e.Model, e.Input, e.Cached, e.Output})
+	if err != nil {
+		return err
+	}
+	current := func() *appended {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.file
+	}
+	if err = current().writeLine(raw); errors.Is(err, os.ErrClosed) { // Reopen has put another in its place
+		err = current().writeLine(raw)
+	}
+	return err
 }
 
 func (a *appended) writeLine(raw []byte) error {

@@ -95,7 +95,7 @@ func FuzzSSE(f *testing.F) {
 	f.Add([]byte("data: {\"type\":\"response.completed\"}\r\rdata\n:\n\n"), 1)
 	f.Fuzz(func(t *testing.T, raw []byte, size int) {
 		read := func(size int) (got []Tokens) {
-			s := NewSSE(func(u Tokens) { got = append(got, u) })
+			s := NewSSE(func(u Tokens) { got = append(got, u) }, nil)
 			for rest := raw; len(rest) > 0; rest = rest[min(size, len(rest)):] {
 				s.Tap(rest[:min(size, len(rest))])
 			}
@@ -119,7 +119,7 @@ func FuzzWebSocket(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte, size int, mode uint8) {
 		extensions := []string{"", "permessage-deflate", "permessage-deflate; server_no_context_takeover"}[mode%3]
 		read := func(size int) (got []Tokens) {
-			w := NewWebSocket([]string{extensions}, func(u Tokens) { got = append(got, u) })
+			w := NewWebSocket([]string{extensions}, func(u Tokens) { got = append(got, u) }, nil)
 			defer w.Close()
 			for rest := raw; len(rest) > 0; rest = rest[min(size, len(rest)):] {
 				w.Tap(rest[:min(size, len(rest))])

@@ -2,12 +2,13 @@ package usage
 
 import (
 	"compress/flate"
+	"compress/gzip"
 	"errors"
 	"io"
 	"iter"
 )
 
-// maxMessage bounds what one compressed message may become, in bytes. Beyond it the
+// maxMessage bounds what one compressed message or response may become, in bytes. Beyond it the
 // time that it takes would be felt.
 const maxMessage = 64 << 20
 
@@ -23,15 +24,25 @@ type inflater struct {
 	yield     func(struct{}) bool
 	failed    bool
 	remaining int // of maxMessage
+	buffer    [4 << 10]byte
 }
 
 // Errors that [inflater.ReadByte] gives the decompressor.
 var errStopped = errors.New("nothing more is read")
 
 // newInflater returns an inflater that gives what it decompresses to out.
-func newInflater(out func([]byte)) *inflater {
-	f := &inflater{out: out}
-	f.next, f.stop = iter.Pull(f.run)
+func newInflater(out func([]byte)) *inflater { return startInflater(out, (*inflater).inflate) }
+
+// newGunzipper returns an inflater that reads one member of gzip (RFC 1952), and what follows
+// it as little as what is broken.
+func newGunzipper(out func([]byte)) *inflater { return startInflater(out, (*inflater).gunzip) }
+
+func startInflater(out func([]byte), run func(*inflater)) *inflater {
+	f := &inflater{out: out, remaining: maxMessage}
+	f.next, f.stop = iter.Pull(func(yield func(struct{}) bool) {
+		f.yield = yield
+		run(f)
+	})
 	f.next() // up to the first byte
 	return f
 }
@@ -53,32 +64,35 @@ func (f *inflater) write(p []byte) bool {
 // close ends the coroutine.
 func (f *inflater) close() { f.stop() }
 
-// run is the coroutine.
-func (f *inflater) run(yield func(struct{}) bool) {
-	f.yield = yield
+// inflate is the coroutine of newInflater.
+func (f *inflater) inflate() {
 	z := flate.NewReader(f)
-	var buffer [4 << 10]byte
+	// A stream may end within a connection (RFC 7692, section 7.2.3.4). The one that follows
+	// may refer to it, which is not held: if it does it is broken.
+	for f.copy(z) == io.EOF && z.(flate.Resetter).Reset(f, nil) == nil {
+	}
+	f.failed = true
+}
+
+// gunzip is the coroutine of newGunzipper.
+func (f *inflater) gunzip() {
+	if z, err := gzip.NewReader(f); err == nil {
+		z.Header = gzip.Header{} // which may be large
+		z.Multistream(false)
+		_ = f.copy(z)
+	}
+	f.failed = true
+}
+
+// copy gives out what z reads, until that ends.
+func (f *inflater) copy(z io.Reader) error {
 	for {
-		n, err := z.Read(buffer[:])
-		f.remaining -= n
-		if f.remaining < 0 {
-			f.failed = true
-			return
+		n, err := z.Read(f.buffer[:])
+		if f.remaining -= n; f.remaining < 0 {
+			return errStopped
 		}
-		f.out(buffer[:n])
-		switch {
-		case err == nil:
-		case err == io.EOF:
-			// A stream may end within a connection (RFC 7692, section 7.2.3.4). The
-			// one that follows may refer to it, which is not held: if it does it is
-			// broken.
-			if z.(flate.Resetter).Reset(f, nil) != nil {
-				f.failed = true
-				return
-			}
-		default:
-			f.failed = true
-			return
+		if f.out(f.buffer[:n]); err != nil {
+			return err
 		}
 	}
 }

@@ -3,6 +3,8 @@ package usage
 import (
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/contain"
 )
 
 const (
@@ -30,6 +32,8 @@ type queue struct {
 	reading sync.Mutex // held by who reads, so that bytes are read in their order
 	// read reads on, and reports whether it wants more. It does not keep p.
 	read func(p []byte) bool
+	// panicked is told of a panic of read, which ends the reading alone.
+	panicked func(*contain.PanicError)
 }
 
 // wait says for what the timer of a queue is set.
@@ -105,7 +109,7 @@ func (q *queue) readAll(p []byte) {
 	q.wait = waitNot
 	q.mu.Unlock()
 
-	more := q.read(pending) && q.read(p)
+	more, _ := contain.Call(q.panicked, func() (bool, error) { return q.read(pending) && q.read(p), nil })
 
 	clear(pending)
 	if !more {

@@ -1,12 +1,18 @@
 package usage
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/agentproxy/agentproxy/internal/contain"
+)
 
 // SSE reads along a stream of server-sent events (HTML Standard, section 9.2.6),
 // whatever its Content-Type. It must be made by [NewSSE].
 type SSE struct {
-	report func(Tokens)
-	event  event
+	report   func(Tokens)
+	panicked func(*contain.PanicError)
+	broken   error // a panic, after which nothing is read
+	event    event
 
 	line   line
 	lf     bool // a line has ended with CR: a LF that follows is none
@@ -30,11 +36,20 @@ const (
 )
 
 // NewSSE returns a reader that calls report for each response that says what it
-// used.
-func NewSSE(report func(Tokens)) *SSE { return &SSE{report: report} }
+// used, and panicked if it panics, which ends the reading alone.
+func NewSSE(report func(Tokens), panicked func(*contain.PanicError)) *SSE {
+	return &SSE{report: report, panicked: panicked}
+}
 
 // Tap reads on. It does not keep p.
 func (s *SSE) Tap(p []byte) {
+	if s.broken == nil {
+		defer contain.Recover(s.panicked, &s.broken)
+		s.readOn(p)
+	}
+}
+
+func (s *SSE) readOn(p []byte) {
 	p = s.skipMark(p)
 	for len(p) > 0 {
 		if s.lf && p[0] == '\n' {

@@ -132,7 +132,7 @@ func TestSSETurns(t *testing.T) {
 			}
 		}
 		var got []Tokens
-		s := NewSSE(func(u Tokens) { got = append(got, u) })
+		s := NewSSE(func(u Tokens) { got = append(got, u) }, nil)
 		tap(r, []byte(stream.String()), s.Tap)
 		s.Close()
 		check(t, got, turns)
@@ -224,7 +224,7 @@ func TestWebSocketTurns(t *testing.T) {
 				}
 			}
 			var got []Tokens
-			reader := NewWebSocket(extensions, func(u Tokens) { got = append(got, u) })
+			reader := NewWebSocket(extensions, func(u Tokens) { got = append(got, u) }, nil)
 			tap(w.r, w.out.Bytes(), reader.Tap)
 			reader.Close()
 			check(t, got, turns)
@@ -300,7 +300,7 @@ func TestWebSocketOfAnother(t *testing.T) {
 		}
 		server.Close()
 		var got []Tokens
-		reader := NewWebSocket(resp.Header.Values("Sec-WebSocket-Extensions"), func(u Tokens) { got = append(got, u) })
+		reader := NewWebSocket(resp.Header.Values("Sec-WebSocket-Extensions"), func(u Tokens) { got = append(got, u) }, nil)
 		tap(r, pending, reader.Tap)
 		reader.Close()
 		check(t, got, turns)
@@ -400,7 +400,7 @@ func TestWebSocketRules(t *testing.T) {
 	} {
 		w, n := new(wire), 0
 		test.send(w)
-		reader := NewWebSocket(test.extensions, func(Tokens) { n++ })
+		reader := NewWebSocket(test.extensions, func(Tokens) { n++ }, nil)
 		reader.Tap(w.out.Bytes())
 		reader.Close()
 		reader.Close()
@@ -432,7 +432,7 @@ func TestMemory(t *testing.T) {
 	before := used()
 	var all [readers]*WebSocket
 	for i := range all {
-		all[i] = NewWebSocket([]string{"permessage-deflate"}, func(Tokens) {})
+		all[i] = NewWebSocket([]string{"permessage-deflate"}, func(Tokens) {}, nil)
 		for piece := range slices.Chunk(raw, queueSize/4) { // both buffers of the queue are used
 			all[i].Tap(piece)
 		}

@@ -3,6 +3,8 @@ package usage
 import (
 	"encoding/binary"
 	"strings"
+
+	"github.com/agentproxy/agentproxy/internal/contain"
 )
 
 // WebSocket reads along what a server sends over a WebSocket (RFC 6455), compressed
@@ -41,8 +43,8 @@ const (
 
 // NewWebSocket returns a reader for a connection whose handshake was answered with
 // these values of Sec-WebSocket-Extensions. It calls report for each response that
-// says what it used.
-func NewWebSocket(extensions []string, report func(Tokens)) *WebSocket {
+// says what it used, and panicked if it panics, which ends the reading alone.
+func NewWebSocket(extensions []string, report func(Tokens), panicked func(*contain.PanicError)) *WebSocket {
 	w := &WebSocket{report: report}
 	for extension := range strings.SplitSeq(strings.Join(extensions, ","), ",") {
 		name, _, _ := strings.Cut(extension, ";")
@@ -56,7 +58,7 @@ func NewWebSocket(extensions []string, report func(Tokens)) *WebSocket {
 			w.closed = true // whatever it makes of frames
 		}
 	}
-	w.queue.read = w.read
+	w.queue.read, w.queue.panicked = w.read, panicked
 	return w
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
@@ -104,6 +105,9 @@ func Upstream(host string, err error) *refuse.Refusal {
 func ownWords(err error) string {
 	if own, ok := errors.AsType[message.Error](err); ok {
 		return own.Error()
+	}
+	if mistake, ok := errors.AsType[*contain.PanicError](err); ok {
+		return mistake.Error()
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Error()

@@ -3,6 +3,7 @@ package h1client
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"math"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
@@ -155,9 +157,14 @@ func (c *serverConn) send(r *http.Request) {
 	body := &flushingBody{ReadCloser: r.Body, writer: c.writer}
 	r = r.WithContext(r.Context()) // a copy, for a transport does not change the request
 	r.Body = body
-	err := r.Write(bodyWriter{c.writer})
-	if err == nil {
-		err = c.writer.Flush()
+	_, err := contain.Call(nil, func() (any, error) {
+		if err := r.Write(bodyWriter{c.writer}); err != nil {
+			return nil, err
+		}
+		return nil, c.writer.Flush()
+	})
+	if _, ok := errors.AsType[*contain.PanicError](err); ok {
+		body.failed = true
 	}
 	switch {
 	case err == nil:

@@ -2,6 +2,7 @@ package h1client
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/contain"
 )
 
 const example = "chatgpt.example:443"
@@ -139,4 +142,22 @@ func TestUploadEndsLate(t *testing.T) {
 		}
 		pool.closeIdle()
 	})
+}
+
+// brokenBody is a body whose reading panics.
+type brokenBody struct{ io.Reader }
+
+func (brokenBody) Read([]byte) (int, error) { panic("no body") }
+
+// TestPanicOfBody has the sending of a body panic. It is the error of the request alone.
+func TestPanicOfBody(t *testing.T) {
+	t.Parallel()
+	here, there := net.Pipe()
+	defer there.Close()
+	go func() { _, _ = io.Copy(io.Discard, there) }()
+	c := newConn(newPool(), example, here, nil)
+	_, err := c.roundTrip(postOf(t, brokenBody{}))
+	if _, ok := errors.AsType[*contain.PanicError](err); !ok {
+		t.Error(err)
+	}
 }

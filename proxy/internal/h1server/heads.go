@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 )
 
@@ -19,6 +20,8 @@ type Heads struct {
 	// Refusal returns the response to a request over HTTP/1.1 for whose head there is no
 	// room. Over HTTP/2 the connection is closed.
 	Refusal func() []byte
+	// Panicked is told of a panic while heads are counted, which ends the connection.
+	Panicked func(*contain.PanicError)
 	// Block is what a field block of HTTP/2 takes until it has ended, in bytes, if it
 	// is more than a frame.
 	Block int64
@@ -89,7 +92,8 @@ func (c *HeadConn) Close() error {
 }
 
 // Read implements [net.Conn].
-func (c *HeadConn) Read(p []byte) (int, error) {
+func (c *HeadConn) Read(p []byte) (_ int, err error) {
+	defer contain.Recover(c.heads.Panicked, &err) // on a goroutine of net/http it would end the program
 	n, err := c.Conn.Read(p)
 	if n == 0 || c.count(p[:n]) {
 		return n, err

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 )
 
@@ -34,6 +35,8 @@ type Client interface {
 	Redact(header http.Header)
 	// WriteInterim writes a response with those fields. One goroutine at a time calls it.
 	WriteInterim(status int, fields http.Header)
+	// Panicked is told that one of these has panicked, which ends the request.
+	Panicked(*contain.PanicError)
 }
 
 // Queue has what a client has not read yet of the 1xx responses to its request. A goroutine
@@ -94,7 +97,8 @@ func (q *Queue) gotConn(info httptrace.GotConnInfo) {
 // request: a proxy must pass on each of these responses (RFC 9110, section 15.2), so that none
 // is dropped as if it had not come. It returns nil after [Queue.Stop], because a transport may
 // still have some when it has given up the request.
-func (q *Queue) Send(status int, header textproto.MIMEHeader) error {
+func (q *Queue) Send(status int, header textproto.MIMEHeader) (err error) {
+	defer contain.Recover(q.client.Panicked, &err) // on a transport's goroutine it would end the program
 	if status == http.StatusContinue {
 		return nil // see Ask, and over HTTP/2 net/http sends it by itself
 	}
@@ -208,11 +212,13 @@ func (q *Queue) count(n int64) {
 	q.unread.Add(n)
 }
 
-// send writes r while q is not locked.
-func (q *Queue) send(r response) {
+// send writes r while q is not locked. The error is that of a panic.
+func (q *Queue) send(r response) (err error) {
 	q.mu.Unlock()
-	defer q.mu.Lock() // after a panic too, or it could not be recovered from
+	defer q.mu.Lock()
+	defer contain.Recover(q.client.Panicked, &err)
 	q.client.WriteInterim(r.status, r.fields)
+	return nil
 }
 
 // write writes what waits, until nothing does.
@@ -222,7 +228,13 @@ func (q *Queue) write() {
 	for len(q.waiting) > 0 {
 		r := q.waiting[0]
 		q.waiting = q.waiting[1:]
-		q.send(r)
+		if err := q.send(r); err != nil { // a part of it may be written, which nothing may follow
+			_ = q.fail(err)
+			for _, r := range q.waiting {
+				q.count(-r.cost)
+			}
+			q.waiting = nil
+		}
 		q.asked = q.asked || r.status == http.StatusContinue
 		q.count(-r.cost)
 		q.changed.Broadcast()

@@ -2,6 +2,7 @@ package interim
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
@@ -82,6 +84,12 @@ type recorder func(status int, h http.Header)
 
 // Redact implements [Client].
 func (recorder) Redact(h http.Header) { (*reader)(nil).Redact(h) }
+
+// Panicked implements [Client].
+func (recorder) Panicked(*contain.PanicError) {}
+
+// Panicked implements [Client].
+func (c *reader) Panicked(*contain.PanicError) {}
 
 // WriteInterim implements [Client].
 func (r recorder) WriteInterim(status int, h http.Header) { r(status, h) }
@@ -281,5 +289,67 @@ func TestGotConn(t *testing.T) {
 		if q.shared {
 			t.Error("a connection without TLS is shared")
 		}
+	}
+}
+
+// broken is a client whose methods panic at a response with a number.
+type broken struct {
+	recorder
+	redact, write string
+	told          int
+}
+
+// Redact implements [Client].
+func (b *broken) Redact(h http.Header) {
+	if h.Get("N") == b.redact {
+		panic("no header")
+	}
+}
+
+// WriteInterim implements [Client].
+func (b *broken) WriteInterim(status int, h http.Header) {
+	b.recorder(status, h)
+	if h.Get("N") == b.write {
+		panic("no response")
+	}
+}
+
+// Panicked implements [Client].
+func (b *broken) Panicked(*contain.PanicError) { b.told++ }
+
+// TestPanic has the program make a mistake with the second response of five. The request ends,
+// and nothing is written after that one.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]*broken{"of the writer": {write: "1"}, "of a transport": {redact: "1"}} {
+		synctest.Test(t, func(t *testing.T) {
+			var unread atomic.Int64
+			var got []string
+			c.recorder = func(_ int, h http.Header) { got = append(got, h.Get("N")) }
+			q := New(c, &unread, true)
+			failed := 0
+			for n := range 5 {
+				if err := q.Send(http.StatusEarlyHints, hint(n, 0)); err != nil {
+					failed++
+				}
+				if c.redact != "" {
+					synctest.Wait()
+				}
+			}
+			synctest.Wait()
+			ofWriter := c.write != ""
+			if _, ok := errors.AsType[*contain.PanicError](q.Err()); ok != ofWriter || c.told != 1 || !ofWriter && failed != 1 {
+				t.Errorf("%s: ended because of %v, told %d times, %d failed", name, q.Err(), c.told, failed)
+			}
+			if ofWriter {
+				if q.Send(http.StatusEarlyHints, hint(5, 0)) == nil || q.Ask() == nil {
+					t.Errorf("%s: it goes on", name)
+				}
+			}
+			q.Stop()
+			if want := map[bool]string{true: "[0 1]", false: "[0 2 3 4]"}[ofWriter]; fmt.Sprint(got) != want || unread.Load() != 0 {
+				t.Errorf("%s: %v, want %s; %d bytes are left", name, got, want, unread.Load())
+			}
+		})
 	}
 }

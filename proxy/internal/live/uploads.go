@@ -30,11 +30,11 @@ type waitingUpload struct {
 // BeginUpload waits until there is room for the buffer of an upload of so many bytes, which
 // are less than 0 if nobody knows them. It refuses the exchange if there is none for
 // [uploadPatience], or ctx ends. The room is given back by [Entry.EndUpload] or
-// [Set.Remove].
-func (e *Entry) BeginUpload(ctx context.Context, length int64) *refuse.Refusal {
+// [Set.Remove]. waited says that the client may have left meanwhile: nobody has read from it.
+func (e *Entry) BeginUpload(ctx context.Context, length int64) (waited bool, refused *refuse.Refusal) {
 	s := e.set
 	if s == nil || 0 <= length && length <= freeUpload {
-		return nil
+		return false, nil
 	}
 	bytes := int64(maxUpload)
 	if 0 <= length && length < maxUpload {
@@ -47,14 +47,14 @@ func (e *Entry) BeginUpload(ctx context.Context, length int64) *refuse.Refusal {
 	s.mu.Unlock()
 	select {
 	case <-w.begun:
-		return nil
+		return false, nil
 	default:
 	}
 	timer := time.NewTimer(uploadPatience)
 	defer timer.Stop()
 	select {
 	case <-w.begun:
-		return nil
+		return true, nil
 	case <-ctx.Done():
 	case <-timer.C:
 	}
@@ -62,11 +62,11 @@ func (e *Entry) BeginUpload(ctx context.Context, length int64) *refuse.Refusal {
 	defer s.mu.Unlock()
 	i := slices.Index(s.uploadsWaiting, w)
 	if i < 0 {
-		return nil // there was room in the last moment
+		return true, nil // there was room in the last moment
 	}
 	s.uploadsWaiting = slices.Delete(s.uploadsWaiting, i, i+1)
 	s.beginWaiting() // those that need less
-	return refuse.Busy("the requests with large bodies that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
+	return true, refuse.Busy("the requests with large bodies that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
 }
 
 // EndUpload gives back what [Entry.BeginUpload] has taken, if anything.

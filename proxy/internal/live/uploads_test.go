@@ -11,6 +11,37 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 )
 
+// upload is [Entry.BeginUpload], whether or not it waits.
+func (f *fake) upload(ctx context.Context, length int64) *refuse.Refusal {
+	_, refused := f.BeginUpload(ctx, length)
+	return refused
+}
+
+// TestUploadThatWaits says so.
+func TestUploadThatWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := wide
+		b.Uploads = Share{All: 8 * maxUpload, Label: maxUpload}
+		s := NewSet(b)
+		first := newFake(t, s, "a", 0)
+		if waited, refused := first.BeginUpload(t.Context(), -1); waited || refused != nil {
+			t.Errorf("the first has waited: %t, %v", waited, refused)
+		}
+		second := make(chan bool, 1)
+		f := newFake(t, s, "a", 0)
+		go func() {
+			waited, refused := f.BeginUpload(t.Context(), -1)
+			second <- waited && refused == nil
+		}()
+		synctest.Wait()
+		first.EndUpload()
+		if !<-second {
+			t.Error("the second has not waited, or was refused")
+		}
+	})
+}
+
 // TestUploads bounds the buffers of uploads, of each label and of all. What there is no room
 // for waits, for a while, and nobody waits behind another label.
 func TestUploads(t *testing.T) {
@@ -21,7 +52,7 @@ func TestUploads(t *testing.T) {
 		s := NewSet(b)
 		begin := func(label string, length int64) (*fake, chan *refuse.Refusal) {
 			f, refused := newFake(t, s, label, 0), make(chan *refuse.Refusal, 1)
-			go func() { refused <- f.BeginUpload(t.Context(), length) }()
+			go func() { refused <- f.upload(t.Context(), length) }()
 			synctest.Wait()
 			return f, refused
 		}
@@ -96,15 +127,15 @@ func TestUploadGivesUp(t *testing.T) {
 		b := wide
 		b.Uploads = Share{All: 8 * maxUpload, Label: maxUpload + freeUpload*2}
 		s := NewSet(b)
-		if refused := newFake(t, s, "a", 0).BeginUpload(t.Context(), -1); refused != nil {
+		if refused := newFake(t, s, "a", 0).upload(t.Context(), -1); refused != nil {
 			t.Fatal(refused)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		gone, small := make(chan *refuse.Refusal), make(chan *refuse.Refusal)
 		g, f := newFake(t, s, "a", 0), newFake(t, s, "a", 0)
-		go func() { gone <- g.BeginUpload(ctx, -1) }()
+		go func() { gone <- g.upload(ctx, -1) }()
 		synctest.Wait()
-		go func() { small <- f.BeginUpload(t.Context(), freeUpload+1) }()
+		go func() { small <- f.upload(t.Context(), freeUpload+1) }()
 		synctest.Wait()
 		cancel()
 		if refused := <-gone; refused == nil || !strings.Contains(refused.Message, "large bodies") {
@@ -121,7 +152,7 @@ func TestUploadWithLittleMemory(t *testing.T) {
 	t.Parallel()
 	s := NewSet(BoundsOf(1<<20, 10))
 	f := newFake(t, s, "a", 0)
-	if refused := f.BeginUpload(t.Context(), -1); refused != nil {
+	if refused := f.upload(t.Context(), -1); refused != nil {
 		t.Error(refused)
 	}
 	f.EndUpload()
@@ -165,7 +196,7 @@ func TestUploadsKeepTheirOrder(t *testing.T) {
 							length = -1
 						}
 						go func() {
-							if f.BeginUpload(t.Context(), length) == nil {
+							if f.upload(t.Context(), length) == nil {
 								mu.Lock()
 								defer mu.Unlock()
 								begun = append(begun, label)
@@ -208,11 +239,11 @@ func TestUploadsOfNewBounds(t *testing.T) {
 		b := wide
 		b.Uploads = Share{All: maxUpload, Label: maxUpload}
 		s := NewSet(b)
-		if refused := newFake(t, s, "a", 0).BeginUpload(t.Context(), -1); refused != nil {
+		if refused := newFake(t, s, "a", 0).upload(t.Context(), -1); refused != nil {
 			t.Fatal(refused)
 		}
 		refused, begun := make(chan *refuse.Refusal), time.Now()
-		go func() { refused <- newFake(t, s, "b", 0).BeginUpload(t.Context(), -1) }()
+		go func() { refused <- newFake(t, s, "b", 0).upload(t.Context(), -1) }()
 		synctest.Wait()
 		s.SetBounds(wide)
 		if r := <-refused; r != nil || time.Since(begun) != 0 {

@@ -4,6 +4,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/contain"
 )
 
 // headerDelay is how long the header of a response waits for the first bytes of the
@@ -14,6 +16,8 @@ const headerDelay = time.Millisecond
 type FlushWriter interface {
 	io.Writer
 	FlushError() error
+	// Panicked is told that FlushError has panicked on a goroutine of the BodyWriter.
+	Panicked(*contain.PanicError)
 }
 
 // BodyWriter writes the body of a response. It sends the header first if the body is
@@ -23,6 +27,7 @@ type BodyWriter struct {
 	mu    sync.Mutex
 	timer *time.Timer // flushes what is late; nil: nothing is
 	begun bool        // what may be late is sent, or will be with what comes
+	err   error       // of a panic, after which nothing is written
 }
 
 // NewBodyWriter returns a writer to a client that has not been sent the header yet.
@@ -40,13 +45,18 @@ func (w *BodyWriter) flushLate() {
 	defer w.mu.Unlock()
 	if !w.begun {
 		w.begun = true
-		_ = w.to.FlushError()
+		_, w.err = contain.Call(w.to.Panicked, func() (any, error) {
+			_ = w.to.FlushError()
+			return nil, nil
+		})
 	}
 }
 
 // Write writes b, and flushes it at once or a little later.
 func (w *BodyWriter) Write(b []byte, flush, flushLate bool) error {
-	w.Stop()
+	if w.Stop(); w.err != nil {
+		return w.err
+	}
 	if _, err := w.to.Write(b); err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/agentproxy/agentproxy/internal/contain"
 )
 
 // bodyReleaseTimeout bounds the wait for a transport to let go of a body.
@@ -100,7 +102,8 @@ type heldBody struct {
 }
 
 // Read implements [io.Reader].
-func (b *heldBody) Read(p []byte) (int, error) {
+func (b *heldBody) Read(p []byte) (_ int, err error) {
+	defer contain.Recover(nil, &err) // on a goroutine of a transport it would end the program
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()

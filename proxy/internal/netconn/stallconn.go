@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
@@ -52,6 +53,9 @@ type Head struct {
 	Refuse func(conn net.Conn, answered func())
 	// Turns are those by which clients are read from. nil: there are none.
 	Turns *track.Turns
+	// Panicked is told of a panic while it is read from a client, which ends its connection. nil:
+	// nobody is.
+	Panicked func(*contain.PanicError)
 }
 
 // FreeHead is how much clients may always send before they are known, in bytes. The
@@ -74,7 +78,8 @@ func NewStallConn(conn net.Conn, stall time.Duration, head Head, giveBack func()
 }
 
 // Read implements [net.Conn].
-func (c *StallConn) Read(p []byte) (int, error) {
+func (c *StallConn) Read(p []byte) (_ int, err error) {
+	defer contain.Recover(c.head.Panicked, &err) // net/http reads ahead on a goroutine that it would end the program on
 	if err := c.prepare(); err != nil {
 		return 0, err
 	}
@@ -85,7 +90,10 @@ func (c *StallConn) Read(p []byte) (int, error) {
 	}
 	n, err := c.socket.Read(p)
 	if n > 0 && c.firstRead != nil {
-		c.begun.Do(func() { c.refused = c.firstRead(p[:n]) })
+		c.begun.Do(func() {
+			c.refused = io.ErrUnexpectedEOF // in case of a panic
+			c.refused = c.firstRead(p[:n])
+		})
 		if c.refused != nil {
 			return 0, c.refused
 		}
@@ -93,15 +101,19 @@ func (c *StallConn) Read(p []byte) (int, error) {
 	if c.read.Load() < 0 || n == 0 {
 		return n, err
 	}
-	c.mu.Lock()
-	before := c.read.Load()
-	ok := c.closed || before < 0 || c.takeHead(before, before+HeadCost(p[:n]))
-	c.mu.Unlock()
-	if !ok {
+	if !c.countHead(p[:n]) {
 		c.head.Refuse(c.Conn, c.turn.End)
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+// countHead counts what has come, and reports whether there is room for it.
+func (c *StallConn) countHead(p []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.read.Load()
+	return c.closed || before < 0 || c.takeHead(before, before+HeadCost(p))
 }
 
 // prepare does what is to be done before the first Read.
@@ -111,21 +123,23 @@ func (c *StallConn) prepare() error {
 	}
 	c.once.Do(func() {
 		c.beginTurn()
+		c.refused = io.ErrUnexpectedEOF // in case of a panic
 		c.turnKey.Name, c.refused = c.beforeRead()
 	})
 	return c.refused
 }
 
 // Await implements [Quiet], for the first Read.
-func (c *StallConn) Await() error {
+func (c *StallConn) Await() (err error) {
+	defer contain.Recover(c.head.Panicked, &err)
 	if err := c.prepare(); err != nil {
 		return err
 	}
 	c.turn.End()
-	if err := WaitReadable(c.Conn); err != errors.ErrUnsupported {
-		return err
+	if err = WaitReadable(c.Conn); err == errors.ErrUnsupported {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // awaitTurn waits until something has come from a client that is not known, and then for its

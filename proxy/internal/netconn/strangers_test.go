@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
@@ -181,5 +182,36 @@ func TestAnswer(t *testing.T) {
 	<-done
 	if string(got) != "no" || err != nil || counted.writes != 1 || !answered {
 		t.Errorf("%q, %v in %d writes, %t", got, err, counted.writes, answered)
+	}
+}
+
+// TestStrangerPanics has the program make a mistake while it reads from a client that is not
+// known. That Read fails, and others do if the client is not known yet.
+func TestStrangerPanics(t *testing.T) {
+	t.Parallel()
+	for name, breaks := range map[string]func(c *StallConn){
+		"who it is": func(c *StallConn) { c.BeforeRead("", func() (string, error) { panic("no name") }) },
+		"the first": func(c *StallConn) { c.OnFirstRead(func([]byte) error { panic("no first") }) },
+		"its head":  func(c *StallConn) { c.head.Take = func(int64) bool { panic("no head") } },
+	} {
+		told := 0
+		client, conn := socketPair(t)
+		c := NewStallConn(conn, time.Minute, Head{Take: func(int64) bool { return true }, Panicked: func(*contain.PanicError) { told++ }}, func() {})
+		breaks(c)
+		if _, err := client.Write(make([]byte, 2*FreeHead)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Await(); err == nil && name == "who it is" {
+			t.Errorf("%s: awaited", name)
+		}
+		for range map[bool]int{true: 1, false: 2}[name == "its head"] {
+			if n, err := c.Read(make([]byte, FreeHead+1)); n != 0 || err == nil {
+				t.Errorf("%s: %d bytes, %v", name, n, err)
+			}
+		}
+		if told < 1 {
+			t.Errorf("%s: told %d times", name, told)
+		}
+		c.Close()
 	}
 }

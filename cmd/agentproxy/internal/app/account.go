@@ -29,6 +29,7 @@ type Account struct {
 	Transport *http.Transport // of the program's own requests
 	Agent     *agent.Agent
 
+	panicked func(*contain.PanicError) // is told of running's
 	settings accountSettings
 	users    users
 	prepare  sync.Once
@@ -56,7 +57,7 @@ const refreshCourtesy = time.Second
 // openAccount opens an account. Its agent's events go to the log.
 func (a *App) openAccount(s accountSettings) *Account {
 	id := s.identity
-	n := &Account{settings: s}
+	n := &Account{settings: s, panicked: a.logPanic}
 	n.users.join()
 	n.Home = codex.OpenHome(s.login.Dir).WithKeyring()
 	if a.options.LoginInPlace {
@@ -120,9 +121,9 @@ func (a *App) logEvent(e agent.Event) {
 	event.Msg(e.Message)
 }
 
-// logPanic logs that work for several requests has panicked.
+// logPanic logs that work on a goroutine of its own has panicked.
 func (a *App) logPanic(e *contain.PanicError) {
-	a.logInForce.Load().Error().Msgf("panic while requests waited: %s\n%s", e, e.Stack())
+	a.logInForce.Load().Error().Msgf("panic: %s\n%s", e, e.Stack())
 }
 
 // start prepares the log-in in the background until ctx ends or the account is closed,
@@ -131,7 +132,7 @@ func (n *Account) start(ctx context.Context, label string, asAgent bool) {
 	run := func(work func(context.Context)) {
 		ctx, stop := context.WithCancel(ctx)
 		n.stops = append(n.stops, stop)
-		n.running.Go(func() { work(ctx) })
+		n.running.Go(func() { contain.Do(n.panicked, func() { work(ctx) }) })
 	}
 	if asAgent {
 		n.prepare.Do(func() { run(func(ctx context.Context) { n.Agent.Run(ctx, label) }) })

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/usage"
 )
 
@@ -31,6 +32,7 @@ func (a *App) openUsage(former *App) error {
 	file, err := usage.OpenFile(path, func(err error) {
 		log := a.logInForce.Load()
 		if err != nil {
+			contain.Tell(a.logPanic, err)
 			log.Warn().AnErr("error", err).Msg("the usage file cannot be written; what is not written is counted")
 			return
 		}
