@@ -391,7 +391,7 @@ func TestWebSocketRules(t *testing.T) {
 		}, 2},
 		"a bomb": {[]string{"permessage-deflate"}, func(w *wire) {
 			var b bytes.Buffer
-			z, _ := flate.NewWriter(&b, 9)
+			z, _ := flate.NewWriter(&b, flate.BestSpeed)
 			z.Write(make([]byte, maxMessage+1))
 			z.Flush()
 			w.frame(0xc1, b.Bytes())
