@@ -102,21 +102,30 @@ func (s *Server) Serve(conn net.Conn) {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	state := t.ConnectionState()
+	state := stateOf(t)
 	heads := &HeadConn{Conn: t, heads: &s.Heads, linger: s.Linger, below: conn}
 	if state.NegotiatedProtocol == "h2" {
 		heads.frames = newFrames()
-		s.handOver(&h2Conn{heads, heads, state}, uncut)
+		s.handOver(&h2Conn{heads, heads, *state}, uncut)
 		return
 	}
 	c := &serverConn{
-		server: s, conn: t, tls: &state, ctx: s.ConnContext(ctx, t), cancel: cancel, peer: conn.RemoteAddr().String(),
+		server: s, conn: t, tls: state, ctx: s.ConnContext(ctx, t), cancel: cancel, peer: conn.RemoteAddr().String(),
 	}
 	if ahead := c.serve(); ahead != nil {
 		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(heads, ahead), conn: t, heads: heads, ctx: s.BaseContext, linger: s.Linger}, uncut)
 		return
 	}
 	_ = t.Close()
+}
+
+// stateOf returns the state of t. It is not inlined, or [Server.Serve] would have room for a copy on its
+// stack, which is what a connection that waits for a request holds.
+//
+//go:noinline
+func stateOf(t *tls.Conn) *tls.ConnectionState {
+	state := t.ConnectionState()
+	return &state
 }
 
 // notePanic logs what was recovered while conn was served.
