@@ -44,7 +44,7 @@ func planFor(name string) (plan, error) {
 		name: "full", atMost: 30 * time.Minute, rounds: 3,
 		request: 1200 * time.Millisecond, connect: time.Second, move: 700 * time.Millisecond,
 		echo: time.Second, sign: 200 * time.Millisecond,
-		streams: 1000, events: 30, sockets: 1000, idle: 10_000, settle: 3 * time.Second, startUps: 20,
+		streams: 1000, events: 30, sockets: 1000, idle: 10_000, settle: 5 * time.Second, startUps: 20,
 		transfer: 20_000_000, eventGap: 50 * time.Millisecond, openRound: time.Second,
 		rate: 2 * time.Second, turnEvents: 400, turnGap: 10 * time.Millisecond, turnOpen: time.Second, firstTurns: 8, live: 2000, liveGap: 500 * time.Millisecond,
 	}
