@@ -116,31 +116,34 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.Conn = &conn.streams
 	}
 	defer i.end(x)
-	if refused := i.live.add(x, r); refused != nil {
+	if refused := i.admit(x, conn, r); refused != nil {
 		x.refuse(refused)
 		return
+	}
+	i.forward(x, r)
+}
+
+// admit decides whether the request of x is signed and sent on.
+func (i *interceptor) admit(x *exchange, conn *interceptedConn, r *http.Request) (refused *refuse.Refusal) {
+	if refused = i.live.add(x, r); refused != nil {
+		return refused
 	}
 	if r.TLS == nil { // net/http does not see TLS below a connection that h1 has read from
 		r.TLS = conn.tls
 	}
-	if refused := checkInner(x, conn, r); refused != nil {
-		x.refuse(refused)
-		return
+	if refused = checkInner(x, conn, r); refused != nil {
+		return refused
 	}
 	x.asked = askedBy(r.Header)
 	if message.IsUpgrade(r) {
 		x.asked.upgrade = strings.Join(r.Header["Upgrade"], ", ")
 	}
-	if refused := x.grant(r.Context()); refused != nil {
-		if r.Context().Err() != nil {
-			x.failure = "cancelled"
-			x.culprit.Name(cut.Client)
-			panic(http.ErrAbortHandler)
-		}
-		x.refuse(refused)
-		return
+	if refused = x.grant(r.Context()); refused != nil && r.Context().Err() != nil {
+		x.failure = "cancelled"
+		x.culprit.Name(cut.Client)
+		panic(http.ErrAbortHandler)
 	}
-	i.forward(x, r)
+	return refused
 }
 
 // checkInner refuses a request inside a tunnel that is not to be signed whatever it

@@ -35,6 +35,14 @@ type forwarder struct {
 // [httputil.ReverseProxy] does, but copies no more of a message than it changes, does not
 // flush what net/http is about to flush, and keeps two goroutines for an upgrade and not four.
 func (f *forwarder) forward(x *exchange, r *http.Request) {
+	if upgraded := f.roundTrip(x, r); upgraded != nil {
+		f.switchProtocols(x, upgraded)
+	}
+}
+
+// roundTrip is forward for all but the messages after an upgrade, whose response it returns: they
+// need no room for what is here on a stack that lasts as long as they do.
+func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Response) {
 	x.buffers = f.buffers
 	in := interim.New(x, &x.Unread, r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out, body := outgoing(x, r, in)
@@ -44,7 +52,7 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 		waited, refused := x.BeginUpload(r.Context(), out.ContentLength)
 		if refused != nil && r.Context().Err() == nil {
 			x.refuse(refused)
-			return
+			return nil
 		}
 		if waited && cut.HasLeft(x.client) {
 			x.failure = "cancelled"
@@ -64,7 +72,7 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 		}
 		in.Stop()
 		forwardFailed(x, out, err)
-		return
+		return nil
 	}
 	unread := int64(message.MaxBuffer)
 	if res.ProtoMajor == 2 {
@@ -79,11 +87,10 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 	if err := prepareResponse(res); err != nil {
 		res.Body.Close()
 		forwardFailed(x, out, err)
-		return
+		return nil
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		f.switchProtocols(x, res)
-		return
+		return res
 	}
 	message.RemoveHopByHop(res.Header)
 	h := x.Header()
@@ -112,6 +119,7 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 			h[prefix+name] = values
 		}
 	}
+	return nil
 }
 
 // outgoing returns the request that is sent on, and what reads its body, nil if it has none.
