@@ -15,7 +15,8 @@ const turnTime = time.Millisecond
 // goroutines find a processor: the runtime runs what is ready in the order in which it became
 // so, and looks for what has come from the network when nothing is. Those who wait take turns
 // by their keys, so that whoever has much to do delays nobody but itself by it. All who are not
-// admitted together get as many turns as one who is.
+// admitted together get as many turns as one who is: of them, one waits for a turn of each other
+// key, and with each for one of every label that waits.
 type Turns struct {
 	most int
 
