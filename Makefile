@@ -110,16 +110,17 @@ PROCESSES   := ^Test(Kill|Soak)$$
 LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
-# What is not integration, which takes longest and waits most: it gets the processors first.
+# What is neither integration nor unit, which take longest and wait most: those get the
+# processors first.
 BESIDE      := nice -n 5
 
 # The race detector needs cgo, and has each of sixty programs sleep for a second when it
 # ends, unless it is told not to. lint has vetted. Many tests wait more than they work. What
 # takes longest is first.
 unit:
-	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(BESIDE) $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
+	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
 	  $$($(GO) list ./... | grep -Ev '/integration(/scale|/bench|/testsummary)?$$')
-	CGO_ENABLED=1 $(BESIDE) $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
+	CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
 
 unit-plain:
 	$(ONCE) $(BESIDE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN)
