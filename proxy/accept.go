@@ -40,7 +40,7 @@ func (l clientListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
-			// net/http tries again by itself, and tells nobody.
+			// The lobby tries again by itself, and tells nobody.
 			if track.IsScarcity(err) && l.p.descriptors.Note(time.Now()) {
 				l.p.current().Log.Warn().AnErr("error", err).
 					Msg("the system has no descriptor for a client's connection; raise the limit (LimitNOFILE=, ulimit -n), or lower limits.connections")

@@ -246,6 +246,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		b.ended = true
 		b.x.Redact(b.res.Trailer) // the values, which have come now
 	default:
+		contain.Tell(b.x.Panicked, err) // of sending the request's body
 		_ = b.x.culprit.Note(whoEnded(ctx), err)
 		err = b.x.redactError(err)
 	}
@@ -269,7 +270,7 @@ func (b *responseBody) Close() error {
 // response, which is usually a moment later. buffered says that reading will not wait.
 func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) error {
 	w := message.NewBodyWriter(x, buffered)
-	defer w.Stop()
+	defer func() { _ = w.Stop() }()
 	buffer := f.buffers.Small()
 	defer func() { f.buffers.Put(buffer) }()
 	var written int64
@@ -286,7 +287,7 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			}
 		}
 		if err == io.EOF {
-			return nil
+			return w.Stop()
 		}
 		if err != nil {
 			return err

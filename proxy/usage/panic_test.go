@@ -1,6 +1,8 @@
 package usage
 
 import (
+	"bytes"
+	"compress/flate"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -46,6 +48,35 @@ func TestPanicWhileReading(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPanicWhileClosing has the end of the reading panic, when inflating gives out what it has
+// left. Whoever closes it goes on.
+func TestPanicWhileClosing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var compressed bytes.Buffer
+		z, err := flate.NewWriter(&compressed, flate.BestSpeed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := z.Write([]byte("text")); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		half := compressed.Bytes()[:compressed.Len()-1]
+		told := 0
+		w := NewWebSocket([]string{"permessage-deflate"}, func(Tokens) {}, func(*contain.PanicError) { told++ })
+		w.Tap(append([]byte{0x40 | opText, byte(len(half))}, half...))
+		time.Sleep(2 * readDelay)
+		w.inflate.out = func([]byte) { panic("no room") }
+		w.Close()
+		if told != 1 {
+			t.Errorf("told %d times", told)
+		}
+	})
 }
 
 // TestPanicWhileWriting has the writing of an entry panic. It counts as lost, and those that

@@ -74,7 +74,7 @@ func (w *WebSocket) Tap(p []byte) {
 // Close reads what was not read yet, and ends the reading.
 func (w *WebSocket) Close() {
 	w.queue.close()
-	w.end()
+	contain.Do(w.queue.panicked, w.end) // inflating reads what it has left
 }
 
 // read reads on. It reports whether there is any use in more.

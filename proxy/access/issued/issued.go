@@ -311,13 +311,20 @@ func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time
 	if err != nil {
 		return "", nil, err
 	}
-	now := t.now().Truncate(time.Second)
-	for _, e := range revoked {
-		if e.Label == label && !now.After(e.Before) {
-			now = e.Before.Truncate(time.Second).Add(time.Second) // it is revoked up to this second
-		}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.know(key, revoked, t.now()); err != nil {
+		return "", nil, err
 	}
-	until, err := end(now, revoked.index())
+	// Not by the newest time so far: what another process revokes now is to be from before.
+	now := t.now().Truncate(time.Second)
+	if before := t.revoked.labels[label].Before; !now.After(before) {
+		now = before.Truncate(time.Second).Add(time.Second) // it is revoked up to this second
+	}
+	until, err := end(now, t.revoked)
+	if err == nil && !t.latest(t.now()).Before(until) {
+		err = ErrExpired // the clock was set back, and it would be good for nothing
+	}
 	if err != nil {
 		return "", nil, err
 	}

@@ -402,6 +402,29 @@ func TestSetBack(t *testing.T) {
 	}
 }
 
+// TestIssueSetBack: what would be good for nothing, because the clock was set back, is not
+// issued. A token that is good by both clocks was issued by the one that is right now, or those
+// who revoke its label would miss it.
+func TestIssueSetBack(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	tokens := Open(t.TempDir(), c.now, func(err error) { t.Error(err) })
+	issue(t, tokens, "a", time.Hour)
+	c.advance(9 * time.Minute)
+	issue(t, tokens, "a", time.Hour)
+	c.advance(-9 * time.Minute)
+	if _, _, err := tokens.IssueFor(t.Context(), "a", c.now(), c.now().Add(5*time.Minute), time.Hour); !errors.Is(err, ErrExpired) {
+		t.Errorf("a token that has ended: %v", err)
+	}
+	s, token, err := tokens.IssueFor(t.Context(), "a", c.now(), c.now().Add(15*time.Minute), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tokens.Check(s); err != nil || token.Issued.After(c.now()) {
+		t.Errorf("a token that has not: %v, issued %s, now it is %s", err, token.Issued, c.now())
+	}
+}
+
 // FuzzCheck: nothing but what was issued is good.
 func FuzzCheck(f *testing.F) {
 	c := newClock()

@@ -399,6 +399,9 @@ func TestListForgets(t *testing.T) {
 		check("it is none", ErrUnread)
 		write(serving.listPath(), `[{"id": "X", "until": "2100-01-01T00:00:00Z"}]`)
 		check("it has another token", ErrRevoked)
+		if _, _, err := serving.IssueFor(t.Context(), "b", c.now().Add(-time.Hour), c.now().Add(time.Hour), time.Hour); !errors.Is(err, ErrRevoked) {
+			t.Errorf("%s, a proof from before it was revoked: %v", name, err)
+		}
 		next, _ := issue(t, commands, "b", 40*time.Hour)
 		c.advance(3 * time.Second)
 		if _, err := serving.Check(next); err != nil {

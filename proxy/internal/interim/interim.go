@@ -228,14 +228,15 @@ func (q *Queue) write() {
 	for len(q.waiting) > 0 {
 		r := q.waiting[0]
 		q.waiting = q.waiting[1:]
-		if err := q.send(r); err != nil { // a part of it may be written, which nothing may follow
+		err := q.send(r)
+		if err != nil { // a part of it may be written, which nothing may follow
 			_ = q.fail(err)
 			for _, r := range q.waiting {
 				q.count(-r.cost)
 			}
 			q.waiting = nil
 		}
-		q.asked = q.asked || r.status == http.StatusContinue
+		q.asked = q.asked || err == nil && r.status == http.StatusContinue
 		q.count(-r.cost)
 		q.changed.Broadcast()
 	}

@@ -317,6 +317,21 @@ func (b *broken) WriteInterim(status int, h http.Header) {
 // Panicked implements [Client].
 func (b *broken) Panicked(*contain.PanicError) { b.told++ }
 
+// TestPanicOfContinue has the program make a mistake with the 100 that is asked for. Nobody reads
+// the body then.
+func TestPanicOfContinue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var unread atomic.Int64
+		c := &broken{recorder: func(int, http.Header) {}, redact: "none"}
+		q := New(c, &unread, true)
+		if _, ok := errors.AsType[*contain.PanicError](q.Ask()); !ok || c.told != 1 {
+			t.Errorf("asked: %v, told %d times", q.Err(), c.told)
+		}
+		q.Stop()
+	})
+}
+
 // TestPanic has the program make a mistake with the second response of five. The request ends,
 // and nothing is written after that one.
 func TestPanic(t *testing.T) {

@@ -54,8 +54,8 @@ func (w *BodyWriter) flushLate() {
 
 // Write writes b, and flushes it at once or a little later.
 func (w *BodyWriter) Write(b []byte, flush, flushLate bool) error {
-	if w.Stop(); w.err != nil {
-		return w.err
+	if err := w.Stop(); err != nil {
+		return err
 	}
 	if _, err := w.to.Write(b); err != nil {
 		return err
@@ -72,13 +72,15 @@ func (w *BodyWriter) Write(b []byte, flush, flushLate bool) error {
 	return nil
 }
 
-// Stop stops the timer. No other goroutine writes when it returns.
-func (w *BodyWriter) Stop() {
+// Stop stops the timer. No other goroutine writes when it returns. It returns an error if a part
+// of what was written may be lost.
+func (w *BodyWriter) Stop() error {
 	if w.timer == nil {
-		return
+		return w.err
 	}
 	w.timer.Stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.begun, w.timer = true, nil
+	return w.err
 }

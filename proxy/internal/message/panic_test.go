@@ -39,11 +39,18 @@ func TestPanicOfFlush(t *testing.T) {
 				}
 			}
 			time.Sleep(2 * headerDelay)
+			if begun { // or nothing comes after it
+				if err := w.Stop(); err == nil {
+					t.Error("the end is as if all had been sent")
+				}
+			}
 			err := w.Write([]byte("x"), false, false)
 			if _, ok := errors.AsType[*contain.PanicError](err); !ok || to.told != 1 || got.Len() > 0 {
 				t.Errorf("begun: %t: %v, told %d times, %q was written", begun, err, to.told, got.String())
 			}
-			w.Stop()
+			if stopped := w.Stop(); stopped != err {
+				t.Errorf("begun: %t: %v at the end", begun, stopped)
+			}
 		})
 	}
 }

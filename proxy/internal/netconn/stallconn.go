@@ -271,6 +271,7 @@ func (c *StallConn) Join(labels *track.Limiter, label string, most int) bool {
 // Write implements [net.Conn]. The time begins anew whenever the client takes some
 // of p, so that a stream lives on however slowly it is read.
 func (c *StallConn) Write(p []byte) (n int, err error) {
+	defer contain.Recover(c.head.Panicked, &err) // net/http writes frames of HTTP/2 on a goroutine of their own
 	c.turn.End()
 	for {
 		c.renewDeadline(time.Now())

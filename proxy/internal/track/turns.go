@@ -94,23 +94,29 @@ func NewTurns(most int) *Turns {
 // nothing until it calls [Turn.End]. If it does nevertheless, its turn ends when somebody
 // else has waited for it for a millisecond.
 func (t *Turns) Begin(turn *Turn, key Key) {
+	if !t.begin(turn, key) {
+		<-turn.ready
+		runtime.Gosched() // or it would run before all that became ready earlier
+	}
+}
+
+// begin takes a turn if nobody waits, or has it wait.
+func (t *Turns) begin(turn *Turn, key Key) (taken bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if turn.turns == nil { // or whoever ends the last one might read it meanwhile
 		turn.turns = t
 	}
 	if t.waiting.first == nil && len(t.taken) < t.most {
 		t.take(turn)
-		t.mu.Unlock()
-		return
+		return true
 	}
 	if turn.ready == nil {
 		turn.ready = make(chan struct{}, 1)
 	}
 	t.enqueue(turn, key)
 	t.arm()
-	t.mu.Unlock()
-	<-turn.ready
-	runtime.Gosched() // or it would run before all that became ready earlier
+	return false
 }
 
 // End ends the turn, if it has not ended yet.

@@ -166,6 +166,9 @@ func (a *App) next(c *config.Config, r resources, log zerolog.Logger) (*App, err
 	n := newApp(c, r, o)
 	n.Clock, n.Now, n.logInForce, n.quotas, n.labels = a.Clock, a.Now, a.logInForce, a.quotas, a.labels
 	n.usedTokens = a.usedTokens
+	if is, was := c.Clients, a.Config.Clients; is.IssuedDir == was.IssuedDir && is.IssuedKey == was.IssuedKey && is.IssuedRevoked == was.IssuedRevoked {
+		n.Clients.Issued = a.Clients.Issued // which remembers what was revoked
+	}
 	n.openExchange(a)
 	if err := n.openPrincipals(a); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/configtest"
+	"github.com/agentproxy/agentproxy/proxy/access/issued"
 )
 
 // TestNextApp has apps that follow one another share what is configured the same,
@@ -96,6 +98,67 @@ func TestNextApp(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNextIssued has a token be revoked, and the list lose it. What an app knows as revoked, the
+// next one does, unless the keys of the configuration say that other tokens are good.
+func TestNextIssued(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("0f", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	load := func(clients, rest string) *config.Config {
+		t.Helper()
+		c, err := config.Load(configtest.Write(t, "state_dir: "+dir+"/state\nidentity: {codex_home: "+dir+"}\nclients: {"+clients+"}\n"+rest), configtest.Environment(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	open := func(a *App, c *config.Config) *App {
+		t.Helper()
+		if a == nil {
+			a, err := Open(c, Options{Env: configtest.Environment(nil), Log: zerolog.Nop()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		opened, err := openResources(c, os.ReadFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := a.next(c, opened, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+		return next
+	}
+	a := open(nil, load("issued: also", ""))
+	shown, token, err := a.Clients.Issued.Issue(t.Context(), "a", time.Hour)
+	if err == nil {
+		err = a.Clients.Issued.RevokeToken(t.Context(), token)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, want error) {
+		t.Helper()
+		if _, err := a.Clients.Issued.Check(shown); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
+	}
+	check("revoked", issued.ErrRevoked)
+	if err := os.WriteFile(filepath.Join(dir, "state", "client-tokens", "revoked.json"), []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a = open(a, load("issued: also", "other_hosts: refuse\n"))
+	check("another configuration", issued.ErrRevoked)
+	a = open(a, load("issued: also, issued_key_file: "+key, ""))
+	check("another key", issued.ErrForeign)
+	a.Close()
 }
 
 // TestNextPrincipals has profiles that differ from one another, and from clients without one, in
