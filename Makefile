@@ -107,7 +107,7 @@ PROCESSES   := ^Test(Kill|Soak)$$
 # What unit does less of than unit-plain does, because of the race detector, to which
 # TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose
 # programs are the detector's too.
-LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|Script)$$
+LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|IdleStack|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
 # What is neither integration nor unit, which take longest and wait most: those get the

@@ -17,14 +17,17 @@ const hostClaim = "7999"
 // test, of this process or of another, gets it as long as this one runs.
 func ownHost(t *testing.T) string {
 	t.Helper()
-	for {
+	var err error
+	for range 1000 {
 		host := fmt.Sprintf("127.%d.%d.1", 64+rand.N(64), rand.N(256)) // none begins as another does
-		l, err := net.Listen("tcp", net.JoinHostPort(host, hostClaim))
-		if err == nil {
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, hostClaim)); err == nil {
 			t.Cleanup(func() { l.Close() })
 			return host
 		}
 	}
+	t.Fatalf("no loopback address is free; something may listen on port %s of all addresses: %v", hostClaim, err)
+	return ""
 }
 
 // freeAddress returns an address that nobody listens on, and that nobody else gets, for

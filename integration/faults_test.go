@@ -291,11 +291,7 @@ func (f *fixture) smallState(t *testing.T) (fill func() (empty func())) {
 		t.Logf("the disk will not fill up: %v", err)
 		return func() func() { return func() {} }
 	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(f.stateDir, 0); err != nil {
-			t.Errorf("unmount the state directory: %v", err)
-		}
-	})
+	t.Cleanup(func() { unmount(t, f.stateDir) })
 	return func() func() {
 		path := filepath.Join(f.stateDir, "filler")
 		_ = os.WriteFile(path, make([]byte, 512<<10), 0o600)

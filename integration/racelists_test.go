@@ -20,8 +20,8 @@ import (
 var notLighter = map[string]string{"raceFactor": "makes room for the detector's own memory"}
 
 // TestLighterRunsWhole holds the Makefile's lists to the tests: what does less under the race
-// detector runs whole in make unit-plain, what make unit skips runs elsewhere, and every name
-// in a list is that of a test.
+// detector, or is not compiled with it, runs whole in make unit-plain, what make unit skips runs
+// elsewhere, and every name in a list is that of a test.
 func TestLighterRunsWhole(t *testing.T) {
 	t.Parallel()
 	makefile := readFile(t, "../Makefile")
@@ -74,12 +74,16 @@ func TestLighterRule(t *testing.T) {
 		`func TestA(t *testing.T) { for range 8 / lighter {} }`:                                                      {"TestA"},
 		"const each = 8 / lighter\nfunc TestA(t *testing.T) { f() }\nfunc f() { _ = each }":                          {"TestA"},
 		"var n = flag.Int(\"n\", 8/lighter, \"\")\nfunc FuzzA(f *testing.F) { _ = *n }\nfunc TestB(t *testing.T) {}": {"FuzzA"},
+		"//go:build !race && unix\n\npackage x\nfunc TestA(t *testing.T) {}":                                         {"TestA"},
 		"type c struct{}\nfunc (c) run() { _ = lighter }\nfunc TestA(t *testing.T) { c{}.run() }":                    {"TestA"},
 		`func TestA(t *testing.T) { _ = raceFactor }`:                                                                nil,
 		`func TestA(t *testing.T) { x.lighter = 1; _ = y{lighter: 2} }`:                                              nil,
 	} {
 		d := make(declared)
-		for _, source := range []string{"//go:build race\n\n" + detector, "package x\n" + body} {
+		if !strings.HasPrefix(body, "//") {
+			body = "package x\n" + body
+		}
+		for _, source := range []string{"//go:build race\n\n" + detector, body} {
 			file, err := parser.ParseFile(token.NewFileSet(), "x_test.go", source, parser.ParseComments)
 			if err != nil {
 				t.Fatal(err)
@@ -103,7 +107,7 @@ type declaration struct {
 
 // add adds what a file declares.
 func (d declared) add(file *ast.File) {
-	detector := forDetector(file)
+	detector := byDetector(file)
 	for _, decl := range file.Decls {
 		switch decl := decl.(type) {
 		case *ast.FuncDecl:
@@ -175,12 +179,15 @@ func lighterTests(d declared) []string {
 	return tests
 }
 
-// forDetector reports whether a file is compiled with the race detector alone.
-func forDetector(file *ast.File) bool {
+// byDetector reports whether the race detector decides if a file is compiled.
+func byDetector(file *ast.File) bool {
 	for _, group := range file.Comments {
 		for _, comment := range group.List {
 			if expr, err := constraint.Parse(comment.Text); err == nil && comment.Pos() < file.Package {
-				return expr.Eval(func(tag string) bool { return true }) && !expr.Eval(func(tag string) bool { return tag != "race" })
+				compiled := func(race bool) bool {
+					return expr.Eval(func(tag string) bool { return tag == "race" && race || tag == "linux" || tag == "unix" })
+				}
+				return compiled(true) != compiled(false)
 			}
 		}
 	}
@@ -218,7 +225,7 @@ func detectorDirs(t *testing.T) []string {
 				return err
 			}
 			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.PackageClauseOnly|parser.ParseComments)
-			if err == nil && forDetector(file) {
+			if err == nil && byDetector(file) {
 				dir, _ := filepath.Rel("..", filepath.Dir(path))
 				found[dir] = true
 			}
