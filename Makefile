@@ -114,7 +114,7 @@ SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 # processors first.
 BESIDE      := nice -n 5
 
-# The race detector needs cgo, and has each of sixty programs sleep for a second when it
+# The race detector needs cgo, and has each of fifty programs sleep for a second when it
 # ends, unless it is told not to. lint has vetted. Many tests wait more than they work. What
 # takes longest is first.
 unit:

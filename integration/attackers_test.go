@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -54,23 +55,37 @@ type attacker struct {
 }
 
 // startAttack starts a process of attackers. It is one of its own: in the world attackers
-// have a machine of their own, and take no turns with the clients of another. The function
-// that it returns ends it, and says what it has done.
-func startAttack(t *testing.T, a attack) (end func() strength) {
+// have a machine of their own, and take no turns with the clients of another. It tells begun,
+// which must have room, when they have done something, or have ended. The function that it
+// returns ends them, and says what they have done.
+func startAttack(t *testing.T, a attack, begun chan<- struct{}) (end func() strength) {
 	t.Helper()
 	cmd, stdin := startRole(t, attackVariable, a)
-	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	report := make(chan []byte, 1)
+	go func() {
+		r := bufio.NewReader(stdout)
+		_, _ = r.ReadString('\n')
+		begun <- struct{}{}
+		raw, _ := io.ReadAll(r)
+		report <- raw
+	}()
 	return func() (done strength) {
 		t.Helper()
 		stdin.Close()
+		raw := <-report
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%s: %v\n%s", a.Name, err, stderr.String())
-		} else if err := json.Unmarshal([]byte(stdout.String()), &done); err != nil {
-			t.Errorf("%s: %v\n%s", a.Name, err, stdout.String())
+		} else if err := json.Unmarshal(raw, &done); err != nil {
+			t.Errorf("%s: %v\n%s", a.Name, err, raw)
 		}
 		done.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		return done
@@ -114,7 +129,8 @@ func becomeIdle() error {
 	return syscall.Exec(program, os.Args, os.Environ())
 }
 
-// run attacks until the standard input ends, and prints the strength.
+// run attacks until the standard input ends. It prints a line when something is done, and the
+// strength.
 func (a *attack) run() error {
 	i := slices.IndexFunc(assaults, func(assault assault) bool { return assault.name == a.Name })
 	pem, err := os.ReadFile(a.CA)
@@ -129,14 +145,17 @@ func (a *attack) run() error {
 	attacker := &attacker{Context: ctx, addr: a.Addr, admin: a.Admin, roots: roots}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		// A busy machine takes longer than that to begin.
-		for end := time.Now().Add(rawTimeout); attacker.units.Load() == 0 && time.Now().Before(end); {
-			time.Sleep(10 * time.Millisecond)
-		}
 		cancel()
 	}()
+	var first sync.WaitGroup
+	first.Go(func() {
+		for attacker.units.Load() == 0 && attacker.pause(10*time.Millisecond) {
+		}
+		fmt.Println()
+	})
 	assaults[i].run(attacker)
 	<-ctx.Done()
+	first.Wait()
 	return json.NewEncoder(os.Stdout).Encode(strength{
 		Connections: attacker.connections.Load(), Units: attacker.units.Load(), Bytes: attacker.bytes.Load(),
 	})

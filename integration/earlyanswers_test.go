@@ -43,7 +43,7 @@ func TestEarlyAnswers(t *testing.T) {
 	t.Parallel()
 	p := newFixture(t, fixtureConfig{yaml: `signer: {rules: [{path: "/backend-api/test/unsigned", use: command, command: ["false"]}]}`}).serve(t)
 	var uploads []upload
-	for _, size := range []int{10_000, 1_000_000, 20_000_000} { // of the last, most fits into no buffer
+	for _, size := range []int{10_000, 1_000_000, 50_000_000} { // of the last, most fits into no buffer
 		for _, chunked := range []bool{false, true} {
 			uploads = append(uploads,
 				upload{backendAPI + "/test/refuse/413", size, chunked, "413 refused"},

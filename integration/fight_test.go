@@ -115,7 +115,17 @@ func TestRefreshFight(t *testing.T) {
 	})
 	newest := npmProgram(t, "codex-0.171/vendor/x86_64-unknown-linux-musl/bin/codex")
 	environ := directly(t, f.backend, f.codexHome)
-	slowest := time.Duration(0)
+	// A machine may have Codex take longer than agentproxy gives it. What is used twice is
+	// excused then, from that Codex's start to the next one's.
+	reused := func() int { return f.backend.Stats().ReusedRefreshTokens }
+	var took, slowest time.Duration
+	before, excused, slow := 0, 0, 0
+	judge := func() {
+		if took >= codexTime {
+			excused += reused() - before
+			slow++
+		}
+	}
 	for i := range fightRounds(t) {
 		time.Sleep(codexBreath) // until Codex wants another
 		if i%4 != 3 {
@@ -125,20 +135,23 @@ func TestRefreshFight(t *testing.T) {
 		if i%4 == 2 { // and is left alone
 			eventually(t, "agentproxy refreshes", func() bool { byUs, _ := refreshesBy(f.backend); return byUs > 0 })
 		}
+		judge()
+		before = reused()
 		begun := time.Now()
 		out := mustRun(t, environ, newest, codexExec(codexQuiet...)...)
 		if !strings.Contains(out, codexReply) {
 			t.Errorf("codex said %q", out)
 		}
-		slowest = max(slowest, codexTook(f.backend, begun))
+		took = codexTook(f.backend, begun)
+		slowest = max(slowest, took)
 	}
 	cancel()
 	clients.Wait()
+	judge()
 	byUs, byCodex := refreshesBy(f.backend)
-	stats := f.backend.Stats()
-	t.Logf("%d requests; %d refreshes by agentproxy, %d by Codex, which took up to %s", served, byUs, byCodex, slowest.Round(time.Millisecond))
-	if stats.ReusedRefreshTokens != 0 && slowest < codexTime {
-		t.Errorf("%d refresh tokens were used twice", stats.ReusedRefreshTokens)
+	t.Logf("%d requests; %d refreshes by agentproxy, %d by Codex, which took up to %s, and %d times too long", served, byUs, byCodex, slowest.Round(time.Millisecond), slow)
+	if n := reused() - excused; n != 0 {
+		t.Errorf("%d refresh tokens were used twice", n)
 	}
 	if byUs == 0 || byCodex == 0 {
 		t.Error("there was no fight")

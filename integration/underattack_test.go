@@ -81,8 +81,15 @@ func underAttack(t *testing.T, s siege) {
 	run := func(name string, d time.Duration, assaults ...assault) *phase {
 		t.Helper()
 		var ends []func() strength
+		attacks := make(chan struct{}, len(assaults))
 		for _, assault := range assaults {
-			ends = append(ends, startAttack(t, attack{assault.name, target.addr, target.fixture.admin, target.ca, s.idle}))
+			ends = append(ends, startAttack(t, attack{assault.name, target.addr, target.fixture.admin, target.ca, s.idle}, attacks))
+		}
+		if len(assaults) > 0 {
+			select {
+			case <-attacks: // of all at once, one is enough: it may take the places of others
+			case <-time.After(clientTimeout):
+			}
 		}
 		ph := &phase{name: name, unit: "units", proxy: -p.cpu(t)}
 		begun := time.Now()

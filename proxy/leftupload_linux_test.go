@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net"
@@ -45,26 +46,27 @@ func TestUploadOfNobody(t *testing.T) {
 	<-begun
 	left := upload("/left")
 	left.Send(t, "%s", rest)
-	waits := func(state func(*exchange) bool) {
-		t.Helper()
-		proxytest.Eventually(t, func() error {
-			err := errors.New("the upload does not wait, or its client has not left")
-			p.live.set.Locked(func(all iter.Seq[live.Exchange]) {
-				for e := range all {
-					if x := e.(*exchange); x.path == "/left" && state(x) {
-						err = nil
-					}
-				}
-			})
-			if strings.Contains(p.log.String(), `"path":"/left"`) { // it has waited too long
-				return nil
-			}
-			return err
-		})
-	}
-	waits(func(*exchange) bool { return true })
+	proxytest.Eventually(t, func() error {
+		if n := p.live.set.UploadsWaiting(); n != 1 {
+			return fmt.Errorf("%d uploads wait", n)
+		}
+		return nil
+	})
 	left.Close()
-	waits(func(x *exchange) bool { return cut.HasLeft(x.client) })
+	proxytest.Eventually(t, func() error {
+		err := errors.New("the upload's client has not left")
+		p.live.set.Locked(func(all iter.Seq[live.Exchange]) {
+			for e := range all {
+				if x := e.(*exchange); x.path == "/left" && cut.HasLeft(x.client) {
+					err = nil
+				}
+			}
+		})
+		if strings.Contains(p.log.String(), `"path":"/left"`) { // it has waited too long
+			return nil
+		}
+		return err
+	})
 	first.Send(t, "%s", rest)
 	if res := first.Response(t, http.MethodPost); res.StatusCode != http.StatusOK {
 		t.Errorf("the first: %s", res.Status)

@@ -69,6 +69,13 @@ func (e *Entry) BeginUpload(ctx context.Context, length int64) (waited bool, ref
 	return true, refuse.Busy("the requests with large bodies that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
 }
 
+// UploadsWaiting returns how many uploads wait for room.
+func (s *Set) UploadsWaiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.uploadsWaiting)
+}
+
 // EndUpload gives back what [Entry.BeginUpload] has taken, if anything.
 func (e *Entry) EndUpload() {
 	if e.uploading.Load() == 0 {
