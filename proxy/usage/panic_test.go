@@ -71,6 +71,7 @@ func TestPanicWhileClosing(t *testing.T) {
 		w := NewWebSocket([]string{"permessage-deflate"}, func(Tokens) {}, func(*contain.PanicError) { told++ })
 		w.Tap(append([]byte{0x40 | opText, byte(len(half))}, half...))
 		time.Sleep(2 * readDelay)
+		synctest.Wait()
 		w.inflate.out = func([]byte) { panic("no room") }
 		w.Close()
 		if told != 1 {
