@@ -17,6 +17,20 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access/issued"
 )
 
+// nextApp returns the app that follows a with another configuration.
+func nextApp(t *testing.T, a *App, c *config.Config) *App {
+	t.Helper()
+	opened, err := openResources(c, os.ReadFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := a.next(c, opened, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
 // TestNextApp has apps that follow one another share what is configured the same,
 // and leave nothing behind.
 func TestNextApp(t *testing.T) {
@@ -43,14 +57,7 @@ func TestNextApp(t *testing.T) {
 	a.Start(ctx, "")
 	follow := func(a *App, c *config.Config) *App {
 		t.Helper()
-		opened, err := openResources(c, os.ReadFile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		next, err := a.next(c, opened, zerolog.Nop())
-		if err != nil {
-			t.Fatal(err)
-		}
+		next := nextApp(t, a, c)
 		next.Start(ctx, "")
 		return next
 	}
@@ -116,27 +123,16 @@ func TestNextIssued(t *testing.T) {
 		}
 		return c
 	}
-	open := func(a *App, c *config.Config) *App {
-		t.Helper()
-		if a == nil {
-			a, err := Open(c, Options{Env: configtest.Environment(nil), Log: zerolog.Nop()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return a
-		}
-		opened, err := openResources(c, os.ReadFile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		next, err := a.next(c, opened, zerolog.Nop())
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.Close()
-		return next
+	a, err := Open(load("issued: also", ""), Options{Env: configtest.Environment(nil), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
 	}
-	a := open(nil, load("issued: also", ""))
+	follow := func(c *config.Config) {
+		t.Helper()
+		next := nextApp(t, a, c)
+		a.Close()
+		a = next
+	}
 	shown, token, err := a.Clients.Issued.Issue(t.Context(), "a", time.Hour)
 	if err == nil {
 		err = a.Clients.Issued.RevokeToken(t.Context(), token)
@@ -154,9 +150,9 @@ func TestNextIssued(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "state", "client-tokens", "revoked.json"), []byte("[]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a = open(a, load("issued: also", "other_hosts: refuse\n"))
+	follow(load("issued: also", "other_hosts: refuse\n"))
 	check("another configuration", issued.ErrRevoked)
-	a = open(a, load("issued: also, issued_key_file: "+key, ""))
+	follow(load("issued: also, issued_key_file: "+key, ""))
 	check("another key", issued.ErrForeign)
 	a.Close()
 }
@@ -195,14 +191,7 @@ func TestNextPrincipals(t *testing.T) {
 	}
 	for _, profiles := range []string{two + one, three + two + one, one + three + two} {
 		c := load(profiles)
-		opened, err := openResources(c, os.ReadFile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		next, err := a.next(c, opened, zerolog.Nop())
-		if err != nil {
-			t.Fatal(err)
-		}
+		next := nextApp(t, a, c)
 		a.Close()
 		a = next
 		for name, p := range of(a) {
