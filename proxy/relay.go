@@ -243,7 +243,11 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		b.x.Redact(b.res.Trailer) // the values, which have come now
 	} else {
 		contain.Tell(b.x.Panicked, err) // of sending the request's body
-		_ = b.x.culprit.Note(whoEnded(ctx), err)
+		by := cut.Server
+		if ctx.Err() != nil {
+			by = cut.Client // or the proxy, which says so by itself
+		}
+		_ = b.x.culprit.Note(by, err)
 		err = b.x.redactError(err)
 	}
 	return n, err
@@ -292,14 +296,6 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			buffer = f.buffers.Fit(buffer, n)
 		}
 	}
-}
-
-// whoEnded returns who has ended a response that has failed, ctx being that of its request.
-func whoEnded(ctx context.Context) string {
-	if ctx.Err() != nil {
-		return cut.Client // or the proxy, which says so by itself
-	}
-	return cut.Server
 }
 
 // forwardFailed answers a request whose server could not be reached or did not
