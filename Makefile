@@ -90,13 +90,16 @@ demo:
 test:
 	@GO='$(GO)' integration/test.sh
 
+# The build tags of single targets. lint sets all of them, and vets once: what is dear is to
+# look at the dependencies.
+TAGS        := attacks,codexmatrix,engines,garden,gateways,portable,scanners,verifiers,websockets
+
 # Staticcheck spends a third of its time on collecting garbage.
 lint:
 	@echo "gofmt"; out=$$(gofmt -l $$(git ls-files '*.go')); \
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
-	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways,websockets,verifiers ./integration ./proxy
+	$(ONCE) $(GO) vet -tags $(TAGS) ./...
 	$(ONCE) GOGC=400 $(GO) run $(STATICCHECK) ./...
 
 # What the race detector makes many times dearer, and has little to find in: tools of ours
