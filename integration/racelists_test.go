@@ -4,7 +4,6 @@ package integration
 
 import (
 	"go/ast"
-	"go/build/constraint"
 	"go/parser"
 	"go/token"
 	"maps"
@@ -181,17 +180,14 @@ func lighterTests(d declared) []string {
 
 // byDetector reports whether the race detector decides if a file is compiled.
 func byDetector(file *ast.File) bool {
-	for _, group := range file.Comments {
-		for _, comment := range group.List {
-			if expr, err := constraint.Parse(comment.Text); err == nil && comment.Pos() < file.Package {
-				compiled := func(race bool) bool {
-					return expr.Eval(func(tag string) bool { return tag == "race" && race || tag == "linux" || tag == "unix" })
-				}
-				return compiled(true) != compiled(false)
-			}
-		}
+	expr := constraintOf(file)
+	if expr == nil {
+		return false
 	}
-	return false
+	compiled := func(race bool) bool {
+		return expr.Eval(func(tag string) bool { return tag == "race" && race || linuxTag(tag) })
+	}
+	return compiled(true) != compiled(false)
 }
 
 // parseTests returns what the tests in a directory declare.
