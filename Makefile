@@ -109,7 +109,8 @@ PLAIN       := ./integration/scale ./integration/bench ./integration/testsummary
 PROCESSES   := ^Test(Kill|Soak)$$
 # What unit does less of than unit-plain does, because of the race detector, to which
 # TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose
-# programs are the detector's too.
+# programs are the detector's too. Of authz it leaves out what is compiled with Envoy's types,
+# whose goroutines are not ours.
 LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|IdleStack|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
@@ -126,7 +127,7 @@ unit:
 	CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
 
 unit-plain:
-	$(ONCE) $(BESIDE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN)
+	$(ONCE) $(BESIDE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN) ./authz
 	$(ONCE) $(BESIDE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -run '$(LIGHTER)' $(JSON) ./proxy ./proxy/usage ./cmd/agentproxy
 
 # Processes that share files, and are killed.
