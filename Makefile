@@ -30,8 +30,8 @@ ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
 JSON        ?=
 INMEMORY    := integration/inmemory.sh
 CLIENTS     := integration/clients/node_modules/.package-lock.json
-# A gateway of today; Debian's Caddy is of 2022. What it has for keeping
-# certificates in databases is left out.
+# Debian's Caddy is of 2022. What this one has for keeping certificates in databases is
+# left out.
 CADDY       := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 CADDY_BIN   := integration/clients/bin/caddy
 # The newest that speaks to the Docker of Debian 12.
@@ -90,13 +90,16 @@ demo:
 test:
 	@GO='$(GO)' integration/test.sh
 
+# The build tags of single targets. lint sets all of them, and vets once: what is dear is to
+# look at the dependencies.
+TAGS        := attacks,codexmatrix,engines,garden,gateways,portable,scanners,verifiers,websockets
+
 # Staticcheck spends a third of its time on collecting garbage.
 lint:
 	@echo "gofmt"; out=$$(gofmt -l $$(git ls-files '*.go')); \
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
-	$(ONCE) $(GO) vet ./...
-	$(ONCE) $(GO) vet -tags engines,garden,scanners,portable,attacks,gateways,websockets,verifiers ./integration ./proxy
+	$(ONCE) $(GO) vet -tags $(TAGS) ./...
 	$(ONCE) GOGC=400 $(GO) run $(STATICCHECK) ./...
 
 # What the race detector makes many times dearer, and has little to find in: tools of ours
@@ -106,7 +109,8 @@ PLAIN       := ./integration/scale ./integration/bench ./integration/testsummary
 PROCESSES   := ^Test(Kill|Soak)$$
 # What unit does less of than unit-plain does, because of the race detector, to which
 # TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose
-# programs are the detector's too.
+# programs are the detector's too. Of authz it leaves out what is compiled with Envoy's types,
+# whose goroutines are not ours.
 LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|IdleStack|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
@@ -123,7 +127,7 @@ unit:
 	CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
 
 unit-plain:
-	$(ONCE) $(BESIDE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN)
+	$(ONCE) $(BESIDE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN) ./authz
 	$(ONCE) $(BESIDE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -run '$(LIGHTER)' $(JSON) ./proxy ./proxy/usage ./cmd/agentproxy
 
 # Processes that share files, and are killed.
@@ -190,9 +194,13 @@ $(COMPOSE_BIN): Makefile
 	  CGO_ENABLED=0 $(GO) build -C "$$dir" -trimpath -buildvcs=false -ldflags '-s -w -X github.com/docker/compose/v2/internal.Version=$(lastword $(subst @, ,$(COMPOSE)))' \
 	  -o "$(CURDIR)/$@" ./cmd
 
-## gateways: Traefik, built from its module, runs deploy/traefik; takes minutes
-gateways: $(CLIENTS) $(TRAEFIK_BIN)
-	$(GO) test -tags gateways -count=1 -timeout 10m -v -run '^TestRealTraefik$$' ./integration
+## gateways: Traefik and Caddy, built from their modules, run deploy/traefik and deploy/caddy; takes minutes
+gateways: $(CLIENTS) $(TRAEFIK_BIN) $(CADDY_BIN)
+	$(GO) test -tags gateways -count=1 -timeout 10m -v -run '^Test(RealTraefik|NewCaddy)$$' ./integration
+
+$(CADDY_BIN): Makefile
+	$(ONCE) GOBIN=$(CURDIR)/$(@D) $(GO) install -tags nobadger,nomysql,nopgx -ldflags '-s -w' $(CADDY)
+	@touch $@
 
 $(TRAEFIK_BIN): $(wildcard integration/traefik/go.* integration/traefik/build.sh integration/traefik/stubs/*/*)
 	@mkdir -p $(@D)
@@ -257,16 +265,12 @@ sbom:
 	$(GO) run $(CYCLONEDX) app -json -licenses -noserial -main cmd/agentproxy -output bin/agentproxy.cdx.json .
 
 ## clients: what the end-to-end tests drive: curl, openssl, Python, git, Node 24, Codex, pi, opencode, promtool, nginx, Caddy
-clients: $(CLIENTS) $(CADDY_BIN)
+clients: $(CLIENTS)
 	@integration/clients/check.sh
 
 $(CLIENTS): integration/clients/package.json integration/clients/package-lock.json
 	@integration/clients/install.sh
 	cd integration/clients && npm ci --no-fund --no-audit
-	@touch $@
-
-$(CADDY_BIN): Makefile
-	$(ONCE) GOBIN=$(CURDIR)/$(@D) $(GO) install -tags nobadger,nomysql,nopgx -ldflags '-s -w' $(CADDY)
 	@touch $@
 
 clean:
