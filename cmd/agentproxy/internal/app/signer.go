@@ -8,9 +8,10 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// sessionHold is how long signers go by an auth.json that was read. A request takes longer
-// on its way.
-const sessionHold = time.Millisecond
+// sessionHold is how long signers go by what they have read of the log-in and the identity. To
+// look at a file wakes the runtime's watchdog, which costs more than the look. After a refusal
+// they look at once.
+const sessionHold = 10 * time.Millisecond
 
 // signers are those of a principal. Apps that follow one another share them while they are
 // configured the same.
