@@ -23,9 +23,13 @@ CLI         := github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)'
 # Nothing else is seen while the dependencies are compiled.
 BUILDING    := echo 'building agentproxy; the first time, when Go fetches and compiles its modules, takes two minutes or more' >&2
+# Compilers, linkers and vet would spend a tenth of their time on collecting garbage. The
+# tests that they are run for know nothing of this.
+TOOLS       := '-toolexec=env GOGC=off GOMEMLIMIT=500MiB'
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
-ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
+ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath $(TOOLS)"
+DETECTOR     = CGO_ENABLED=1 GOFLAGS="$$($(GO) env GOFLAGS) $(TOOLS)"
 # How tests report: make test has them do it in JSON.
 JSON        ?=
 INMEMORY    := integration/inmemory.sh
@@ -122,9 +126,9 @@ BESIDE      := nice -n 5
 # ends, unless it is told not to. lint has vetted. Many tests wait more than they work. What
 # takes longest is first.
 unit:
-	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
+	GORACE=atexit_sleep_ms=0 $(DETECTOR) $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
 	  $$($(GO) list ./... | grep -Ev '/integration(/scale|/bench|/testsummary)?$$')
-	CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
+	$(DETECTOR) $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
 
 unit-plain:
 	$(ONCE) $(BESIDE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN) ./authz
