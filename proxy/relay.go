@@ -275,7 +275,7 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 	defer func() { f.buffers.Put(buffer) }()
 	var written int64
 	for {
-		n, err := res.Body.Read(buffer)
+		n, err := f.buffers.Read(&buffer, res.Body, res.ProtoMajor == 2)
 		if n > 0 {
 			written += int64(n)
 			last := written == res.ContentLength

@@ -41,10 +41,11 @@ func EachProto(t *testing.T, test func(t *testing.T, proto string)) {
 	}
 }
 
-// NewRequest returns a request that is given up after [Patience].
+// NewRequest returns a request that is given up when the test ends. It has no time limit, for
+// that would be one for all of a stream: the clients of tests have one, unless it is set to 0.
 func NewRequest(t testing.TB, method, url string, body io.Reader) *http.Request {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
