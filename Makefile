@@ -116,7 +116,7 @@ PROCESSES   := ^Test(Kill|Soak)$$
 # TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose
 # programs are the detector's too. Of authz it leaves out what is compiled with Envoy's types,
 # whose goroutines are not ours.
-LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|IdleStack|Script)$$
+LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|IdleStack|UpgradedStack|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
 # What is neither integration nor unit, which take longest and wait most: those get the
