@@ -44,7 +44,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit unit-plain processes integration test-deploy test-fips test-vectors conformance kubernetes garden attacks soak scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint vet staticcheck unit unit-plain processes integration test-deploy test-fips test-vectors conformance kubernetes garden attacks soak scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -95,17 +95,25 @@ demo:
 test:
 	@GO='$(GO)' integration/test.sh
 
-# The build tags of single targets. lint sets all of them, and vets once: what is dear is to
+# What is neither integration nor unit, which take longest and wait most: those get the
+# processors first.
+BESIDE      := nice -n 5
+
+lint: vet staticcheck
+
+# The build tags of single targets. vet sets all of them, and looks once: what is dear is to
 # look at the dependencies.
 TAGS        := attacks,codexmatrix,engines,garden,gateways,portable,scanners,verifiers,websockets
 
-# Staticcheck spends a third of its time on collecting garbage.
-lint:
+vet:
 	@echo "gofmt"; out=$$(gofmt -l $$(git ls-files '*.go')); \
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet -tags $(TAGS) ./...
-	$(ONCE) GOGC=400 $(GO) run $(STATICCHECK) ./...
+
+# It spends a third of its time on collecting garbage.
+staticcheck:
+	$(ONCE) GOGC=400 $(BESIDE) $(GO) run $(STATICCHECK) ./...
 
 # What the race detector makes many times dearer, and has little to find in: tools of ours
 # that compute on one goroutine, make load or start programs, and tests of files that
@@ -119,12 +127,8 @@ PROCESSES   := ^Test(Kill|Soak)$$
 LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|IdleStack|UpgradedStack|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
-# What is neither integration nor unit, which take longest and wait most: those get the
-# processors first.
-BESIDE      := nice -n 5
-
 # The race detector needs cgo, and has each of fifty programs sleep for a second when it
-# ends, unless it is told not to. lint has vetted. Many tests wait more than they work. What
+# ends, unless it is told not to. vet has looked at them. Many tests wait more than they work. What
 # takes longest is first.
 unit:
 	GORACE=atexit_sleep_ms=0 $(DETECTOR) $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
