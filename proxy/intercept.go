@@ -180,7 +180,11 @@ type interceptedConn struct {
 	heads    *h1server.HeadConn   // nil while it is h1's
 	streams  live.Conn            // of HTTP/2
 	turn     track.Turn           // to do a handshake
+	records  netconn.Records
 }
+
+// Read implements [net.Conn].
+func (c *interceptedConn) Read(p []byte) (int, error) { return c.records.Read(c.Conn, p) }
 
 // Write implements [net.Conn].
 func (c *interceptedConn) Write(p []byte) (int, error) {
