@@ -21,6 +21,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/interim"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
@@ -47,8 +48,11 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	in := interim.New(x, &x.Unread, r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out, body := outgoing(x, r, in)
 	if body != nil {
-		body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
-		body.body = body.paced
+		x.turn.End()
+		if x.kind != KindRequest { // whose connection takes turns
+			body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
+			body.body = body.paced
+		}
 		waited, refused := x.BeginUpload(r.Context(), out.ContentLength)
 		if refused != nil && r.Context().Err() == nil {
 			x.refuse(refused)
@@ -64,7 +68,9 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 		defer body.Close()
 	}
 	defer in.Stop()
+	x.TakeWindow(upstream.Window, upstream.NarrowWindow)
 	res, err := resender{}.RoundTrip(out)
+	x.turn.End()
 	if err != nil {
 		if ended := in.Err(); ended != nil {
 			err = ended
@@ -74,9 +80,8 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 		forwardFailed(x, out, err)
 		return nil
 	}
-	x.Unread.Add(message.MaxBuffer)
-	if res.ProtoMajor == 2 {
-		x.Unread.Add(upstream.Window)
+	if x.Unread.Add(message.MaxBuffer); res.ProtoMajor == 2 {
+		x.Unread.Add(x.Window)
 	}
 	if in.Stop(); in.Err() != nil { // a part of a response may be written
 		res.Body.Close()
@@ -125,7 +130,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Request, body *outgoingBody) {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	if !x.finalOnly {
-		ctx = httptrace.WithClientTrace(ctx, in.Trace())
+		ctx = httptrace.WithClientTrace(ctx, in.Trace(x.turn.EndFunc()))
 	}
 	protocol := r.Header.Get("Upgrade")
 	upgrade := protocol != "" && !x.finalOnly && message.IsUpgrade(r)
@@ -183,6 +188,7 @@ func (b *outgoingBody) Read(p []byte) (n int, err error) {
 	if err == io.EOF {
 		b.x.bodyLeft.Store(false)
 		b.x.EndUpload()
+		netconn.EndTurn(b.x.client)
 	} else if cut.IsBroken(err) && !b.closed.Load() {
 		b.x.culprit.Name(cut.Client)
 	}

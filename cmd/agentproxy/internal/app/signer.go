@@ -62,7 +62,7 @@ func (a *App) newSigners(s config.Signer, agent *agent.Agent) (*signers, error) 
 func (a *App) newTokenSigner(r config.SignerRule, agent *agent.Agent, made *signers) signer.Renewer {
 	switch {
 	case r.Use == config.UseCommand:
-		c := signer.NewCommand(r.Command, a.Now, agent).OnPanic(a.logPanic)
+		c := signer.NewCommand(r.Command, a.Now, agent).In(a.Config.CommandDir()).OnPanic(a.logPanic)
 		made.commands = append(made.commands, c)
 		return c
 	case r.TokenEnv != "":
