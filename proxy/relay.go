@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -138,7 +137,11 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }})
 	}
 	out = r.WithContext(ctx)
-	out.URL = outgoingURL(r, x)
+	scheme := "https"
+	if x.kind == KindPlain {
+		scheme = "http"
+	}
+	out.URL = message.URL(r.URL, scheme, x.target.Authority(), x.path)
 	out.Header = message.EndToEnd(r.Header)
 	out.Close = false
 	if upgrade {
@@ -154,14 +157,6 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 		credential.Authorize(out.Header, x.auth)
 	}
 	return out, body
-}
-
-// outgoingURL returns the URL of the outgoing request.
-func outgoingURL(in *http.Request, x *exchange) *url.URL {
-	if x.kind == KindPlain {
-		return message.URL(in.URL, "http", x.target.Authority(), x.path)
-	}
-	return message.URL(in.URL, "https", x.target.Authority(), x.path)
 }
 
 // outgoingBody is the body of the client's request. It counts the bytes. Close does
