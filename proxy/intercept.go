@@ -177,7 +177,7 @@ type interceptedConn struct {
 	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
 	admitted *access.KeptAdmission
-	tls      *tls.ConnectionState // nil before the handshake
+	tls      *tls.ConnectionState // nil while it is h1's
 	heads    *h1server.HeadConn   // nil while it is h1's
 	streams  live.Conn            // of HTTP/2
 	records  netconn.Records
@@ -191,8 +191,8 @@ type interceptedKey struct{}
 // interceptedContext returns the context of the requests on c, which speaks TLS over
 // an intercepted connection.
 func interceptedContext(ctx context.Context, c net.Conn) context.Context {
-	conn, state := interceptedBelow(c), h1server.StateOf(c)
-	conn.tls, conn.heads = &state, h1server.HeadsOf(c)
+	conn := interceptedBelow(c)
+	conn.tls, conn.heads = h1server.StateOf(c), h1server.HeadsOf(c)
 	return context.WithValue(ctx, interceptedKey{}, conn)
 }
 
