@@ -1,6 +1,9 @@
 package netconn
 
-import "io"
+import (
+	"io"
+	"sync"
+)
 
 const (
 	recordHeader = 5 // bytes, of which the last two are the length (RFC 8446, section 5.1)
@@ -14,8 +17,10 @@ const (
 // Records keeps reads for crypto/tls from going beyond the end of a large record. Otherwise
 // crypto/tls would have a buffer twice as large as a record, when the beginning of the next one
 // comes with it, and keep it as long as the connection lasts. Bulk is worth that, for it spares a
-// read of each record. The zero value is at the beginning of a record.
+// read of each record. The zero value is at the beginning of a record. It is safe for concurrent
+// use, for what a connection lingers for may be read while crypto/tls still reads.
 type Records struct {
+	mu     sync.Mutex // held while something is read, as that of [Socket] is
 	header [recordHeader]byte
 	have   int // of header
 	left   int // bytes of the record
@@ -24,6 +29,8 @@ type Records struct {
 
 // Read reads from r into p.
 func (c *Records) Read(r io.Reader, p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case c.read >= recordsBulk:
 	case c.left > 0:

@@ -196,7 +196,7 @@ func FuzzRecords(f *testing.F) {
 				break
 			}
 			if n == 0 || c.left < 0 || c.left > 1<<16 || c.have < 0 || c.have >= recordHeader {
-				t.Fatalf("%d bytes: %+v", n, c)
+				t.Fatalf("%d bytes: %d left, %d of a header", n, c.left, c.have)
 			}
 		}
 		if !bytes.Equal(whole, all) {
