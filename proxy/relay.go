@@ -45,6 +45,7 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 // need no room for what is here on a stack that lasts as long as they do.
 func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Response) {
 	x.buffers = f.buffers
+	netconn.EndTurn(x.client)
 	in := interim.New(x, &x.Unread, r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out, body := outgoing(x, r, in)
 	if body != nil {
