@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy"
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
@@ -38,6 +39,8 @@ type Config struct {
 	// Refused, if set, is told of each request and connection that is turned away, and its
 	// peer's address where that is known.
 	Refused func(peer string, refused proxy.Answer)
+	// Panicked, if set, is told of mistakes of the program, which end a connection alone.
+	Panicked func(*contain.PanicError)
 }
 
 const (
@@ -77,6 +80,11 @@ func serveWithin(ctx context.Context, l net.Listener, current func() Config, hea
 	gate := access.Gate{
 		Users: func() access.Users { return current().Users }, PerClient: connsPerClient, Strangers: maxStrangers, Drain: drainTimeout,
 		Refusal: func(why error) access.Refusal { return turnedAway(current(), why) },
+		Panicked: func(e *contain.PanicError) {
+			if tell := current().Panicked; tell != nil {
+				tell(e)
+			}
+		},
 	}
 	return gate.Serve(ctx, l, server, maxConns)
 }

@@ -23,11 +23,12 @@ var updateCheck = flag.Bool("update-check", false, "write testdata/check.txt ane
 // configuration, a backend and a shell.
 type patient struct {
 	*fixture
-	dir    string // that all is in
-	home   string
-	listen string   // host:port of serve
-	env    []string // of the shell
-	args   []string // of check, besides --config
+	dir     string // that all is in
+	home    string
+	listen  string   // host:port of serve
+	adminAt string   // host:port of its admin port
+	env     []string // of the shell
+	args    []string // of check, besides --config
 	// wrap is what starts the program, and execs it; nil for nothing.
 	wrap []string
 	uid  uint32 // that check runs as, 0 for this test's own
@@ -41,11 +42,11 @@ func newPatient(t *testing.T) *patient {
 	f := newFixture(t, fixtureConfig{scope: defaultScope})
 	dir := filepath.Dir(f.config)
 	host := ownHost(t)
-	p := &patient{fixture: f, dir: dir, home: filepath.Join(dir, "home"), listen: host + ":8080"}
+	p := &patient{fixture: f, dir: dir, home: filepath.Join(dir, "home"), listen: host + ":" + freePort(t, host, 8080), adminAt: host + ":" + freePort(t, host, 9080)}
 	if err := os.Mkdir(p.home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	f.edit(t, "listen: 127.0.0.1:0", "listen: "+p.listen, `admin: ""`, "admin: "+host+":9080", "level: debug", "level: warn", "other_hosts: refuse\n", "")
+	f.edit(t, "listen: 127.0.0.1:0", "listen: "+p.listen, `admin: ""`, "admin: "+p.adminAt, "level: debug", "level: warn", "other_hosts: refuse\n", "")
 	p.env = []string{"PATH=" + systemPath, "HOME=" + p.home, "TERM=dumb"}
 	p.agentproxy(t, "env") // which makes the CA and the bundle
 	return p
@@ -188,8 +189,8 @@ var (
 
 // normal returns what check says, without what differs from run to run.
 func (p *patient) normal(text string) string {
-	host, _, _ := strings.Cut(p.listen, ":")
-	pairs := append(slices.Clone(p.cut), p.backend.Addr(), "BACKEND", p.dir, "DIR", host, "HOST")
+	host, port, _ := strings.Cut(p.listen, ":")
+	pairs := append(slices.Clone(p.cut), p.backend.Addr(), "BACKEND", p.dir, "DIR", p.listen, "HOST:8080", p.adminAt, "HOST:9080", host, "HOST", "sport = :"+port, "sport = :8080")
 	text = strings.NewReplacer(pairs...).Replace(text)
 	for _, r := range []struct {
 		what *regexp.Regexp

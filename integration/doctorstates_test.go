@@ -161,7 +161,7 @@ var checkStates = []checkState{
 		t.Cleanup(func() { server.Close() })
 	}},
 	{"another program has the admin port", 1, func(t *testing.T, p *patient) {
-		listener, err := net.Listen("tcp", strings.Replace(p.listen, ":8080", ":9080", 1))
+		listener, err := net.Listen("tcp", p.adminAt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ var checkStates = []checkState{
 	}},
 	{"an agentproxy of another configuration has the port", 1, func(t *testing.T, p *patient) { p.serveOther(t, 0) }},
 	{"serve runs without an admin port", 0, func(t *testing.T, p *patient) {
-		p.edit(t, "admin: "+strings.Replace(p.listen, ":8080", ":9080", 1), `admin: ""`)
+		p.edit(t, "admin: "+p.adminAt, `admin: ""`)
 		p.serve(t)
 	}},
 	{"serve runs, and nobody is logged in", 1, func(t *testing.T, p *patient) { p.remove(t, p.auth()); p.serve(t) }},
@@ -440,7 +440,7 @@ func (p *patient) serveOther(t *testing.T, uid uint32) {
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"PATH=" + systemPath, "HOME=" + dir, "AGENTPROXY_STATE_DIR=" + filepath.Join(dir, "state"),
-		"AGENTPROXY_LISTEN=" + p.listen, "AGENTPROXY_ADMIN=" + strings.Replace(p.listen, ":8080", ":9080", 1),
+		"AGENTPROXY_LISTEN=" + p.listen, "AGENTPROXY_ADMIN=" + p.adminAt,
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	p.startCommand(t, cmd)

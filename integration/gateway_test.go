@@ -45,6 +45,7 @@ type gateway struct {
 	cert    string // the gateway's certificate, with its key beside
 	key     string
 	token   string
+	env     []string       // of the gateway's program, besides what all have
 	deaf    bool           // it does not tell agentproxy of Upgrade
 	roots   *x509.CertPool // that clients trust
 }
@@ -139,7 +140,7 @@ func (g *gateway) start(t *testing.T, program string, args ...string) {
 	t.Helper()
 	var output bytes.Buffer
 	cmd := exec.Command(program, args...)
-	cmd.Env, cmd.Dir = baseEnv(t), g.dir
+	cmd.Env, cmd.Dir = append(baseEnv(t), g.env...), g.dir
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -445,7 +446,7 @@ func (g *gateway) passesWebSockets(t *testing.T) {
 			t.Errorf("%.20q of %d bytes came back, %v", got, len(got), err)
 		}
 	}
-	if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+	if err := closeSocket(conn, websocket.StatusNormalClosure, ""); err != nil {
 		t.Error(err)
 	}
 	g.checkClean(t, g.fixture.checkSigned(t, chatgpttest.SchemeAgentAssertion))

@@ -290,9 +290,9 @@ func TestLoggedFields(t *testing.T) {
 			response.Body.Close()
 		}
 	}
-	writeFile(t, f.config, []byte(strings.Replace(readFile(t, f.config), "builds", "b", 1)))
+	replaceFile(t, f.config, strings.Replace(readFile(t, f.config), "builds", "b", 1))
 	eventually(t, "the reload", func() bool { return strings.Contains(p.log.String(), "configuration reloaded") })
-	writeFile(t, f.config, []byte("no: such key"))
+	replaceFile(t, f.config, "no: such key")
 	eventually(t, "the refused reload", func() bool { return strings.Contains(p.log.String(), "the former stays in force") })
 	want := []string{
 		"time", "level", "message", "kind", "client", "profile", "host", "method", "path", "signed", "out_of_scope", "status",

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // containerUser is the user that the image runs as.
@@ -18,7 +19,7 @@ const containerUser = 65532
 // TestReadOnlyIdentity has the identity, and then the CA too, lie where nobody
 // can write, as the secrets that are mounted into a container do: root's, and
 // readable by agentproxy's group. There tasks live in memory, and an identity
-// that takes the place of the first is used from the next request on.
+// that takes the place of the first is used soon.
 func TestReadOnlyIdentity(t *testing.T) {
 	t.Parallel()
 	if !needRoot(t) {
@@ -74,6 +75,7 @@ func TestReadOnlyIdentity(t *testing.T) {
 				}
 				f.backend.ResetRequests()
 				second := f.giveIdentity(t, file)
+				time.Sleep(20 * time.Millisecond) // what was read is gone by for 10
 				ask("build-1")
 				f.tasksOf(t, second)
 			})

@@ -85,6 +85,7 @@ type traffic struct {
 	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
 	culprit   cut.Culprit
+	goOn      func(context.Context) // when the handler has returned, whose stack would last as long
 }
 
 // answered notes that the response's header is on its way.

@@ -3,8 +3,10 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
 	"runtime/metrics"
@@ -39,6 +41,32 @@ func TestIdleStack(t *testing.T) {
 	if each >= most {
 		t.Errorf("a connection that waits uses %d bytes of its stack, want less than %d; see who has large frames: Server.Serve, serverConn.serve, serverConn.await", each, most)
 	}
+}
+
+// TestUpgradedStack makes sure that no handler is on a stack for as long as an upgrade lives,
+// whichever server has called it.
+func TestUpgradedStack(t *testing.T) {
+	const live = 20
+	backend := proxytest.NewBackend(t, proxytest.H1, switchTo(t, "echo", func(c *bufio.ReadWriter, _ func()) { _, _ = c.WriteTo(io.Discard) }))
+	p := startProxy(t, backend.Listener.Addr().String())
+	for _, field := range []string{"X", "Keep-Alive"} { // the latter has net/http serve the client
+		for range live {
+			c := p.intercepted(t, "http/1.1")
+			c.Send(t, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n%s: x\r\n\r\n", proxytest.Host, field)
+			if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatal(res.Status)
+			}
+		}
+	}
+	all := make([]byte, 4<<20)
+	proxytest.Eventually(t, func() error {
+		stacks := all[:runtime.Stack(all, true)]
+		passing, handled := bytes.Count(stacks, []byte("proxy.(*upgradedConn).WriteTo(")), bytes.Count(stacks, []byte("proxy.(*interceptor).ServeHTTP("))
+		if passing != 2*live || handled > 0 {
+			return fmt.Errorf("of %d upgrades %d are passed on, and %d below a handler", 2*live, passing, handled)
+		}
+		return nil
+	})
 }
 
 // scannedStacks returns how many bytes of stacks were in use when they were last scanned.

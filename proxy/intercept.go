@@ -180,7 +180,11 @@ type interceptedConn struct {
 	tls      *tls.ConnectionState // nil before the handshake
 	heads    *h1server.HeadConn   // nil while it is h1's
 	streams  live.Conn            // of HTTP/2
+	records  netconn.Records
 }
+
+// Read implements [net.Conn].
+func (c *interceptedConn) Read(p []byte) (int, error) { return c.records.Read(c.PacedConn, p) }
 
 type interceptedKey struct{}
 

@@ -37,6 +37,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/access/ratelimit"
 	"github.com/agentproxy/agentproxy/proxy/audit"
@@ -309,11 +310,15 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, kind string) *exch
 	return x
 }
 
-// end ends an exchange. It must be deferred by the caller of begin. It panics again
-// with what the exchange panicked with: net/http closes the connection or the stream
-// then.
+// end ends an exchange, unless it goes on. It must be deferred by the caller of begin. It panics
+// again with what the exchange panicked with: net/http closes the connection or the stream then.
 func (p *Proxy) end(x *exchange) {
 	v := recover()
+	if goOn := x.goOn; v == nil && goOn != nil {
+		x.goOn, x.ResponseWriter = nil, nil
+		p.life.serving.Go(func() { contain.Do(p.panicked, func() { defer p.end(x); goOn(p.life.ctx) }) })
+		return
+	}
 	lingers := false
 	// A stream whose request has not ended is reset behind its response. Some clients, curl 7.88
 	// among them, lose what came together with that.
@@ -328,13 +333,12 @@ func (p *Proxy) end(x *exchange) {
 		}
 		_ = x.FlushError()
 	}
-	upgraded := x.status == http.StatusSwitchingProtocols // ends without a panic
 	switch {
 	case x.cut.Load() != nil:
 		x.failure = *x.cut.Load()
 		x.culprit.Set(cut.Proxy)
 	case x.failure != "":
-	case p.life.ctx.Err() != nil && (v != nil || upgraded):
+	case p.life.ctx.Err() != nil && (v != nil || x.status == http.StatusSwitchingProtocols): // which ends without a panic
 		x.failure = context.Cause(p.life.ctx).Error()
 		x.culprit.Set(cut.Proxy)
 	case v == http.ErrAbortHandler, v == nil && x.culprit.Side() != "":

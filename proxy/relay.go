@@ -145,10 +145,8 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 	if upgrade {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{protocol}
 	}
-	switch {
-	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
-		out.Body = nil
-	default:
+	out.Body = nil
+	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
 		body = &outgoingBody{body: r.Body, x: x, in: in}
 		out.Body = body
 	}
@@ -247,13 +245,16 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if err == io.EOF && b.res.ContentLength < 0 && ctx.Err() != nil {
 		err = ctx.Err() // the server has ended the response because it was told to
 	}
-	switch {
-	case err == io.EOF:
+	if err == io.EOF {
 		b.ended = true
 		b.x.Redact(b.res.Trailer) // the values, which have come now
-	default:
+	} else {
 		contain.Tell(b.x.Panicked, err) // of sending the request's body
-		_ = b.x.culprit.Note(whoEnded(ctx), err)
+		by := cut.Server
+		if ctx.Err() != nil {
+			by = cut.Client // or the proxy, which says so by itself
+		}
+		_ = b.x.culprit.Note(by, err)
 		err = b.x.redactError(err)
 	}
 	return n, err
@@ -281,7 +282,7 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 	defer func() { f.buffers.Put(buffer) }()
 	var written int64
 	for {
-		n, err := res.Body.Read(buffer)
+		n, err := f.buffers.Read(&buffer, res.Body, res.ProtoMajor == 2)
 		if n > 0 {
 			written += int64(n)
 			last := written == res.ContentLength
@@ -302,14 +303,6 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			buffer = f.buffers.Fit(buffer, n)
 		}
 	}
-}
-
-// whoEnded returns who has ended a response that has failed, ctx being that of its request.
-func whoEnded(ctx context.Context) string {
-	if ctx.Err() != nil {
-		return cut.Client // or the proxy, which says so by itself
-	}
-	return cut.Server
 }
 
 // forwardFailed answers a request whose server could not be reached or did not

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/access/issued"
 	"github.com/agentproxy/agentproxy/proxy/audit"
@@ -31,7 +31,7 @@ func TestRevocationCuts(t *testing.T) {
 		"removed from the tokens file": func(t *testing.T, c *Config) (map[string]string, func(*testProxy)) {
 			path := filepath.Join(t.TempDir(), "tokens")
 			write := func(lines string) {
-				if err := os.WriteFile(path, []byte(lines), 0o600); err != nil {
+				if err := safefile.Write(path, []byte(lines), 0o600); err != nil { // never half of it
 					t.Error(err)
 				}
 			}

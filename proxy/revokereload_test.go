@@ -7,14 +7,15 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/agentproxy/agentproxy/internal/safefile"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
@@ -107,8 +108,11 @@ func startCounters(t *testing.T, p *testProxy, label, token, tunnelTo string) *c
 		if res := conn.Response(t, http.MethodConnect); res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}
-		c.run("tunnel", func(line string) error { _, err := io.WriteString(conn, line); return err },
-			func() (string, error) { return conn.R.ReadString('\n') })
+		c.run("tunnel", func(line string) error {
+			_ = conn.SetDeadline(time.Now().Add(proxytest.Patience)) // for each, however many there are
+			_, err := io.WriteString(conn, line)
+			return err
+		}, func() (string, error) { return conn.R.ReadString('\n') })
 	}
 	return c
 }
@@ -168,7 +172,7 @@ func TestCutByGrounds(t *testing.T) {
 			})
 			path := filepath.Join(t.TempDir(), "tokens")
 			write := func(lines string) {
-				if err := os.WriteFile(path, []byte(lines), 0o600); err != nil {
+				if err := safefile.Write(path, []byte(lines), 0o600); err != nil { // never half of it
 					t.Error(err)
 				}
 			}

@@ -23,11 +23,10 @@ import (
 // largest buffer, and a record of TLS of each side.
 const upgradedUnread = 2 * (message.MaxBuffer + 2*16<<10)
 
-// prepareUpgrade gives the body of an upgraded exchange the CloseWrite of its
-// connection, so that a client that has sent everything still gets a response. The body that
-// [http.Transport] returns cannot be half closed. It
-// returns an error, and the connection is closed, if the server switches to a protocol
-// that was not asked for, or does so too early (RFC 9110, section 7.8).
+// prepareUpgrade gives the body of an upgraded exchange the CloseWrite of its connection, so that
+// a client that has sent everything still gets a response. The body that [http.Transport] returns
+// cannot be half closed. It returns an error, and the connection is closed, if the server switches
+// to a protocol that was not asked for, or does so too early (RFC 9110, section 7.8).
 func prepareUpgrade(res *http.Response) error {
 	asked := res.Request.Header.Get("Upgrade")
 	if asked == "" || !strings.EqualFold(asked, res.Header.Get("Upgrade")) {
@@ -51,38 +50,39 @@ func prepareUpgrade(res *http.Response) error {
 	return nil
 }
 
-// switchProtocols passes res on, which [prepareUpgrade] has prepared, and then whatever comes
-// from either side, until both have ended or one of them fails. Nothing is copied
-// any more when it returns. Another goroutine may still be closing both, if the request was cut.
+// switchProtocols passes res on, which [prepareUpgrade] has prepared, and leaves to
+// [exchange.goOn] whatever comes then from either side, until both have ended or one of them
+// fails. Another goroutine may still be closing both after that, if the exchange was cut.
 func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
 	server := res.Body.(*upgradedBody)
-	defer server.Close()
 	client, rw, err := x.Hijack()
 	if err != nil {
+		_ = server.Close()
 		forwardFailed(x, res.Request, err)
 		return
 	}
-	defer client.Close()
-	closeBoth := func() {
-		_ = client.Close()
-		_ = server.Close()
-	}
-	// Closes what is below TLS first, or it would wait for a client that does not read.
-	defer context.AfterFunc(res.Request.Context(), func() { _ = x.client.Close(); closeBoth() })()
+	// What is below TLS is closed first, or it would wait for a client that does not read.
+	uncut := context.AfterFunc(res.Request.Context(), func() { _ = x.client.Close() })
 	res.Body = nil // its header alone is written
-	if err := errors.Join(res.Write(rw), rw.Flush()); err != nil {
-		_ = x.culprit.Note(cut.Client, err)
-		return
-	}
-	pass := func(dst io.Writer, src io.Reader, closeWrite func() error) {
-		if _, err := contain.Call(x.Panicked, func() (int64, error) { return io.Copy(dst, src) }); err != nil || closeWrite() != nil {
+	err = errors.Join(res.Write(rw), rw.Flush())
+	uncut()
+	closeBoth := func() { _, _ = client.Close(), server.Close() }
+	pass := func(dst io.Writer, src io.WriterTo, closeWrite func() error) {
+		if _, err := contain.Call(x.Panicked, func() (int64, error) { return src.WriteTo(dst) }); err != nil || closeWrite() != nil {
 			closeBoth() // or the other direction would wait for a side that is gone
 		}
 	}
-	var up sync.WaitGroup
-	up.Go(func() { pass(server, client, server.CloseWrite) })
-	pass(client, server, func() error { return netconn.CloseWrite(client) })
-	up.Wait()
+	x.goOn = func(ctx context.Context) {
+		defer closeBoth()
+		if x.culprit.Note(cut.Client, err) != nil {
+			return
+		}
+		defer context.AfterFunc(ctx, func() { _ = x.client.Close(); closeBoth() })()
+		var up sync.WaitGroup
+		up.Go(func() { pass(server, client.(io.WriterTo), server.CloseWrite) })
+		pass(client, server, func() error { return netconn.CloseWrite(client) })
+		up.Wait()
+	}
 }
 
 // upgradedBody is the body of an upgraded exchange.

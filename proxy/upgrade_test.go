@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,7 +30,8 @@ func TestWebSocket(t *testing.T) {
 				auth <- r.Header.Get("Authorization")
 				echoWebSocket(t, w, r)
 			})
-			p := startProxy(t, backend.Listener.Addr().String())
+			// A label's heads may have 512 kB, as which none of the messages counts.
+			p := startProxy(t, backend.Listener.Addr().String(), func(c *Config) { c.Limits.Memory = 16 << 20 })
 			c := p.client(t, proxytest.H1)
 			c.Timeout = 0
 			ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
@@ -47,19 +50,22 @@ func TestWebSocket(t *testing.T) {
 				t.Errorf("Authorization %q", got)
 			}
 			conn.SetReadLimit(-1)
-			for _, size := range []int{0, 1, 70_000, 1 << 20} {
-				said := strings.Repeat("w", size)
-				if err := conn.Write(ctx, websocket.MessageText, []byte(said)); err != nil {
+			for _, size := range []int{0, 1, 70_000, 2 << 20} {
+				said := bytes.Repeat([]byte("w"), size)
+				if size > 1<<16 {
+					_, _ = rand.NewChaCha8([32]byte{}).Read(said[:size/2]) // does not compress
+				}
+				if err := conn.Write(ctx, websocket.MessageBinary, said); err != nil {
 					t.Fatal(err)
 				}
-				if _, heard, err := conn.Read(ctx); err != nil || string(heard) != said {
+				if _, heard, err := conn.Read(ctx); err != nil || !bytes.Equal(heard, said) {
 					t.Fatalf("%d bytes: %d, %v", size, len(heard), err)
 				}
 				if size == 1 {
 					time.Sleep(quietAfter * 5 / 4) // so that it is waited for without a buffer
 				}
 			}
-			if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {
+			if err := proxytest.CloseSocket(conn, "bye"); err != nil {
 				t.Error(err)
 			}
 			p.logged(t, `"status":101`)

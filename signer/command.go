@@ -26,6 +26,7 @@ import (
 // credential expires.
 type Command struct {
 	argv     []string
+	dir      string // "" for the one in which agentproxy was started
 	now      func() time.Time
 	timeout  time.Duration
 	accounts Accounts // nil: a token is for the account that it names
@@ -59,6 +60,13 @@ const (
 func NewCommand(argv []string, now func() time.Time, accounts Accounts) *Command {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Command{argv: argv, now: now, accounts: accounts, timeout: commandTimeout, ctx: ctx, cancel: cancel}
+}
+
+// In has the program run in a directory, in place of the one in which agentproxy was started. It
+// must be called before Sign. It returns c.
+func (c *Command) In(dir string) *Command {
+	c.dir = dir
+	return c
 }
 
 // OnPanic has f be called when the handling of what the program prints has panicked, which is an
@@ -146,6 +154,7 @@ func (c *Command) run(ctx context.Context) (*Authorization, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
+	cmd.Dir = c.dir
 	// A grandchild that keeps the pipe open must not keep the requests waiting.
 	cmd.WaitDelay = time.Second
 	out := &boundedBuffer{limit: maxCommandOut}

@@ -145,6 +145,20 @@ func TestCommandRefuses(t *testing.T) {
 	}
 }
 
+// TestCommandIn has a program find what its arguments name in the directory that it is given.
+func TestCommandIn(t *testing.T) {
+	t.Parallel()
+	p := newPrinter(t, "good")
+	argv := programArgv("print", p.log, filepath.Base(p.output))
+	if _, err := NewCommand(argv, newClock().now, nil).Sign(t.Context(), Request{}); err == nil {
+		t.Fatal("it is found here")
+	}
+	if auth := mustSign(t, NewCommand(argv, newClock().now, nil).In(filepath.Dir(p.log)), Request{}); auth.Value != "Bearer good" {
+		t.Errorf("%+v", auth)
+	}
+	p.wantRuns(2)
+}
+
 func TestCommandFails(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -124,7 +124,7 @@ func (c *command) serve(ctx context.Context, r *app.Reloader, metrics *admin.Met
 		return nil
 	})
 	group.Go(func() error {
-		app.TidyHeap(groupCtx)
+		app.TidyHeap(groupCtx, c.env.Get)
 		return nil
 	})
 

@@ -56,6 +56,9 @@ type Config struct {
 	// Courtesy is how long the agent waits, before it refreshes the log-in in Home, for a
 	// Codex that may be refreshing it at the same moment. 0: there is no Codex.
 	Courtesy time.Duration
+	// Patience is how long the agent waits, when another program turns out to have refreshed the
+	// log-in in Home, for what that writes. 0: it looks once.
+	Patience time.Duration
 	// Protocol is the protocol of registrations. "": [identity.ProtocolAuto].
 	Protocol identity.Protocol
 	// Register allows the agent to register tasks and, unless Store is read-only, an
@@ -153,7 +156,7 @@ func New(config Config) *Agent {
 		tokens: &tokens{
 			home: config.Home, workspace: config.WorkspaceID, backend: config.Backend, clock: config.Clock,
 			path: cmp.Or(config.RefreshFile, config.statePath("refresh.json")), notify: config.Notify,
-			courtesy: config.Courtesy, readOnly: config.ReadOnly,
+			courtesy: config.Courtesy, patience: config.Patience, readOnly: config.ReadOnly,
 		},
 		tasks:    newTasks(config.statePath("tasks.json"), config.Clock.Now, config.ClientOf),
 		gate:     retry.NewGate(maxRegistrations, backend.RetryAfter),

@@ -114,13 +114,42 @@ func TestEndedLoginOfCodex(t *testing.T) {
 	}
 }
 
+// TestAnotherDuringRefresh has auth.json hold other tokens by the time that the backend refuses
+// the former ones for good, in any of the ways that were seen. They are used, and nothing has
+// ended.
+func TestAnotherDuringRefresh(t *testing.T) {
+	for _, refusal := range chatgpttest.TokenRefusals() {
+		if !refusal.Final {
+			continue
+		}
+		t.Run(refusal.Name, func(t *testing.T) {
+			r := newRig(t)
+			r.server.SetTokenLifetime(time.Hour)
+			r.login(chatgpttest.Account{})
+			a := r.agent()
+			r.advance(2 * time.Hour)
+			fresh := r.server.Login(chatgpttest.Account{})
+			r.server.Inject(chatgpttest.Fault{
+				Path: "/oauth/token", Status: refusal.Status, Body: refusal.Body, Header: refusal.Header,
+				Match: func(*http.Request) bool { r.write(fresh.AuthJSON()); return true },
+			})
+			if got := r.token(a); got != fresh.AccessToken {
+				t.Error("another token than that of the file")
+			}
+			if err := a.LoginEnded(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestCodexWasFaster takes over what Codex was refreshing at the same time, which
 // comes to auth.json a moment after the refusal.
 func TestCodexWasFaster(t *testing.T) {
 	r := newRig(t)
 	r.server.SetTokenLifetime(time.Hour)
 	l := r.login(chatgpttest.Account{})
-	a := r.agent()
+	a := r.agent(func(c *agent.Config) { c.Patience = 5 * time.Minute }) // no matter how slow the machine is
 	r.advance(2 * time.Hour)
 	body := `{"client_id":"app_EMoamEEZ73f0CkXaXp7hrann","grant_type":"refresh_token","refresh_token":"` + l.RefreshToken + `"}`
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, backend.DefaultRefreshURL, strings.NewReader(body))

@@ -112,7 +112,7 @@ func (w worker) run() int {
 	})
 	config := agent.Config{
 		Home: codex.OpenHome(w.Home), StateDir: w.State, Store: store.NewFile(filepath.Join(w.State, "identity.json")),
-		Backend: backend, Register: true, Clock: clock, Courtesy: w.Courtesy,
+		Backend: backend, Register: true, Clock: clock, Courtesy: w.Courtesy, Patience: 10 * time.Second,
 	}
 	switch w.Kind {
 	case "soak":

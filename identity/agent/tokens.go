@@ -23,9 +23,7 @@ const (
 	// fifth of its life. Codex does so 5 minutes before, and holds no lock while it asks:
 	// the agent has to be well ahead.
 	refreshMargin = 7 * time.Minute
-	// commitPatience is how long a Codex that has refreshed a token is given to write the
-	// next one, and commitInterval how often the file is read meanwhile.
-	commitPatience = 2 * time.Second
+	// commitInterval is how often the file is read while a Codex may be about to write it.
 	commitInterval = 20 * time.Millisecond
 	// refreshAge is the age at which a token without an expiry is refreshed, as in
 	// Codex.
@@ -42,6 +40,7 @@ type tokens struct {
 	home      *codex.Home
 	loadLogin func(context.Context) (*codex.Auth, error)
 	courtesy  time.Duration
+	patience  time.Duration
 	readOnly  bool // nothing is refreshed, and no file written
 	workspace string
 	backend   *backend.Client // nil: nothing is refreshed
@@ -341,27 +340,39 @@ func (t *tokens) claim(ctx context.Context, view *tokenView) (*codex.Claim, *tok
 	return nil, nil
 }
 
-// byAnother returns the view after another program has refreshed the log-in, if refusal
-// says that one has. It returns nil if the file does not change.
+// byAnother returns the view after another program has refreshed the log-in, if a refusal is
+// final. It waits for what is not written yet if the refusal says that one has. It returns nil if
+// the file holds no other tokens.
 func (t *tokens) byAnother(ctx context.Context, refresh identity.Secret, refusal error) *tokenView {
 	answer, _ := errors.AsType[*backend.AnswerError](refusal)
-	if answer == nil || answer.Code != "refresh_token_reused" {
+	switch {
+	case answer == nil || backend.RefreshEnd(refusal) == "":
 		return nil
+	case answer.Code != "refresh_token_reused":
+		return t.another(ctx, refresh)
 	}
-	return t.awaitAnother(ctx, refresh, commitPatience)
+	return t.awaitAnother(ctx, refresh, t.patience)
 }
 
 // awaitAnother waits until another program has written other tokens, and returns the new
 // view, nil if it does not.
 func (t *tokens) awaitAnother(ctx context.Context, refresh identity.Secret, patience time.Duration) *tokenView {
 	for range patience / commitInterval {
-		view, err := t.view(ctx)
-		if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != refresh && !view.expired(t.clock.Backend()) {
+		if view := t.another(ctx, refresh); view != nil {
 			return view
 		}
 		if retry.Sleep(ctx, commitInterval) != nil {
 			return nil
 		}
+	}
+	return t.another(ctx, refresh)
+}
+
+// another returns the view if it has other tokens than those of refresh, which are good, else nil.
+func (t *tokens) another(ctx context.Context, refresh identity.Secret) *tokenView {
+	view, err := t.view(ctx)
+	if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != refresh && !view.expired(t.clock.Backend()) {
+		return view
 	}
 	return nil
 }

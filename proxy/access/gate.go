@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
@@ -41,6 +42,9 @@ type Gate struct {
 	// Strangers bounds what those whom [LetIn] was not called for send, in bytes, besides
 	// 4 KiB of each connection. 0 bounds it not.
 	Strangers int64
+	// Panicked is told of mistakes of the program in what a connection is about, which end that
+	// one alone. nil: nobody is.
+	Panicked func(*contain.PanicError)
 }
 
 // Refusal is the response to whoever is turned away, in JSON.
@@ -88,6 +92,7 @@ func LetIn(ctx context.Context) {
 
 // Serve serves s on l, with at most most connections at a time, until ctx ends.
 func (g Gate) Serve(ctx context.Context, l net.Listener, s *http.Server, most int) error {
+	s.Handler = g.contained(s.Handler)
 	s.ConnContext = Users(nil).ConnContext
 	s.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
 	drained := make(chan struct{})
@@ -107,6 +112,16 @@ func (g Gate) Serve(ctx context.Context, l net.Listener, s *http.Server, most in
 		return nil
 	}
 	return err
+}
+
+// contained returns h, of whose panics [Gate.Panicked] is told in place of net/http. The client
+// sees the same of it: the connection, or the stream, ends.
+func (g Gate) contained(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := contain.Call(g.Panicked, func() (any, error) { h.ServeHTTP(w, r); return nil, nil }); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	})
 }
 
 // listener returns l, whose connections fail at the first Read if they are turned away.
@@ -149,8 +164,12 @@ type gatedConn struct {
 }
 
 // Read implements [net.Conn].
-func (c *gatedConn) Read(p []byte) (int, error) {
-	c.once.Do(c.enter)
+func (c *gatedConn) Read(p []byte) (_ int, err error) {
+	defer contain.Recover(c.listener.gate.Panicked, &err) // net/http reads ahead on a goroutine that it would end the program on
+	c.once.Do(func() {
+		c.err = io.ErrUnexpectedEOF // in case of a panic
+		c.err = c.enter()
+	})
 	if c.err != nil {
 		return 0, c.err
 	}
@@ -213,18 +232,19 @@ func (c *gatedConn) Close() error {
 	return err
 }
 
-func (c *gatedConn) enter() {
+// enter returns why every Read fails, nil for a client that may enter.
+func (c *gatedConn) enter() error {
 	gate := c.listener.gate
 	peer := NewPeer(c.Conn)
 	if users := gate.Users(); users != nil {
 		if err := peer.check(users); err != nil {
-			c.turnAway(err)
-			return
+			return c.turnAway(err)
 		}
 	}
 	if client := peer.Client(); client != "" && !c.join(client) {
-		c.turnAway(fmt.Errorf("%w: %s has %d, and may have no more; close some", ErrTooMany, client, gate.PerClient))
+		return c.turnAway(fmt.Errorf("%w: %s has %d, and may have no more; close some", ErrTooMany, client, gate.PerClient))
 	}
+	return nil
 }
 
 // join takes a place among those of a client. It reports whether one was free.
@@ -238,12 +258,11 @@ func (c *gatedConn) join(client string) bool {
 	return c.giveBack != nil
 }
 
-// turnAway tells the client why, and has every Read fail.
-func (c *gatedConn) turnAway(why error) {
-	c.err = io.EOF // which net/http says nothing about
+// turnAway tells the client why, and returns an error about which net/http says nothing.
+func (c *gatedConn) turnAway(why error) error {
 	giveBack := c.listener.turnedAway.Take("", maxTurnedAway)
 	if giveBack == nil {
-		return
+		return io.EOF
 	}
 	defer giveBack()
 	_ = c.Conn.SetDeadline(time.Now().Add(turnAwayTimeout))
@@ -251,4 +270,5 @@ func (c *gatedConn) turnAway(why error) {
 	if n, _ := c.Conn.Read(make([]byte, 512)); n > 0 {
 		c.listener.gate.Refusal(why).send(c.Conn)
 	}
+	return io.EOF
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // defaultOverflow is the kernel's DEFAULT_OVERFLOWUID.
@@ -12,7 +13,11 @@ const defaultOverflow = 65534
 
 // isOverflow reports whether uid is what this user namespace shows for every user that
 // it has no number for.
-func isOverflow(uid uint32) bool { return isOverflowIn("/proc", uid) }
+func isOverflow(uid uint32) bool { return !inFirstNamespace() && isOverflowIn("/proc", uid) }
+
+// inFirstNamespace reports whether the process is in the first user namespace, which it stays in.
+// Every connection would have to read it otherwise.
+var inFirstNamespace = sync.OnceValue(func() bool { return isFirstNamespace("/proc") })
 
 func isOverflowIn(proc string, uid uint32) bool {
 	overflow := uint32(defaultOverflow)
@@ -21,11 +26,12 @@ func isOverflowIn(proc string, uid uint32) bool {
 			overflow = uint32(n)
 		}
 	}
-	if uid != overflow {
-		return false
-	}
-	// In the first namespace, and in no other, every user has a number. There the
-	// overflow uid is a user like any.
+	return uid == overflow && !isFirstNamespace(proc)
+}
+
+// isFirstNamespace reports whether every user has a number, as in the first namespace and in no
+// other. There the overflow uid is a user like any.
+func isFirstNamespace(proc string) bool {
 	raw, err := os.ReadFile(filepath.Join(proc, "self/uid_map"))
-	return err != nil || strings.Join(strings.Fields(string(raw)), " ") != "0 0 4294967295"
+	return err == nil && strings.Join(strings.Fields(string(raw)), " ") == "0 0 4294967295"
 }

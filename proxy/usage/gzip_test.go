@@ -60,6 +60,7 @@ func TestGzip(t *testing.T) {
 	large := gzip.Header{Name: "name", Comment: "comment", Extra: bytes.Repeat([]byte("x"), 60_000)}
 	spoilt := bytes.Clone(whole)
 	spoilt[len(spoilt)-1] ^= 1
+	withSum := append([]byte{0x1f, 0x8b, 8, 1<<1 | 1<<3, 0, 0, 0, 0, 0, 255, 'n', 0, 0xab, 0xcd}, whole[10:]...)
 	const most = 1 << 20 // in place of maxMessage, which takes long
 	bomb := strings.Repeat(":"+strings.Repeat("0", 1<<10)+"\n", most>>10)
 	for name, test := range map[string]struct {
@@ -70,6 +71,9 @@ func TestGzip(t *testing.T) {
 		"nothing":        {nil, 0},
 		"no gzip":        {[]byte(gzipEvent), 0},
 		"a large header": {gzipped(t, large, gzipEvent), 1},
+		"a sum of it":    {withSum, 2}, // which is not looked at
+		"half a header":  {gzipped(t, large, gzipEvent)[:60_000], 0},
+		"no such method": {append([]byte{0x1f, 0x8b, 7}, whole[3:]...), 0},
 		"cut off":        {whole[:len(whole)-12], 2}, // before the last block
 		"no header":      {whole[:9], 0},
 		"a wrong sum":    {spoilt, 2},

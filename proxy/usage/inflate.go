@@ -2,7 +2,7 @@ package usage
 
 import (
 	"compress/flate"
-	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"io"
 	"iter"
@@ -74,14 +74,55 @@ func (f *inflater) inflate() {
 	f.failed = true
 }
 
-// gunzip is the coroutine of newGunzipper.
+// gunzip is the coroutine of newGunzipper. compress/gzip would hold the header, which may be
+// larger than all else.
 func (f *inflater) gunzip() {
-	if z, err := gzip.NewReader(f); err == nil {
-		z.Header = gzip.Header{} // which may be large
-		z.Multistream(false)
-		_ = f.copy(z)
+	if f.skipHeader() {
+		_ = f.copy(flate.NewReader(f))
 	}
 	f.failed = true
+}
+
+// skipHeader reads the header of a member of gzip (RFC 1952, section 2.3), and reports whether it
+// is one.
+func (f *inflater) skipHeader() bool {
+	const sum, extra, name, comment = 1 << 1, 1 << 2, 1 << 3, 1 << 4
+	var fixed [10]byte
+	if _, err := io.ReadFull(f, fixed[:]); err != nil || fixed[0] != 0x1f || fixed[1] != 0x8b || fixed[2] != 8 {
+		return false
+	}
+	flags := fixed[3]
+	if flags&extra != 0 {
+		var length [2]byte
+		if _, err := io.ReadFull(f, length[:]); err != nil || !f.skip(int(binary.LittleEndian.Uint16(length[:]))) {
+			return false
+		}
+	}
+	for _, text := range []byte{name, comment} {
+		if flags&text != 0 && !f.skipText() {
+			return false
+		}
+	}
+	return flags&sum == 0 || f.skip(2)
+}
+
+// skip passes over n bytes, and reports whether there were as many.
+func (f *inflater) skip(n int) bool {
+	for ; n > 0; n-- {
+		if _, err := f.ReadByte(); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// skipText passes over text that ends with a zero, and reports whether it did.
+func (f *inflater) skipText() bool {
+	for {
+		if c, err := f.ReadByte(); err != nil || c == 0 {
+			return err == nil
+		}
+	}
 }
 
 // copy gives out what z reads, until that ends.

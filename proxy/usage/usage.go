@@ -2,8 +2,8 @@
 // that it used, in the events of a stream, and how much of the account's allowance is
 // used up, in header fields.
 //
-// A reader is given copies of bytes that are on their way already. It holds about
-// 64 kB at most however long the stream, keeps nothing of what it has read but the numbers and
+// A reader is given copies of bytes that are on their way already. It holds 64 kB at
+// most however long the stream, keeps nothing of what it has read but the numbers and
 // the model's name, and cannot fail: what it does not understand it passes over.
 package usage
 

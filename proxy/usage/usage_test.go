@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -408,46 +406,6 @@ func TestWebSocketRules(t *testing.T) {
 		if n != test.want {
 			t.Errorf("%s: %d responses, want %d", name, n, test.want)
 		}
-	}
-}
-
-// TestMemory: a reader holds less than 64 kB wherever it is.
-func TestMemory(t *testing.T) {
-	const readers = 200
-	r := rand.New(rand.NewPCG(1, 2))
-	w := &wire{r: r, mode: "takeover"}
-	for range 50 {
-		for _, event := range newTurn(r).events {
-			w.message(opText, []byte(event))
-		}
-	}
-	raw := w.out.Bytes()
-	raw = raw[:len(raw)-10]
-	used := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc + m.StackInuse
-	}
-	before := used()
-	var all [readers]*WebSocket
-	for i := range all {
-		all[i] = NewWebSocket([]string{"permessage-deflate"}, func(Tokens) {}, nil)
-		for piece := range slices.Chunk(raw, queueSize/4) { // both buffers of the queue are used
-			all[i].Tap(piece)
-		}
-	}
-	each := (used() - before) / readers
-	t.Logf("%d bytes each", each)
-	if each >= 64<<10 {
-		t.Errorf("a reader holds %d bytes", each)
-	}
-	goroutines := runtime.NumGoroutine()
-	for _, reader := range all {
-		reader.Close()
-	}
-	if n := goroutines - runtime.NumGoroutine(); n != readers {
-		t.Errorf("%d coroutines have ended, want %d", n, readers)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
@@ -35,8 +36,15 @@ func Serve(ctx context.Context, l net.Listener, h *Handler) error {
 		// net/http would answer OPTIONS * itself.
 		DisableGeneralOptionsHandler: true,
 	}
-	gate := access.Gate{Users: func() access.Users { return nil }, PerClient: connsPerClient, Refusal: tooMany}
+	gate := access.Gate{Users: func() access.Users { return nil }, PerClient: connsPerClient, Refusal: tooMany, Panicked: h.panicked}
 	return gate.Serve(ctx, l, server, maxConns)
+}
+
+// panicked logs a mistake of the program on one connection.
+func (h *Handler) panicked(e *contain.PanicError) {
+	config, done := h.current()
+	defer done()
+	config.Log.Error().Msgf("panic: %s\n%s", e, e.Stack())
 }
 
 // tooMany returns the response to a connection that is not served.

@@ -318,9 +318,6 @@ func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time
 	}
 	// Not by the newest time so far: what another process revokes now is to be from before.
 	now := t.now().Truncate(time.Second)
-	if before := t.revoked.labels[label].Before; !now.After(before) {
-		now = before.Truncate(time.Second).Add(time.Second) // it is revoked up to this second
-	}
 	until, err := end(now, t.revoked)
 	if err == nil && !t.latest(t.now()).Before(until) {
 		err = ErrExpired // the clock was set back, and it would be good for nothing
@@ -329,6 +326,12 @@ func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time
 		return "", nil, err
 	}
 	token := &Token{ID: rand.Text()[:16], Label: label, Issued: now, Expires: until, key: keyIDOf(key)}
+	if before := t.revoked.labels[label].issued(); !now.After(before) {
+		token.Issued = before.Truncate(time.Second).Add(time.Second) // it is revoked up to this second
+	}
+	if err := t.keepIssued(token.Issued); err != nil {
+		return "", nil, err
+	}
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
 		ID: token.ID, Subject: label, Issuer: issuer,
 		IssuedAt: jwt.NewNumericDate(token.Issued), ExpiresAt: jwt.NewNumericDate(token.Expires),

@@ -24,6 +24,9 @@ type entry struct {
 	ID     string    `json:"id,omitempty"`
 	Label  string    `json:"label,omitempty"`
 	Before time.Time `json:"before,omitzero"` // and at that moment
+	// Issued is up to when tokens were issued, if that is later than Before: by a clock that
+	// was set back since. Proofs of the label are judged by Before alone.
+	Issued time.Time `json:"issued,omitzero"`
 	// Until is when the last of them would have ended anyway.
 	Until time.Time `json:"until"`
 }
@@ -57,7 +60,7 @@ func (r revocations) add(l list) {
 		}
 		if e.Label != "" {
 			old := r.labels[e.Label]
-			r.labels[e.Label] = entry{Before: later(old.Before, e.Before), Until: later(old.Until, e.Until)}
+			r.labels[e.Label] = entry{Before: later(old.Before, e.Before), Issued: later(old.Issued, e.Issued), Until: later(old.Until, e.Until)}
 		}
 	}
 }
@@ -72,15 +75,21 @@ func (r revocations) len() int { return len(r.ids) + len(r.labels) }
 
 // has reports whether a token was revoked.
 func (r revocations) has(token *Token) bool {
-	_, ok := r.ids[token.ID]
-	return ok || r.ofLabel(token.Label, token.Issued)
+	if _, ok := r.ids[token.ID]; ok {
+		return true
+	}
+	e, ok := r.labels[token.Label]
+	return ok && !token.Issued.After(e.issued())
 }
 
-// ofLabel reports whether what a label was given at a time was revoked with the label.
+// ofLabel reports whether what proved a label at a time was revoked with the label.
 func (r revocations) ofLabel(label string, at time.Time) bool {
 	e, ok := r.labels[label]
 	return ok && !at.After(e.Before)
 }
+
+// issued returns up to when the tokens of the label were issued that are revoked.
+func (e entry) issued() time.Time { return later(e.Before, e.Issued) }
 
 // RevokeToken ends one token before its time. Whether it was good is not looked at
 // any further than that it was issued here.
@@ -93,10 +102,10 @@ func (t *Tokens) RevokeID(ctx context.Context, id string) error {
 	return t.add(ctx, entry{ID: id, Until: t.now().Add(MaxTTL)})
 }
 
-// RevokeLabel ends all tokens of a label that were issued up to now.
+// RevokeLabel ends all tokens of a label that were issued up to now. If the clock was set back,
+// those are among them that were issued in the same directory before, but not those of replicas.
 func (t *Tokens) RevokeLabel(ctx context.Context, label string) error {
-	now := t.now()
-	return t.add(ctx, entry{Label: label, Before: now, Until: now.Add(MaxTTL)})
+	return t.add(ctx, entry{Label: label, Before: t.now()})
 }
 
 // RevokeAll ends all tokens that were issued up to now, by another key.
@@ -112,7 +121,10 @@ func (t *Tokens) RevokeAll(ctx context.Context) error {
 	if _, err := t.newKey(); err != nil {
 		return err
 	}
-	return t.writeList(list{})
+	if err := t.writeList(list{}); err != nil {
+		return err
+	}
+	return t.forgetIssued()
 }
 
 // add adds to the list, and drops what has ended anyway.
@@ -128,14 +140,22 @@ func (t *Tokens) add(ctx context.Context, e entry) error {
 	}
 	now := t.now()
 	if e.Label != "" {
+		last, err := t.lastIssued()
+		if err != nil {
+			return err
+		}
 		// Those of the label that were issued since it was last revoked carry a second that may
-		// still be to come (see Issue), and the clock may have been set back.
+		// still be to come (see Issue), also where the last one is not known.
 		for _, old := range revoked {
 			if old.Label == e.Label {
-				e.Before = later(e.Before, old.Before.Truncate(time.Second).Add(time.Second))
-				e.Until = later(e.Until, e.Before.Add(MaxTTL))
+				e.Before = later(e.Before, old.Before)
+				last = later(last, old.issued().Truncate(time.Second).Add(time.Second))
 			}
 		}
+		if last.After(e.Before) {
+			e.Issued = last
+		}
+		e.Until = e.issued().Add(MaxTTL)
 	}
 	revoked = slices.DeleteFunc(revoked, func(old entry) bool {
 		return !now.Before(old.Until) || old.ID == e.ID && old.Label == e.Label

@@ -65,6 +65,14 @@ func (c *HeadConn) EndRequest(left bool) {
 	}
 }
 
+// noMore notes that no other head comes.
+func (c *HeadConn) noMore() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	c.give()
+}
+
 // SetReadDeadline implements [net.Conn]. Without a deadline, net/http would wait for the rest of
 // a request that has been answered for as long as the client says nothing.
 func (c *HeadConn) SetReadDeadline(t time.Time) error {
@@ -83,12 +91,8 @@ func (c *HeadConn) bodyLeft() bool {
 
 // Close implements [net.Conn].
 func (c *HeadConn) Close() error {
-	err := c.Conn.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.over = true
-	c.give()
-	return err
+	defer c.noMore()
+	return c.Conn.Close()
 }
 
 // Read implements [net.Conn].

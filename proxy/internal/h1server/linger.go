@@ -86,9 +86,10 @@ func (c *lingeringConn) Close() error {
 }
 
 // NoteHijack is for [http.Server.ConnState] of the server that connections are handed
-// over to. The ends of an upgrade end by themselves.
+// over to. The ends of an upgrade end by themselves, and what comes then has no heads.
 func NoteHijack(conn net.Conn, state http.ConnState) {
 	if c, ok := conn.(*lingeringConn); ok && state == http.StateHijacked {
+		c.heads.noMore()
 		c.hijacked.Store(true)
 	}
 }

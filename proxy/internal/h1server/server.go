@@ -116,7 +116,9 @@ func (s *Server) Serve(conn net.Conn) {
 		s.handOver(&lingeringConn{PrefixConn: netconn.NewPrefixConn(heads, ahead), conn: t, heads: heads, ctx: s.BaseContext, linger: s.Linger}, uncut)
 		return
 	}
-	_ = t.Close()
+	if !c.hijacked {
+		_ = t.Close()
+	}
 }
 
 // stateOf returns the state of t. It is not inlined, or [Server.Serve] would have room for a copy on its

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"io"
 	"sync"
 )
 
@@ -49,6 +50,19 @@ func (p *Buffers) Fit(b []byte, n int) []byte {
 		return p.Small()
 	}
 	return b
+}
+
+// Read reads from r into b, and gives b back while it waits if a read of nothing waits for r too:
+// it does for a response's body over HTTP/2, of net/http.
+func (p *Buffers) Read(b *[]byte, r io.Reader, waits bool) (int, error) {
+	if waits {
+		p.Put(*b)
+		_, err := r.Read(nil)
+		if *b = p.get(len(*b)); err != nil {
+			return 0, err
+		}
+	}
+	return r.Read(*b)
 }
 
 // get returns a buffer of one of the sizes.

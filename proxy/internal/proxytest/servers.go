@@ -40,7 +40,7 @@ const (
 	H2 = "h2"
 
 	// Patience is how long a test waits for what ought to come at once.
-	Patience = time.Minute
+	Patience = 3 * time.Minute
 )
 
 // ClientCA returns the authority that vouches for the proxy's leaves.

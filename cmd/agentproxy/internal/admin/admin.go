@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/app"
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/access/exchange"
 	"github.com/agentproxy/agentproxy/signer"
@@ -35,19 +36,19 @@ func Serve(ctx context.Context, l net.Listener, r *app.Reloader, m *Metrics, tok
 		a, done := r.Use()
 		defer done()
 		return a.Admin.Users
-	})
+	}, r.LogPanic)
 }
 
 // serve serves l until ctx ends. users returns whom handler would let in now: the others
-// are turned away before their requests are read.
-func serve(ctx context.Context, l net.Listener, handler http.Handler, users func() access.Users) error {
+// are turned away before their requests are read. panicked is told of panics.
+func serve(ctx context.Context, l net.Listener, handler http.Handler, users func() access.Users, panicked func(*contain.PanicError)) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    maxHeader,
 	}
-	return access.Gate{Users: users, PerClient: connsPerClient, Refusal: turnedAway}.Serve(ctx, l, server, maxConns)
+	return access.Gate{Users: users, PerClient: connsPerClient, Refusal: turnedAway, Panicked: panicked}.Serve(ctx, l, server, maxConns)
 }
 
 // newHandler returns the handler of all paths. Only /readyz asks the signers, and may

@@ -54,7 +54,7 @@ func TestConnections(t *testing.T) {
 		l := &flood{closed: make(chan struct{})}
 		served := make(chan error, 1)
 		go func() {
-			served <- serve(ctx, l, http.NotFoundHandler(), func() access.Users { return nil })
+			served <- serve(ctx, l, http.NotFoundHandler(), func() access.Users { return nil }, nil)
 		}()
 		synctest.Wait()
 		if n := l.accepted.Load(); n != maxConns {
@@ -78,7 +78,7 @@ func startAdmin(t *testing.T, users access.Users) (dial func() net.Conn) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- serve(ctx, l, guard(access.Config{Users: users}, http.NotFoundHandler()), func() access.Users { return users })
+		served <- serve(ctx, l, guard(access.Config{Users: users}, http.NotFoundHandler()), func() access.Users { return users }, nil)
 	}()
 	t.Cleanup(func() {
 		cancel()

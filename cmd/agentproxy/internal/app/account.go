@@ -50,9 +50,15 @@ func (s accountSettings) equal(other accountSettings) bool {
 	return s.identity == other.identity && s.login == other.login && s.baseURL == other.baseURL && s.upstream.Equal(other.upstream)
 }
 
-// refreshCourtesy is how long Codex is given to refresh a log-in before agentproxy does.
-// Codex takes no longer from reading auth.json to writing it.
-const refreshCourtesy = time.Second
+const (
+	// refreshCourtesy is how long Codex is given to refresh a log-in before agentproxy does.
+	// Codex takes no longer from reading auth.json to writing it, unless its machine or its
+	// network is slow.
+	refreshCourtesy = time.Second
+	// refreshPatience is how long Codex is given to write auth.json if it was faster. It is less
+	// than a request is given here and a start of run waits for.
+	refreshPatience = 10 * time.Second
+)
 
 // openAccount opens an account. Its agent's events go to the log.
 func (a *App) openAccount(s accountSettings) *Account {
@@ -79,15 +85,16 @@ func (a *App) openAccount(s accountSettings) *Account {
 		ABOM:      backend.NewABOM(cli.Version(), runtime.GOOS),
 		Observe:   a.options.Observer.Backend,
 	})
-	courtesy, refreshFile := refreshCourtesy, id.RefreshFile
+	courtesy, patience, refreshFile := refreshCourtesy, refreshPatience, id.RefreshFile
 	if s.login.Own {
 		n.Home.Own()
-		courtesy, refreshFile = 0, filepath.Join(s.login.Dir, "refresh.json")
+		courtesy, patience, refreshFile = 0, 0, filepath.Join(s.login.Dir, "refresh.json")
 	}
 	n.Agent = agent.New(agent.Config{
 		Home:        n.Home,
 		AccessToken: id.AccessToken,
 		Courtesy:    courtesy,
+		Patience:    patience,
 		WorkspaceID: id.WorkspaceID,
 
 		AccessTokenName: "environment variable " + config.AccessTokenVariable,

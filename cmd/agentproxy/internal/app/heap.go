@@ -16,11 +16,16 @@ const heapReserve = 8 << 20
 
 // ReserveHeap holds heapReserve until release is called, unless GOGC or GOMEMLIMIT is set.
 func ReserveHeap(getenv func(string) string) (release func()) {
-	if getenv("GOGC") != "" || getenv("GOMEMLIMIT") != "" {
+	if tuned(getenv) {
 		return func() {}
 	}
 	reserve := make([]byte, heapReserve)
 	return func() { runtime.KeepAlive(reserve) }
+}
+
+// tuned reports whether somebody has told the collector what to do, and knows better.
+func tuned(getenv func(string) string) bool {
+	return getenv("GOGC") != "" || getenv("GOMEMLIMIT") != ""
 }
 
 // LimitMemory has the collector keep the process within nine tenths of what its cgroup
@@ -42,34 +47,87 @@ const (
 	quietSecond  = 1 << 20
 	worthTidying = 16 << 20
 	quietPart    = 16
+	// After patience, in seconds, a part of the heap is worth tidying: it costs little then.
+	tidyPart = 4
+	patience = 30
 )
 
-// tidyHeap gives memory back to the system after work, until ctx ends. By itself the
-// runtime would keep it for minutes after a burst of connections. There is to be a tick
-// each second. usage returns the bytes that were ever allocated, and those in use.
-func tidyHeap(ctx context.Context, ticks <-chan time.Time, usage func() (allocated, live uint64), giveBack func()) {
-	last, _ := usage()
-	tidied := last
+// A heap of largeHeap bytes in use grows by largePercent before it is collected, and a smaller one
+// by the runtime's own usualPercent. What is allocated while many sessions begin takes the place of
+// what their handshakes have left, then, in place of more memory.
+const (
+	largeHeap    = 32 << 20
+	largePercent = 50
+	usualPercent = 100
+)
+
+// heap is what is done about the memory of a process.
+type heap struct {
+	// usage returns the bytes that were ever allocated, and those in use.
+	usage func() (allocated, live uint64)
+	// giveBack collects what is not in use, and gives it back to the system.
+	giveBack func()
+	// setPercent sets by how much the heap grows before it is collected. nil: nothing does.
+	setPercent func(int)
+}
+
+// newHeap returns the heap of this process.
+func newHeap(getenv func(string) string) heap {
+	h := heap{usage: heapUsage, giveBack: giveBack}
+	if !tuned(getenv) {
+		h.setPercent = func(percent int) { debug.SetGCPercent(percent) }
+	}
+	return h
+}
+
+// tidy gives memory back to the system after work, until ctx ends. By itself the runtime would
+// keep it for minutes after a burst of connections. There is to be a tick each second.
+func (h heap) tidy(ctx context.Context, ticks <-chan time.Time) {
+	last, _ := h.usage()
+	tidied, since, percent := last, 0, usualPercent
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticks:
 		}
-		now, live := usage()
-		if now-last < max(quietSecond, live/quietPart) && now-tidied > max(worthTidying, live) {
-			giveBack()
-			tidied = now
+		since++
+		now, live := h.usage()
+		if wanted := percentFor(live); h.setPercent != nil && wanted != percent {
+			h.setPercent(wanted)
+			percent = wanted
+		}
+		worth := live
+		if since >= patience {
+			worth /= tidyPart
+		}
+		if now-last < max(quietSecond, live/quietPart) && now-tidied > max(worthTidying, worth) {
+			h.giveBack()
+			tidied, since = now, 0
 		}
 		last = now
 	}
 }
 
-// TidyHeap is tidyHeap for this process.
-func TidyHeap(ctx context.Context) {
+func percentFor(live uint64) int {
+	if live >= largeHeap {
+		return largePercent
+	}
+	return usualPercent
+}
+
+// TidyHeap gives memory back to the system after work, until ctx ends, and has a large heap
+// collected more often, unless GOGC or GOMEMLIMIT is set.
+func TidyHeap(ctx context.Context, getenv func(string) string) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	tidyHeap(ctx, ticker.C, heapUsage, debug.FreeOSMemory)
+	newHeap(getenv).tidy(ctx, ticker.C)
+}
+
+// giveBack implements heap.giveBack.
+func giveBack() {
+	runtime.GC() // halves stacks, of which handshakes need twice as much as what follows them
+	debug.FreeOSMemory()
 }
 
 // heapUsage returns the bytes that were ever allocated, and those that the last collection

@@ -15,6 +15,7 @@ import (
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy"
 )
 
@@ -88,7 +89,15 @@ func (r *Reloader) GatewayConfig() authz.Config {
 		Users:       a.Gateways.Users,
 		LabelHeader: a.Config.LabelHeader,
 		Refused:     r.proxy.NoteRefusal,
+		Panicked:    r.LogPanic,
 	}
+}
+
+// LogPanic logs a mistake of the program on one connection.
+func (r *Reloader) LogPanic(e *contain.PanicError) {
+	a, done := r.Use()
+	defer done()
+	a.logPanic(e)
 }
 
 // NewProxy opens the certificate authority and returns the proxy of the app in force.

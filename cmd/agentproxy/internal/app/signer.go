@@ -8,9 +8,10 @@ import (
 	"github.com/agentproxy/agentproxy/signer"
 )
 
-// sessionHold is how long signers go by an auth.json that was read. A request takes longer
-// on its way.
-const sessionHold = time.Millisecond
+// sessionHold is how long signers go by what they have read of the log-in and the identity. To
+// look at a file wakes the runtime's watchdog, which costs more than the look. After a refusal
+// they look at once.
+const sessionHold = 10 * time.Millisecond
 
 // signers are those of a principal. Apps that follow one another share them while they are
 // configured the same.
@@ -61,7 +62,7 @@ func (a *App) newSigners(s config.Signer, agent *agent.Agent) (*signers, error) 
 func (a *App) newTokenSigner(r config.SignerRule, agent *agent.Agent, made *signers) signer.Renewer {
 	switch {
 	case r.Use == config.UseCommand:
-		c := signer.NewCommand(r.Command, a.Now, agent).OnPanic(a.logPanic)
+		c := signer.NewCommand(r.Command, a.Now, agent).In(a.Config.CommandDir()).OnPanic(a.logPanic)
 		made.commands = append(made.commands, c)
 		return c
 	case r.TokenEnv != "":

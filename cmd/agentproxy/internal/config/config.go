@@ -49,8 +49,9 @@ type Config struct {
 	Agent    Agent
 	Profiles []Profile
 
-	file   *File
-	source *source
+	file       *File
+	source     *source
+	commandDir string
 }
 
 // Load reads the configuration at path, or takes the defaults where path is "". Flags and
@@ -114,12 +115,18 @@ func load(path string, env cli.Environment, read func(path string) ([]byte, erro
 	if len(s.wrong) > 0 {
 		return nil, s.wrong
 	}
-	c.source = s
+	if c.source = s; found {
+		c.commandDir = filepath.Dir(path)
+	}
 	return c, nil
 }
 
 // Path returns the path of the configuration file, "" if there is none.
 func (c *Config) Path() string { return c.source.path }
+
+// CommandDir returns the directory in which the programs of signer.command run: that of the
+// default file, in which no path begins where agentproxy is started, or else "" for that one.
+func (c *Config) CommandDir() string { return c.commandDir }
 
 // Wrong returns err as the mistake in the value of a key, such as "upstream.ca_file".
 func (c *Config) Wrong(key string, err error) error {

@@ -59,7 +59,8 @@ listen: "127.0.0.1:8080"                 # default
 **Which file.** The one that ` + "`--config`" + ` names; or else ` + "`AGENTPROXY_CONFIG`" + `; or else ` + "`agentproxy/config.yaml`" + ` in your directory of
 configurations, if it is there: ` + "`$XDG_CONFIG_HOME`, by default `~/.config`; on macOS `~/Library/Application Support`; on Windows `%AppData%`" + `.
 ` + "`--config none`" + ` reads no file. The default file is refused if another user owns it or may write to it, for it may name programs that are run, and if a
-path in it begins where agentproxy is started: that may be an agent's checkout, and what lies there a planted token, CA or program.
+path in it begins where agentproxy is started: that may be an agent's checkout, and what lies there a planted token, CA or program. The programs of
+` + "`signer.command`" + ` that it names run in its directory, so that their arguments begin there.
 The services and images name theirs.
 
 **Mistakes.** ` + "`agentproxy config check FILE`" + ` prints every mistake, with line, column and remedy, and ends with 2 if there is one. It looks at the

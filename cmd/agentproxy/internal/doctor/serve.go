@@ -24,8 +24,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
-// localTimeout bounds the wait for a program on this machine.
-const localTimeout = 5 * time.Second
+// localTimeout bounds each wait for a program on this machine, which may be busy.
+const localTimeout = checkTimeout
 
 // maxAnswer bounds what is read from a program that need not be agentproxy, in bytes.
 const maxAnswer = 64 << 10
@@ -38,8 +38,6 @@ func (k *checker) checkServe(ctx context.Context) {
 	if err != nil {
 		return // it was checked when the configuration was loaded
 	}
-	ctx, cancel := context.WithTimeout(ctx, localTimeout)
-	defer cancel()
 	if _, port, err := net.SplitHostPort(address); network == "tcp" && err == nil && port == "0" {
 		if status, err := k.askAdmin(ctx); err == nil {
 			k.tellStatus(status)
@@ -48,19 +46,29 @@ func (k *checker) checkServe(ctx context.Context) {
 		k.ok(check, "listen is %s, which leaves the port to the system: no shell can be led there", listen)
 		return
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, config.Dialable(network, address))
+	dial := func() (net.Conn, error) {
+		return (&net.Dialer{Timeout: localTimeout}).DialContext(ctx, network, config.Dialable(network, address))
+	}
+	conn, err := dial()
 	if err != nil {
 		k.notServing(listen, err)
 		return
 	}
-	defer conn.Close()
-	status, err := k.askAdmin(ctx)
-	if err == nil {
+	conn.Close()
+	status, asked := k.askAdmin(ctx)
+	if asked == nil {
 		k.serving = true
 		k.tellStatus(status)
 		return
 	}
-	k.tellStranger(ctx, conn, err)
+	if conn, err = dial(); err != nil { // the former may be too old by now to be answered
+		k.notServing(listen, err)
+		return
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, localTimeout)
+	defer cancel()
+	k.tellStranger(ctx, conn, asked)
 }
 
 // errOtherCA says that a proxy has another state directory than this configuration.
@@ -68,6 +76,8 @@ var errOtherCA = errors.New("it has another CA, so another state_dir")
 
 // askAdmin returns the status of the proxy of this configuration.
 func (k *checker) askAdmin(ctx context.Context) (admin.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, localTimeout)
+	defer cancel()
 	client, err := admin.NewClient(k.config)
 	if err != nil {
 		return admin.Status{}, err
@@ -154,11 +164,13 @@ func (k *checker) cannotListen() error {
 func (k *checker) tellStranger(ctx context.Context, conn net.Conn, asked error) {
 	const check = "serve"
 	listen := k.config.Clients.Listen
-	isProxy, owner := recognize(ctx, conn)
+	isProxy, silent, owner := recognize(ctx, conn)
 	other := remedy{"choose other addresses", k.serveElsewhere()}
 	foreign, isForeign := errors.AsType[*access.ForeignUserError](owner)
 	refused, isRefused := errors.AsType[*admin.RefusedError](asked)
 	switch {
+	case silent:
+		k.fail(check, do(whoListens(k.port())), "what listens on %s has not answered within %s", listen, localTimeout)
 	case !isProxy && isForeign:
 		k.fail(check, do(whoListens(k.port())), "a program of user %d, which is not agentproxy, listens on %s", foreign.UID, listen)
 	case !isProxy:
@@ -177,23 +189,26 @@ func (k *checker) tellStranger(ctx context.Context, conn net.Conn, asked error) 
 	}
 }
 
-// recognize reports whether the program that has accepted conn is an agentproxy. owner is an
-// [*access.ForeignUserError] if it is another user's.
-func recognize(ctx context.Context, conn net.Conn) (isProxy bool, owner error) {
+// recognize reports whether the program that has accepted conn is an agentproxy, or that it is
+// silent, which says neither. owner is an [*access.ForeignUserError] if it is another user's.
+func recognize(ctx context.Context, conn net.Conn) (isProxy, silent bool, owner error) {
 	// While the kernel still knows whose it is.
 	owner = admin.CheckServer(ctx, conn, access.Users{uint32(os.Geteuid())})
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
 	// A request that every proxy of this kind refuses, and says who it is.
-	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")); err == nil {
-		var answer struct{ Error struct{ Code string } }
-		if response, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
-			isProxy = json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&answer) == nil && answer.Error.Code == "not_a_proxy_request"
-			response.Body.Close()
+	_, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+	if err == nil {
+		var response *http.Response
+		if response, err = http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+			defer response.Body.Close()
+			var answer struct{ Error struct{ Code string } }
+			err = json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&answer)
+			isProxy = err == nil && answer.Error.Code == "not_a_proxy_request"
 		}
 	}
-	return isProxy, owner
+	return isProxy, errors.Is(err, os.ErrDeadlineExceeded), owner
 }
 
 // serveElsewhere returns the command that runs agentproxy serve on other addresses.

@@ -1,8 +1,15 @@
 package doctor
 
 import (
+	"bufio"
+	"context"
 	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/agentproxy/agentproxy/certs"
@@ -28,5 +35,51 @@ func TestHasCA(t *testing.T) {
 		if got := hasCA(test.status, ca); got != test.want {
 			t.Errorf("%s: %t, want %t", name, got, test.want)
 		}
+	}
+}
+
+// TestRecognize asks programs whether they are agentproxy. One that is too slow to say so is
+// not taken for another program.
+func TestRecognize(t *testing.T) {
+	t.Parallel()
+	const refusal = `{"error":{"code":"not_a_proxy_request"}}`
+	answer := func(body string) string {
+		return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	}
+	for name, test := range map[string]struct {
+		answer          string
+		after           time.Duration
+		isProxy, silent bool
+	}{
+		"agentproxy":                       {answer(refusal), 0, true, false},
+		"agentproxy on a busy machine":     {answer(refusal), localTimeout - time.Second, true, false},
+		"agentproxy on a busier one":       {answer(refusal), localTimeout + time.Second, false, true},
+		"another program":                  {answer("{}"), 0, false, false},
+		"another protocol":                 {"SSH-2.0-x\r\n", 0, false, false},
+		"a program that says nothing":      {"", 2 * localTimeout, false, true},
+		"a program that hangs up":          {"", 0, false, false},
+		"a program that stops in its body": {answer(refusal)[:70], 0, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				here, there := net.Pipe()
+				var program sync.WaitGroup
+				defer program.Wait()
+				defer here.Close()
+				program.Go(func() {
+					defer there.Close()
+					if _, err := http.ReadRequest(bufio.NewReader(there)); err != nil {
+						return
+					}
+					time.Sleep(test.after) // of the bubble
+					_, _ = there.Write([]byte(test.answer))
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), localTimeout)
+				defer cancel()
+				if isProxy, silent, owner := recognize(ctx, here); isProxy != test.isProxy || silent != test.silent || owner != nil {
+					t.Errorf("a proxy: %t, silent: %t, %v", isProxy, silent, owner)
+				}
+			})
+		})
 	}
 }
