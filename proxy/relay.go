@@ -71,7 +71,6 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	defer in.Stop()
 	x.TakeWindow(upstream.Window, upstream.NarrowWindow)
 	res, err := resender{}.RoundTrip(out)
-	x.turn.End()
 	if err != nil {
 		if ended := in.Err(); ended != nil {
 			err = ended

@@ -48,6 +48,13 @@ func (c *PacedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// Close implements [net.Conn].
+func (c *PacedConn) Close() error {
+	err := c.Conn.Close()
+	c.turn.End()
+	return err
+}
+
 // BeginTurn takes a turn for what has come last, however little it is.
 func (c *PacedConn) BeginTurn() {
 	c.turn.End()

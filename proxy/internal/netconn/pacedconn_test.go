@@ -72,4 +72,7 @@ func TestPacedConn(t *testing.T) {
 		t.Error("it has not ended")
 	}
 	taken("at the end", 0)
+	c.BeginTurn()
+	c.Close()
+	taken("when it is closed", 0)
 }
