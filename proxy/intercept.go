@@ -115,7 +115,7 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.Conn = &conn.streams
 	}
 	defer i.end(x)
-	x.turn = conn.BeginRequest()
+	conn.BeginRequest(&x.turn, !x.stream)
 	defer x.turn.End()
 	if refused := i.admit(x, conn, r); refused != nil {
 		x.refuse(refused)

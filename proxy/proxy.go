@@ -150,13 +150,12 @@ type lifetime struct {
 // New returns a proxy for config. It serves intercepted connections from now on;
 // [Proxy.Shutdown] must be called to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{sleep: track.NewSleepWatch(), labels: config.Labels}
+	p := &Proxy{sleep: track.NewSleepWatch(), labels: config.Labels, forwarder: forwarder{new(message.Buffers), track.NewTurns(0)}}
 	if p.labels == nil {
 		p.labels = access.NewLabelBook(time.Now)
 	}
 	p.life.running = track.NewInFlight()
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
-	p.forwarder = forwarder{new(message.Buffers), track.NewTurns(0)}
 	config.Upstream.Turns = p.turns
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
 	p.strangers = newStrangers(p.current, strangerInterval)

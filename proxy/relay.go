@@ -44,6 +44,7 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 // need no room for what is here on a stack that lasts as long as they do.
 func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Response) {
 	x.buffers = f.buffers
+	netconn.EndTurn(x.client)
 	in := interim.New(x, &x.Unread, r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out, body := outgoing(x, r, in)
 	if body != nil {
@@ -69,7 +70,6 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	defer in.Stop()
 	x.TakeWindow(upstream.Window, upstream.NarrowWindow)
 	res, err := resender{}.RoundTrip(out)
-	x.turn.End()
 	if err != nil {
 		if ended := in.Err(); ended != nil {
 			err = ended

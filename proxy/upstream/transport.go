@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ func newTransport(d *dialer, window int, protos ...string) *http.Transport {
 		// The dialer connects to upstream proxies, so that their errors are the same for
 		// requests and tunnels.
 		DialContext:       contained(d.dialPlain),
-		DialTLSContext:    contained(d.dialTLS(config)),
+		DialTLSContext:    contained(d.dialTLS(config, slices.Contains(protos, "h2"))),
 		TLSClientConfig:   config,
 		ForceAttemptHTTP2: true,
 		// No connection of HTTP/1.1 is kept, which leaves those of HTTP/2 as they are: net/http
@@ -74,8 +75,9 @@ func contained(dial dialFunc) dialFunc {
 	}
 }
 
-// dialTLS returns a function that connects to servers and does the TLS handshake.
-func (d *dialer) dialTLS(config *tls.Config) dialFunc {
+// dialTLS returns a function that connects to servers and does the TLS handshake. shared says that
+// a connection carries the responses of several clients, which are read in turns.
+func (d *dialer) dialTLS(config *tls.Config, shared bool) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -87,7 +89,7 @@ func (d *dialer) dialTLS(config *tls.Config) dialFunc {
 		}
 		ctx, cancel := context.WithTimeout(ctx, d.timeout)
 		defer cancel()
-		if d.config.Turns != nil {
+		if shared && d.config.Turns != nil {
 			conn = netconn.NewPacedConn(conn, d.config.Turns, track.Key{Admitted: true, Name: conn.LocalAddr().String()})
 		}
 		secured, err := netconn.Handshake(ctx, conn, config, d.config.RootCAs, host)

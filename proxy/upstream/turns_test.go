@@ -2,12 +2,16 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"testing"
 
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
@@ -62,4 +66,33 @@ func TestResponsesTakeTurns(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestUpgradesTakeNoTurns looks at the connection of an upgrade, which is read without waiting.
+func TestUpgradesTakeNoTurns(t *testing.T) {
+	t.Parallel()
+	backend := proxytest.NewBackend(t, proxytest.H1, func(http.ResponseWriter, *http.Request) {})
+	transports := newTransports(newDialer(Config{
+		ConnectTo: map[string]string{proxytest.Host + ":443": backend.Listener.Addr().String()},
+		RootCAs:   func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) },
+		Turns:     track.NewTurns(1),
+	}, new(OwnListeners)))
+	defer transports.CloseIdleConnections()
+	var conn net.Conn
+	r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)
+	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { conn = info.Conn }}))
+	r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+	res, err := transports.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if below := conn.(*tls.Conn).NetConn(); !isSocket(below) {
+		t.Errorf("it is a %T", below)
+	}
+}
+
+func isSocket(conn net.Conn) bool {
+	_, ok := conn.(*netconn.Socket)
+	return ok || !netconn.CanProbe
 }

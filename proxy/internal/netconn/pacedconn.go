@@ -48,6 +48,13 @@ func (c *PacedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// Close implements [net.Conn].
+func (c *PacedConn) Close() error {
+	err := c.Conn.Close()
+	c.turn.End()
+	return err
+}
+
 // BeginTurn takes a turn for what has come last, however little it is.
 func (c *PacedConn) BeginTurn() {
 	c.turn.End()
@@ -57,14 +64,11 @@ func (c *PacedConn) BeginTurn() {
 // EndTurn ends the turn for what has come last: what follows waits for somebody.
 func (c *PacedConn) EndTurn() { c.turn.End() }
 
-// BeginRequest returns the turn of a request that has come, which the caller ends. It is nil if
-// there is not much to be done for the connection.
-func (c *PacedConn) BeginRequest() *track.Turn {
-	c.turn.End() // over HTTP/1.1 it is this goroutine's
-	if !c.Pace.Spend(requestCost, time.Now()) {
-		return nil
+// BeginRequest takes turn for a request that has come, if there is much to be done for the
+// connection. alone says that it is read and answered by one goroutine, as over HTTP/1.1, which has
+// the turn for what has come then, and keeps it until [PacedConn.EndTurn].
+func (c *PacedConn) BeginRequest(turn *track.Turn, alone bool) {
+	if c.Pace.Spend(requestCost, time.Now()) && !alone {
+		c.turns.Begin(turn, c.key)
 	}
-	turn := new(track.Turn)
-	c.turns.Begin(turn, c.key)
-	return turn
 }

@@ -36,10 +36,13 @@ func TestPacedConn(t *testing.T) {
 			t.Errorf("%d turns %s, want %d", n, when, want)
 		}
 	}
-	if read(); c.BeginRequest() != nil {
-		t.Error("one request takes a turn")
-	}
+	var request track.Turn
+	read()
+	c.BeginRequest(&request, false)
 	taken("when little has come", 0)
+	if request.EndFunc() != nil {
+		t.Error("there is something to end")
+	}
 	c.BeginTurn()
 	taken("for what is said to be much", 1)
 	read()
@@ -47,9 +50,13 @@ func TestPacedConn(t *testing.T) {
 	c.Pace.Spend(1<<30, time.Now().Add(time.Hour)) // and for an hour
 	read()
 	taken("when much has come", 1)
-	request := c.BeginRequest()
-	taken("for a request", 1) // or it would wait for the turn of its own connection
-	request.End()
+	c.BeginRequest(&request, true)
+	taken("for a request that is alone", 1) // or it would wait for its own turn
+	c.EndTurn()
+	taken("before it is sent on", 0)
+	c.BeginRequest(&request, false)
+	taken("for a request among others", 1)
+	request.EndFunc()()
 	taken("after the request", 0)
 	read()
 	EndTurn(c)
@@ -65,4 +72,7 @@ func TestPacedConn(t *testing.T) {
 		t.Error("it has not ended")
 	}
 	taken("at the end", 0)
+	c.BeginTurn()
+	c.Close()
+	taken("when it is closed", 0)
 }

@@ -119,9 +119,9 @@ func (t *Turns) begin(turn *Turn, key Key) (taken bool) {
 	return false
 }
 
-// End ends the turn, if it has not ended yet. A nil Turn has.
+// End ends the turn, if it has not ended yet.
 func (turn *Turn) End() {
-	if turn == nil || !turn.taken.Load() {
+	if !turn.taken.Load() {
 		return
 	}
 	t := turn.turns
@@ -133,9 +133,9 @@ func (turn *Turn) End() {
 	}
 }
 
-// EndFunc returns [Turn.End], or nil if the Turn is.
+// EndFunc returns [Turn.End], or nil if no turn has begun.
 func (turn *Turn) EndFunc() func() {
-	if turn == nil {
+	if turn.turns == nil {
 		return nil
 	}
 	return turn.End
