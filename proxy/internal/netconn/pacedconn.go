@@ -7,13 +7,10 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
-const (
-	// readCost is what a read takes besides its bytes, in bytes that take as long to be decrypted
-	// and copied.
-	readCost = 1 << 10
-	// requestCost is what a request takes until it is sent on.
-	requestCost = 8 << 10
-)
+// requestCost is what a request takes until it is sent on, in bytes that take as long to be
+// decrypted and copied. Reads cost nothing but their bytes: a client that reads a download sends
+// many updates of its window, and would wait for the turns in which the download is read.
+const requestCost = 8 << 10
 
 // PacedConn is a connection that has its work done in turns while there is much of it: what has
 // come is decrypted and parsed in a turn, which ends with the next Read or Write.
@@ -36,7 +33,7 @@ func NewPacedConn(conn net.Conn, turns *track.Turns, key track.Key) *PacedConn {
 func (c *PacedConn) Read(p []byte) (int, error) {
 	c.turn.End()
 	n, err := c.Conn.Read(p)
-	if (n > 0 || err == ErrNothingYet) && c.Pace.Spend(n+readCost, time.Now()) {
+	if (n > 0 || err == ErrNothingYet) && c.Pace.Spend(n, time.Now()) {
 		c.turns.Begin(&c.turn, c.key)
 	}
 	return n, err
