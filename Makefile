@@ -23,9 +23,13 @@ CLI         := github.com/agentproxy/agentproxy/cmd/agentproxy/internal/cli
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)'
 # Nothing else is seen while the dependencies are compiled.
 BUILDING    := echo 'building agentproxy; the first time, when Go fetches and compiles its modules, takes two minutes or more' >&2
+# Compilers, linkers and vet would spend a tenth of their time on collecting garbage. The
+# tests that they are run for know nothing of this.
+TOOLS       := '-toolexec=env GOGC=off GOMEMLIMIT=500MiB'
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
-ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
+ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath $(TOOLS)"
+DETECTOR     = CGO_ENABLED=1 GOFLAGS="$$($(GO) env GOFLAGS) $(TOOLS)"
 # How tests report: make test has them do it in JSON.
 JSON        ?=
 INMEMORY    := integration/inmemory.sh
@@ -40,7 +44,7 @@ COMPOSE_BIN := integration/clients/bin/docker-compose
 SOCKETS     := integration/websockets/node_modules/.package-lock.json
 TRAEFIK_BIN := integration/clients/bin/traefik
 
-.PHONY: build fips man completions deb release-check release-try demo test lint unit unit-plain processes integration test-deploy test-fips test-vectors conformance kubernetes garden attacks soak scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
+.PHONY: build fips man completions deb release-check release-try demo test lint vet staticcheck unit unit-plain processes integration test-deploy test-fips test-vectors conformance kubernetes garden attacks soak scanners portable stranger gateways websockets verifiers test-codex engines bench pictures vuln vuln-offline sbom clients clean
 
 ## build: the binary, in bin/; the same commit and Go version give the same bytes
 build:
@@ -71,9 +75,10 @@ deb: build man completions
 	SOURCE_DATE_EPOCH=$$(date -u -d '$(DATE)' +%s) ARCH=$$($(GO) env GOARCH) VERSION='$(DEB_VERSION)' \
 	  GOOS= GOARCH= $(GO) run $(NFPM) package --config deploy/nfpm.yaml --packager deb --target bin/
 
-## release-check: look at the release's configuration, and build for the systems that it is for; takes minutes
+## release-check: look at the release's configuration, vet for macOS and what make test does not; takes minutes
 release-check:
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./cmd/...
+	cd integration/deploy && CGO_ENABLED=0 $(GO) vet ./...
 	$(GO) run $(GORELEASER) check
 
 ## release-try: all files of a release, in dist/; publishes nothing
@@ -90,17 +95,25 @@ demo:
 test:
 	@GO='$(GO)' integration/test.sh
 
-# The build tags of single targets. lint sets all of them, and vets once: what is dear is to
+# What is neither integration nor unit, which take longest and wait most: those get the
+# processors first.
+BESIDE      := nice -n 5
+
+lint: vet staticcheck
+
+# The build tags of single targets. vet sets all of them, and looks once: what is dear is to
 # look at the dependencies.
 TAGS        := attacks,codexmatrix,engines,garden,gateways,portable,scanners,verifiers,websockets
 
-# Staticcheck spends a third of its time on collecting garbage.
-lint:
+vet:
 	@echo "gofmt"; out=$$(gofmt -l $$(git ls-files '*.go')); \
 	  if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) mod verify
 	$(ONCE) $(GO) vet -tags $(TAGS) ./...
-	$(ONCE) GOGC=400 $(GO) run $(STATICCHECK) ./...
+
+# It spends a third of its time on collecting garbage.
+staticcheck:
+	$(ONCE) GOGC=400 $(BESIDE) $(GO) run $(STATICCHECK) ./...
 
 # What the race detector makes many times dearer, and has little to find in: tools of ours
 # that compute on one goroutine, make load or start programs, and tests of files that
@@ -111,20 +124,16 @@ PROCESSES   := ^Test(Kill|Soak)$$
 # TestLighterRunsWhole holds the list. It looks at some sessions of a terminal, whose
 # programs are the detector's too. Of authz it leaves out what is compiled with Envoy's types,
 # whose goroutines are not ours.
-LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|IdleStack|Script)$$
+LIGHTER     := ^Test(WebSocket.*|SSETurns|GzipTurns|Floods|UploadsTakeTurns|RevocationCuts|CutByGrounds|ProfilesShareNoConnection|BodyIsNotKept|IdleStack|UpgradedStack|Script)$$
 SCRIPTS     := ^TestScript$$/^(serve|run|login|request)$$
 
-# What is neither integration nor unit, which take longest and wait most: those get the
-# processors first.
-BESIDE      := nice -n 5
-
 # The race detector needs cgo, and has each of fifty programs sleep for a second when it
-# ends, unless it is told not to. lint has vetted. Many tests wait more than they work. What
+# ends, unless it is told not to. vet has looked at them. Many tests wait more than they work. What
 # takes longest is first.
 unit:
-	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
+	GORACE=atexit_sleep_ms=0 $(DETECTOR) $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -p 3 -parallel 4 -skip '$(PROCESSES)|^TestScript$$' $(JSON) ./proxy ./identity/agent \
 	  $$($(GO) list ./... | grep -Ev '/integration(/scale|/bench|/testsummary)?$$')
-	CGO_ENABLED=1 $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
+	$(DETECTOR) $(INMEMORY) $(GO) test -race -vet=off -count=1 -timeout 20m -run '$(SCRIPTS)' $(JSON) ./cmd/agentproxy
 
 unit-plain:
 	$(ONCE) $(BESIDE) $(GO) test -vet=off -count=1 -timeout 20m $(JSON) $(PLAIN) ./authz
@@ -145,9 +154,10 @@ soak:
 integration: clients
 	$(ONCE) $(INMEMORY) $(GO) test -vet=off -count=1 -timeout 20m -parallel 8 $(JSON) ./integration
 
-# The chart, the images and Compose's file, by a module of their own.
+# The chart, the images and Compose's file, by a module of their own. Vet would look at all
+# of Kubernetes for four files: make release-check has it do so.
 test-deploy:
-	cd integration/deploy && $(ONCE) $(BESIDE) $(GO) test -count=1 $(JSON) ./...
+	cd integration/deploy && $(ONCE) $(BESIDE) $(GO) test -vet=off -count=1 $(JSON) ./...
 
 # What does cryptography, in FIPS 140-3 mode, whose source of entropy measures time: it
 # fails where a test fakes that before anything else has asked for random bytes. What

@@ -32,7 +32,7 @@ type workflow struct {
 var notInWorkflows = map[string]string{
 	"attacks": "measures times, on a machine that does nothing else", "bench": "likewise",
 	"pictures": "changes files here", "vuln-offline": "make vuln, by the database of a day that is past",
-	"demo": "make test runs it", "lint": "likewise", "build": "", "fips": "", "man": "", "completions": "", "deb": "", "release-try": "", "sbom": "",
+	"demo": "make test runs it", "lint": "likewise", "vet": "likewise", "staticcheck": "likewise", "build": "", "fips": "", "man": "", "completions": "", "deb": "", "release-try": "", "sbom": "",
 }
 
 // TestWorkflows holds the workflows to actions of a stated version, to targets of

@@ -1,7 +1,7 @@
 // Testsummary runs targets of make and ends with one line that counts the tests
 // that passed and failed in all of them.
 //
-//	testsummary 'lint clients unit&' 'integration test-fips'
+//	testsummary 'vet clients unit&' 'integration staticcheck'
 //
 // The targets of an argument run at once, those of the next one when they have
 // succeeded, but for those with &, which nothing waits for before the end. Targets that

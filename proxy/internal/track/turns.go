@@ -119,9 +119,9 @@ func (t *Turns) begin(turn *Turn, key Key) (taken bool) {
 	return false
 }
 
-// End ends the turn, if it has not ended yet.
+// End ends the turn, if it has not ended yet. A nil Turn has.
 func (turn *Turn) End() {
-	if !turn.taken.Load() {
+	if turn == nil || !turn.taken.Load() {
 		return
 	}
 	t := turn.turns
@@ -131,6 +131,14 @@ func (turn *Turn) End() {
 		t.drop(turn)
 		t.fill()
 	}
+}
+
+// EndFunc returns [Turn.End], or nil if the Turn is.
+func (turn *Turn) EndFunc() func() {
+	if turn == nil {
+		return nil
+	}
+	return turn.End
 }
 
 // Taken returns how many turns are taken.
