@@ -36,7 +36,7 @@ func listenAsSystemd(t *testing.T, f *fixture, oldLine, key, network, address st
 // passSockets has agentproxy serve find the sockets as systemd's services do.
 func passSockets(t *testing.T, f *fixture, listeners ...net.Listener) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // the test's ends before the proxy
+	ctx, cancel := context.WithTimeout(context.Background(), 2*clientTimeout) // the test's ends before the proxy
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "sh", "-c", `LISTEN_FDS=$1 LISTEN_PID=$$; export LISTEN_FDS LISTEN_PID; shift; exec "$@"`, "sh",
 		string('0'+rune(len(listeners))), agentproxy, "serve", "--config", f.config)

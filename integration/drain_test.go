@@ -99,5 +99,5 @@ func talk(ctx context.Context, socket *websocket.Conn, begun func(), goOn <-chan
 			return ctx.Err()
 		}
 	}
-	return socket.Close(websocket.StatusNormalClosure, strings.Repeat("x", 10))
+	return closeSocket(socket, websocket.StatusNormalClosure, strings.Repeat("x", 10))
 }

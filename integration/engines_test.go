@@ -139,7 +139,7 @@ func (e *engine) try(t *testing.T, dir, script string) result {
 	cmd.Dir, cmd.Env = dir, e.environ
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // it runs yet
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = time.Minute
 	return runCommand(t, cmd)
 }
 

@@ -163,7 +163,7 @@ func TestAllowedUser(t *testing.T) {
 // say nothing. Another user is served meanwhile.
 func TestSilentConnections(t *testing.T) {
 	t.Parallel()
-	p := newFixture(t, fixtureConfig{yaml: "limits: {connections: 8, connections_per_label: 8}\nclients: {allow_uids: [65534]}"}).serve(t)
+	p := newFixture(t, fixtureConfig{yaml: "limits: {connections: 8, connections_per_label: 8, handshake_timeout: 10m}\nclients: {allow_uids: [65534]}"}).serve(t)
 	for range 40 {
 		c, err := net.Dial("tcp", p.addr)
 		if err != nil {

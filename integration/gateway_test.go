@@ -446,7 +446,7 @@ func (g *gateway) passesWebSockets(t *testing.T) {
 			t.Errorf("%.20q of %d bytes came back, %v", got, len(got), err)
 		}
 	}
-	if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+	if err := closeSocket(conn, websocket.StatusNormalClosure, ""); err != nil {
 		t.Error(err)
 	}
 	g.checkClean(t, g.fixture.checkSigned(t, chatgpttest.SchemeAgentAssertion))

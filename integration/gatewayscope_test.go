@@ -86,7 +86,7 @@ func (g *gateway) keepsToScope(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+	if err := closeSocket(conn, websocket.StatusNormalClosure, ""); err != nil {
 		t.Error(err)
 	}
 	// agentproxy refuses these, unless the gateway does not pass them on.

@@ -35,7 +35,7 @@ func command(t *testing.T, environ []string, program string, args ...string) *ex
 	cmd.Dir = t.TempDir()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // it runs yet
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = time.Minute
 	t.Cleanup(func() {
 		cancel()
 		if cmd.Process == nil {

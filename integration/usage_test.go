@@ -85,7 +85,7 @@ func TestUsage(t *testing.T) {
 				ended = bytes.Contains(event, []byte(`"type":"response.completed"`))
 			}
 		}
-		if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+		if err := closeSocket(conn, websocket.StatusNormalClosure, ""); err != nil {
 			t.Error(err)
 		}
 	}

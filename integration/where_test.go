@@ -83,7 +83,7 @@ func TestWhere(t *testing.T) {
 // TestLimits has clients that hold what they may, and no more.
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	p := serveWith(t, "other_hosts: refuse", "other_hosts: refuse\nlimits: {connections: 3, connections_per_label: 2, header_fields: 100}")
+	p := serveWith(t, "other_hosts: refuse", "other_hosts: refuse\nlimits: {connections: 3, connections_per_label: 2, header_fields: 100, handshake_timeout: 5m}")
 	connectAs := func(label string) rawAnswer {
 		t.Helper()
 		conn, err := net.DialTimeout("tcp", p.addr, rawTimeout)

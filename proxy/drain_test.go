@@ -94,7 +94,7 @@ func TestDrain(t *testing.T) {
 		if _, heard, err := d.socket.Read(t.Context()); err != nil || string(heard) != "still there" {
 			t.Errorf("%q, %v", heard, err)
 		}
-		if err := d.socket.Close(websocket.StatusNormalClosure, ""); err != nil {
+		if err := proxytest.CloseSocket(d.socket, ""); err != nil {
 			t.Error(err)
 		}
 		d.tunnel.Send(t, "still there")

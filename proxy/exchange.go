@@ -20,6 +20,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -63,6 +64,7 @@ type signing struct {
 	auth       *signer.Authorization // nil: nothing has authorised it
 	former     *signer.Authorization // what the server refused with 401 before auth
 	endStream  func()                // gives its place back, nil if it has none
+	turn       track.Turn            // until the request is sent on, if it needs one
 }
 
 // traffic is what has become of an exchange so far.

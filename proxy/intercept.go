@@ -49,8 +49,7 @@ func newInterceptor(p *Proxy, errorLog *log.Logger) *interceptor {
 		NextProtos: []string{"h2", "http/1.1"},
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			// The turn ends with the first Write, which is the answer to the hello.
-			conn := hello.Conn.(*interceptedConn)
-			p.turns.Begin(&conn.turn, track.Key{Admitted: true, Name: conn.admitted.Label})
+			hello.Conn.(*interceptedConn).BeginTurn()
 			return nil, nil
 		},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -82,7 +81,7 @@ func (i *interceptor) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{Wrapper: netconn.Wrapper{Conn: client}, target: x.target, pattern: x.pattern, admitted: x.admission}
+	conn := &interceptedConn{PacedConn: netconn.NewPacedConn(client, i.turns, track.Key{Admitted: true, Name: x.label}), target: x.target, pattern: x.pattern, admitted: x.admission}
 	i.life.serving.Go(func() { i.h1.Serve(conn) })
 }
 
@@ -116,6 +115,8 @@ func (i *interceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.Conn = &conn.streams
 	}
 	defer i.end(x)
+	conn.BeginRequest(&x.turn, !x.stream)
+	defer x.turn.End()
 	if refused := i.admit(x, conn, r); refused != nil {
 		x.refuse(refused)
 		return
@@ -172,29 +173,26 @@ func checkInner(x *exchange, conn *interceptedConn, r *http.Request) (refused *r
 // interceptedConn is a client's connection after CONNECT to an intercepted host,
 // below TLS.
 type interceptedConn struct {
-	netconn.Wrapper
+	*netconn.PacedConn
 	target   hosts.Target
 	pattern  string // of Config.Intercept that the target matched
 	admitted *access.KeptAdmission
-	tls      *tls.ConnectionState // nil before the handshake
+	tls      *tls.ConnectionState // nil while it is h1's
 	heads    *h1server.HeadConn   // nil while it is h1's
 	streams  live.Conn            // of HTTP/2
-	turn     track.Turn           // to do a handshake
+	records  netconn.Records
 }
 
-// Write implements [net.Conn].
-func (c *interceptedConn) Write(p []byte) (int, error) {
-	c.turn.End()
-	return c.Conn.Write(p)
-}
+// Read implements [net.Conn].
+func (c *interceptedConn) Read(p []byte) (int, error) { return c.records.Read(c.PacedConn, p) }
 
 type interceptedKey struct{}
 
 // interceptedContext returns the context of the requests on c, which speaks TLS over
 // an intercepted connection.
 func interceptedContext(ctx context.Context, c net.Conn) context.Context {
-	conn, state := interceptedBelow(c), h1server.StateOf(c)
-	conn.tls, conn.heads = &state, h1server.HeadsOf(c)
+	conn := interceptedBelow(c)
+	conn.tls, conn.heads = h1server.StateOf(c), h1server.HeadsOf(c)
 	return context.WithValue(ctx, interceptedKey{}, conn)
 }
 

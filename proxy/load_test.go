@@ -191,7 +191,7 @@ func talkWebSocket(ctx, streaming context.Context, c *http.Client) error {
 		}
 		pause(streaming)
 	}
-	return conn.Close(websocket.StatusNormalClosure, "")
+	return proxytest.CloseSocket(conn, "")
 }
 
 // talkTunnel has a tunnel carry data until streaming ends, and at least once.

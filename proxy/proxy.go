@@ -150,19 +150,19 @@ type lifetime struct {
 // New returns a proxy for config. It serves intercepted connections from now on;
 // [Proxy.Shutdown] must be called to release it.
 func New(config Config) *Proxy {
-	p := &Proxy{sleep: track.NewSleepWatch(), labels: config.Labels}
+	p := &Proxy{sleep: track.NewSleepWatch(), labels: config.Labels, forwarder: forwarder{new(message.Buffers), track.NewTurns(0)}}
 	if p.labels == nil {
 		p.labels = access.NewLabelBook(time.Now)
 	}
 	p.life.running = track.NewInFlight()
 	p.life.ctx, p.life.cut = context.WithCancelCause(context.Background())
+	config.Upstream.Turns = p.turns
 	p.policies.current.Store(newPolicy(config, &p.policies.own, nil))
 	p.strangers = newStrangers(p.current, strangerInterval)
 	p.live = newRunning(boundsOf(p.current().Limits))
 	p.life.serving.Go(func() { p.live.set.Watch(p.life.ctx, p.cutRevoked) })
 	// net/http reports here what clients do wrong, and quotes them.
 	errorLog := log.New(debugWriter{p}, "", 0)
-	p.forwarder = forwarder{new(message.Buffers), track.NewTurns(0)}
 	f := &front{Proxy: p}
 	f.connects = newConnects(f.connect, errorLog)
 	p.front = p.newServer(f, errorLog)
@@ -210,6 +210,7 @@ func (p *Proxy) current() *policy { return p.policies.current.Load() }
 // Limits that net/http enforces (HeaderBytes, HandshakeTimeout, PingAfter, and IdleTimeout
 // between requests) stay those of [New].
 func (p *Proxy) Reconfigure(config Config) (released <-chan struct{}) {
+	config.Upstream.Turns = p.turns
 	released = p.policies.replace(config)
 	p.live.set.SetBounds(boundsOf(p.current().Limits))
 	return released

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -21,6 +20,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/interim"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
@@ -44,11 +44,15 @@ func (f *forwarder) forward(x *exchange, r *http.Request) {
 // need no room for what is here on a stack that lasts as long as they do.
 func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Response) {
 	x.buffers = f.buffers
+	netconn.EndTurn(x.client)
 	in := interim.New(x, &x.Unread, r.Header.Get("Expect") != "" && !x.stream && !x.finalOnly)
 	out, body := outgoing(x, r, in)
 	if body != nil {
-		body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
-		body.body = body.paced
+		x.turn.End()
+		if x.kind != KindRequest { // whose connection takes turns
+			body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Admitted: true, Name: x.label}, Free: 16 << 10}
+			body.body = body.paced
+		}
 		waited, refused := x.BeginUpload(r.Context(), out.ContentLength)
 		if refused != nil && r.Context().Err() == nil {
 			x.refuse(refused)
@@ -64,6 +68,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 		defer body.Close()
 	}
 	defer in.Stop()
+	x.TakeWindow(upstream.Window, upstream.NarrowWindow)
 	res, err := resender{}.RoundTrip(out)
 	if err != nil {
 		if ended := in.Err(); ended != nil {
@@ -74,11 +79,9 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 		forwardFailed(x, out, err)
 		return nil
 	}
-	unread := int64(message.MaxBuffer)
-	if res.ProtoMajor == 2 {
-		unread += upstream.Window
+	if x.Unread.Add(message.MaxBuffer); res.ProtoMajor == 2 {
+		x.Unread.Add(x.Window)
 	}
-	x.Unread.Add(unread)
 	if in.Stop(); in.Err() != nil { // a part of a response may be written
 		res.Body.Close()
 		panic(http.ErrAbortHandler)
@@ -126,7 +129,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Request, body *outgoingBody) {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	if !x.finalOnly {
-		ctx = httptrace.WithClientTrace(ctx, in.Trace())
+		ctx = httptrace.WithClientTrace(ctx, in.Trace(x.turn.EndFunc()))
 	}
 	protocol := r.Header.Get("Upgrade")
 	upgrade := protocol != "" && !x.finalOnly && message.IsUpgrade(r)
@@ -134,16 +137,18 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { x.upgraded = info.Conn }})
 	}
 	out = r.WithContext(ctx)
-	out.URL = outgoingURL(r, x)
+	scheme := "https"
+	if x.kind == KindPlain {
+		scheme = "http"
+	}
+	out.URL = message.URL(r.URL, scheme, x.target.Authority(), x.path)
 	out.Header = message.EndToEnd(r.Header)
 	out.Close = false
 	if upgrade {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{protocol}
 	}
-	switch {
-	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
-		out.Body = nil
-	default:
+	out.Body = nil
+	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
 		body = &outgoingBody{body: r.Body, x: x, in: in}
 		out.Body = body
 	}
@@ -152,14 +157,6 @@ func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Reques
 		credential.Authorize(out.Header, x.auth)
 	}
 	return out, body
-}
-
-// outgoingURL returns the URL of the outgoing request.
-func outgoingURL(in *http.Request, x *exchange) *url.URL {
-	if x.kind == KindPlain {
-		return message.URL(in.URL, "http", x.target.Authority(), x.path)
-	}
-	return message.URL(in.URL, "https", x.target.Authority(), x.path)
 }
 
 // outgoingBody is the body of the client's request. It counts the bytes. Close does
@@ -186,6 +183,7 @@ func (b *outgoingBody) Read(p []byte) (n int, err error) {
 	if err == io.EOF {
 		b.x.bodyLeft.Store(false)
 		b.x.EndUpload()
+		netconn.EndTurn(b.x.client)
 	} else if cut.IsBroken(err) && !b.closed.Load() {
 		b.x.culprit.Name(cut.Client)
 	}
@@ -241,13 +239,16 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if err == io.EOF && b.res.ContentLength < 0 && ctx.Err() != nil {
 		err = ctx.Err() // the server has ended the response because it was told to
 	}
-	switch {
-	case err == io.EOF:
+	if err == io.EOF {
 		b.ended = true
 		b.x.Redact(b.res.Trailer) // the values, which have come now
-	default:
+	} else {
 		contain.Tell(b.x.Panicked, err) // of sending the request's body
-		_ = b.x.culprit.Note(whoEnded(ctx), err)
+		by := cut.Server
+		if ctx.Err() != nil {
+			by = cut.Client // or the proxy, which says so by itself
+		}
+		_ = b.x.culprit.Note(by, err)
 		err = b.x.redactError(err)
 	}
 	return n, err
@@ -296,14 +297,6 @@ func (f *forwarder) copyBody(x *exchange, res *http.Response, buffered bool) err
 			buffer = f.buffers.Fit(buffer, n)
 		}
 	}
-}
-
-// whoEnded returns who has ended a response that has failed, ctx being that of its request.
-func whoEnded(ctx context.Context) string {
-	if ctx.Err() != nil {
-		return cut.Client // or the proxy, which says so by itself
-	}
-	return cut.Server
 }
 
 // forwardFailed answers a request whose server could not be reached or did not

@@ -13,6 +13,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 )
 
 // endless writes to w until that fails, and counts what it took.
@@ -153,5 +154,53 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		if n := written[i].Load(); n > most {
 			t.Errorf("stream %d: the proxy took %d bytes that nobody read", i, n)
 		}
+	}
+}
+
+// TestManyUnreadAnswers has a client ask for many endless answers at a time, of which it reads
+// none: of all but the first the server may send little, and what is asked afterwards gets the
+// places that are left when the first have ended.
+func TestManyUnreadAnswers(t *testing.T) {
+	t.Parallel()
+	const streams, first = 60, 8 << 20 / upstream.Window
+	var written [streams]atomic.Int64
+	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
+		var i int
+		if _, err := fmt.Sscanf(r.URL.Path, "/%d", &i); err == nil {
+			endless(w, &written[i])
+		}
+	})
+	p := startProxy(t, backend.Listener.Addr().String())
+	c := p.h2(t)
+	for i := range streams {
+		c.request(t, uint32(2*i+1), ":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", fmt.Sprint("/", i))
+	}
+	large := func() (n int) {
+		for i := range written {
+			if written[i].Load() >= upstream.Window {
+				n++
+			}
+		}
+		return n
+	}
+	proxytest.Eventually(t, func() error {
+		for i := range written {
+			if n := written[i].Load(); n < upstream.NarrowWindow {
+				return fmt.Errorf("stream %d: %d bytes", i, n)
+			}
+		}
+		if n := large(); n < first {
+			return fmt.Errorf("%d are large", n)
+		}
+		return nil
+	})
+	other := p.client(t, proxytest.H2)
+	for range 50 {
+		if res := proxytest.Get(t, other, proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status)
+		}
+	}
+	if n := large(); n > first {
+		t.Errorf("of %d answers the proxy took more than is for many", n)
 	}
 }

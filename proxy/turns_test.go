@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,6 +21,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/signer"
 )
 
 // leafFunc is called in the middle of a handshake.
@@ -48,19 +50,66 @@ func TestHandshakesTakeTurns(t *testing.T) {
 	}
 }
 
+// TestRequestsTakeTurns sends a request on a connection on which there is little to do, and another
+// when there is much. That has a turn while it is signed, and none while its server is waited for.
+func TestRequestsTakeTurns(t *testing.T) {
+	t.Parallel()
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		var p *testProxy
+		noTurn := func() error {
+			if n := p.turns.Taken(); n != 0 {
+				return fmt.Errorf("%d turns are taken", n)
+			}
+			return nil
+		}
+		backend := proxytest.NewBackend(t, server, func(http.ResponseWriter, *http.Request) { proxytest.Eventually(t, noTurn) })
+		p = newProxy(t, backend.Listener.Addr().String(), func(c *Config) {
+			c.Signer = proxytest.SignerFunc(func(r signer.Request) (*signer.Authorization, error) {
+				want := 0
+				if r.Path == "/much" {
+					want = 1
+				}
+				if n := p.turns.Taken(); n != want {
+					t.Errorf("%s is signed in %d turns", r.Path, n)
+				}
+				p.live.set.Locked(func(all iter.Seq[live.Exchange]) {
+					for x := range all { // from now on there is much, for an hour
+						x.(*exchange).client.(*interceptedConn).Pace.Spend(1<<30, time.Now().Add(time.Hour))
+					}
+				})
+				return proxytest.Bearer(), nil
+			})
+		})
+		p.serve(t)
+		c := p.client(t, client)
+		mustGet := func(path string) {
+			t.Helper()
+			if res := proxytest.Get(t, c, proxytest.Origin+path); res.StatusCode != http.StatusOK {
+				t.Error(res.Status)
+			}
+		}
+		mustGet("/")
+		mustGet("/much")
+		proxytest.Eventually(t, noTurn)
+	})
+}
+
 // TestUploadsTakeTurns has an upload that its server does not read: the turn that it waits in
 // keeps nobody from anything.
 func TestUploadsTakeTurns(t *testing.T) {
 	t.Parallel()
 	proxytest.EachWay(t, func(t *testing.T, client, server string) {
-		release := make(chan struct{})
+		begun, release := make(chan struct{}), make(chan struct{})
 		backend := proxytest.NewBackend(t, server, func(_ http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/stuck" {
+				close(begun)
 				<-release
 			}
 			_, _ = io.Copy(io.Discard, r.Body)
 		})
-		p := startProxy(t, backend.Listener.Addr().String())
+		p := newProxy(t, backend.Listener.Addr().String())
+		p.turns = track.NewTurns(1)
+		p.serve(t)
 		const size = 64 << 20 / lighter
 		stuck := make(chan int, 1)
 		go func() {
@@ -68,12 +117,7 @@ func TestUploadsTakeTurns(t *testing.T) {
 			r.ContentLength = size
 			stuck <- proxytest.Do(t, p.client(t, client), r).StatusCode
 		}()
-		proxytest.Eventually(t, func() error {
-			if p.turns.Taken() != 1 {
-				return errors.New("the upload has no turn")
-			}
-			return nil
-		})
+		<-begun
 		for range 3 {
 			// A handshake of its own. No body: a server may share one window among all uploads.
 			r := proxytest.NewRequest(t, http.MethodGet, proxytest.Origin+"/", nil)
@@ -81,10 +125,18 @@ func TestUploadsTakeTurns(t *testing.T) {
 				t.Errorf("another request: %s", res.Status)
 			}
 		}
+		var other track.Turn // ends when somebody else waits for one
+		p.turns.Begin(&other, track.Key{Admitted: true, Name: "other"})
 		close(release)
-		if status := <-stuck; status != http.StatusOK || p.turns.Taken() != 0 {
-			t.Errorf("status %d, %d turns", status, p.turns.Taken())
+		if status := <-stuck; status != http.StatusOK {
+			t.Errorf("status %d", status)
 		}
+		proxytest.Eventually(t, func() error {
+			if n := p.turns.Taken(); n != 0 {
+				return fmt.Errorf("%d turns are taken", n)
+			}
+			return nil
+		})
 	})
 }
 

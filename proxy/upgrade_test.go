@@ -65,7 +65,7 @@ func TestWebSocket(t *testing.T) {
 					time.Sleep(quietAfter * 5 / 4) // so that it is waited for without a buffer
 				}
 			}
-			if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {
+			if err := proxytest.CloseSocket(conn, "bye"); err != nil {
 				t.Error(err)
 			}
 			p.logged(t, `"status":101`)

@@ -293,7 +293,7 @@ func TestWebSocketLarge(t *testing.T) {
 			if _, heard, err := conn.Read(ctx); err != nil || !bytes.Equal(heard, said) {
 				t.Errorf("%d bytes came back, %v", len(heard), err)
 			}
-			if err := errors.Join(<-writing, conn.Close(websocket.StatusNormalClosure, "bye")); err != nil {
+			if err := errors.Join(<-writing, proxytest.CloseSocket(conn, "bye")); err != nil {
 				t.Error(err)
 			}
 		})

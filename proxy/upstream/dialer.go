@@ -17,6 +17,7 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 // Config says how servers are reached.
@@ -44,6 +45,9 @@ type Config struct {
 	// DialTimeout bounds the time until a connection is made, including name resolution and
 	// the upstream proxy, and that of the TLS handshake after it. 0: [DefaultDialTimeout].
 	DialTimeout time.Duration
+	// Turns are those in which responses over HTTP/2 are read while much comes on a connection.
+	// nil: there are none. Equal does not compare them.
+	Turns *track.Turns
 	// Dial connects to address. It must keep the Control of the dialer that it is given.
 	// nil: by.DialContext. Equal does not compare it.
 	Dial func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error)

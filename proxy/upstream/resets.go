@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,24 +25,24 @@ const (
 // resets gives users that break off many requests connections of their own.
 type resets struct {
 	now          func() time.Time
-	newTransport func() *http.Transport
+	newTransport func() *byWindow
 
 	any atomic.Bool // some user has connections of its own
 
 	mu    sync.Mutex
 	users map[string]*resetter
-	apart int             // users with connections of their own
-	crowd *http.Transport // of those for whom there are none; nil: it was not needed yet
+	apart int       // users with connections of their own
+	crowd *byWindow // of those for whom there are none; nil: it was not needed yet
 }
 
 // resetter is a user that has broken off requests.
 type resetter struct {
 	count float64 // of them, less those that time has taken away
 	since time.Time
-	own   *http.Transport // nil: it shares those of all
+	own   *byWindow // nil: it shares those of all
 }
 
-func newResets(newTransport func() *http.Transport) *resets {
+func newResets(newTransport func() *byWindow) *resets {
 	return &resets{now: time.Now, newTransport: newTransport, users: make(map[string]*resetter)}
 }
 
@@ -86,7 +85,7 @@ func (u *resetter) age(now time.Time) {
 }
 
 // transportOf returns the transport of a user's own, nil if it has none.
-func (s *resets) transportOf(user string) *http.Transport {
+func (s *resets) transportOf(user string) *byWindow {
 	if !s.any.Load() {
 		return nil
 	}
@@ -111,7 +110,7 @@ func (s *resets) tidy(now time.Time) {
 			s.forget(user, u)
 		}
 	}
-	for _, shared := range [...]*http.Transport{nil, s.crowd} {
+	for _, shared := range [...]*byWindow{nil, s.crowd} {
 		for user, u := range s.users {
 			if len(s.users) > tidyResetters && u.own == shared {
 				s.forget(user, u)

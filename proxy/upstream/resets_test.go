@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 )
@@ -12,7 +11,7 @@ import (
 func TestResets(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
-	s := newResets(func() *http.Transport { return new(http.Transport) })
+	s := newResets(func() *byWindow { return newByWindow(newDialer(Config{}, nil)) })
 	s.now = func() time.Time { return now }
 	note := func(user string, n int) {
 		for range n {
@@ -54,7 +53,7 @@ func TestResetsAreBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
 	made := 0
-	s := newResets(func() *http.Transport { made++; return new(http.Transport) })
+	s := newResets(func() *byWindow { made++; return newByWindow(newDialer(Config{}, nil)) })
 	s.now = func() time.Time { return now }
 	for i := range 2 * maxApart {
 		for range freeResets + 1 {

@@ -7,17 +7,24 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/h1client"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
-// Window bounds what is held of a response over HTTP/2 whose client does not read, in
-// bytes.
-const Window = 256 << 10
+const (
+	// Window bounds what is held of a response over HTTP/2 whose client does not read, in
+	// bytes. From a server that is 100 ms away no more than 2.5 MB/s come.
+	Window = 256 << 10
+	// NarrowWindow is the bound for users that have asked for many responses at a time. A server
+	// sends as much of all of them at once.
+	NarrowWindow = 32 << 10
+)
 
 // newTLSConfig returns the configuration of TLS with servers. The roots are those of the
 // dialer.
@@ -25,9 +32,10 @@ func newTLSConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
-// newTransport returns a transport that speaks the protocols over TLS. It does not bound
-// the time to a response: a model may think for many minutes before its first byte.
-func newTransport(d *dialer, protos ...string) *http.Transport {
+// newTransport returns a transport that speaks the protocols over TLS, with a window of so many
+// bytes for each stream. It does not bound the time to a response: a model may think for many
+// minutes before its first byte.
+func newTransport(d *dialer, window int, protos ...string) *http.Transport {
 	config := newTLSConfig()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(256)
 	config.NextProtos = protos
@@ -35,7 +43,7 @@ func newTransport(d *dialer, protos ...string) *http.Transport {
 		// The dialer connects to upstream proxies, so that their errors are the same for
 		// requests and tunnels.
 		DialContext:       contained(d.dialPlain),
-		DialTLSContext:    contained(d.dialTLS(config)),
+		DialTLSContext:    contained(d.dialTLS(config, slices.Contains(protos, "h2"))),
 		TLSClientConfig:   config,
 		ForceAttemptHTTP2: true,
 		// No connection of HTTP/1.1 is kept, which leaves those of HTTP/2 as they are: net/http
@@ -48,7 +56,7 @@ func newTransport(d *dialer, protos ...string) *http.Transport {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 1 << 20,
 		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerStream: Window,
+			MaxReceiveBufferPerStream: window,
 			// Pings find out a connection that a laptop's sleep or a NAT box has killed.
 			// Otherwise requests on it would wait for ever.
 			SendPingTimeout: max(cmp.Or(d.config.PingAfter, DefaultPingAfter), 0),
@@ -67,8 +75,9 @@ func contained(dial dialFunc) dialFunc {
 	}
 }
 
-// dialTLS returns a function that connects to servers and does the TLS handshake.
-func (d *dialer) dialTLS(config *tls.Config) dialFunc {
+// dialTLS returns a function that connects to servers and does the TLS handshake. shared says that
+// a connection carries the responses of several clients, which are read in turns.
+func (d *dialer) dialTLS(config *tls.Config, shared bool) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -80,6 +89,9 @@ func (d *dialer) dialTLS(config *tls.Config) dialFunc {
 		}
 		ctx, cancel := context.WithTimeout(ctx, d.timeout)
 		defer cancel()
+		if shared && d.config.Turns != nil {
+			conn = netconn.NewPacedConn(conn, d.config.Turns, track.Key{Admitted: true, Name: conn.LocalAddr().String()})
+		}
 		secured, err := netconn.Handshake(ctx, conn, config, d.config.RootCAs, host)
 		if err != nil {
 			return nil, err
@@ -92,7 +104,7 @@ func (d *dialer) dialTLS(config *tls.Config) dialFunc {
 // speaks HTTP/1.1 alone, http:// URLs through an upstream proxy by another, the rest over
 // HTTP/1.1 by h1, and what is left by the embedded one. h1 alone keeps connections of HTTP/1.1.
 type transports struct {
-	*http.Transport
+	*byWindow
 	upgrades *http.Transport
 	proxied  proxiedTransport
 	h1       *h1client.Transport
@@ -102,25 +114,26 @@ type transports struct {
 }
 
 func newTransports(d *dialer) *transports {
-	upgrades := newTransport(d) // without ALPN: servers of HTTP/2 may refuse an offer of "http/1.1" alone
+	upgrades := newTransport(d, Window) // without ALPN: servers of HTTP/2 may refuse an offer of "http/1.1" alone
 	upgrades.ForceAttemptHTTP2 = false
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
-	t := newTransport(d, "h2", "http/1.1")
-	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: d.timeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t})
-	resets := newResets(func() *http.Transport { return newTransport(d, "h2", "http/1.1") })
-	return &transports{Transport: t, upgrades: upgrades, proxied: newProxiedTransport(d), h1: h1, resets: resets, via: d.proxyFor}
+	t := newByWindow(d)
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: d.timeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t.Transport})
+	resets := newResets(func() *byWindow { return newByWindow(d) })
+	return &transports{byWindow: t, upgrades: upgrades, proxied: newProxiedTransport(d), h1: h1, resets: resets, via: d.proxyFor}
 }
 
 // RoundTripFor sends a request for a user, of which [transports.NoteReset] is told if it is
-// broken off. One that breaks off many has connections of its own.
-func (t *transports) RoundTripFor(user string, r *http.Request) (*http.Response, error) {
+// broken off. One that breaks off many has connections of its own. The window is for the response
+// over HTTP/2: [NarrowWindow], or any other for [Window].
+func (t *transports) RoundTripFor(user string, window int64, r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "https" && r.Header["Upgrade"] == nil {
 		if own := t.resets.transportOf(user); own != nil {
-			return own.RoundTrip(r)
+			return own.of(window).RoundTrip(r)
 		}
 	}
-	return t.RoundTrip(r)
+	return t.roundTrip(window, r)
 }
 
 // NoteReset notes that a user's request was broken off before its response had ended.
@@ -128,6 +141,10 @@ func (t *transports) NoteReset(user string) { t.resets.note(user) }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.roundTrip(Window, r)
+}
+
+func (t *transports) roundTrip(window int64, r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "http" {
 		via, err := t.via(r.URL)
 		if err != nil {
@@ -146,11 +163,35 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.ProtoMajor == 1 || t.lackH2.has(r.URL.Host) {
 		return t.h1.RoundTrip(r)
 	}
-	res, err := t.Transport.RoundTrip(r)
+	res, err := t.of(window).RoundTrip(r)
 	if err == nil && res.ProtoMajor == 1 {
 		t.lackH2.add(r.URL.Host)
 	}
 	return res, err
+}
+
+// byWindow are two transports, which share no connections: the embedded one has [Window].
+type byWindow struct {
+	*http.Transport
+	narrow *http.Transport
+}
+
+func newByWindow(d *dialer) *byWindow {
+	return &byWindow{newTransport(d, Window, "h2", "http/1.1"), newTransport(d, NarrowWindow, "h2", "http/1.1")}
+}
+
+// of returns the one for a window.
+func (b *byWindow) of(window int64) *http.Transport {
+	if window == NarrowWindow {
+		return b.narrow
+	}
+	return b.Transport
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (b *byWindow) CloseIdleConnections() {
+	b.Transport.CloseIdleConnections()
+	b.narrow.CloseIdleConnections()
 }
 
 // hostSet is a set of hosts, bounded by forgetting all. It is safe for concurrent use.
@@ -181,7 +222,7 @@ func (s *hostSet) add(host string) {
 
 // CloseIdleConnections closes the connections that no request uses.
 func (t *transports) CloseIdleConnections() {
-	t.Transport.CloseIdleConnections()
+	t.byWindow.CloseIdleConnections()
 	t.upgrades.CloseIdleConnections()
 	t.proxied.CloseIdleConnections()
 	t.h1.CloseIdleConnections()
@@ -191,5 +232,5 @@ func (t *transports) CloseIdleConnections() {
 // NewTransport returns a transport for requests of the program itself, which reach
 // servers as c says, like those of clients.
 func NewTransport(c Config) *http.Transport {
-	return newTransport(newDialer(c, new(OwnListeners)), "h2", "http/1.1")
+	return newTransport(newDialer(c, new(OwnListeners)), Window, "h2", "http/1.1")
 }

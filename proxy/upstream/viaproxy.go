@@ -308,7 +308,7 @@ func unquoted(value string) string {
 type proxiedTransport struct{ *http.Transport }
 
 func newProxiedTransport(d *dialer) proxiedTransport {
-	t := newTransport(d)
+	t := newTransport(d, Window)
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
 	t.Proxy = func(r *http.Request) (*url.URL, error) {

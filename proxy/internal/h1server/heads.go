@@ -241,10 +241,14 @@ func WriterOf(c net.Conn) io.Writer {
 	return c
 }
 
-// StateOf returns the state of TLS of c, which is what [Config].ConnContext is given.
-func StateOf(c net.Conn) tls.ConnectionState {
-	if c, ok := c.(*h2Conn); ok {
-		return c.tls
+// StateOf returns the state of TLS of c, which is what [Config].ConnContext is given. It is nil
+// if c was not handed over, for then each request has it.
+func StateOf(c net.Conn) *tls.ConnectionState {
+	switch c := c.(type) {
+	case *h2Conn:
+		return &c.tls
+	case *lingeringConn:
+		return stateOf(c.conn)
 	}
-	return c.(interface{ ConnectionState() tls.ConnectionState }).ConnectionState()
+	return nil
 }

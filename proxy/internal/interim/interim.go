@@ -78,9 +78,10 @@ func New(client Client, unread *atomic.Int64, asks bool) *Queue {
 	return q
 }
 
-// Trace returns what tells q of the responses that a transport reads.
-func (q *Queue) Trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{GotConn: q.gotConn, Got1xxResponse: q.Send}
+// Trace returns what tells q of the responses that a transport reads, and sent, which may be
+// nil, that the header of the request is on its way.
+func (q *Queue) Trace(sent func()) *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{GotConn: q.gotConn, Got1xxResponse: q.Send, WroteHeaders: sent}
 }
 
 // gotConn notes over which protocol the request is sent. Of transports that call it, those

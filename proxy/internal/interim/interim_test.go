@@ -281,11 +281,11 @@ func TestGotConn(t *testing.T) {
 		if err := conn.Handshake(); err != nil {
 			t.Fatal(err)
 		}
-		q.Trace().GotConn(httptrace.GotConnInfo{Conn: conn})
+		q.Trace(nil).GotConn(httptrace.GotConnInfo{Conn: conn})
 		if q.shared != (proto == "h2") {
 			t.Errorf("%s: shared: %v", proto, q.shared)
 		}
-		q.Trace().GotConn(httptrace.GotConnInfo{Conn: a})
+		q.Trace(nil).GotConn(httptrace.GotConnInfo{Conn: a})
 		if q.shared {
 			t.Error("a connection without TLS is shared")
 		}

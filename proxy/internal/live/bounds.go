@@ -19,6 +19,9 @@ type Bounds struct {
 	// Unread bounds what is held of responses that are not read. Beyond it the ones
 	// that wait longest are cut, and labels that have some get no more.
 	Unread Share
+	// Windows bounds what servers may send of all responses before the clients read. Beyond it
+	// they may send less of each.
+	Windows Share
 	// Heads bounds the heads of the requests that run. Beyond it labels that have some
 	// get no more.
 	Heads Share
@@ -35,6 +38,10 @@ type Share struct {
 // DefaultMemory is what is divided in a process without a memory limit, in bytes.
 const DefaultMemory = 1 << 30
 
+// labelWindows is what servers may send to a label before it reads, in bytes, however much memory
+// there is: it comes at once, and takes time of the processors.
+const labelWindows = 8 << 20
+
 // BoundsOf divides memory, in bytes; 0 is half of the memory limit of the process: what collects
 // garbage takes the more of the processors' time the less of that limit is free. 7/16 of memory
 // are left to the rest of the program. A label gets half of what all get.
@@ -49,6 +56,7 @@ func BoundsOf(memory int64, requests int) Bounds {
 	return Bounds{
 		Requests:  requests,
 		Unread:    share(memory / 4),
+		Windows:   Share{memory / 4, min(memory/8, labelWindows)},
 		Bodies:    share(memory / 8),
 		Uploads:   share(memory / 16),
 		Heads:     share(memory / 16),

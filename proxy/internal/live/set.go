@@ -27,6 +27,9 @@ type Entry struct {
 	// Unread is what is held of the response, in bytes, while its client does not read.
 	// It may be set while 1xx responses are written.
 	Unread atomic.Int64
+	// Window is what a server may send of the response before the client reads, in bytes; see
+	// [Entry.TakeWindow].
+	Window int64
 	// Stall is how long the client may let nothing through. 0: for ever.
 	Stall time.Duration
 	// Conn is the connection of the exchange if that carries others too, else nil. It is set
@@ -42,6 +45,7 @@ type Entry struct {
 	cut           bool         // or about to be
 	lingers       bool         // see [Set.Linger]
 	uploading     atomic.Int64 // bytes; changes with the set locked
+	window        int64        // bytes of Window that are counted
 
 	cutting sync.Mutex // held while it is cut
 	over    bool       // it must not be cut any more; changes while cutting is held
@@ -97,6 +101,27 @@ func (e *Entry) Give(n int64) {
 	e.set.bodies.Add(-n)
 }
 
+// TakeWindow sets Window to wide if there is room for so many bytes that may come at once, else
+// to narrow, for which there always is. What does not share its connection needs no room: servers
+// are asked over HTTP/1.1 then.
+func (e *Entry) TakeWindow(wide, narrow int64) {
+	e.Window = wide
+	s := e.set
+	if s == nil || e.Conn == nil {
+		return
+	}
+	b := s.bounds.Load().Windows
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.label.windows+wide > b.Label || s.windows+wide > b.All {
+		e.Window = narrow
+		return
+	}
+	e.window = wide
+	e.label.windows += wide
+	s.windows += wide
+}
+
 // label is what the exchanges of a session label have in use.
 type label struct {
 	set     *Set
@@ -106,6 +131,7 @@ type label struct {
 	heads   int64 // bytes
 	bodies  atomic.Int64
 	uploads int64 // bytes
+	windows int64 // bytes
 }
 
 // Set lists the exchanges that run.
@@ -123,6 +149,7 @@ type Set struct {
 	unread int64 // bytes, when it last looked
 	awake  bool  // the set is looked at
 
+	windows        int64            // bytes
 	uploads        int64            // bytes
 	uploadsWaiting []*waitingUpload // the longest waiting first
 }
@@ -195,6 +222,8 @@ func (s *Set) remove(e *Entry) {
 	e.label.running--
 	e.label.heads -= e.head
 	s.heads -= e.head
+	e.label.windows -= e.window
+	s.windows -= e.window
 	if e.before == nil {
 		s.first = e.after
 	} else {
@@ -203,7 +232,7 @@ func (s *Set) remove(e *Entry) {
 	if e.after != nil {
 		e.after.before = e.before
 	}
-	e.set, e.before, e.after = nil, nil, nil
+	e.set, e.before, e.after, e.window = nil, nil, nil, 0
 }
 
 // Locked calls f with the exchanges, the latest first. None comes or goes meanwhile.

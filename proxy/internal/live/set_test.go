@@ -312,3 +312,50 @@ func TestBoundsOfProcess(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// TestWindows has exchanges take windows until there is room for small ones alone, and give them
+// back.
+func TestWindows(t *testing.T) {
+	t.Parallel()
+	b := wide
+	b.Windows = Share{All: 100, Label: 50}
+	s := NewSet(b)
+	var all []*fake
+	take := func(label string) *fake {
+		f := newFake(t, s, label, 0)
+		f.Conn = new(Conn)
+		f.Conn.begin()
+		f.TakeWindow(20, 3)
+		return f
+	}
+	for i, test := range []struct {
+		label string
+		want  int64
+	}{{"a", 20}, {"a", 20}, {"a", 3}, {"b", 20}, {"a", 3}, {"b", 20}, {"c", 20}, {"c", 3}, {"b", 3}, {"d", 3}} {
+		f := take(test.label)
+		if f.Window != test.want {
+			t.Errorf("%d: %s has %d, want %d", i, test.label, f.Window, test.want)
+		}
+		all = append(all, f)
+	}
+	s.Remove(all[2], func() {}) // which had none
+	s.Remove(all[0], func() {})
+	last, alone := take("d"), newFake(t, s, "d", 0)
+	if last.Window != 20 {
+		t.Error("what was given back is not there")
+	}
+	if alone.TakeWindow(20, 3); alone.Window != 20 {
+		t.Error("what needs no room has none")
+	}
+	for _, f := range append(all, last, alone) {
+		s.Remove(f, func() {})
+	}
+	if s.windows != 0 {
+		t.Errorf("%d bytes are left", s.windows)
+	}
+	for name, l := range s.labels {
+		if l.windows != 0 {
+			t.Errorf("%s has %d bytes left", name, l.windows)
+		}
+	}
+}

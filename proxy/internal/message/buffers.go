@@ -6,10 +6,11 @@ import (
 )
 
 // Buffers is a pool of the buffers that bodies are copied through.
-type Buffers struct{ small, usual, bulk sync.Pool }
+type Buffers struct{ tiny, small, usual, bulk sync.Pool }
 
 // The sizes of buffers.
 const (
+	tinySize   = 1 << 10   // for what comes in small events, on a socket
 	smallSize  = 4 << 10   // for what comes in events
 	bufferSize = 32 << 10  // that of io.Copy
 	bulkSize   = 128 << 10 // for what comes faster
@@ -56,9 +57,11 @@ func (p *Buffers) Fit(b []byte, n int) []byte {
 // it does for a response's body over HTTP/2, of net/http.
 func (p *Buffers) Read(b *[]byte, r io.Reader, waits bool) (int, error) {
 	if waits {
+		size := len(*b)
 		p.Put(*b)
+		*b = nil // or it would be held all the same
 		_, err := r.Read(nil)
-		if *b = p.get(len(*b)); err != nil {
+		if *b = p.get(size); err != nil {
 			return 0, err
 		}
 	}
@@ -68,6 +71,11 @@ func (p *Buffers) Read(b *[]byte, r io.Reader, waits bool) (int, error) {
 // get returns a buffer of one of the sizes.
 func (p *Buffers) get(size int) []byte {
 	switch size {
+	case tinySize:
+		if b, ok := p.tiny.Get().(*[tinySize]byte); ok {
+			return b[:]
+		}
+		return make([]byte, tinySize)
 	case smallSize:
 		return p.Small()
 	case bufferSize:
@@ -79,9 +87,12 @@ func (p *Buffers) get(size int) []byte {
 	return make([]byte, bulkSize)
 }
 
-// Put implements [httputil.BufferPool].
+// Put implements [httputil.BufferPool]. It ignores nil.
 func (p *Buffers) Put(b []byte) {
 	switch len(b) {
+	case 0:
+	case tinySize:
+		p.tiny.Put((*[tinySize]byte)(b))
 	case smallSize:
 		p.small.Put((*[smallSize]byte)(b))
 	case bufferSize:

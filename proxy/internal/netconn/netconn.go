@@ -28,6 +28,13 @@ func CloseWrite(conn net.Conn) error {
 	return conn.Close()
 }
 
+// EndTurn ends the turn that the goroutine which reads from conn may have.
+func EndTurn(conn net.Conn) {
+	if c, ok := conn.(interface{ EndTurn() }); ok {
+		c.EndTurn()
+	}
+}
+
 // quick returns conn as a [Socket] if it can be one.
 func quick(conn net.Conn) net.Conn {
 	if s, err := NewSocket(conn); err == nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -127,6 +130,15 @@ func Wait(t testing.TB, what string, done <-chan struct{}) {
 	case <-time.After(Patience):
 		t.Fatalf("waited in vain until %s", what)
 	}
+}
+
+// CloseSocket closes a WebSocket. The library waits five seconds for the other side to say the
+// same, within which a busy machine need not have got there: that is no error.
+func CloseSocket(c *websocket.Conn, reason string) error {
+	if err := c.Close(websocket.StatusNormalClosure, reason); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
 }
 
 // Goroutines returns the stacks of all goroutines by their ids.

@@ -133,6 +133,14 @@ func (turn *Turn) End() {
 	}
 }
 
+// EndFunc returns [Turn.End], or nil if no turn has begun.
+func (turn *Turn) EndFunc() func() {
+	if turn.turns == nil {
+		return nil
+	}
+	return turn.End
+}
+
 // Taken returns how many turns are taken.
 func (t *Turns) Taken() int {
 	t.mu.Lock()

@@ -1,0 +1,74 @@
+package netconn
+
+import (
+	"net"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
+)
+
+const (
+	// readCost is what a read takes besides its bytes, in bytes that take as long to be decrypted
+	// and copied.
+	readCost = 1 << 10
+	// requestCost is what a request takes until it is sent on.
+	requestCost = 8 << 10
+)
+
+// PacedConn is a connection that has its work done in turns while there is much of it: what has
+// come is decrypted and parsed in a turn, which ends with the next Read or Write.
+type PacedConn struct {
+	Wrapper
+	turns *track.Turns
+	key   track.Key
+	turn  track.Turn // of the goroutine that reads
+
+	// Pace says whether there is much.
+	Pace track.Pace
+}
+
+// NewPacedConn returns conn, which takes turns of key.
+func NewPacedConn(conn net.Conn, turns *track.Turns, key track.Key) *PacedConn {
+	return &PacedConn{Wrapper: Wrapper{quick(conn)}, turns: turns, key: key}
+}
+
+// Read implements [net.Conn].
+func (c *PacedConn) Read(p []byte) (int, error) {
+	c.turn.End()
+	n, err := c.Conn.Read(p)
+	if (n > 0 || err == ErrNothingYet) && c.Pace.Spend(n+readCost, time.Now()) {
+		c.turns.Begin(&c.turn, c.key)
+	}
+	return n, err
+}
+
+// Write implements [net.Conn].
+func (c *PacedConn) Write(p []byte) (int, error) {
+	c.turn.End()
+	return c.Conn.Write(p)
+}
+
+// Close implements [net.Conn].
+func (c *PacedConn) Close() error {
+	err := c.Conn.Close()
+	c.turn.End()
+	return err
+}
+
+// BeginTurn takes a turn for what has come last, however little it is.
+func (c *PacedConn) BeginTurn() {
+	c.turn.End()
+	c.turns.Begin(&c.turn, c.key)
+}
+
+// EndTurn ends the turn for what has come last: what follows waits for somebody.
+func (c *PacedConn) EndTurn() { c.turn.End() }
+
+// BeginRequest takes turn for a request that has come, if there is much to be done for the
+// connection. alone says that it is read and answered by one goroutine, as over HTTP/1.1, which has
+// the turn for what has come then, and keeps it until [PacedConn.EndTurn].
+func (c *PacedConn) BeginRequest(turn *track.Turn, alone bool) {
+	if c.Pace.Spend(requestCost, time.Now()) && !alone {
+		c.turns.Begin(turn, c.key)
+	}
+}

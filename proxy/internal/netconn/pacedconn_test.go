@@ -1,0 +1,78 @@
+package netconn
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/track"
+)
+
+// TestPacedConn looks at the turns of a connection on which little comes, and then much.
+func TestPacedConn(t *testing.T) {
+	t.Parallel()
+	near, far := net.Pipe()
+	defer far.Close()
+	turns := track.NewTurns(1)
+	c := NewPacedConn(near, turns, track.Key{Admitted: true, Name: "a"})
+	defer c.Close()
+	go func() {
+		for range 4 {
+			_, _ = far.Write([]byte("x"))
+		}
+		_, _ = far.Read(make([]byte, 1))
+		_, _ = far.Write([]byte("x"))
+		far.Close()
+	}()
+	read := func() {
+		t.Helper()
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taken := func(when string, want int) {
+		t.Helper()
+		if n := turns.Taken(); n != want {
+			t.Errorf("%d turns %s, want %d", n, when, want)
+		}
+	}
+	var request track.Turn
+	read()
+	c.BeginRequest(&request, false)
+	taken("when little has come", 0)
+	if request.EndFunc() != nil {
+		t.Error("there is something to end")
+	}
+	c.BeginTurn()
+	taken("for what is said to be much", 1)
+	read()
+	taken("after the next read", 0)
+	c.Pace.Spend(1<<30, time.Now().Add(time.Hour)) // and for an hour
+	read()
+	taken("when much has come", 1)
+	c.BeginRequest(&request, true)
+	taken("for a request that is alone", 1) // or it would wait for its own turn
+	c.EndTurn()
+	taken("before it is sent on", 0)
+	c.BeginRequest(&request, false)
+	taken("for a request among others", 1)
+	request.EndFunc()()
+	taken("after the request", 0)
+	read()
+	EndTurn(c)
+	taken("when others are waited for", 0)
+	EndTurn(near) // which has none
+	c.BeginTurn()
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	taken("after a write", 0)
+	read()
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("it has not ended")
+	}
+	taken("at the end", 0)
+	c.BeginTurn()
+	c.Close()
+	taken("when it is closed", 0)
+}

@@ -1,0 +1,93 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+
+	"golang.org/x/net/http2"
+
+	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
+)
+
+// TestWindows asks a server what it may send of a response, and on which connection.
+func TestWindows(t *testing.T) {
+	t.Parallel()
+	type settings struct {
+		window uint32
+		conn   net.Conn
+	}
+	got := make(chan settings, 1)
+	config := proxytest.ServerTLS()
+	config.NextProtos = []string{"h2"}
+	address := proxytest.NewRawServer(t, func(below net.Conn) {
+		c := tls.Server(below, config)
+		defer c.Close()
+		if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
+		}
+		framer := http2.NewFramer(c, c)
+		_ = framer.WriteSettings()
+		window := uint32(1<<16 - 1)
+		for {
+			frame, err := framer.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch frame := frame.(type) {
+			case *http2.SettingsFrame:
+				if value, ok := frame.Value(http2.SettingInitialWindowSize); ok {
+					window = value
+				}
+			case *http2.HeadersFrame:
+				got <- settings{window, c}
+				_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: frame.StreamID, BlockFragment: []byte{0x88}, EndHeaders: true, EndStream: true}) // :status 200
+			}
+		}
+	})
+	transports := newTransports(newDialer(Config{
+		ConnectTo: map[string]string{proxytest.Host + ":443": address},
+		RootCAs:   func() *x509.CertPool { return proxytest.Pool(proxytest.ServerCA()) },
+	}, new(OwnListeners)))
+	defer transports.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), proxytest.Patience)
+	defer cancel()
+	conns := make(map[net.Conn]bool)
+	for _, test := range []struct {
+		user   string
+		window int64
+		want   uint32
+		conns  int
+	}{
+		{"a", Window, Window, 1},
+		{"a", NarrowWindow, NarrowWindow, 2},
+		{"b", NarrowWindow, NarrowWindow, 2},
+		{"b", Window, Window, 2},
+		{"hasty", Window, Window, 3},
+		{"hasty", NarrowWindow, NarrowWindow, 4},
+	} {
+		if test.user == "hasty" {
+			for range freeResets + 1 {
+				transports.NoteReset(test.user)
+			}
+		}
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, proxytest.Origin+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ProtoMajor = 2
+		res, err := transports.RoundTripFor(test.user, test.window, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		s := <-got
+		if conns[s.conn] = true; s.window != test.want || len(conns) != test.conns {
+			t.Errorf("%s with %d: %d bytes, on the %dth connection", test.user, test.window, s.window, len(conns))
+		}
+	}
+}
