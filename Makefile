@@ -29,7 +29,8 @@ TOOLS       := '-toolexec=env GOGC=off GOMEMLIMIT=500MiB'
 # What is compiled so is compiled once, for the linters and for the tests that
 # need no race detector, as the binary is.
 ONCE         = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath $(TOOLS)"
-DETECTOR     = CGO_ENABLED=1 GOFLAGS="$$($(GO) env GOFLAGS) $(TOOLS)"
+# Nobody debugs what is compiled with the race detector.
+DETECTOR     = CGO_ENABLED=1 GOFLAGS="$$($(GO) env GOFLAGS) $(TOOLS) -gcflags=all=-dwarf=false"
 # How tests report: make test has them do it in JSON.
 JSON        ?=
 INMEMORY    := integration/inmemory.sh

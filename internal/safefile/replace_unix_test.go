@@ -4,9 +4,11 @@ package safefile
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -37,6 +39,46 @@ func TestReplace(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 	if files, _ := filepath.Glob(filepath.Join(dir, ".*")); len(files) != 0 {
+		t.Errorf("left over: %q", files)
+	}
+}
+
+// TestWriteReplacesFilesOnly has a file written where something else is, as root would with
+// /dev/null or /dev/stdout. That stays.
+func TestWriteReplacesFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	socket, err := net.Listen("unix", at("socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	err = errors.Join(
+		syscall.Mkfifo(at("pipe"), 0o600), os.Symlink("pipe", at("link to a pipe")), os.Mkdir(at("directory"), 0o700),
+		os.WriteFile(at("file"), nil, 0o600), os.Symlink("file", at("link to a file")), os.Symlink("none", at("dead link")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"pipe", "socket", "link to a pipe", "directory"} {
+		before, _ := os.Lstat(at(name))
+		err := Write(at(name), []byte("new"), 0o600)
+		if name != "directory" && !errors.Is(err, ErrNotRegular) || err == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after, err := os.Lstat(at(name)); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s was replaced: %v", name, err)
+		}
+	}
+	for _, name := range []string{"none", "file", "link to a file", "dead link"} {
+		if err := Write(at(name), []byte("new"), 0o600); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if raw, err := os.ReadFile(at(name)); string(raw) != "new" {
+			t.Errorf("%s: %q, %v", name, raw, err)
+		}
+	}
+	if files, _ := filepath.Glob(at(".*")); len(files) != 0 {
 		t.Errorf("left over: %q", files)
 	}
 }

@@ -18,8 +18,12 @@ import (
 // Write replaces the file at path atomically and durably: a reader, also after a crash, finds
 // the old content or the new. Neither the umask nor the permissions of a file that was there
 // change perm. The temporary file lies beside it, for a secret must not pass through a shared
-// directory.
+// directory. A device, pipe or socket, such as /dev/null or what /dev/stdout leads to, is not
+// replaced: the error wraps [ErrNotRegular].
 func Write(path string, data []byte, perm fs.FileMode) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() { // rename(2) refuses a directory
+		return &fs.PathError{Op: "replace", Path: path, Err: ErrNotRegular}
+	}
 	return placeFile(path, data, perm, nothing, nothing, os.Rename)
 }
 
