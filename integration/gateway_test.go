@@ -36,6 +36,9 @@ const gatewayName = "chatgpt.gateway.example"
 // usualLabel is the field in which most gateways of deploy/ tell a session label.
 const usualLabel = "X-Agentproxy-Label"
 
+// deployedAllowed are the addresses that the gateways of deploy/ let in.
+const deployedAllowed = "127.0.0.0/8"
+
 // gateway is another program that forwards requests, signed as agentproxy says.
 type gateway struct {
 	fixture *fixture
@@ -47,6 +50,7 @@ type gateway struct {
 	token   string
 	env     []string       // of the gateway's program, besides what all have
 	deaf    bool           // it does not tell agentproxy of Upgrade
+	allowed string         // the addresses that clients may come from
 	roots   *x509.CertPool // that clients trust
 }
 
@@ -71,7 +75,7 @@ func newLabelledGateway(t *testing.T, c fixtureConfig, label string) *gateway {
 	if m == nil {
 		t.Fatal("agentproxy serve does not say where it answers gateways")
 	}
-	g := &gateway{fixture: f, authz: m[1], addr: freeAddress(t), dir: t.TempDir(), token: token}
+	g := &gateway{fixture: f, authz: m[1], addr: freeAddress(t), dir: t.TempDir(), token: token, allowed: deployedAllowed}
 	host, _, err := net.SplitHostPort(g.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -266,6 +270,13 @@ func behaves(t *testing.T, label string, start func(t *testing.T, g *gateway)) {
 		g := newGateway(t, fixtureConfig{scope: defaultScope})
 		start(t, g)
 		g.keepsToScope(t)
+	})
+	t.Run("turns strangers away", func(t *testing.T) {
+		t.Parallel()
+		g := newGateway(t, fixtureConfig{})
+		g.allowed = "127.0.0.2/32"
+		start(t, g)
+		g.turnsStrangersAway(t)
 	})
 	t.Run("signs with a token", func(t *testing.T) {
 		t.Parallel()

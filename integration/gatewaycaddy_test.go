@@ -43,6 +43,7 @@ func startCaddy(t *testing.T, g *gateway, caddy string) {
 	writeFile(t, config, []byte(deployed(t, "caddy/Caddyfile",
 		"127.0.0.1:9090", g.authz,
 		"chatgpt.com:443", g.fixture.backend.Addr(),
+		deployedAllowed, g.allowed,
 		"bind 127.0.0.1", "bind "+host,
 		gatewayName+":8443", gatewayName+":"+port,
 		"/etc/caddy/gateway.pem", g.cert,

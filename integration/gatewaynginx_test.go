@@ -49,6 +49,7 @@ func startNginx(t *testing.T, g *gateway) {
 	writeFile(t, site, []byte(deployed(t, "nginx/agentproxy.conf",
 		"127.0.0.1:9090", g.authz,
 		"chatgpt.com:443", g.fixture.backend.Addr(),
+		deployedAllowed, g.allowed,
 		"127.0.0.1:8443", g.addr,
 		"/etc/nginx/gateway.pem", g.cert,
 		"/etc/nginx/gateway-key.pem", g.key,

@@ -30,6 +30,7 @@ func startTraefik(t *testing.T, g *gateway, change ...string) {
 		"127.0.0.1:9090", g.authz,
 		"X-Agentproxy-Token: TOKEN", "X-Agentproxy-Token: " + g.token,
 		"https://chatgpt.com:443", "https://" + g.fixture.backend.Addr(),
+		deployedAllowed, g.allowed,
 		"/etc/traefik/gateway.pem", g.cert,
 		"/etc/traefik/gateway-key.pem", g.key,
 		"/etc/ssl/certs/ca-certificates.crt", g.upstreamCA(),
