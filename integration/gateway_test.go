@@ -278,6 +278,14 @@ func behaves(t *testing.T, label string, start func(t *testing.T, g *gateway)) {
 		start(t, g)
 		g.turnsStrangersAway(t)
 	})
+	t.Run("leaves credentials out", func(t *testing.T) {
+		t.Parallel()
+		g := newGateway(t, fixtureConfig{yaml: "signer: {rules: [{path: /backend-api/test/echo, use: none}, {path: /backend-api/test/upload, use: client}]}"})
+		start(t, g)
+		for _, proto := range []string{"h1", "h2"} {
+			t.Run(proto, func(t *testing.T) { g.replacesCredentials(t, proto) })
+		}
+	})
 	t.Run("signs with a token", func(t *testing.T) {
 		t.Parallel()
 		g := newGateway(t, fixtureConfig{yaml: "signer: {use: bearer}"})

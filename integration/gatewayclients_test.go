@@ -3,9 +3,11 @@
 package integration
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	proxypkg "github.com/agentproxy/agentproxy/proxy"
 )
 
 // turnsStrangersAway sends requests from an address that may not come, and from one
@@ -26,4 +28,39 @@ func (g *gateway) turnsStrangersAway(t *testing.T) {
 		t.Errorf("one who may come: %s %s", response.Status, body)
 	}
 	g.checkClean(t, g.fixture.checkSigned(t, chatgpttest.SchemeAgentAssertion))
+}
+
+// replacesCredentials has a client's credentials be replaced by none where agentproxy
+// answers with none, and stay where it answers with the client's own.
+func (g *gateway) replacesCredentials(t *testing.T, proto string) {
+	own := []string{"X-OpenAI-Agent-Assertion", "the-clients-own", "X-OpenAI-Authorization", "the-clients-own"}
+	for _, test := range []struct {
+		method, path string
+		client       bool // the client's own stay
+	}{
+		{"HEAD", "/backend-api/codex/responses", false},
+		{"GET", "/backend-api/wham/agent-identities/jwks", false},
+		{"GET", "/backend-api/test/echo", false},
+		{"PUT", "/backend-api/test/upload", true},
+	} {
+		g.fixture.backend.ResetRequests()
+		bodyOf(t, g.ask(t, g.client(t, proto, "127.0.0.1"), test.method, test.path, nil, own...))
+		requests := g.fixture.backend.Requests()
+		if len(requests) != 1 || requests[0].Method != test.method || requests[0].Path != test.path {
+			t.Errorf("%s %s: %d requests reached the backend", test.method, test.path, len(requests))
+			continue
+		}
+		for _, name := range proxypkg.CredentialHeaders() {
+			var want []string
+			if test.client {
+				want = []string{"the-clients-own"}
+				if name == "Authorization" {
+					want = []string{"Bearer the-clients-own"}
+				}
+			}
+			if got := requests[0].Header[name]; !slices.Equal(got, want) {
+				t.Errorf("%s %s reached the backend with %s: %q, want %q", test.method, test.path, name, got, want)
+			}
+		}
+	}
 }
