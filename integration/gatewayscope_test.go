@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	proxypkg "github.com/agentproxy/agentproxy/proxy"
 )
 
 // Where Codex has a WebSocket, and where it has none although the path is in
@@ -129,6 +130,7 @@ func TestEnvoyScope(t *testing.T) {
 			if got := f.check(t, g, r); got.status != 0 || r.header.Get("ChatGPT-Account-ID") != "the-clients-own" || r.header.Get("Authorization") != "Bearer the-clients-own" {
 				t.Errorf("remote control: %+v, sent with %v", got, r.header)
 			}
+			checkLeavesOut(t, func(r pending) verdict { return f.check(t, g, r) })
 		})
 	}
 }
@@ -157,6 +159,22 @@ func TestTraefikScope(t *testing.T) {
 		got := route.check(t, r)
 		if test.code == "" && got.status != 0 || test.code != "" && !strings.Contains(got.body, `"code":"`+test.code+`"`) {
 			t.Errorf("%s with %s: %s: %+v, want %q", test.path, test.name, test.value, got, test.code)
+		}
+	}
+	checkLeavesOut(t, func(r pending) verdict { return route.check(t, r) })
+}
+
+// checkLeavesOut has a gateway that is played take the client's credentials off
+// requests that agentproxy answers without any.
+func checkLeavesOut(t *testing.T, check func(pending) verdict) {
+	t.Helper()
+	for method, path := range map[string]string{"HEAD": socketPath, "GET": "/backend-api/wham/agent-identities/jwks"} {
+		r := clientRequest(method, path)
+		got := check(r)
+		for _, name := range proxypkg.CredentialHeaders() {
+			if got.status != 0 || r.header[name] != nil {
+				t.Errorf("%s %s: %+v, sent with %s: %q", method, path, got, name, r.header[name])
+			}
 		}
 	}
 }
