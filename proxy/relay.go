@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
 	"github.com/agentproxy/agentproxy/proxy/internal/cut"
@@ -113,15 +111,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	if len(res.Trailer) > 0 {
 		_ = x.FlushError() // or net/http makes a body of known length of it, which has no trailers
 	}
-	prefix := ""
-	if len(res.Trailer) != announced {
-		prefix = http.TrailerPrefix
-	}
-	for name, values := range res.Trailer {
-		if httpguts.ValidTrailerHeader(name) {
-			h[prefix+name] = values
-		}
-	}
+	message.CopyTrailers(h, res, announced)
 	return nil
 }
 

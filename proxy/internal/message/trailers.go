@@ -23,6 +23,20 @@ func ForwardTrailers(out, in *http.Request, drop func(name string) bool) {
 	out.Body = &trailerBody{ReadCloser: out.Body, in: in, out: out.Trailer}
 }
 
+// CopyTrailers makes the trailers that res has after its body follow one in h, of which so many
+// were announced. They all were, or net/http is told that they are trailers.
+func CopyTrailers(h http.Header, res *http.Response, announced int) {
+	prefix := ""
+	if len(res.Trailer) != announced {
+		prefix = http.TrailerPrefix
+	}
+	for name, values := range res.Trailer {
+		if httpguts.ValidTrailerHeader(name) {
+			h[prefix+name] = values
+		}
+	}
+}
+
 // trailerBody is a body that fills in the trailers when it has been read to its end. It does so
 // once: when a request is sent again, its end is read a second time, while the transport of the
 // first try may still be sending the trailers.
