@@ -30,6 +30,7 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 		return
 	}
 	defer server.Close()
+	x.server.Store(&server)
 	if _, err := io.WriteString(client, connectEstablished); err != nil {
 		x.failure = "the client is gone"
 		x.culprit.Name(cut.Client)

@@ -44,6 +44,7 @@ func prepareUpgrade(res *http.Response) error {
 	}
 	x.answered(res.StatusCode) // switchProtocols writes it to the connection itself,
 	x.webSocket.Store(true)
+	x.server.Store(&x.upgraded)
 	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	res.Body = &upgradedBody{body, x.upgraded, x}
@@ -62,7 +63,7 @@ func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
 		return
 	}
 	// What is below TLS is closed first, or it would wait for a client that does not read.
-	uncut := context.AfterFunc(res.Request.Context(), func() { _ = x.client.Close() })
+	uncut := context.AfterFunc(res.Request.Context(), x.closeConns)
 	res.Body = nil // its header alone is written
 	err = errors.Join(res.Write(rw), rw.Flush())
 	uncut()
@@ -77,7 +78,7 @@ func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
 		if x.culprit.Note(cut.Client, err) != nil {
 			return
 		}
-		defer context.AfterFunc(ctx, func() { _ = x.client.Close(); closeBoth() })()
+		defer context.AfterFunc(ctx, func() { x.closeConns(); closeBoth() })()
 		var up sync.WaitGroup
 		up.Go(func() { pass(server, client.(io.WriterTo), server.CloseWrite) })
 		pass(client, server, func() error { return netconn.CloseWrite(client) })
@@ -109,11 +110,7 @@ func (b *upgradedBody) Write(p []byte) (int, error) {
 
 // WriteTo implements [io.WriterTo].
 func (b *upgradedBody) WriteTo(w io.Writer) (int64, error) {
-	var socket *netconn.Socket
-	if secured, ok := b.conn.(interface{ NetConn() net.Conn }); ok {
-		socket, _ = secured.NetConn().(*netconn.Socket)
-	}
-	return b.x.buffers.Copy(w, b, socket)
+	return b.x.buffers.Copy(w, b, netconn.SocketBelow(b.conn))
 }
 
 // CloseWrite closes the sending side.

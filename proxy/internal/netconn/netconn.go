@@ -28,6 +28,28 @@ func CloseWrite(conn net.Conn) error {
 	return conn.Close()
 }
 
+// CloseBelow closes what is below all that is around conn. It tells the peer nothing and waits for
+// nobody: TLS would wait for a peer that does not read.
+func CloseBelow(conn net.Conn) {
+	for {
+		c, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			_ = conn.Close()
+			return
+		}
+		conn = c.NetConn()
+	}
+}
+
+// SocketBelow returns the [Socket] right below conn, which speaks TLS, or nil.
+func SocketBelow(conn net.Conn) *Socket {
+	if c, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		socket, _ := c.NetConn().(*Socket)
+		return socket
+	}
+	return nil
+}
+
 // EndTurn ends the turn that the goroutine which reads from conn may have.
 func EndTurn(conn net.Conn) {
 	if c, ok := conn.(interface{ EndTurn() }); ok {
