@@ -79,6 +79,8 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	}
 	if x.Unread.Add(message.MaxBuffer); res.ProtoMajor == 2 {
 		x.Unread.Add(x.Window)
+	} else {
+		x.GiveWindow()
 	}
 	if in.Stop(); in.Err() != nil { // a part of a response may be written
 		res.Body.Close()

@@ -161,7 +161,7 @@ func (t *transports) roundTrip(window int64, r *http.Request) (*http.Response, e
 		return t.upgrades.RoundTrip(r)
 	}
 	if r.ProtoMajor == 1 || t.lackH2.has(r.URL.Host) {
-		return t.h1.RoundTrip(r)
+		return t.h1.RoundTripElse(r, t.of(window))
 	}
 	res, err := t.of(window).RoundTrip(r)
 	if err == nil && res.ProtoMajor == 1 {

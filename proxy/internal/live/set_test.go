@@ -323,8 +323,6 @@ func TestWindows(t *testing.T) {
 	var all []*fake
 	take := func(label string) *fake {
 		f := newFake(t, s, label, 0)
-		f.Conn = new(Conn)
-		f.Conn.begin()
 		f.TakeWindow(20, 3)
 		return f
 	}
@@ -340,16 +338,21 @@ func TestWindows(t *testing.T) {
 	}
 	s.Remove(all[2], func() {}) // which had none
 	s.Remove(all[0], func() {})
-	last, alone := take("d"), newFake(t, s, "d", 0)
+	last := take("d")
 	if last.Window != 20 {
 		t.Error("what was given back is not there")
 	}
-	if alone.TakeWindow(20, 3); alone.Window != 20 {
-		t.Error("what needs no room has none")
+	for range 2 { // the second time there is nothing to give
+		last.GiveWindow()
 	}
-	for _, f := range append(all, last, alone) {
+	next := take("d")
+	if next.Window != 20 {
+		t.Error("what was given back before the end is not there")
+	}
+	for _, f := range append(all, last, next) {
 		s.Remove(f, func() {})
 	}
+	last.GiveWindow()
 	if s.windows != 0 {
 		t.Errorf("%d bytes are left", s.windows)
 	}
