@@ -112,7 +112,7 @@ func (e *Entry) TakeWindow(wide, narrow int64) {
 	b := s.bounds.Load().Windows
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.label.windows+wide > b.Label || s.windows+wide > b.All {
+	if !b.roomFor(e.label.windows, s.windows, wide) {
 		e.Window = narrow
 		return
 	}

@@ -314,7 +314,7 @@ func TestBoundsOfProcess(t *testing.T) {
 }
 
 // TestWindows has exchanges take windows until there is room for small ones alone, and give them
-// back.
+// back. A label finds room for one when others have three quarters of all.
 func TestWindows(t *testing.T) {
 	t.Parallel()
 	b := wide
@@ -329,7 +329,7 @@ func TestWindows(t *testing.T) {
 	for i, test := range []struct {
 		label string
 		want  int64
-	}{{"a", 20}, {"a", 20}, {"a", 3}, {"b", 20}, {"a", 3}, {"b", 20}, {"c", 20}, {"c", 3}, {"b", 3}, {"d", 3}} {
+	}{{"a", 20}, {"a", 20}, {"a", 3}, {"b", 20}, {"a", 3}, {"b", 3}, {"c", 20}, {"c", 3}, {"d", 20}, {"d", 3}, {"e", 3}} {
 		f := take(test.label)
 		if f.Window != test.want {
 			t.Errorf("%d: %s has %d, want %d", i, test.label, f.Window, test.want)
@@ -338,14 +338,14 @@ func TestWindows(t *testing.T) {
 	}
 	s.Remove(all[2], func() {}) // which had none
 	s.Remove(all[0], func() {})
-	last := take("d")
+	last := take("e")
 	if last.Window != 20 {
 		t.Error("what was given back is not there")
 	}
 	for range 2 { // the second time there is nothing to give
 		last.GiveWindow()
 	}
-	next := take("d")
+	next := take("e")
 	if next.Window != 20 {
 		t.Error("what was given back before the end is not there")
 	}
