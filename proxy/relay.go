@@ -171,11 +171,13 @@ func (b *outgoingBody) Read(p []byte) (n int, err error) {
 		return 0, err
 	}
 	n, err = b.body.Read(p)
+	if !b.x.stream { // of which another goroutine has the turn
+		netconn.EndTurn(b.x.client) // what was read is about to be written, which may wait for the server
+	}
 	b.x.received.Add(int64(n))
 	if err == io.EOF {
 		b.x.bodyLeft.Store(false)
 		b.x.EndUpload()
-		netconn.EndTurn(b.x.client)
 	} else if cut.IsBroken(err) && !b.closed.Load() {
 		b.x.culprit.Name(cut.Client)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"sync"
@@ -68,10 +69,16 @@ func newTransport(d *dialer, window int, protos ...string) *http.Transport {
 // dialFunc connects to a server.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// contained returns dial for a goroutine of net/http, on which a panic would end the program.
+// contained returns dial for a goroutine of net/http, on which a panic would end the program. It
+// tells the request's trace first that it connects, for a name may have to be found before that.
 func contained(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		return contain.Call(nil, func() (net.Conn, error) { return dial(ctx, network, address) })
+		return contain.Call(nil, func() (net.Conn, error) {
+			if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.ConnectStart != nil {
+				trace.ConnectStart(network, address)
+			}
+			return dial(ctx, network, address)
+		})
 	}
 }
 
