@@ -7,8 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptrace"
-	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/agentproxy/agentproxy/internal/contain"
@@ -98,10 +96,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	message.RemoveHopByHop(res.Header)
 	h := x.Header()
 	maps.Copy(h, res.Header)
-	announced := len(res.Trailer)
-	if announced > 0 {
-		h["Trailer"] = []string{strings.Join(slices.Collect(maps.Keys(res.Trailer)), ", ")}
-	}
+	announced := message.AnnounceTrailers(h, res)
 	x.WriteHeader(res.StatusCode)
 	if !empty {
 		if err := f.copyBody(x, res, buffered); err != nil {
