@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
@@ -134,6 +135,60 @@ func TestDialsTakeNoTurn(t *testing.T) {
 			return errors.New("no other connection was made")
 		}
 		return nil
+	})
+}
+
+// turnAudit looks at the turns while a decision is recorded.
+type turnAudit struct {
+	waits bool
+	look  func(d audit.Decision)
+}
+
+func (a turnAudit) Waits() bool { return a.waits }
+
+func (a turnAudit) Audit(d audit.Decision) error {
+	a.look(d)
+	return nil
+}
+
+// TestDisksTakeNoTurn records requests on a connection on which there is much to do, with an audit
+// log that waits for the disk, and with one that does not.
+func TestDisksTakeNoTurn(t *testing.T) {
+	t.Parallel()
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		for _, waits := range []bool{false, true} {
+			address, _ := countingBackend(t)
+			var p *testProxy
+			p = newProxy(t, address, func(c *Config) {
+				c.Audit = turnAudit{waits, func(d audit.Decision) {
+					for begun := time.Now(); d.Path == "/much" && waits && p.turns.Taken() != 0; time.Sleep(time.Millisecond) { // that of who reads ends soon
+						if time.Since(begun) > proxytest.Patience/2 {
+							t.Error("it has a turn while the disk is waited for")
+							break
+						}
+					}
+					if d.Path == "/much" && !waits && p.turns.Taken() == 0 {
+						t.Error("it has no turn")
+					}
+					p.live.set.Locked(func(all iter.Seq[live.Exchange]) {
+						for x := range all { // from now on there is much, for an hour
+							if conn, ok := x.(*exchange).client.(*interceptedConn); ok {
+								conn.Pace.Spend(1<<30, time.Now().Add(time.Hour))
+							}
+						}
+					})
+				}}
+			})
+			p.serve(t)
+			c := p.client(t, proto)
+			for _, path := range []string{"/", "/much"} {
+				if res := proxytest.Get(t, c, proxytest.Origin+path); res.StatusCode != http.StatusOK {
+					t.Error(res.Status)
+				} else {
+					proxytest.ReadAll(t, res.Body)
+				}
+			}
+		}
 	})
 }
 
