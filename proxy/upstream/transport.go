@@ -97,7 +97,7 @@ func (d *dialer) dialTLS(config *tls.Config, shared bool) dialFunc {
 		ctx, cancel := context.WithTimeout(ctx, d.timeout)
 		defer cancel()
 		if shared && d.config.Turns != nil {
-			conn = netconn.NewPacedConn(conn, d.config.Turns, track.Key{Admitted: true, Name: conn.LocalAddr().String()})
+			conn = netconn.NewPacedConn(conn, d.config.Turns, keyOf(conn))
 		}
 		secured, err := netconn.Handshake(ctx, conn, config, d.config.RootCAs, host)
 		if err != nil {
@@ -105,6 +105,12 @@ func (d *dialer) dialTLS(config *tls.Config, shared bool) dialFunc {
 		}
 		return secured, nil
 	}
+}
+
+// keyOf returns the key of a connection to a server. It is that of no client, for no session label
+// has a space in it.
+func keyOf(conn net.Conn) track.Key {
+	return track.Key{Admitted: true, Name: "server " + conn.LocalAddr().String()}
 }
 
 // transports sends requests, each by the transport that fits it: upgrades by one that
