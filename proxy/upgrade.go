@@ -62,26 +62,28 @@ func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
 		forwardFailed(x, res.Request, err)
 		return
 	}
-	// What is below TLS is closed first, or it would wait for a client that does not read.
-	uncut := context.AfterFunc(res.Request.Context(), x.closeConns)
+	// What is below TLS is closed first, or it would wait for whoever does not read.
+	closeConns := func() { contain.Do(x.Panicked, x.closeConns) }
+	uncut := context.AfterFunc(res.Request.Context(), closeConns)
 	res.Body = nil // its header alone is written
-	err = errors.Join(res.Write(rw), rw.Flush())
+	// A panic is an error, or both would stay open.
+	_, err = contain.Call(x.Panicked, func() (any, error) { return nil, x.culprit.Note(cut.Client, errors.Join(res.Write(rw), rw.Flush())) })
 	uncut()
-	closeBoth := func() { _, _ = client.Close(), server.Close() }
-	pass := func(dst io.Writer, src io.WriterTo, closeWrite func() error) {
-		if _, err := contain.Call(x.Panicked, func() (int64, error) { return src.WriteTo(dst) }); err != nil || closeWrite() != nil {
+	closeBoth := func() { contain.Do(x.Panicked, func() { _, _ = client.Close(), server.Close() }) }
+	pass := func(dst netconn.HalfCloser, src io.WriterTo) {
+		if _, err := contain.Call(x.Panicked, func() (int64, error) { return netconn.Pass(dst, src) }); err != nil {
 			closeBoth() // or the other direction would wait for a side that is gone
 		}
 	}
 	x.goOn = func(ctx context.Context) {
 		defer closeBoth()
-		if x.culprit.Note(cut.Client, err) != nil {
+		if err != nil {
 			return
 		}
-		defer context.AfterFunc(ctx, func() { x.closeConns(); closeBoth() })()
+		defer context.AfterFunc(ctx, func() { closeConns(); closeBoth() })()
 		var up sync.WaitGroup
-		up.Go(func() { pass(server, client.(io.WriterTo), server.CloseWrite) })
-		pass(client, server, func() error { return netconn.CloseWrite(client) })
+		up.Go(func() { pass(server, client.(*upgradedConn)) })
+		pass(client.(*upgradedConn), server)
 		up.Wait()
 	}
 }

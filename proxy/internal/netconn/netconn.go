@@ -8,7 +8,10 @@
 // the wrappers.
 package netconn
 
-import "net"
+import (
+	"io"
+	"net"
+)
 
 // Wrapper is a connection around another one. Types embed it and replace some methods.
 type Wrapper struct{ net.Conn }
@@ -26,6 +29,20 @@ func CloseWrite(conn net.Conn) error {
 		return c.CloseWrite()
 	}
 	return conn.Close()
+}
+
+// HalfCloser is what is written to, and then half closed.
+type HalfCloser interface {
+	io.Writer
+	CloseWrite() error
+}
+
+// Pass writes what src has to dst, which it half closes behind that.
+func Pass(dst HalfCloser, src io.WriterTo) (n int64, err error) {
+	if n, err = src.WriteTo(dst); err == nil {
+		err = dst.CloseWrite()
+	}
+	return n, err
 }
 
 // CloseBelow closes what is below all that is around conn. It tells the peer nothing and waits for
