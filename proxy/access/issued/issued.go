@@ -311,10 +311,27 @@ func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time
 	if err != nil {
 		return "", nil, err
 	}
+	token, err := t.newToken(key, revoked, label, end)
+	if err == nil {
+		err = t.keepIssued(token.Issued)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		ID: token.ID, Subject: label, Issuer: issuer,
+		IssuedAt: jwt.NewNumericDate(token.Issued), ExpiresAt: jwt.NewNumericDate(token.Expires),
+	}).SignedString(key)
+	return signed, token, err
+}
+
+// newToken returns what a token that is issued now is good for, by a key and a list. The caller
+// holds the lock of the directory.
+func (t *Tokens) newToken(key []byte, revoked list, label string, end func(now time.Time, revoked revocations) (time.Time, error)) (*Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err := t.know(key, revoked, t.now()); err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	// Not by the newest time so far: what another process revokes now is to be from before.
 	now := t.now().Truncate(time.Second)
@@ -323,20 +340,13 @@ func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time
 		err = ErrExpired // the clock was set back, and it would be good for nothing
 	}
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	token := &Token{ID: rand.Text()[:16], Label: label, Issued: now, Expires: until, key: keyIDOf(key)}
 	if before := t.revoked.labels[label].issued(); !now.After(before) {
 		token.Issued = before.Truncate(time.Second).Add(time.Second) // it is revoked up to this second
 	}
-	if err := t.keepIssued(token.Issued); err != nil {
-		return "", nil, err
-	}
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		ID: token.ID, Subject: label, Issuer: issuer,
-		IssuedAt: jwt.NewNumericDate(token.Issued), ExpiresAt: jwt.NewNumericDate(token.Expires),
-	}).SignedString(key)
-	return signed, token, err
+	return token, nil
 }
 
 // begin makes a key, and a list unless there is one. The list comes first: nothing is good by a
