@@ -365,7 +365,7 @@ func (t *Tokens) begin() (key []byte, revoked list, err error) {
 func (t *Tokens) newKey() ([]byte, error) {
 	key := make([]byte, keyBytes)
 	rand.Read(key)
-	if err := safefile.Write(t.keyPath(), []byte(hex.EncodeToString(key)+"\n"), 0o600); err != nil {
+	if err := safefile.WriteForOwner(t.keyPath(), []byte(hex.EncodeToString(key)+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write the key of client tokens: %w", err)
 	}
 	return key, nil
@@ -373,8 +373,23 @@ func (t *Tokens) newKey() ([]byte, error) {
 
 // lock keeps other processes from changing the files in dir.
 func (t *Tokens) lock(ctx context.Context) (unlock func(), err error) {
+	_, missing := os.Lstat(t.dir)
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of client tokens: %w", err)
 	}
-	return safefile.Lock(ctx, filepath.Join(t.dir, "lock"))
+	if errors.Is(missing, fs.ErrNotExist) {
+		safefile.GiveLike(t.dir, filepath.Dir(t.dir))
+	}
+	return lockLike(ctx, filepath.Join(t.dir, "lock"), t.dir)
+}
+
+// lockLike takes the lock on the file at path. If it makes that, root gives it to the owner of
+// what is at like.
+func lockLike(ctx context.Context, path, like string) (unlock func(), err error) {
+	_, missing := os.Lstat(path)
+	unlock, err = safefile.Lock(ctx, path)
+	if err == nil && errors.Is(missing, fs.ErrNotExist) {
+		safefile.GiveLike(path, like)
+	}
+	return unlock, err
 }

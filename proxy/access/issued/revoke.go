@@ -171,7 +171,7 @@ func (t *Tokens) lockList(ctx context.Context) (unlock func(), err error) {
 	if t.listFile == "" {
 		return t.lock(ctx)
 	}
-	if unlock, err = safefile.Lock(ctx, t.listFile+".lock"); err != nil {
+	if unlock, err = lockLike(ctx, t.listFile+".lock", t.listFile); err != nil {
 		return nil, fmt.Errorf("%w; where the list of revoked tokens is mounted, change what is mounted", err)
 	}
 	return unlock, nil
@@ -185,7 +185,7 @@ func (t *Tokens) writeList(revoked list) error {
 	if raw = append(raw, '\n'); t.listFile != "" {
 		err = safefile.Rewrite(t.listFile, raw) // replicas may be other users
 	} else {
-		err = safefile.Write(t.listPath(), raw, 0o600)
+		err = safefile.WriteForOwner(t.listPath(), raw, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write the list of revoked tokens: %w", err)
