@@ -1,6 +1,7 @@
 package issued
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -104,6 +105,7 @@ func (t *Tokens) RevokeID(ctx context.Context, id string) error {
 
 // RevokeLabel ends all tokens of a label that were issued up to now. If the clock was set back,
 // those are among them that were issued in the same directory before, but not those of replicas.
+// If it is not known when those were issued, the error says so, and the others have been revoked.
 func (t *Tokens) RevokeLabel(ctx context.Context, label string) error {
 	return t.add(ctx, entry{Label: label, Before: t.now()})
 }
@@ -139,10 +141,11 @@ func (t *Tokens) add(ctx context.Context, e entry) error {
 		return err
 	}
 	now := t.now()
+	var unknown error
 	if e.Label != "" {
 		last, err := t.lastIssued()
 		if err != nil {
-			return err
+			unknown = fmt.Errorf("the tokens of %q are revoked, but not those of a clock that was set back: %w", e.Label, err)
 		}
 		// Those of the label that were issued since it was last revoked carry a second that may
 		// still be to come (see Issue), also where the last one is not known.
@@ -163,7 +166,7 @@ func (t *Tokens) add(ctx context.Context, e entry) error {
 	if len(revoked) >= maxRevoked {
 		return fmt.Errorf("%d tokens are revoked already, and no more can be; %s", maxRevoked, t.endAll())
 	}
-	return t.writeList(append(revoked, e))
+	return cmp.Or(t.writeList(append(revoked, e)), unknown)
 }
 
 // lockList keeps other processes from changing the list, on other machines too if they share it.
