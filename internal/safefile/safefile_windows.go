@@ -13,6 +13,9 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 	return os.WriteFile(path, data, perm)
 }
 
+// WriteForOwner is [Write]: a new file belongs to the owner of its directory.
+func WriteForOwner(path string, data []byte, perm fs.FileMode) error { return Write(path, data, perm) }
+
 // Rewrite is [Write] for a file that is there.
 func Rewrite(path string, data []byte) error { return Write(path, data, 0o600) }
 

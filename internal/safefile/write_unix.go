@@ -21,10 +21,25 @@ import (
 // directory. A device, pipe or socket, such as /dev/null or what /dev/stdout leads to, is not
 // replaced: the error wraps [ErrNotRegular].
 func Write(path string, data []byte, perm fs.FileMode) error {
+	return write(path, data, perm, nothing)
+}
+
+// WriteForOwner is [Write] of a file that is to belong to the owner of its directory, if this user
+// may give it away: what root writes must not shut the owner out.
+func WriteForOwner(path string, data []byte, perm fs.FileMode) error {
+	return write(path, data, perm, func(f *os.File) error {
+		if info, err := os.Stat(filepath.Dir(path)); err == nil {
+			_ = chownLike(f, info)
+		}
+		return nil
+	})
+}
+
+func write(path string, data []byte, perm fs.FileMode, prepare func(*os.File) error) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() { // rename(2) refuses a directory
 		return &fs.PathError{Op: "replace", Path: path, Err: ErrNotRegular}
 	}
-	return placeFile(path, data, perm, nothing, nothing, os.Rename)
+	return placeFile(path, data, perm, prepare, nothing, os.Rename)
 }
 
 // Rewrite is [Write] for a file that is there: it keeps its owner, its group and its

@@ -183,7 +183,8 @@ func (h *Handler) serve(config Config, w http.ResponseWriter, r *http.Request) (
 		Str("issuer", identity.Issuer).Str("subject", shortened(identity.Subject)).Str("peer", r.RemoteAddr).Msg("client token issued")
 	return &answer{
 		AccessToken: signed, IssuedTokenType: typeAccessToken, TokenType: "N_A", Label: identity.Label,
-		ExpiresIn: int(issuedToken.Expires.Sub(issuedToken.Issued) / time.Second),
+		// From now: Issued is to come if the label was revoked before the clock was set back.
+		ExpiresIn: max(0, int(time.Until(issuedToken.Expires)/time.Second)),
 	}, nil
 }
 

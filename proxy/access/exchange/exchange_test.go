@@ -52,6 +52,7 @@ func (b *syncBuffer) String() string {
 // fixture is an exchange that takes the tokens "good NAME" and "ends SECONDS".
 type fixture struct {
 	*Handler
+	tokens  string // the directory of the client tokens
 	config  Config
 	log     syncBuffer
 	mu      sync.Mutex
@@ -60,7 +61,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{results: make(map[string]int)}
+	f := &fixture{tokens: t.TempDir(), results: make(map[string]int)}
 	f.config = Config{
 		Check: func(_ context.Context, token string) (*workload.Identity, error) {
 			now := time.Now()
@@ -80,7 +81,7 @@ func newFixture(t *testing.T) *fixture {
 			}
 			return nil, &workload.Error{Code: workload.BadSignature, Message: "it was altered"}
 		},
-		Tokens: issued.Open(t.TempDir(), time.Now, func(error) {}),
+		Tokens: issued.Open(f.tokens, time.Now, func(error) {}),
 		TTL:    5 * time.Minute,
 		Log:    zerolog.New(&f.log),
 	}
@@ -156,6 +157,17 @@ func TestExchange(t *testing.T) {
 	}
 	if w, body := f.ask(post(form(func(v url.Values) { v.Set("subject_token", "outlived") }).Encode())); w.Code != http.StatusOK || body["expires_in"].(float64) < 200 {
 		t.Errorf("a token that may be outlived: %d %v", w.Code, body)
+	}
+	// What carries a second that is to come is good from now on all the same.
+	ahead := issued.Open(f.tokens, func() time.Time { return time.Now().Add(3 * time.Hour) }, func(error) {})
+	if _, _, err := ahead.Issue(t.Context(), "job-1", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.config.Tokens.RevokeLabel(t.Context(), "job-1"); err != nil {
+		t.Fatal(err)
+	}
+	if w, body := f.ask(post(form(nil).Encode())); w.Code != http.StatusOK || body["expires_in"].(float64) < 200 || body["expires_in"].(float64) > 300 {
+		t.Errorf("after the clock was set back: %d %v", w.Code, body)
 	}
 	// A proof from before the label was revoked gives no other token.
 	if err := f.config.Tokens.RevokeLabel(t.Context(), "job-1"); err != nil {

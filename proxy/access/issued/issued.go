@@ -311,10 +311,27 @@ func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time
 	if err != nil {
 		return "", nil, err
 	}
+	token, err := t.newToken(key, revoked, label, end)
+	if err == nil {
+		err = t.keepIssued(token.Issued)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		ID: token.ID, Subject: label, Issuer: issuer,
+		IssuedAt: jwt.NewNumericDate(token.Issued), ExpiresAt: jwt.NewNumericDate(token.Expires),
+	}).SignedString(key)
+	return signed, token, err
+}
+
+// newToken returns what a token that is issued now is good for, by a key and a list. The caller
+// holds the lock of the directory.
+func (t *Tokens) newToken(key []byte, revoked list, label string, end func(now time.Time, revoked revocations) (time.Time, error)) (*Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err := t.know(key, revoked, t.now()); err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	// Not by the newest time so far: what another process revokes now is to be from before.
 	now := t.now().Truncate(time.Second)
@@ -323,20 +340,13 @@ func (t *Tokens) issue(ctx context.Context, label string, end func(now time.Time
 		err = ErrExpired // the clock was set back, and it would be good for nothing
 	}
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	token := &Token{ID: rand.Text()[:16], Label: label, Issued: now, Expires: until, key: keyIDOf(key)}
 	if before := t.revoked.labels[label].issued(); !now.After(before) {
 		token.Issued = before.Truncate(time.Second).Add(time.Second) // it is revoked up to this second
 	}
-	if err := t.keepIssued(token.Issued); err != nil {
-		return "", nil, err
-	}
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		ID: token.ID, Subject: label, Issuer: issuer,
-		IssuedAt: jwt.NewNumericDate(token.Issued), ExpiresAt: jwt.NewNumericDate(token.Expires),
-	}).SignedString(key)
-	return signed, token, err
+	return token, nil
 }
 
 // begin makes a key, and a list unless there is one. The list comes first: nothing is good by a
@@ -355,7 +365,7 @@ func (t *Tokens) begin() (key []byte, revoked list, err error) {
 func (t *Tokens) newKey() ([]byte, error) {
 	key := make([]byte, keyBytes)
 	rand.Read(key)
-	if err := safefile.Write(t.keyPath(), []byte(hex.EncodeToString(key)+"\n"), 0o600); err != nil {
+	if err := safefile.WriteForOwner(t.keyPath(), []byte(hex.EncodeToString(key)+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write the key of client tokens: %w", err)
 	}
 	return key, nil
@@ -363,8 +373,23 @@ func (t *Tokens) newKey() ([]byte, error) {
 
 // lock keeps other processes from changing the files in dir.
 func (t *Tokens) lock(ctx context.Context) (unlock func(), err error) {
+	_, missing := os.Lstat(t.dir)
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of client tokens: %w", err)
 	}
-	return safefile.Lock(ctx, filepath.Join(t.dir, "lock"))
+	if errors.Is(missing, fs.ErrNotExist) {
+		safefile.GiveLike(t.dir, filepath.Dir(t.dir))
+	}
+	return lockLike(ctx, filepath.Join(t.dir, "lock"), t.dir)
+}
+
+// lockLike takes the lock on the file at path. If it makes that, root gives it to the owner of
+// what is at like.
+func lockLike(ctx context.Context, path, like string) (unlock func(), err error) {
+	_, missing := os.Lstat(path)
+	unlock, err = safefile.Lock(ctx, path)
+	if err == nil && errors.Is(missing, fs.ErrNotExist) {
+		safefile.GiveLike(path, like)
+	}
+	return unlock, err
 }

@@ -24,7 +24,7 @@ func (t *Tokens) lastIssued() (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("read when the last client token was issued: %w", safefile.Cause(err))
+		return time.Time{}, fmt.Errorf("read %s, when the last client token was issued: %w", t.lastPath(), safefile.Cause(err))
 	}
 	last, err := time.Parse(time.RFC3339, strings.TrimSpace(string(raw)))
 	if err != nil {
@@ -40,7 +40,7 @@ func (t *Tokens) keepIssued(at time.Time) error {
 	if err != nil || !at.After(last) {
 		return err
 	}
-	if err := safefile.Write(t.lastPath(), []byte(at.UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
+	if err := safefile.WriteForOwner(t.lastPath(), []byte(at.UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write when the last client token was issued: %w", err)
 	}
 	return nil

@@ -68,7 +68,7 @@ func TestRevokeLabelSetBack(t *testing.T) {
 	}
 }
 
-// TestLastIssuedIsBroken: what cannot be known is not guessed.
+// TestLastIssuedIsBroken: what cannot be known is not guessed. What is known is revoked.
 func TestLastIssuedIsBroken(t *testing.T) {
 	t.Parallel()
 	c := newClock()
@@ -81,11 +81,15 @@ func TestLastIssuedIsBroken(t *testing.T) {
 	if _, _, err := tokens.Issue(t.Context(), "a", time.Hour); err == nil || !strings.Contains(err.Error(), remedy) {
 		t.Errorf("issue: %v", err)
 	}
-	if err := tokens.RevokeLabel(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), remedy) {
-		t.Errorf("revoke a label: %v", err)
-	}
 	if _, err := tokens.Check(s); err != nil {
 		t.Errorf("a token that was issued before: %v", err)
+	}
+	if err := tokens.RevokeLabel(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), remedy) || !strings.Contains(err.Error(), `the tokens of "a" are revoked`) {
+		t.Errorf("revoke a label: %v", err)
+	}
+	c.advance(interval)
+	if _, err := tokens.Check(s); !errors.Is(err, ErrRevoked) {
+		t.Errorf("a token of the label: %v", err)
 	}
 	if err := tokens.RevokeToken(t.Context(), token); err != nil {
 		t.Errorf("revoke one: %v", err)

@@ -1,6 +1,7 @@
 package issued
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -104,6 +105,7 @@ func (t *Tokens) RevokeID(ctx context.Context, id string) error {
 
 // RevokeLabel ends all tokens of a label that were issued up to now. If the clock was set back,
 // those are among them that were issued in the same directory before, but not those of replicas.
+// If it is not known when those were issued, the error says so, and the others have been revoked.
 func (t *Tokens) RevokeLabel(ctx context.Context, label string) error {
 	return t.add(ctx, entry{Label: label, Before: t.now()})
 }
@@ -139,10 +141,11 @@ func (t *Tokens) add(ctx context.Context, e entry) error {
 		return err
 	}
 	now := t.now()
+	var unknown error
 	if e.Label != "" {
 		last, err := t.lastIssued()
 		if err != nil {
-			return err
+			unknown = fmt.Errorf("the tokens of %q are revoked, but not those of a clock that was set back: %w", e.Label, err)
 		}
 		// Those of the label that were issued since it was last revoked carry a second that may
 		// still be to come (see Issue), also where the last one is not known.
@@ -163,7 +166,7 @@ func (t *Tokens) add(ctx context.Context, e entry) error {
 	if len(revoked) >= maxRevoked {
 		return fmt.Errorf("%d tokens are revoked already, and no more can be; %s", maxRevoked, t.endAll())
 	}
-	return t.writeList(append(revoked, e))
+	return cmp.Or(t.writeList(append(revoked, e)), unknown)
 }
 
 // lockList keeps other processes from changing the list, on other machines too if they share it.
@@ -171,7 +174,7 @@ func (t *Tokens) lockList(ctx context.Context) (unlock func(), err error) {
 	if t.listFile == "" {
 		return t.lock(ctx)
 	}
-	if unlock, err = safefile.Lock(ctx, t.listFile+".lock"); err != nil {
+	if unlock, err = lockLike(ctx, t.listFile+".lock", t.listFile); err != nil {
 		return nil, fmt.Errorf("%w; where the list of revoked tokens is mounted, change what is mounted", err)
 	}
 	return unlock, nil
@@ -185,7 +188,7 @@ func (t *Tokens) writeList(revoked list) error {
 	if raw = append(raw, '\n'); t.listFile != "" {
 		err = safefile.Rewrite(t.listFile, raw) // replicas may be other users
 	} else {
-		err = safefile.Write(t.listPath(), raw, 0o600)
+		err = safefile.WriteForOwner(t.listPath(), raw, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write the list of revoked tokens: %w", err)
