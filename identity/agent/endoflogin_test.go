@@ -1,8 +1,11 @@
 package agent_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,6 +143,33 @@ func TestAnotherDuringRefresh(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestCloseDuringWait closes an agent that waits for what another program is to write. It does not
+// wait any longer, and takes nothing to have ended.
+func TestCloseDuringWait(t *testing.T) {
+	r := newRig(t)
+	r.server.SetTokenLifetime(time.Hour)
+	r.login(chatgpttest.Account{})
+	a := r.agent(func(c *agent.Config) { c.Patience = time.Hour })
+	r.advance(2 * time.Hour)
+	reused := chatgpttest.TokenRefusals()[0]
+	defer r.server.RefuseRefreshes(reused)()
+	done := make(chan error)
+	go func() {
+		_, err := a.AccessToken(t.Context())
+		done <- err
+	}()
+	eventually(t, reused.Name, func() bool {
+		return slices.ContainsFunc(r.server.Requests(), func(r chatgpttest.Request) bool { return r.Path == "/oauth/token" && r.Done })
+	})
+	a.Close()
+	if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, identity.ErrLoginEnded) {
+		t.Errorf("error %v", err)
+	}
+	if err := r.agent().LoginEnded(t.Context()); err != nil || r.told("cannot be refreshed") > 0 {
+		t.Errorf("it has ended: %v, %v", err, r.events)
 	}
 }
 
