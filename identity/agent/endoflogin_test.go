@@ -10,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zalando/go-keyring"
+
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/agent"
 	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
@@ -138,6 +141,39 @@ func TestAnotherDuringRefresh(t *testing.T) {
 			})
 			if got := r.token(a); got != fresh.AccessToken {
 				t.Error("another token than that of the file")
+			}
+			if err := a.LoginEnded(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestAnotherDuringRefreshInKeyring is TestAnotherDuringRefresh for a log-in in the keyring.
+func TestAnotherDuringRefreshInKeyring(t *testing.T) {
+	for _, refusal := range chatgpttest.TokenRefusals() {
+		if !refusal.Final {
+			continue
+		}
+		t.Run(refusal.Name, func(t *testing.T) {
+			keyring.MockInit()
+			r := newRig(t)
+			r.server.SetTokenLifetime(time.Hour)
+			set := func(l *chatgpttest.Login) {
+				if err := keyring.Set("Codex Auth", codexAccount(t, r.home), string(l.AuthJSON())); err != nil {
+					t.Error(err)
+				}
+			}
+			set(r.server.Login(chatgpttest.Account{}))
+			a := r.agent(func(c *agent.Config) { c.Home = codex.OpenHome(r.home).WithKeyring() })
+			r.advance(2 * time.Hour)
+			fresh := r.server.Login(chatgpttest.Account{})
+			r.server.Inject(chatgpttest.Fault{
+				Path: "/oauth/token", Status: refusal.Status, Body: refusal.Body, Header: refusal.Header,
+				Match: func(*http.Request) bool { set(fresh); return true },
+			})
+			if got := r.token(a); got != fresh.AccessToken {
+				t.Error("another token than that of the keyring")
 			}
 			if err := a.LoginEnded(t.Context()); err != nil {
 				t.Error(err)

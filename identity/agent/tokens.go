@@ -25,6 +25,8 @@ const (
 	refreshMargin = 7 * time.Minute
 	// commitInterval is how often the file is read while a Codex may be about to write it.
 	commitInterval = 20 * time.Millisecond
+	// keyringInterval is the same for a keyring, which is another process.
+	keyringInterval = time.Second / 2
 	// refreshAge is the age at which a token without an expiry is refreshed, as in
 	// Codex.
 	refreshAge = 8 * 24 * time.Hour
@@ -356,11 +358,15 @@ func (t *tokens) byAnother(ctx context.Context, view *tokenView, refusal error) 
 // awaitAnother waits until another program has written other tokens than those of view, and
 // returns the new view, nil if it does not. The error is that of ctx if it ends before.
 func (t *tokens) awaitAnother(ctx context.Context, view *tokenView, patience time.Duration) (*tokenView, error) {
-	for range patience / commitInterval {
+	interval := commitInterval
+	if view.file.InKeyring {
+		interval = keyringInterval
+	}
+	for range patience / interval {
 		if renewed := t.another(ctx, view); renewed != nil {
 			return renewed, nil
 		}
-		if err := retry.Sleep(ctx, commitInterval); err != nil {
+		if err := retry.Sleep(ctx, interval); err != nil {
 			return nil, err
 		}
 	}
@@ -370,6 +376,7 @@ func (t *tokens) awaitAnother(ctx context.Context, view *tokenView, patience tim
 // another returns the view if it has other tokens than old, which are good, else nil. It looks
 // even if ctx has ended.
 func (t *tokens) another(ctx context.Context, old *tokenView) *tokenView {
+	t.home.ForgetKeyring()
 	view, err := t.view(context.WithoutCancel(ctx))
 	if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != old.auth.Tokens.RefreshToken && !view.expired(t.clock.Backend()) {
 		return view
