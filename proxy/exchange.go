@@ -72,15 +72,16 @@ type traffic struct {
 	started   time.Time
 	firstByte time.Duration // from the beginning to the response's header
 	status    int
-	sent      atomic.Int64           // to the client
-	received  atomic.Int64           // from the client
-	bodyLeft  atomic.Bool            // something of the client's request may be unread
-	webSocket atomic.Bool            // the server has switched protocols
-	upgraded  net.Conn               // to the server, of an upgraded exchange
-	buffers   *message.Buffers       // of all
-	tap       tap                    // reads the response along, nil if nobody does
-	stream    bool                   // of HTTP/2, and not all that its connection carries
-	cut       atomic.Pointer[string] // why another goroutine has cut it; nil: none has
+	sent      atomic.Int64             // to the client
+	received  atomic.Int64             // from the client
+	bodyLeft  atomic.Bool              // something of the client's request may be unread
+	webSocket atomic.Bool              // the server has switched protocols
+	upgraded  net.Conn                 // to the server, of a request for an upgrade
+	server    atomic.Pointer[net.Conn] // of an upgraded exchange and a tunnel, which no other has
+	buffers   *message.Buffers         // of all
+	tap       tap                      // reads the response along, nil if nobody does
+	stream    bool                     // of HTTP/2, and not all that its connection carries
+	cut       atomic.Pointer[string]   // why another goroutine has cut it; nil: none has
 	refused   atomic.Pointer[refuse.Refusal]
 	unlogged  bool   // the refusal is counted, and not written down by itself
 	failure   string // why an exchange that had begun was cut
@@ -164,11 +165,20 @@ func (x *exchange) FlushError() error {
 func (x *exchange) Cut(reason string) {
 	x.cut.CompareAndSwap(nil, &reason)
 	if !x.stream || x.Lingers() {
-		_ = x.client.Close()
+		x.closeConns()
 		return
 	}
 	// Resets the stream, and so ends the request's context.
 	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
+}
+
+// closeConns closes the exchange's connections without waiting for anybody. A server that does not
+// read would keep that of the client from being read, too, and its end from being seen.
+func (x *exchange) closeConns() {
+	_ = x.client.Close() // first, or what goes on with the other meanwhile might not see it
+	if server := x.server.Load(); server != nil {
+		netconn.CloseBelow(*server)
+	}
 }
 
 // Unwrap implements the method that [http.ResponseController] calls.

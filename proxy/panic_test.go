@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -235,6 +236,60 @@ func TestPanicOnAnyGoroutine(t *testing.T) {
 			if ask(t, p, proxytest.H1); panics.Load() {
 				t.Error("nothing has panicked")
 			}
+		})
+	}
+}
+
+// brokenListener accepts connections of clients that panic once when they are written to.
+type brokenListener struct {
+	net.Listener
+	panics *atomic.Bool
+}
+
+func (l brokenListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return brokenConn{c, l.panics}, nil
+}
+
+// TestPanicUpgrading has the program make a mistake when it passes on that the server switches
+// protocols, and when it half closes the server's connection. Both connections are closed.
+func TestPanicUpgrading(t *testing.T) {
+	t.Parallel()
+	for name, toClient := range map[string]bool{"the answer": true, "the end": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var client, server atomic.Bool
+			closed := make(chan struct{})
+			address := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+				_, _ = proxytest.RequestHead(bufio.NewReader(c))
+				client.Store(toClient)
+				_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+				_, _ = io.Copy(io.Discard, c)
+				close(closed)
+			})
+			p := newProxy(t, address, func(c *Config) {
+				c.Upstream.Dial = func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
+					conn, err := by.DialContext(ctx, "tcp", address)
+					return brokenConn{conn, &server}, err
+				}
+			})
+			p.serveOn(t, func(l net.Listener) net.Listener { return brokenListener{l, &client} })
+			c := p.intercepted(t)
+			c.Send(t, upgradeRequest, "tcp")
+			if !toClient {
+				if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+					t.Fatal(res.Status)
+				}
+				server.Store(true)
+				closeWriteOf(t, c.Conn)
+			}
+			_, _ = io.Copy(io.Discard, c.R) // until it is closed
+			proxytest.Wait(t, "the server's connection is closed", closed)
+			p.logged(t, "panic: agentproxy has made a mistake (a panic with a string)", `"status":101`)
+			p.noneHeld(t)
 		})
 	}
 }

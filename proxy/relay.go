@@ -7,11 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptrace"
-	"slices"
-	"strings"
 	"sync/atomic"
-
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/agentproxy/agentproxy/internal/contain"
 	"github.com/agentproxy/agentproxy/proxy/internal/credential"
@@ -81,6 +77,8 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	}
 	if x.Unread.Add(message.MaxBuffer); res.ProtoMajor == 2 {
 		x.Unread.Add(x.Window)
+	} else {
+		x.GiveWindow()
 	}
 	if in.Stop(); in.Err() != nil { // a part of a response may be written
 		res.Body.Close()
@@ -98,10 +96,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	message.RemoveHopByHop(res.Header)
 	h := x.Header()
 	maps.Copy(h, res.Header)
-	announced := len(res.Trailer)
-	if announced > 0 {
-		h["Trailer"] = []string{strings.Join(slices.Collect(maps.Keys(res.Trailer)), ", ")}
-	}
+	announced := message.AnnounceTrailers(h, res)
 	x.WriteHeader(res.StatusCode)
 	if !empty {
 		if err := f.copyBody(x, res, buffered); err != nil {
@@ -113,15 +108,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	if len(res.Trailer) > 0 {
 		_ = x.FlushError() // or net/http makes a body of known length of it, which has no trailers
 	}
-	prefix := ""
-	if len(res.Trailer) != announced {
-		prefix = http.TrailerPrefix
-	}
-	for name, values := range res.Trailer {
-		if httpguts.ValidTrailerHeader(name) {
-			h[prefix+name] = values
-		}
-	}
+	message.CopyTrailers(h, res, announced)
 	return nil
 }
 
@@ -179,11 +166,13 @@ func (b *outgoingBody) Read(p []byte) (n int, err error) {
 		return 0, err
 	}
 	n, err = b.body.Read(p)
+	if !b.x.stream { // of which another goroutine has the turn
+		netconn.EndTurn(b.x.client) // what was read is about to be written, which may wait for the server
+	}
 	b.x.received.Add(int64(n))
 	if err == io.EOF {
 		b.x.bodyLeft.Store(false)
 		b.x.EndUpload()
-		netconn.EndTurn(b.x.client)
 	} else if cut.IsBroken(err) && !b.closed.Load() {
 		b.x.culprit.Name(cut.Client)
 	}

@@ -34,7 +34,7 @@ func (p *Proxy) cutRevoked() {
 		}
 		// When each has its reason: one may end with another's connection.
 		for _, x := range revoked {
-			_ = x.client.Close()
+			x.closeConns()
 		}
 	})
 }

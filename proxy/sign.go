@@ -10,6 +10,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/hosts"
 	"github.com/agentproxy/agentproxy/proxy/internal/checks"
 	"github.com/agentproxy/agentproxy/proxy/internal/failure"
+	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/signer"
 )
@@ -105,6 +106,10 @@ func (x *exchange) decide(verdict audit.Verdict, auth *signer.Authorization) *re
 	}
 	if x.outOfScope != nil {
 		d.OutOfScope = x.outOfScope.Reason
+	}
+	if file, ok := x.policy.Audit.(interface{ Waits() bool }); ok && file.Waits() {
+		x.turn.End()
+		netconn.EndTurn(x.client)
 	}
 	if err := x.policy.Audit.Audit(d); err != nil {
 		return refuse.New(http.StatusServiceUnavailable, "audit_failed", "proxy_internal_error",

@@ -30,17 +30,14 @@ func tunnel(ctx context.Context, client net.Conn, x *exchange) {
 		return
 	}
 	defer server.Close()
+	x.server.Store(&server)
 	if _, err := io.WriteString(client, connectEstablished); err != nil {
 		x.failure = "the client is gone"
 		x.culprit.Name(cut.Client)
 		return
 	}
 	x.status = http.StatusOK
-	stop := context.AfterFunc(ctx, func() {
-		client.Close()
-		server.Close()
-	})
-	defer stop()
+	defer context.AfterFunc(ctx, func() { contain.Do(x.Panicked, func() { _, _ = client.Close(), server.Close() }) })()
 
 	broken := func(dst, src net.Conn, err error) {
 		x.culprit.Tunnel(dst, src, err, func(c net.Conn) string {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -13,10 +14,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/agentproxy/agentproxy/proxy/audit"
 	"github.com/agentproxy/agentproxy/proxy/internal/live"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
@@ -91,6 +94,101 @@ func TestRequestsTakeTurns(t *testing.T) {
 		mustGet("/")
 		mustGet("/much")
 		proxytest.Eventually(t, noTurn)
+	})
+}
+
+// TestDialsTakeNoTurn has a request over HTTP/2 for which a connection is made while there is much
+// to do for its client. The turn that it had ends before.
+func TestDialsTakeNoTurn(t *testing.T) {
+	t.Parallel()
+	backend := proxytest.NewBackend(t, proxytest.H2, func(http.ResponseWriter, *http.Request) {})
+	var p *testProxy
+	var dials atomic.Int64
+	p = newProxy(t, backend.Listener.Addr().String(), func(c *Config) {
+		c.Signer = proxytest.SignerFunc(func(signer.Request) (*signer.Authorization, error) {
+			p.live.set.Locked(func(all iter.Seq[live.Exchange]) {
+				for x := range all { // from now on there is much, for an hour
+					x.(*exchange).client.(*interceptedConn).Pace.Spend(1<<30, time.Now().Add(time.Hour))
+				}
+			})
+			return proxytest.Bearer(), nil
+		})
+		c.Upstream.Dial = func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
+			for begun := time.Now(); p.turns.Taken() != 0; time.Sleep(time.Millisecond) { // that of who reads ends soon
+				if time.Since(begun) > proxytest.Patience/2 {
+					t.Error("it has a turn while a connection is made")
+					break
+				}
+			}
+			dials.Add(1)
+			return by.DialContext(ctx, "tcp", address)
+		}
+	})
+	p.serve(t)
+	c := p.client(t, proxytest.H2)
+	proxytest.Eventually(t, func() error { // the connection may not be idle yet
+		p.current().upstreams.CloseIdleConnections(nil)
+		if res := proxytest.Get(t, c, proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
+			t.Error(res.Status)
+		}
+		if dials.Load() < 2 {
+			return errors.New("no other connection was made")
+		}
+		return nil
+	})
+}
+
+// turnAudit looks at the turns while a decision is recorded.
+type turnAudit struct {
+	waits bool
+	look  func(d audit.Decision)
+}
+
+func (a turnAudit) Waits() bool { return a.waits }
+
+func (a turnAudit) Audit(d audit.Decision) error {
+	a.look(d)
+	return nil
+}
+
+// TestDisksTakeNoTurn records requests on a connection on which there is much to do, with an audit
+// log that waits for the disk, and with one that does not.
+func TestDisksTakeNoTurn(t *testing.T) {
+	t.Parallel()
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		for _, waits := range []bool{false, true} {
+			address, _ := countingBackend(t)
+			var p *testProxy
+			p = newProxy(t, address, func(c *Config) {
+				c.Audit = turnAudit{waits, func(d audit.Decision) {
+					for begun := time.Now(); d.Path == "/much" && waits && p.turns.Taken() != 0; time.Sleep(time.Millisecond) { // that of who reads ends soon
+						if time.Since(begun) > proxytest.Patience/2 {
+							t.Error("it has a turn while the disk is waited for")
+							break
+						}
+					}
+					if d.Path == "/much" && !waits && p.turns.Taken() == 0 {
+						t.Error("it has no turn")
+					}
+					p.live.set.Locked(func(all iter.Seq[live.Exchange]) {
+						for x := range all { // from now on there is much, for an hour
+							if conn, ok := x.(*exchange).client.(*interceptedConn); ok {
+								conn.Pace.Spend(1<<30, time.Now().Add(time.Hour))
+							}
+						}
+					})
+				}}
+			})
+			p.serve(t)
+			c := p.client(t, proto)
+			for _, path := range []string{"/", "/much"} {
+				if res := proxytest.Get(t, c, proxytest.Origin+path); res.StatusCode != http.StatusOK {
+					t.Error(res.Status)
+				} else {
+					proxytest.ReadAll(t, res.Body)
+				}
+			}
+		}
 	})
 }
 
@@ -198,11 +296,29 @@ func TestUploadsAreBounded(t *testing.T) {
 	})
 }
 
+// TestBodiesLeaveTheirTurn reads a piece of a request's body in a turn, which has ended when the
+// piece is about to be sent on. Over HTTP/2 the turn is that of the goroutine that reads for all.
+func TestBodiesLeaveTheirTurn(t *testing.T) {
+	t.Parallel()
+	for stream, want := range map[bool]int{false: 0, true: 1} {
+		turns := track.NewTurns(1)
+		near, far := net.Pipe()
+		defer far.Close()
+		conn := netconn.NewPacedConn(near, turns, track.Key{Admitted: true})
+		defer conn.Close()
+		x := &exchange{facts: facts{client: conn}, traffic: traffic{stream: stream}}
+		b := &outgoingBody{body: readerFunc(func([]byte) (int, error) { conn.BeginTurn(); return 1, nil }), x: x}
+		if _, err := b.Read(make([]byte, 1)); err != nil || turns.Taken() != want {
+			t.Errorf("stream %t: %d turns, %v", stream, turns.Taken(), err)
+		}
+	}
+}
+
 // TestUpgradesWithBodies has a request that asks for an upgrade have a large body, which is bounded
-// and read in turns like any other.
+// like any other.
 func TestUpgradesWithBodies(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
+	begun, release := make(chan struct{}), make(chan struct{})
 	free := sync.OnceFunc(func() { close(release) })
 	defer free()
 	p := startProxy(t, proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
@@ -211,6 +327,7 @@ func TestUpgradesWithBodies(t *testing.T) {
 			return
 		}
 		if strings.Contains(strings.Join(head, ""), "/stuck") {
+			close(begun)
 			<-release
 		}
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -226,12 +343,7 @@ func TestUpgradesWithBodies(t *testing.T) {
 	}
 	stuck := ask("/stuck", 64<<20)
 	go func() { _, _ = io.CopyN(stuck.Conn, zeros{}, 64<<20) }() // until the connection is closed
-	proxytest.Eventually(t, func() error {
-		if p.turns.Taken() != 1 {
-			return errors.New("the body has no turn")
-		}
-		return nil
-	})
+	proxytest.Wait(t, "the upload begins", begun)
 	refused := ask("/", 100<<10)
 	proxytest.WantRefusal(t, refused.Response(t, http.MethodPost), http.StatusServiceUnavailable, "busy", "http_request_denied")
 	small := ask("/", 5)

@@ -44,6 +44,7 @@ func prepareUpgrade(res *http.Response) error {
 	}
 	x.answered(res.StatusCode) // switchProtocols writes it to the connection itself,
 	x.webSocket.Store(true)
+	x.server.Store(&x.upgraded)
 	x.Unread.Store(upgradedUnread)
 	res.Status = x.redactText(res.Status) // with these words
 	res.Body = &upgradedBody{body, x.upgraded, x}
@@ -61,26 +62,28 @@ func (f *forwarder) switchProtocols(x *exchange, res *http.Response) {
 		forwardFailed(x, res.Request, err)
 		return
 	}
-	// What is below TLS is closed first, or it would wait for a client that does not read.
-	uncut := context.AfterFunc(res.Request.Context(), func() { _ = x.client.Close() })
+	// What is below TLS is closed first, or it would wait for whoever does not read.
+	closeConns := func() { contain.Do(x.Panicked, x.closeConns) }
+	uncut := context.AfterFunc(res.Request.Context(), closeConns)
 	res.Body = nil // its header alone is written
-	err = errors.Join(res.Write(rw), rw.Flush())
+	// A panic is an error, or both would stay open.
+	_, err = contain.Call(x.Panicked, func() (any, error) { return nil, x.culprit.Note(cut.Client, errors.Join(res.Write(rw), rw.Flush())) })
 	uncut()
-	closeBoth := func() { _, _ = client.Close(), server.Close() }
-	pass := func(dst io.Writer, src io.WriterTo, closeWrite func() error) {
-		if _, err := contain.Call(x.Panicked, func() (int64, error) { return src.WriteTo(dst) }); err != nil || closeWrite() != nil {
+	closeBoth := func() { contain.Do(x.Panicked, func() { _, _ = client.Close(), server.Close() }) }
+	pass := func(dst netconn.HalfCloser, src io.WriterTo) {
+		if _, err := contain.Call(x.Panicked, func() (int64, error) { return netconn.Pass(dst, src) }); err != nil {
 			closeBoth() // or the other direction would wait for a side that is gone
 		}
 	}
 	x.goOn = func(ctx context.Context) {
 		defer closeBoth()
-		if x.culprit.Note(cut.Client, err) != nil {
+		if err != nil {
 			return
 		}
-		defer context.AfterFunc(ctx, func() { _ = x.client.Close(); closeBoth() })()
+		defer context.AfterFunc(ctx, func() { closeConns(); closeBoth() })()
 		var up sync.WaitGroup
-		up.Go(func() { pass(server, client.(io.WriterTo), server.CloseWrite) })
-		pass(client, server, func() error { return netconn.CloseWrite(client) })
+		up.Go(func() { pass(server, client.(*upgradedConn)) })
+		pass(client.(*upgradedConn), server)
 		up.Wait()
 	}
 }
@@ -109,11 +112,7 @@ func (b *upgradedBody) Write(p []byte) (int, error) {
 
 // WriteTo implements [io.WriterTo].
 func (b *upgradedBody) WriteTo(w io.Writer) (int64, error) {
-	var socket *netconn.Socket
-	if secured, ok := b.conn.(interface{ NetConn() net.Conn }); ok {
-		socket, _ = secured.NetConn().(*netconn.Socket)
-	}
-	return b.x.buffers.Copy(w, b, socket)
+	return b.x.buffers.Copy(w, b, netconn.SocketBelow(b.conn))
 }
 
 // CloseWrite closes the sending side.

@@ -47,7 +47,7 @@ type Decision struct {
 	OutOfScope signer.Reason `json:"out_of_scope,omitempty"`
 }
 
-// Auditor records decisions.
+// Auditor records decisions. It may have a method Waits as [File] has.
 type Auditor interface {
 	// Audit records d. If it returns an error, d was not recorded and must not be carried
 	// out: the request is not sent.

@@ -131,6 +131,9 @@ func newLine(d Decision) line {
 	return line{Time: d.Time.UTC().Format(auditTimeFormat), Decision: d}
 }
 
+// Waits reports whether Audit waits until a line has reached the disk.
+func (a *File) Waits() bool { return a.config.Sync }
+
 // Audit implements [Auditor].
 func (a *File) Audit(d Decision) error {
 	a.mu.Lock()

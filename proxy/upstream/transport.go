@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"sync"
@@ -68,10 +69,16 @@ func newTransport(d *dialer, window int, protos ...string) *http.Transport {
 // dialFunc connects to a server.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// contained returns dial for a goroutine of net/http, on which a panic would end the program.
+// contained returns dial for a goroutine of net/http, on which a panic would end the program. It
+// tells the request's trace first that it connects, for a name may have to be found before that.
 func contained(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		return contain.Call(nil, func() (net.Conn, error) { return dial(ctx, network, address) })
+		return contain.Call(nil, func() (net.Conn, error) {
+			if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.ConnectStart != nil {
+				trace.ConnectStart(network, address)
+			}
+			return dial(ctx, network, address)
+		})
 	}
 }
 
@@ -90,7 +97,7 @@ func (d *dialer) dialTLS(config *tls.Config, shared bool) dialFunc {
 		ctx, cancel := context.WithTimeout(ctx, d.timeout)
 		defer cancel()
 		if shared && d.config.Turns != nil {
-			conn = netconn.NewPacedConn(conn, d.config.Turns, track.Key{Admitted: true, Name: conn.LocalAddr().String()})
+			conn = netconn.NewPacedConn(conn, d.config.Turns, keyOf(conn))
 		}
 		secured, err := netconn.Handshake(ctx, conn, config, d.config.RootCAs, host)
 		if err != nil {
@@ -98,6 +105,12 @@ func (d *dialer) dialTLS(config *tls.Config, shared bool) dialFunc {
 		}
 		return secured, nil
 	}
+}
+
+// keyOf returns the key of a connection to a server. It is that of no client, for no session label
+// has a space in it.
+func keyOf(conn net.Conn) track.Key {
+	return track.Key{Admitted: true, Name: "server " + conn.LocalAddr().String()}
 }
 
 // transports sends requests, each by the transport that fits it: upgrades by one that
@@ -161,7 +174,7 @@ func (t *transports) roundTrip(window int64, r *http.Request) (*http.Response, e
 		return t.upgrades.RoundTrip(r)
 	}
 	if r.ProtoMajor == 1 || t.lackH2.has(r.URL.Host) {
-		return t.h1.RoundTrip(r)
+		return t.h1.RoundTripElse(r, t.of(window))
 	}
 	res, err := t.of(window).RoundTrip(r)
 	if err == nil && res.ProtoMajor == 1 {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptrace"
 	"testing"
 
+	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -89,6 +90,17 @@ func TestUpgradesTakeNoTurns(t *testing.T) {
 	res.Body.Close()
 	if below := conn.(*tls.Conn).NetConn(); !isSocket(below) {
 		t.Errorf("it is a %T", below)
+	}
+}
+
+// TestKeyOf: no client can take turns as a connection to a server does, and so delay it.
+func TestKeyOf(t *testing.T) {
+	t.Parallel()
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	if key := keyOf(near); access.CheckLabel(key.Name) == "" || !key.Admitted {
+		t.Errorf("%+v may be a label", key)
 	}
 }
 

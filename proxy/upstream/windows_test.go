@@ -60,15 +60,19 @@ func TestWindows(t *testing.T) {
 	for _, test := range []struct {
 		user   string
 		window int64
+		client int // the version of HTTP; the server speaks HTTP/2 alone
 		want   uint32
 		conns  int
 	}{
-		{"a", Window, Window, 1},
-		{"a", NarrowWindow, NarrowWindow, 2},
-		{"b", NarrowWindow, NarrowWindow, 2},
-		{"b", Window, Window, 2},
-		{"hasty", Window, Window, 3},
-		{"hasty", NarrowWindow, NarrowWindow, 4},
+		{"a", Window, 2, Window, 1},
+		{"a", NarrowWindow, 2, NarrowWindow, 2},
+		{"b", NarrowWindow, 2, NarrowWindow, 2},
+		{"b", Window, 2, Window, 2},
+		{"b", NarrowWindow, 1, NarrowWindow, 2},
+		{"b", Window, 1, Window, 2},
+		{"hasty", Window, 2, Window, 3},
+		{"hasty", NarrowWindow, 2, NarrowWindow, 4},
+		{"hasty", NarrowWindow, 1, NarrowWindow, 4},
 	} {
 		if test.user == "hasty" {
 			for range freeResets + 1 {
@@ -79,7 +83,7 @@ func TestWindows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.ProtoMajor = 2
+		r.ProtoMajor = test.client
 		res, err := transports.RoundTripFor(test.user, test.window, r)
 		if err != nil {
 			t.Fatal(err)

@@ -81,12 +81,17 @@ var errElsewhere = errors.New("the request does not go over HTTP/1.1")
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.RoundTripElse(r, t.config.Fallback)
+}
+
+// RoundTripElse is [Transport.RoundTrip] with another fallback.
+func (t *Transport) RoundTripElse(r *http.Request, fallback http.RoundTripper) (*http.Response, error) {
 	if t.takes(r) {
 		if response, err := t.roundTrip(r); err != errElsewhere {
 			return response, err
 		}
 	}
-	return t.config.Fallback.RoundTrip(r)
+	return fallback.RoundTrip(r)
 }
 
 // roundTrip sends r. After errElsewhere nothing was read of its body, which is not

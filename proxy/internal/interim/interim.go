@@ -78,10 +78,14 @@ func New(client Client, unread *atomic.Int64, asks bool) *Queue {
 	return q
 }
 
-// Trace returns what tells q of the responses that a transport reads, and sent, which may be
-// nil, that the header of the request is on its way.
-func (q *Queue) Trace(sent func()) *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{GotConn: q.gotConn, Got1xxResponse: q.Send, WroteHeaders: sent}
+// Trace returns what tells q of the responses that a transport reads, and waits, which may be nil,
+// that the header of the request is on its way, or waits for a connection that is about to be made.
+func (q *Queue) Trace(waits func()) *httptrace.ClientTrace {
+	t := &httptrace.ClientTrace{GotConn: q.gotConn, Got1xxResponse: q.Send, WroteHeaders: waits}
+	if waits != nil {
+		t.ConnectStart = func(string, string) { waits() }
+	}
+	return t
 }
 
 // gotConn notes over which protocol the request is sent. Of transports that call it, those

@@ -81,8 +81,9 @@ const (
 	// smallHead is the head, in bytes, for which a label that has none finds room when the
 	// heads of the others take all there is.
 	smallHead = 16 << 10
-	// headReserve is the part of what there is for heads that is kept for those.
-	headReserve = 4
+	// reserve is the part of what there is for heads that is kept for those, and of what there is
+	// for windows for labels that have no wide one.
+	reserve = 4
 )
 
 // roomForHead reports whether a label may have so many more bytes of heads.
@@ -90,10 +91,19 @@ func (s *Set) roomForHead(l *label, head int64, b *Bounds) bool {
 	switch {
 	case l.heads+head > b.Heads.Label || s.heads+head > b.Heads.All:
 		return false
-	case s.heads+head > b.Heads.All-b.Heads.All/headReserve:
+	case s.heads+head > b.Heads.All-b.Heads.All/reserve:
 		return l.heads == 0 && head <= smallHead
 	}
 	return true
+}
+
+// roomFor reports whether a label that uses so many bytes of a share may have n more, all using so
+// many. The reserve is for labels that use none.
+func (b Share) roomFor(label, all, n int64) bool {
+	if all+n > b.All-b.All/reserve && label > 0 {
+		return false
+	}
+	return label+n <= b.Label && all+n <= b.All
 }
 
 // TakeHeadOf takes n bytes for a head in the making of an admitted client whose session

@@ -102,24 +102,41 @@ func (e *Entry) Give(n int64) {
 }
 
 // TakeWindow sets Window to wide if there is room for so many bytes that may come at once, else
-// to narrow, for which there always is. What does not share its connection needs no room: servers
-// are asked over HTTP/1.1 then.
+// to narrow, for which there always is. It is counted until [Entry.GiveWindow] or [Set.Remove].
 func (e *Entry) TakeWindow(wide, narrow int64) {
 	e.Window = wide
 	s := e.set
-	if s == nil || e.Conn == nil {
+	if s == nil {
 		return
 	}
 	b := s.bounds.Load().Windows
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.label.windows+wide > b.Label || s.windows+wide > b.All {
+	if !b.roomFor(e.label.windows, s.windows, wide) {
 		e.Window = narrow
 		return
 	}
 	e.window = wide
 	e.label.windows += wide
 	s.windows += wide
+}
+
+// GiveWindow gives back what [Entry.TakeWindow] has counted: the response comes over HTTP/1.1, which
+// has no windows. Which protocol a server is asked over is not known before.
+func (e *Entry) GiveWindow() {
+	s := e.set
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.giveWindow(e)
+}
+
+func (s *Set) giveWindow(e *Entry) {
+	e.label.windows -= e.window
+	s.windows -= e.window
+	e.window = 0
 }
 
 // label is what the exchanges of a session label have in use.
@@ -222,8 +239,7 @@ func (s *Set) remove(e *Entry) {
 	e.label.running--
 	e.label.heads -= e.head
 	s.heads -= e.head
-	e.label.windows -= e.window
-	s.windows -= e.window
+	s.giveWindow(e)
 	if e.before == nil {
 		s.first = e.after
 	} else {
@@ -232,7 +248,7 @@ func (s *Set) remove(e *Entry) {
 	if e.after != nil {
 		e.after.before = e.before
 	}
-	e.set, e.before, e.after, e.window = nil, nil, nil, 0
+	e.set, e.before, e.after = nil, nil, nil
 }
 
 // Locked calls f with the exchanges, the latest first. None comes or goes meanwhile.

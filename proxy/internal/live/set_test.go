@@ -314,7 +314,7 @@ func TestBoundsOfProcess(t *testing.T) {
 }
 
 // TestWindows has exchanges take windows until there is room for small ones alone, and give them
-// back.
+// back. A label finds room for one when others have three quarters of all.
 func TestWindows(t *testing.T) {
 	t.Parallel()
 	b := wide
@@ -323,15 +323,13 @@ func TestWindows(t *testing.T) {
 	var all []*fake
 	take := func(label string) *fake {
 		f := newFake(t, s, label, 0)
-		f.Conn = new(Conn)
-		f.Conn.begin()
 		f.TakeWindow(20, 3)
 		return f
 	}
 	for i, test := range []struct {
 		label string
 		want  int64
-	}{{"a", 20}, {"a", 20}, {"a", 3}, {"b", 20}, {"a", 3}, {"b", 20}, {"c", 20}, {"c", 3}, {"b", 3}, {"d", 3}} {
+	}{{"a", 20}, {"a", 20}, {"a", 3}, {"b", 20}, {"a", 3}, {"b", 3}, {"c", 20}, {"c", 3}, {"d", 20}, {"d", 3}, {"e", 3}} {
 		f := take(test.label)
 		if f.Window != test.want {
 			t.Errorf("%d: %s has %d, want %d", i, test.label, f.Window, test.want)
@@ -340,16 +338,21 @@ func TestWindows(t *testing.T) {
 	}
 	s.Remove(all[2], func() {}) // which had none
 	s.Remove(all[0], func() {})
-	last, alone := take("d"), newFake(t, s, "d", 0)
+	last := take("e")
 	if last.Window != 20 {
 		t.Error("what was given back is not there")
 	}
-	if alone.TakeWindow(20, 3); alone.Window != 20 {
-		t.Error("what needs no room has none")
+	for range 2 { // the second time there is nothing to give
+		last.GiveWindow()
 	}
-	for _, f := range append(all, last, alone) {
+	next := take("e")
+	if next.Window != 20 {
+		t.Error("what was given back before the end is not there")
+	}
+	for _, f := range append(all, last, next) {
 		s.Remove(f, func() {})
 	}
+	last.GiveWindow()
 	if s.windows != 0 {
 		t.Errorf("%d bytes are left", s.windows)
 	}

@@ -127,7 +127,7 @@ func (s *Set) beginWaiting() {
 			stuck[l] = true
 			return true
 		}
-		scarce = scarce || after > b.All-b.All/headReserve
+		scarce = scarce || after > b.All-b.All/reserve
 		return scarce
 	}
 	s.uploadsWaiting = slices.DeleteFunc(s.uploadsWaiting, func(w *waitingUpload) bool {

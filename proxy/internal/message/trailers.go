@@ -2,7 +2,10 @@ package message
 
 import (
 	"io"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -21,6 +24,28 @@ func ForwardTrailers(out, in *http.Request, drop func(name string) bool) {
 		}
 	}
 	out.Body = &trailerBody{ReadCloser: out.Body, in: in, out: out.Trailer}
+}
+
+// AnnounceTrailers announces in h the trailers that res has announced, and returns how many.
+func AnnounceTrailers(h http.Header, res *http.Response) int {
+	if len(res.Trailer) > 0 {
+		h["Trailer"] = []string{strings.Join(slices.Collect(maps.Keys(res.Trailer)), ", ")}
+	}
+	return len(res.Trailer)
+}
+
+// CopyTrailers makes the trailers that res has after its body follow one in h, of which so many
+// were announced. They all were, or net/http is told that they are trailers.
+func CopyTrailers(h http.Header, res *http.Response, announced int) {
+	prefix := ""
+	if len(res.Trailer) != announced {
+		prefix = http.TrailerPrefix
+	}
+	for name, values := range res.Trailer {
+		if httpguts.ValidTrailerHeader(name) {
+			h[prefix+name] = values
+		}
+	}
 }
 
 // trailerBody is a body that fills in the trailers when it has been read to its end. It does so

@@ -8,7 +8,10 @@
 // the wrappers.
 package netconn
 
-import "net"
+import (
+	"io"
+	"net"
+)
 
 // Wrapper is a connection around another one. Types embed it and replace some methods.
 type Wrapper struct{ net.Conn }
@@ -26,6 +29,42 @@ func CloseWrite(conn net.Conn) error {
 		return c.CloseWrite()
 	}
 	return conn.Close()
+}
+
+// HalfCloser is what is written to, and then half closed.
+type HalfCloser interface {
+	io.Writer
+	CloseWrite() error
+}
+
+// Pass writes what src has to dst, which it half closes behind that.
+func Pass(dst HalfCloser, src io.WriterTo) (n int64, err error) {
+	if n, err = src.WriteTo(dst); err == nil {
+		err = dst.CloseWrite()
+	}
+	return n, err
+}
+
+// CloseBelow closes what is below all that is around conn. It tells the peer nothing and waits for
+// nobody: TLS would wait for a peer that does not read.
+func CloseBelow(conn net.Conn) {
+	for {
+		c, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			_ = conn.Close()
+			return
+		}
+		conn = c.NetConn()
+	}
+}
+
+// SocketBelow returns the [Socket] right below conn, which speaks TLS, or nil.
+func SocketBelow(conn net.Conn) *Socket {
+	if c, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		socket, _ := c.NetConn().(*Socket)
+		return socket
+	}
+	return nil
 }
 
 // EndTurn ends the turn that the goroutine which reads from conn may have.

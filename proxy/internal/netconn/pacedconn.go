@@ -13,7 +13,8 @@ import (
 const requestCost = 8 << 10
 
 // PacedConn is a connection that has its work done in turns while there is much of it: what has
-// come is decrypted and parsed in a turn, which ends with the next Read or Write.
+// come is decrypted and parsed in a turn, which ends with the next Read or Write. Over HTTP/2 others
+// write than who reads, so that it may end before that: with an update of a window, for one.
 type PacedConn struct {
 	Wrapper
 	turns *track.Turns
@@ -39,7 +40,7 @@ func (c *PacedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write implements [net.Conn].
+// Write implements [net.Conn]. It ends the turn whoever has it, for a write may wait.
 func (c *PacedConn) Write(p []byte) (int, error) {
 	c.turn.End()
 	return c.Conn.Write(p)
@@ -62,8 +63,9 @@ func (c *PacedConn) BeginTurn() {
 func (c *PacedConn) EndTurn() { c.turn.End() }
 
 // BeginRequest takes turn for a request that has come, if there is much to be done for the
-// connection. alone says that it is read and answered by one goroutine, as over HTTP/1.1, which has
-// the turn for what has come then, and keeps it until [PacedConn.EndTurn].
+// connection. alone says that no other is under way on it, as over HTTP/1.1: it goes on in the turn
+// for what has come, until [PacedConn.EndTurn] or the next Read, which in net/http is that of another
+// goroutine.
 func (c *PacedConn) BeginRequest(turn *track.Turn, alone bool) {
 	if c.Pace.Spend(requestCost, time.Now()) && !alone {
 		c.turns.Begin(turn, c.key)

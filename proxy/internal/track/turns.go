@@ -32,7 +32,7 @@ type Turns struct {
 // Key says who takes turns.
 type Key struct {
 	Admitted bool
-	Name     string // the session label of whoever is admitted, or the client's name
+	Name     string // the session label of whoever is admitted, the client's name, or what no label can be
 }
 
 // Turn is one of a goroutine's turns. The zero value has none.

@@ -42,11 +42,12 @@ func LimitMemory(getenv func(string) string, fromCgroup func() (uint64, error)) 
 
 // The bytes allocated that tell a busy second from a quiet one, and a heap worth tidying.
 // Many sessions allocate a little all the time: a large heap is quiet in a second in which it
-// allocates a part of itself.
+// allocates a part of itself, but no more than some: to collect a very large one takes long.
 const (
 	quietSecond  = 1 << 20
 	worthTidying = 16 << 20
 	quietPart    = 16
+	mostQuiet    = 10 << 20
 	// After patience, in seconds, a part of the heap is worth tidying: it costs little then.
 	tidyPart = 4
 	patience = 30
@@ -101,7 +102,7 @@ func (h heap) tidy(ctx context.Context, ticks <-chan time.Time) {
 		if since >= patience {
 			worth /= tidyPart
 		}
-		if now-last < max(quietSecond, live/quietPart) && now-tidied > max(worthTidying, worth) {
+		if now-last < max(quietSecond, min(live/quietPart, mostQuiet)) && now-tidied > max(worthTidying, worth) {
 			h.giveBack()
 			tidied, since = now, 0
 		}

@@ -42,6 +42,7 @@ func TestTidyHeap(t *testing.T) {
 		}, []int{3, 6}},
 		"large and quiet": {160 * mb, slices.Repeat([]uint64{2 * mb}, 70), []int{30, 60}},
 		"large and still": {160 * mb, slices.Repeat([]uint64{mb}, 70), []int{41}},
+		"very large":      {1024 * mb, slices.Repeat([]uint64{10 * mb}, 300), nil},
 		"small and quiet": {8 * mb, slices.Repeat([]uint64{mb / 4}, 70), []int{65}},
 	} {
 		given, percents := tidied(t, slices.Repeat([]uint64{test.live}, len(test.seconds)), test.seconds)
