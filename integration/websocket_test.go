@@ -49,7 +49,8 @@ func (p *proxy) dialWebSocket(t *testing.T, path string, compression websocket.C
 }
 
 // closeSocket closes a WebSocket. The library waits five seconds for the other side to say the
-// same, within which a busy machine need not have got there: that is no error.
+// same, within which a busy machine need not have got there: that is no error. TestWebSocketClose
+// waits for what the other side says.
 func closeSocket(c *websocket.Conn, code websocket.StatusCode, reason string) error {
 	if err := c.Close(code, reason); !errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -128,6 +129,24 @@ func TestWebSocketClose(t *testing.T) {
 		_, conn := p.dialWebSocket(t, "/client", websocket.CompressionDisabled)
 		if err := closeSocket(conn, 4002, "the client's reason"); err != nil {
 			t.Error(err)
+		}
+		checkClose(t, <-heard, websocket.CloseError{Code: 4002, Reason: "the client's reason"})
+	})
+	t.Run("client, and the server's answer", func(t *testing.T) {
+		conn := p.tunnel(t, "chatgpt.com", "chatgpt.com", "http/1.1")
+		const closing = "\x0f\xa2the client's reason" // 4002
+		mask := "\x00\x00\x00\x00"                    // which leaves it as it is
+		writeString(t, conn, lines("GET /client HTTP/1.1", "Host: chatgpt.com", "Connection: Upgrade", "Upgrade: websocket",
+			"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")+
+			"\x88"+string([]byte{0x80 | byte(len(closing))})+mask+closing)
+		r := bufio.NewReader(conn)
+		response, err := http.ReadResponse(r, nil)
+		if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%+v, %v", response, err)
+		}
+		want := "\x88" + string([]byte{byte(len(closing))}) + closing
+		if got, err := io.ReadAll(r); err != nil || string(got) != want {
+			t.Errorf("the server said %q, %v; want %q", got, err, want)
 		}
 		checkClose(t, <-heard, websocket.CloseError{Code: 4002, Reason: "the client's reason"})
 	})

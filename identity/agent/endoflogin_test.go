@@ -1,15 +1,21 @@
 package agent_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/zalando/go-keyring"
+
 	"github.com/agentproxy/agentproxy/identity"
 	"github.com/agentproxy/agentproxy/identity/agent"
 	"github.com/agentproxy/agentproxy/identity/backend"
+	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
 )
 
@@ -140,6 +146,66 @@ func TestAnotherDuringRefresh(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestAnotherDuringRefreshInKeyring is TestAnotherDuringRefresh for a log-in in the keyring.
+func TestAnotherDuringRefreshInKeyring(t *testing.T) {
+	for _, refusal := range chatgpttest.TokenRefusals() {
+		if !refusal.Final {
+			continue
+		}
+		t.Run(refusal.Name, func(t *testing.T) {
+			keyring.MockInit()
+			r := newRig(t)
+			r.server.SetTokenLifetime(time.Hour)
+			set := func(l *chatgpttest.Login) {
+				if err := keyring.Set("Codex Auth", codexAccount(t, r.home), string(l.AuthJSON())); err != nil {
+					t.Error(err)
+				}
+			}
+			set(r.server.Login(chatgpttest.Account{}))
+			a := r.agent(func(c *agent.Config) { c.Home = codex.OpenHome(r.home).WithKeyring() })
+			r.advance(2 * time.Hour)
+			fresh := r.server.Login(chatgpttest.Account{})
+			r.server.Inject(chatgpttest.Fault{
+				Path: "/oauth/token", Status: refusal.Status, Body: refusal.Body, Header: refusal.Header,
+				Match: func(*http.Request) bool { set(fresh); return true },
+			})
+			if got := r.token(a); got != fresh.AccessToken {
+				t.Error("another token than that of the keyring")
+			}
+			if err := a.LoginEnded(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestCloseDuringWait closes an agent that waits for what another program is to write. It does not
+// wait any longer, and takes nothing to have ended.
+func TestCloseDuringWait(t *testing.T) {
+	r := newRig(t)
+	r.server.SetTokenLifetime(time.Hour)
+	r.login(chatgpttest.Account{})
+	a := r.agent(func(c *agent.Config) { c.Patience = time.Hour })
+	r.advance(2 * time.Hour)
+	reused := chatgpttest.TokenRefusals()[0]
+	defer r.server.RefuseRefreshes(reused)()
+	done := make(chan error)
+	go func() {
+		_, err := a.AccessToken(t.Context())
+		done <- err
+	}()
+	eventually(t, reused.Name, func() bool {
+		return slices.ContainsFunc(r.server.Requests(), func(r chatgpttest.Request) bool { return r.Path == "/oauth/token" && r.Done })
+	})
+	a.Close()
+	if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, identity.ErrLoginEnded) {
+		t.Errorf("error %v", err)
+	}
+	if err := r.agent().LoginEnded(t.Context()); err != nil || r.told("cannot be refreshed") > 0 {
+		t.Errorf("it has ended: %v, %v", err, r.events)
 	}
 }
 

@@ -26,7 +26,8 @@ var oddFiles = map[string]struct {
 }
 
 // TestOddStateFiles has each of the files that an agent keeps be something that it
-// must not wait for or read as a whole. It works all the same, and replaces them.
+// must not wait for or read as a whole. It works all the same. It replaces a file, and says that
+// it cannot replace anything else.
 func TestOddStateFiles(t *testing.T) {
 	for kind, odd := range oddFiles {
 		for _, name := range []string{"refresh.json", "tasks.json", "whoami.json"} {
@@ -50,8 +51,18 @@ func TestOddStateFiles(t *testing.T) {
 				if name == "refresh.json" && r.told(odd.says+"; remove it") != 1 {
 					t.Errorf("told %d times", r.told(odd.says+"; remove it"))
 				}
-				if info, err := os.Lstat(path); name != "whoami.json" && (err != nil || !info.Mode().IsRegular() || info.Size() > 1<<20) {
-					t.Errorf("%v, %v", info, err)
+				if name == "whoami.json" {
+					return
+				}
+				info, err := os.Lstat(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if replaced := info.Mode().IsRegular() && info.Size() < 1<<20; replaced != (kind == "large") {
+					t.Errorf("%s of %d bytes", info.Mode(), info.Size())
+				}
+				if said := r.told("remembered in memory only") > 0; said == (kind == "large") {
+					t.Errorf("told: %v", r.events)
 				}
 			})
 		}

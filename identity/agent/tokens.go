@@ -25,6 +25,8 @@ const (
 	refreshMargin = 7 * time.Minute
 	// commitInterval is how often the file is read while a Codex may be about to write it.
 	commitInterval = 20 * time.Millisecond
+	// keyringInterval is the same for a keyring, which is another process.
+	keyringInterval = time.Second / 2
 	// refreshAge is the age at which a token without an expiry is refreshed, as in
 	// Codex.
 	refreshAge = 8 * 24 * time.Hour
@@ -300,12 +302,12 @@ func (t *tokens) renewLocked(ctx context.Context, stale *tokenView, refused bool
 		return nil, err // nothing was sent
 	}
 	// What came for the token must not be lost because the agent is closed.
-	ctx = context.WithoutCancel(ctx)
+	open, ctx := ctx, context.WithoutCancel(ctx)
 	t.refreshing.Done(t.clock.Backend(), refresh, err, backend.RetryAfter(err))
 	if err != nil {
 		claim.Release()
-		if renewed := t.byAnother(ctx, refresh, err); renewed != nil {
-			return renewed, nil
+		if renewed, closed := t.byAnother(open, view, err); renewed != nil || closed != nil {
+			return renewed, closed
 		}
 		return nil, t.refreshFailed(view, refresh, err)
 	}
@@ -325,7 +327,6 @@ func (t *tokens) claim(ctx context.Context, view *tokenView) (*codex.Claim, *tok
 	if t.courtesy == 0 || view.file.InKeyring || view.file.Path != t.home.Path() {
 		return nil, nil
 	}
-	refresh := view.auth.Tokens.RefreshToken
 	for range claimTries {
 		c := t.home.Claim()
 		if c != nil && !c.Wanted(ctx, t.courtesy) {
@@ -333,45 +334,51 @@ func (t *tokens) claim(ctx context.Context, view *tokenView) (*codex.Claim, *tok
 		}
 		c.Release()
 		// Another reader may refresh the log-in. If it does, it writes the file soon.
-		if renewed := t.awaitAnother(ctx, refresh, t.courtesy); renewed != nil {
+		if renewed, _ := t.awaitAnother(ctx, view, t.courtesy); renewed != nil {
 			return nil, renewed
 		}
 	}
 	return nil, nil
 }
 
-// byAnother returns the view after another program has refreshed the log-in, if a refusal is
-// final. It waits for what is not written yet if the refusal says that one has. It returns nil if
-// the file holds no other tokens.
-func (t *tokens) byAnother(ctx context.Context, refresh identity.Secret, refusal error) *tokenView {
+// byAnother returns the view after another program has refreshed the log-in of view, if a refusal
+// is final. It waits for what is not written yet if the refusal says that one has. It returns nil
+// if the file holds no other tokens. The error is that of ctx if it ended during the wait.
+func (t *tokens) byAnother(ctx context.Context, view *tokenView, refusal error) (*tokenView, error) {
 	answer, _ := errors.AsType[*backend.AnswerError](refusal)
 	switch {
 	case answer == nil || backend.RefreshEnd(refusal) == "":
-		return nil
+		return nil, nil
 	case answer.Code != "refresh_token_reused":
-		return t.another(ctx, refresh)
+		return t.another(ctx, view), nil
 	}
-	return t.awaitAnother(ctx, refresh, t.patience)
+	return t.awaitAnother(ctx, view, t.patience)
 }
 
-// awaitAnother waits until another program has written other tokens, and returns the new
-// view, nil if it does not.
-func (t *tokens) awaitAnother(ctx context.Context, refresh identity.Secret, patience time.Duration) *tokenView {
-	for range patience / commitInterval {
-		if view := t.another(ctx, refresh); view != nil {
-			return view
+// awaitAnother waits until another program has written other tokens than those of view, and
+// returns the new view, nil if it does not. The error is that of ctx if it ends before.
+func (t *tokens) awaitAnother(ctx context.Context, view *tokenView, patience time.Duration) (*tokenView, error) {
+	interval := commitInterval
+	if view.file.InKeyring {
+		interval = keyringInterval
+	}
+	for range patience / interval {
+		if renewed := t.another(ctx, view); renewed != nil {
+			return renewed, nil
 		}
-		if retry.Sleep(ctx, commitInterval) != nil {
-			return nil
+		if err := retry.Sleep(ctx, interval); err != nil {
+			return nil, err
 		}
 	}
-	return t.another(ctx, refresh)
+	return t.another(ctx, view), nil
 }
 
-// another returns the view if it has other tokens than those of refresh, which are good, else nil.
-func (t *tokens) another(ctx context.Context, refresh identity.Secret) *tokenView {
-	view, err := t.view(ctx)
-	if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != refresh && !view.expired(t.clock.Backend()) {
+// another returns the view if it has other tokens than old, which are good, else nil. It looks
+// even if ctx has ended.
+func (t *tokens) another(ctx context.Context, old *tokenView) *tokenView {
+	t.home.ForgetKeyring()
+	view, err := t.view(context.WithoutCancel(ctx))
+	if err == nil && view.auth.Tokens != nil && view.auth.Tokens.RefreshToken != old.auth.Tokens.RefreshToken && !view.expired(t.clock.Backend()) {
 		return view
 	}
 	return nil

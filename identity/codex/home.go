@@ -78,6 +78,10 @@ func (h *Home) WithKeyring() *Home {
 	return h
 }
 
+// ForgetKeyring has the next [Home.Load] ask the keyring anew, if it has to. Its answers count
+// for ten seconds otherwise.
+func (h *Home) ForgetKeyring() { h.keyring.forget() }
+
 // InPlace makes h write over auth.json instead of replacing it: a mount that hides the
 // file from somebody would go with the file. It returns h.
 func (h *Home) InPlace() *Home {

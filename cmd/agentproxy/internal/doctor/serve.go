@@ -24,8 +24,12 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
-// localTimeout bounds each wait for a program on this machine, which may be busy.
-const localTimeout = checkTimeout
+const (
+	// localTimeout bounds all waits for a program on this machine, which may be busy.
+	localTimeout = checkTimeout
+	// adminTimeout is the part of that in which the admin listener is to answer.
+	adminTimeout = localTimeout * 2 / 3
+)
 
 // maxAnswer bounds what is read from a program that need not be agentproxy, in bytes.
 const maxAnswer = 64 << 10
@@ -46,29 +50,52 @@ func (k *checker) checkServe(ctx context.Context) {
 		k.ok(check, "listen is %s, which leaves the port to the system: no shell can be led there", listen)
 		return
 	}
-	dial := func() (net.Conn, error) {
-		return (&net.Dialer{Timeout: localTimeout}).DialContext(ctx, network, config.Dialable(network, address))
-	}
-	conn, err := dial()
-	if err != nil {
-		k.notServing(listen, err)
-		return
-	}
-	conn.Close()
-	status, asked := k.askAdmin(ctx)
-	if asked == nil {
+	found := meet(ctx, func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, config.Dialable(network, address))
+	}, k.askAdmin)
+	switch {
+	case found.refused != nil:
+		k.notServing(listen, found.refused)
+	case found.asked == nil:
 		k.serving = true
-		k.tellStatus(status)
-		return
+		k.tellStatus(found.status)
+	default:
+		k.tellStranger(found)
 	}
-	if conn, err = dial(); err != nil { // the former may be too old by now to be answered
-		k.notServing(listen, err)
-		return
-	}
-	defer conn.Close()
+}
+
+// listener is what was found out about a program that listens.
+type listener struct {
+	refused error // it accepts no connection
+	asked   error // why its admin listener has not told its status
+	status  admin.Status
+
+	// What recognize returns, if its status is not known.
+	isProxy, silent bool
+	owner           error
+}
+
+// meet finds out about a program that is to accept connections of dial, and whose admin listener
+// ask asks. It takes localTimeout at most.
+func meet(ctx context.Context, dial func(context.Context) (net.Conn, error), ask func(context.Context) (admin.Status, error)) (found listener) {
 	ctx, cancel := context.WithTimeout(ctx, localTimeout)
 	defer cancel()
-	k.tellStranger(ctx, conn, asked)
+	conn, err := dial(ctx)
+	if err != nil {
+		return listener{refused: err}
+	}
+	conn.Close()
+	asking, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	if found.status, found.asked = ask(asking); found.asked == nil {
+		return found
+	}
+	if conn, err = dial(ctx); err != nil { // the former may be too old by now to be answered
+		return listener{refused: err}
+	}
+	defer conn.Close()
+	found.isProxy, found.silent, found.owner = recognize(ctx, conn)
+	return found
 }
 
 // errOtherCA says that a proxy has another state directory than this configuration.
@@ -76,8 +103,6 @@ var errOtherCA = errors.New("it has another CA, so another state_dir")
 
 // askAdmin returns the status of the proxy of this configuration.
 func (k *checker) askAdmin(ctx context.Context) (admin.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, localTimeout)
-	defer cancel()
 	client, err := admin.NewClient(k.config)
 	if err != nil {
 		return admin.Status{}, err
@@ -159,17 +184,18 @@ func (k *checker) cannotListen() error {
 	return nil
 }
 
-// tellStranger tells which program has accepted conn. asked is why it is not known to be the
-// proxy of this configuration.
-func (k *checker) tellStranger(ctx context.Context, conn net.Conn, asked error) {
+// tellStranger tells which program listens that is not known to be the proxy of this
+// configuration.
+func (k *checker) tellStranger(found listener) {
 	const check = "serve"
-	listen := k.config.Clients.Listen
-	isProxy, silent, owner := recognize(ctx, conn)
+	listen, asked, isProxy := k.config.Clients.Listen, found.asked, found.isProxy
 	other := remedy{"choose other addresses", k.serveElsewhere()}
-	foreign, isForeign := errors.AsType[*access.ForeignUserError](owner)
+	foreign, isForeign := errors.AsType[*access.ForeignUserError](found.owner)
 	refused, isRefused := errors.AsType[*admin.RefusedError](asked)
 	switch {
-	case silent:
+	case found.silent && isForeign:
+		k.fail(check, do(whoListens(k.port())), "a program of user %d listens on %s, and has not answered within %s", foreign.UID, listen, localTimeout)
+	case found.silent:
 		k.fail(check, do(whoListens(k.port())), "what listens on %s has not answered within %s", listen, localTimeout)
 	case !isProxy && isForeign:
 		k.fail(check, do(whoListens(k.port())), "a program of user %d, which is not agentproxy, listens on %s", foreign.UID, listen)

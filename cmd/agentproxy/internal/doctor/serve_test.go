@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,6 +16,8 @@ import (
 
 	"github.com/agentproxy/agentproxy/certs"
 	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/admin"
+	"github.com/agentproxy/agentproxy/cmd/agentproxy/internal/config"
+	"github.com/agentproxy/agentproxy/proxy/access"
 )
 
 // TestHasCA has proxies of this version and of earlier ones, which tell no fingerprint.
@@ -81,5 +85,67 @@ func TestRecognize(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestMeetSilent meets programs that accept connections, or do not even that, and say nothing. All
+// waits together are bounded.
+func TestMeetSilent(t *testing.T) {
+	t.Parallel()
+	silent := func(ctx context.Context) (admin.Status, error) {
+		<-ctx.Done()
+		return admin.Status{}, ctx.Err()
+	}
+	closed := func(context.Context) (admin.Status, error) { return admin.Status{}, errors.New("refused") }
+	for name, test := range map[string]struct {
+		accepts int // how many connections
+		ask     func(context.Context) (admin.Status, error)
+	}{
+		"both say nothing":               {2, silent},
+		"nobody listens for admin":       {2, closed},
+		"the second is not accepted":     {1, silent},
+		"no connection is ever accepted": {0, silent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var program sync.WaitGroup
+				defer program.Wait()
+				begun, dialed := time.Now(), 0
+				found := meet(t.Context(), func(ctx context.Context) (net.Conn, error) {
+					if dialed++; dialed > test.accepts {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
+					here, there := net.Pipe()
+					program.Go(func() {
+						_, _ = http.ReadRequest(bufio.NewReader(there))
+						time.Sleep(10 * localTimeout) // of the bubble
+						there.Close()
+					})
+					return here, nil
+				}, test.ask)
+				if took := time.Since(begun); took > localTimeout {
+					t.Errorf("it took %s", took)
+				}
+				if found.silent != (test.accepts == 2) || (found.refused == nil) != found.silent {
+					t.Errorf("found %+v", found)
+				}
+			})
+		})
+	}
+}
+
+// TestTellStranger has what listens be silent: whose it is, is told if it is known.
+func TestTellStranger(t *testing.T) {
+	t.Parallel()
+	for want, owner := range map[string]error{
+		"what listens on 127.0.0.1:8080 has not answered within 15s":                    nil,
+		"a program of user 1234 listens on 127.0.0.1:8080, and has not answered within": &access.ForeignUserError{UID: 1234},
+	} {
+		k := &checker{config: &config.Config{Clients: config.Access{Listen: "127.0.0.1:8080"}}}
+		k.tellStranger(listener{asked: errors.New("refused"), silent: true, owner: owner})
+		if len(k.findings) != 1 || k.findings[0].Status != Failed || !strings.HasPrefix(k.findings[0].Message, want) {
+			t.Errorf("%+v, want %q", k.findings, want)
+		}
 	}
 }
