@@ -24,6 +24,7 @@ func TestWindows(t *testing.T) {
 	got := make(chan settings, 1)
 	config := proxytest.ServerTLS()
 	config.NextProtos = []string{"h2"}
+	proxytest.RefuseHTTP1(config)
 	address := proxytest.NewRawServer(t, func(below net.Conn) {
 		c := tls.Server(below, config)
 		defer c.Close()
