@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -240,57 +241,73 @@ func TestPanicOnAnyGoroutine(t *testing.T) {
 	}
 }
 
-// brokenListener accepts connections of clients that panic once when they are written to.
-type brokenListener struct {
-	net.Listener
-	panics *atomic.Bool
-}
-
-func (l brokenListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return brokenConn{c, l.panics}, nil
-}
-
-// TestPanicUpgrading has the program make a mistake when it passes on that the server switches
-// protocols, and when it half closes the server's connection. Both connections are closed.
-func TestPanicUpgrading(t *testing.T) {
+// TestPanicAtEndOfUpgrade has the program make a mistake when it half closes the connection to the
+// server of an upgrade, which closes both.
+func TestPanicAtEndOfUpgrade(t *testing.T) {
 	t.Parallel()
-	for name, toClient := range map[string]bool{"the answer": true, "the end": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var client, server atomic.Bool
-			closed := make(chan struct{})
-			address := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
-				_, _ = proxytest.RequestHead(bufio.NewReader(c))
-				client.Store(toClient)
-				_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
-				_, _ = io.Copy(io.Discard, c)
-				close(closed)
-			})
-			p := newProxy(t, address, func(c *Config) {
-				c.Upstream.Dial = func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
-					conn, err := by.DialContext(ctx, "tcp", address)
-					return brokenConn{conn, &server}, err
-				}
-			})
-			p.serveOn(t, func(l net.Listener) net.Listener { return brokenListener{l, &client} })
-			c := p.intercepted(t)
-			c.Send(t, upgradeRequest, "tcp")
-			if !toClient {
-				if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
-					t.Fatal(res.Status)
-				}
-				server.Store(true)
-				closeWriteOf(t, c.Conn)
-			}
-			_, _ = io.Copy(io.Discard, c.R) // until it is closed
-			proxytest.Wait(t, "the server's connection is closed", closed)
-			p.logged(t, "panic: agentproxy has made a mistake (a panic with a string)", `"status":101`)
-			p.noneHeld(t)
-		})
+	var panics atomic.Bool
+	closed := make(chan struct{})
+	address := proxytest.NewRawTLSServer(t, func(c *tls.Conn) {
+		_, _ = proxytest.RequestHead(bufio.NewReader(c))
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c)
+		close(closed)
+	})
+	p := startProxy(t, address, func(c *Config) {
+		c.Upstream.Dial = func(ctx context.Context, by *net.Dialer, address string) (net.Conn, error) {
+			conn, err := by.DialContext(ctx, "tcp", address)
+			return brokenConn{conn, &panics}, err
+		}
+	})
+	c := p.intercepted(t)
+	c.Send(t, upgradeRequest, "tcp")
+	if res := c.Response(t, http.MethodGet); res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(res.Status)
+	}
+	panics.Store(true)
+	closeWriteOf(t, c.Conn)
+	_, _ = io.Copy(io.Discard, c.R) // until it is closed
+	proxytest.Wait(t, "the server's connection is closed", closed)
+	p.logged(t, "panic: agentproxy has made a mistake (a panic with a string)", `"status":101`)
+	p.noneHeld(t)
+}
+
+// hijacked is a response whose connection panics when the header is written to it.
+type hijacked struct {
+	http.ResponseWriter
+	conn   net.Conn
+	panics atomic.Bool
+}
+
+// Hijack implements [http.Hijacker].
+func (w *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.panics.Store(true)
+	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(brokenConn{w.conn, &w.panics})), nil
+}
+
+// TestPanicAnsweringUpgrade has the program make a mistake when it passes on that the server
+// switches protocols. Both connections are closed.
+func TestPanicAnsweringUpgrade(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, "")
+	defer p.cutNow()
+	near, client := net.Pipe()
+	far, server := net.Pipe()
+	x := &exchange{ResponseWriter: &hijacked{conn: near}, policy: p.current(), facts: facts{kind: KindRequest, client: near}}
+	x.webSocket.Store(true)
+	res := &http.Response{StatusCode: http.StatusSwitchingProtocols, Request: proxytest.NewRequest(t, http.MethodGet, "/", nil), Body: &upgradedBody{far, far, x}}
+	defer func() {
+		if recover() != nil {
+			t.Error("it panics, and nobody closes the connections")
+		}
+	}()
+	new(forwarder).switchProtocols(x, res)
+	x.goOn(t.Context())
+	for name, conn := range map[string]net.Conn{"client": client, "server": server} {
+		_ = conn.SetDeadline(time.Now().Add(proxytest.Patience))
+		if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the %s reads %v", name, err)
+		}
 	}
 }
 

@@ -96,19 +96,13 @@ func newProxy(t testing.TB, backend string, edit ...func(*Config)) *testProxy {
 
 func (p *testProxy) serve(t testing.TB) {
 	t.Helper()
-	p.serveOn(t, func(l net.Listener) net.Listener { return l })
-}
-
-// serveOn is serve on what around makes of a listener.
-func (p *testProxy) serveOn(t testing.TB, around func(net.Listener) net.Listener) {
-	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.addr = l.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- p.Serve(around(l)) }()
+	go func() { served <- p.Serve(l) }()
 	t.Cleanup(func() {
 		p.cutNow()
 		if err := <-served; err != nil {
