@@ -3,6 +3,7 @@ package netconn
 import (
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -11,6 +12,10 @@ import (
 // TestPacedConn looks at the turns of a connection on which little comes, and then much.
 func TestPacedConn(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testPacedConn) // there is much for a while only, which a busy machine must not use up
+}
+
+func testPacedConn(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	turns := track.NewTurns(1)
