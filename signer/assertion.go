@@ -103,6 +103,13 @@ func (s *AgentAssertion) cache(label string, session identity.Session) {
 	s.cached[label] = cachedSession{session, time.Now()}
 }
 
+// forget ends the caching of the session of a label.
+func (s *AgentAssertion) forget(label string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cached, label)
+}
+
 // Sign implements [Signer].
 func (s *AgentAssertion) Sign(ctx context.Context, r Request) (*Authorization, error) {
 	session, err := s.session(ctx, r.Label)
@@ -207,8 +214,15 @@ func (s *AgentAssertion) Renew(ctx context.Context, r Request, refused *Authoriz
 			offset = offsetThere
 		}
 	}
-	if !skewed && (s.worksElsewhere(r, refused) || !s.sessions.TaskRejected(r.Label, refused.task)) {
-		return nil, errNotRenewable
+	if !skewed {
+		if s.worksElsewhere(r, refused) {
+			return nil, errNotRenewable
+		}
+		another := s.sessions.TaskRejected(r.Label, refused.task)
+		s.forget(r.Label)
+		if !another {
+			return nil, errNotRenewable
+		}
 	}
 	session, err := s.sessions.Session(ctx, r.Label)
 	if err != nil {

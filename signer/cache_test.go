@@ -40,6 +40,11 @@ func TestHeldSessions(t *testing.T) {
 		if got := sign("a", 4); got.TaskID != renewed.TaskID {
 			t.Errorf("signed for task %s, want %s", got.TaskID, renewed.TaskID)
 		}
+		sessions.refuse = true
+		if _, err := s.Renew(t.Context(), Request{Label: "a"}, renewed); err != errNotRenewable {
+			t.Errorf("where there is no other task: %v", err)
+		}
+		sign("a", 5)
 	})
 }
 
