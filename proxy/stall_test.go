@@ -119,23 +119,31 @@ func TestUnreadAnswer(t *testing.T) {
 	})
 }
 
-// TestUnreadAnswersAreBounded measures how much of endless answers the proxy
-// takes from the server while no client reads them.
-func TestUnreadAnswersAreBounded(t *testing.T) {
-	t.Parallel()
-	const streams, window, most = 20, 256 << 10, 512 << 10
-	var written [streams]atomic.Int64
+// unreadAnswers has a client ask for so many endless answers, of which it reads none, and counts
+// what the server has written of each.
+func unreadAnswers(t *testing.T, streams int) (p *testProxy, written []atomic.Int64) {
+	t.Helper()
+	written = make([]atomic.Int64, streams)
 	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		var i int
 		if _, err := fmt.Sscanf(r.URL.Path, "/%d", &i); err == nil {
 			endless(w, &written[i])
 		}
 	})
-	p := startProxy(t, backend.Listener.Addr().String())
+	p = startProxy(t, backend.Listener.Addr().String())
 	c := p.h2(t)
 	for i := range streams {
 		c.request(t, uint32(2*i+1), ":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", fmt.Sprint("/", i))
 	}
+	return p, written
+}
+
+// TestUnreadAnswersAreBounded measures how much of endless answers the proxy
+// takes from the server while no client reads them.
+func TestUnreadAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	const streams, window, most = 20, 256 << 10, 512 << 10
+	p, written := unreadAnswers(t, streams)
 	proxytest.Eventually(t, func() error {
 		for i := range written {
 			if n := written[i].Load(); n < window {
@@ -163,18 +171,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 func TestManyUnreadAnswers(t *testing.T) {
 	t.Parallel()
 	const streams, first = 60, 8 << 20 / upstream.Window
-	var written [streams]atomic.Int64
-	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
-		var i int
-		if _, err := fmt.Sscanf(r.URL.Path, "/%d", &i); err == nil {
-			endless(w, &written[i])
-		}
-	})
-	p := startProxy(t, backend.Listener.Addr().String())
-	c := p.h2(t)
-	for i := range streams {
-		c.request(t, uint32(2*i+1), ":method", "GET", ":scheme", "https", ":authority", proxytest.Host, ":path", fmt.Sprint("/", i))
-	}
+	p, written := unreadAnswers(t, streams)
 	large := func() (n int) {
 		for i := range written {
 			if written[i].Load() >= upstream.Window {

@@ -93,7 +93,11 @@ export names those versions and asks first.`,
 					return yes || c.confirm(warning+". Write it?")
 				})
 			case output != "":
-				if err := safefile.Write(output, raw, 0o600); err != nil {
+				err := safefile.Write(output, raw, 0o600)
+				if errors.Is(err, safefile.ErrNotRegular) {
+					return fmt.Errorf("write %s: %w; name a file, or leave out --output for standard output", output, safefile.Cause(err))
+				}
+				if err != nil {
 					return fmt.Errorf("write %s: %w; name a file in a directory that can be written", output, safefile.Cause(err))
 				}
 				return nil
