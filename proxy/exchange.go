@@ -21,6 +21,7 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/refuse"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
+	"github.com/agentproxy/agentproxy/proxy/upstream"
 	"github.com/agentproxy/agentproxy/signer"
 )
 
@@ -69,24 +70,25 @@ type signing struct {
 
 // traffic is what has become of an exchange so far.
 type traffic struct {
-	started   time.Time
-	firstByte time.Duration // from the beginning to the response's header
-	status    int
-	sent      atomic.Int64             // to the client
-	received  atomic.Int64             // from the client
-	bodyLeft  atomic.Bool              // something of the client's request may be unread
-	webSocket atomic.Bool              // the server has switched protocols
-	upgraded  net.Conn                 // to the server, of a request for an upgrade
-	server    atomic.Pointer[net.Conn] // of an upgraded exchange and a tunnel, which no other has
-	buffers   *message.Buffers         // of all
-	tap       tap                      // reads the response along, nil if nobody does
-	stream    bool                     // of HTTP/2, and not all that its connection carries
-	cut       atomic.Pointer[string]   // why another goroutine has cut it; nil: none has
-	refused   atomic.Pointer[refuse.Refusal]
-	unlogged  bool   // the refusal is counted, and not written down by itself
-	failure   string // why an exchange that had begun was cut
-	culprit   cut.Culprit
-	goOn      func(context.Context) // when the handler has returned, whose stack would last as long
+	started    time.Time
+	firstByte  time.Duration // from the beginning to the response's header
+	status     int
+	sent       atomic.Int64             // to the client
+	received   atomic.Int64             // from the client
+	bodyLeft   atomic.Bool              // something of the client's request may be unread
+	webSocket  atomic.Bool              // the server has switched protocols
+	connecting upstream.Connecting      // to the server
+	upgraded   net.Conn                 // to the server, of a request for an upgrade
+	server     atomic.Pointer[net.Conn] // of an upgraded exchange and a tunnel, which no other has
+	buffers    *message.Buffers         // of all
+	tap        tap                      // reads the response along, nil if nobody does
+	stream     bool                     // of HTTP/2, and not all that its connection carries
+	cut        atomic.Pointer[string]   // why another goroutine has cut it; nil: none has
+	refused    atomic.Pointer[refuse.Refusal]
+	unlogged   bool   // the refusal is counted, and not written down by itself
+	failure    string // why an exchange that had begun was cut
+	culprit    cut.Culprit
+	goOn       func(context.Context) // when the handler has returned, whose stack would last as long
 }
 
 // answered notes that the response's header is on its way.

@@ -66,6 +66,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	defer in.Stop()
 	x.TakeWindow(upstream.Window, upstream.NarrowWindow)
 	res, err := resender{}.RoundTrip(out)
+	x.connecting.End()
 	if err != nil {
 		if ended := in.Err(); ended != nil {
 			err = ended
@@ -116,7 +117,9 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 func outgoing(x *exchange, r *http.Request, in *interim.Queue) (out *http.Request, body *outgoingBody) {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	if !x.finalOnly {
-		ctx = httptrace.WithClientTrace(ctx, in.Trace(x.turn.EndFunc()))
+		trace := in.Trace(x.turn.EndFunc())
+		x.connecting.Trace(trace)
+		ctx = httptrace.WithClientTrace(upstream.WithConnecting(ctx, &x.connecting), trace)
 	}
 	protocol := r.Header.Get("Upgrade")
 	upgrade := protocol != "" && !x.finalOnly && message.IsUpgrade(r)

@@ -2,6 +2,7 @@
 //
 //	client     both, behind one value that policies share           client.go
 //	transport  requests: which transport sends one                  transport.go
+//	sharing    connections of HTTP/2 while they are being made      sharing.go
 //	dialer     connections: connect_to, or a proxy, or the server   dialer.go, routes.go
 //	viaproxy   upstream proxies: HTTP CONNECT and SOCKS5            viaproxy.go
 //	private    addresses that no client may reach                   private.go, ownlisteners.go

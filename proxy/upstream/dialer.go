@@ -115,8 +115,10 @@ func sameRoots(a, b func() *x509.CertPool) bool {
 type dialer struct {
 	config  Config
 	timeout time.Duration // see Config.DialTimeout
-	routes  routes
-	proxy   func(*url.URL) (*url.URL, error)
+	// patience is that of sharedDials.
+	patience time.Duration
+	routes   routes
+	proxy    func(*url.URL) (*url.URL, error)
 	// guarded refuses private addresses. It checks the very address that it connects to,
 	// so that a second answer of the name server cannot differ.
 	guarded net.Dialer
@@ -132,7 +134,7 @@ type dialer struct {
 }
 
 func newDialer(config Config, own *OwnListeners) *dialer {
-	d := &dialer{config: config, timeout: cmp.Or(config.DialTimeout, DefaultDialTimeout), routes: newRoutes(config.ConnectTo), own: own, interfaces: net.InterfaceAddrs, proxy: config.proxyFunc(), paths: newDeadPaths()}
+	d := &dialer{config: config, timeout: cmp.Or(config.DialTimeout, DefaultDialTimeout), patience: sharePatience, routes: newRoutes(config.ConnectTo), own: own, interfaces: net.InterfaceAddrs, proxy: config.proxyFunc(), paths: newDeadPaths()}
 	d.trusted = net.Dialer{Timeout: d.timeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
 	}}

@@ -40,11 +40,16 @@ func newTransport(d *dialer, window int, protos ...string) *http.Transport {
 	config := newTLSConfig()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(256)
 	config.NextProtos = protos
+	shared := slices.Contains(protos, "h2")
+	dialTLS := d.dialTLS(config, shared)
+	if shared {
+		dialTLS = newSharedDials(d.patience).dial(dialTLS)
+	}
 	return &http.Transport{
 		// The dialer connects to upstream proxies, so that their errors are the same for
 		// requests and tunnels.
 		DialContext:       contained(d.dialPlain),
-		DialTLSContext:    contained(d.dialTLS(config, slices.Contains(protos, "h2"))),
+		DialTLSContext:    contained(dialTLS),
 		TLSClientConfig:   config,
 		ForceAttemptHTTP2: true,
 		// No connection of HTTP/1.1 is kept, which leaves those of HTTP/2 as they are: net/http
@@ -132,7 +137,7 @@ func newTransports(d *dialer) *transports {
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
 	t := newByWindow(d)
-	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: d.timeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t.Transport})
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: d.timeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t.sharing})
 	resets := newResets(func() *byWindow { return newByWindow(d) })
 	return &transports{byWindow: t, upgrades: upgrades, proxied: newProxiedTransport(d), h1: h1, resets: resets, via: d.proxyFor}
 }
@@ -185,25 +190,25 @@ func (t *transports) roundTrip(window int64, r *http.Request) (*http.Response, e
 
 // byWindow are two transports, which share no connections: the embedded one has [Window].
 type byWindow struct {
-	*http.Transport
-	narrow *http.Transport
+	*sharing
+	narrow *sharing
 }
 
 func newByWindow(d *dialer) *byWindow {
-	return &byWindow{newTransport(d, Window, "h2", "http/1.1"), newTransport(d, NarrowWindow, "h2", "http/1.1")}
+	return &byWindow{&sharing{newTransport(d, Window, "h2", "http/1.1")}, &sharing{newTransport(d, NarrowWindow, "h2", "http/1.1")}}
 }
 
 // of returns the one for a window.
-func (b *byWindow) of(window int64) *http.Transport {
+func (b *byWindow) of(window int64) *sharing {
 	if window == NarrowWindow {
 		return b.narrow
 	}
-	return b.Transport
+	return b.sharing
 }
 
 // CloseIdleConnections closes the connections that no request uses.
 func (b *byWindow) CloseIdleConnections() {
-	b.Transport.CloseIdleConnections()
+	b.sharing.CloseIdleConnections()
 	b.narrow.CloseIdleConnections()
 }
 

@@ -97,6 +97,7 @@ type heldBody struct {
 	ahead   int64    // of held, what this one has yet to give
 	taken   int64    // of the budget, for held
 	spill   bool     // there was too much to remember
+	begun   bool     // something was read, or the end
 	reading bool
 	closed  bool
 }
@@ -116,7 +117,7 @@ func (b *heldBody) Read(p []byte) (_ int, err error) {
 		b.free()
 		return n, nil
 	}
-	b.reading = true
+	b.begun, b.reading = true, true
 	b.mu.Unlock()
 	n, err := b.body.Read(p)
 	b.mu.Lock()
@@ -205,10 +206,10 @@ func (b *heldBody) reuse(ctx context.Context) (*heldBody, bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.spill {
+	if b.spill && b.begun {
 		return nil, false
 	}
-	next := &heldBody{body: b.body, limit: b.limit, most: b.most, budget: b.budget, held: b.held, ahead: b.held.size, taken: b.taken, released: make(chan struct{})}
+	next := &heldBody{body: b.body, limit: b.limit, most: b.most, budget: b.budget, held: b.held, ahead: b.held.size, taken: b.taken, spill: b.spill, begun: b.begun, released: make(chan struct{})}
 	b.spill, b.held, b.ahead, b.taken = true, segments{}, 0, 0 // they are the next one's
 	return next, true
 }
