@@ -31,11 +31,11 @@ func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
 	next, renewer := x.profile.upstream, x.profile.renewer
 	if x.kind != KindRequest {
-		return next.RoundTripFor(x.label, x.Window, r)
+		return next.RoundTripFor(x.label, x.Window, x.Many, r)
 	}
 	body := message.Hold(r, x.policy.RetryBodyLimit, x, x.buffers)
 	defer body.Forget() // the response may go on for hours, and keeps its request
-	res, err := next.RoundTripFor(x.label, x.Window, r)
+	res, err := next.RoundTripFor(x.label, x.Window, x.Many, r)
 	observeDate(x, res, err)
 	if renewer == nil || x.auth.Value == "" {
 		return res, err
@@ -57,7 +57,7 @@ func (resender) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	x.former, x.auth = x.auth, auth
 	credential.Authorize(again.Header, auth)
-	res, err = next.RoundTripFor(x.label, x.Window, again)
+	res, err = next.RoundTripFor(x.label, x.Window, x.Many, again)
 	observeDate(x, res, err)
 	noteAccepted(x.auth, res, err)
 	return res, err

@@ -6,7 +6,7 @@
 //	dialer     connections: connect_to, or a proxy, or the server   dialer.go, routes.go
 //	viaproxy   upstream proxies: HTTP CONNECT and SOCKS5            viaproxy.go
 //	private    addresses that no client may reach                   private.go, ownlisteners.go
-//	resets     users that break off many requests                   resets.go
+//	apart      users with connections of their own                  apart.go
 //	deadpath   connections on which nothing is acknowledged         deadpath_*.go
 //
 // Every connection is made by the dialer, so that all are under the same rules. Its

@@ -24,6 +24,10 @@ type sharing struct {
 	*http.Transport
 }
 
+func newSharing(d *dialer, window int) *sharing {
+	return &sharing{newTransport(d, window, "h2", "http/1.1")}
+}
+
 // RoundTrip implements [http.RoundTripper].
 func (t *sharing) RoundTrip(r *http.Request) (*http.Response, error) {
 	for {

@@ -120,14 +120,15 @@ func keyOf(conn net.Conn) track.Key {
 
 // transports sends requests, each by the transport that fits it: upgrades by one that
 // speaks HTTP/1.1 alone, http:// URLs through an upstream proxy by another, the rest over
-// HTTP/1.1 by h1, and what is left by the embedded one. h1 alone keeps connections of HTTP/1.1.
+// HTTP/1.1 by h1, and what is left by the embedded one or, of some users, by one that is theirs.
+// h1 alone keeps connections of HTTP/1.1.
 type transports struct {
-	*byWindow
+	*sharing
 	upgrades *http.Transport
 	proxied  proxiedTransport
 	h1       *h1client.Transport
 	lackH2   hostSet // servers that have answered HTTP/2's clients over HTTP/1.1
-	resets   *resets
+	apart    *apart
 	via      func(*url.URL) (*url.URL, error)
 }
 
@@ -136,33 +137,39 @@ func newTransports(d *dialer) *transports {
 	upgrades.ForceAttemptHTTP2 = false
 	upgrades.Protocols = new(http.Protocols)
 	upgrades.Protocols.SetHTTP1(true)
-	t := newByWindow(d)
-	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: d.timeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t.sharing})
-	resets := newResets(func() *byWindow { return newByWindow(d) })
-	return &transports{byWindow: t, upgrades: upgrades, proxied: newProxiedTransport(d), h1: h1, resets: resets, via: d.proxyFor}
+	t := newSharing(d, Window)
+	h1 := h1client.New(h1client.Config{Dial: d.dialProven, DialTimeout: d.timeout, TLS: t.TLSClientConfig, Roots: d.config.RootCAs, Proxy: d.proxyFor, Fallback: t})
+	apart := newApart(func() *byWindow { return newByWindow(d) })
+	return &transports{sharing: t, upgrades: upgrades, proxied: newProxiedTransport(d), h1: h1, apart: apart, via: d.proxyFor}
 }
 
 // RoundTripFor sends a request for a user, of which [transports.NoteReset] is told if it is
-// broken off. One that breaks off many has connections of its own. The window is for the response
-// over HTTP/2: [NarrowWindow], or any other for [Window].
-func (t *transports) RoundTripFor(user string, window int64, r *http.Request) (*http.Response, error) {
+// broken off. The window is for the response over HTTP/2: [NarrowWindow], or any other for [Window];
+// many says that much may come for the user at a time. One for whom it does, or that breaks off
+// many, has connections of its own for a while: on those of all, others would wait for what comes
+// for it, or be reset with it.
+func (t *transports) RoundTripFor(user string, window int64, many bool, r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "https" && r.Header["Upgrade"] == nil {
-		if own := t.resets.transportOf(user); own != nil {
-			return own.of(window).RoundTrip(r)
+		if many {
+			t.apart.noteMany(user)
+		}
+		if own := t.apart.transportOf(user); own != nil {
+			return t.roundTrip(own.of(window), r)
 		}
 	}
-	return t.roundTrip(window, r)
+	return t.roundTrip(t.sharing, r)
 }
 
 // NoteReset notes that a user's request was broken off before its response had ended.
-func (t *transports) NoteReset(user string) { t.resets.note(user) }
+func (t *transports) NoteReset(user string) { t.apart.noteReset(user) }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.roundTrip(Window, r)
+	return t.roundTrip(t.sharing, r)
 }
 
-func (t *transports) roundTrip(window int64, r *http.Request) (*http.Response, error) {
+// roundTrip sends a request, over HTTP/2 by h2.
+func (t *transports) roundTrip(h2 *sharing, r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "http" {
 		via, err := t.via(r.URL)
 		if err != nil {
@@ -179,9 +186,9 @@ func (t *transports) roundTrip(window int64, r *http.Request) (*http.Response, e
 		return t.upgrades.RoundTrip(r)
 	}
 	if r.ProtoMajor == 1 || t.lackH2.has(r.URL.Host) {
-		return t.h1.RoundTripElse(r, t.of(window))
+		return t.h1.RoundTripElse(r, h2)
 	}
-	res, err := t.of(window).RoundTrip(r)
+	res, err := h2.RoundTrip(r)
 	if err == nil && res.ProtoMajor == 1 {
 		t.lackH2.add(r.URL.Host)
 	}
@@ -195,7 +202,7 @@ type byWindow struct {
 }
 
 func newByWindow(d *dialer) *byWindow {
-	return &byWindow{&sharing{newTransport(d, Window, "h2", "http/1.1")}, &sharing{newTransport(d, NarrowWindow, "h2", "http/1.1")}}
+	return &byWindow{newSharing(d, Window), newSharing(d, NarrowWindow)}
 }
 
 // of returns the one for a window.
@@ -240,11 +247,11 @@ func (s *hostSet) add(host string) {
 
 // CloseIdleConnections closes the connections that no request uses.
 func (t *transports) CloseIdleConnections() {
-	t.byWindow.CloseIdleConnections()
+	t.sharing.CloseIdleConnections()
 	t.upgrades.CloseIdleConnections()
 	t.proxied.CloseIdleConnections()
 	t.h1.CloseIdleConnections()
-	t.resets.closeIdle()
+	t.apart.closeIdle()
 }
 
 // NewTransport returns a transport for requests of the program itself, which reach

@@ -14,7 +14,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 )
 
-// TestWindows asks a server what it may send of a response, and on which connection.
+// TestWindows asks a server what it may send of a response, and on which connection: those who
+// have many responses under way, or break off many, have some of their own.
 func TestWindows(t *testing.T) {
 	t.Parallel()
 	type settings struct {
@@ -61,19 +62,23 @@ func TestWindows(t *testing.T) {
 	for _, test := range []struct {
 		user   string
 		window int64
+		many   bool
 		client int // the version of HTTP; the server speaks HTTP/2 alone
 		want   uint32
 		conns  int
 	}{
-		{"a", Window, 2, Window, 1},
-		{"a", NarrowWindow, 2, NarrowWindow, 2},
-		{"b", NarrowWindow, 2, NarrowWindow, 2},
-		{"b", Window, 2, Window, 2},
-		{"b", NarrowWindow, 1, NarrowWindow, 2},
-		{"b", Window, 1, Window, 2},
-		{"hasty", Window, 2, Window, 3},
-		{"hasty", NarrowWindow, 2, NarrowWindow, 4},
-		{"hasty", NarrowWindow, 1, NarrowWindow, 4},
+		{"a", Window, false, 2, Window, 1},
+		{"a", NarrowWindow, true, 2, NarrowWindow, 2},
+		{"b", Window, false, 2, Window, 2},
+		{"b", Window, true, 2, Window, 3},
+		{"b", NarrowWindow, true, 2, NarrowWindow, 4},
+		{"b", Window, false, 2, Window, 4},
+		{"b", NarrowWindow, true, 1, NarrowWindow, 4},
+		{"b", Window, true, 1, Window, 4},
+		{"c", Window, false, 1, Window, 4},
+		{"hasty", Window, false, 2, Window, 5},
+		{"hasty", NarrowWindow, false, 2, NarrowWindow, 6},
+		{"hasty", NarrowWindow, false, 1, NarrowWindow, 6},
 	} {
 		if test.user == "hasty" {
 			for range freeResets + 1 {
@@ -85,7 +90,7 @@ func TestWindows(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.ProtoMajor = test.client
-		res, err := transports.RoundTripFor(test.user, test.window, r)
+		res, err := transports.RoundTripFor(test.user, test.window, test.many, r)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,6 +42,10 @@ const DefaultMemory = 1 << 30
 // there is: it comes at once, and takes time of the processors.
 const labelWindows = 8 << 20
 
+// sharedWindows is what servers may send to a label before it reads, in bytes, on connections that
+// others share: they would wait for it.
+const sharedWindows = 2 << 20
+
 // BoundsOf divides memory, in bytes; 0 is half of the memory limit of the process: what collects
 // garbage takes the more of the processors' time the less of that limit is free. 7/16 of memory
 // are left to the rest of the program. A label gets half of what all get.

@@ -30,6 +30,9 @@ type Entry struct {
 	// Window is what a server may send of the response before the client reads, in bytes; see
 	// [Entry.TakeWindow].
 	Window int64
+	// Many says that as much may be sent of all responses to the label that others would wait for
+	// it on a connection that they share.
+	Many bool
 	// Stall is how long the client may let nothing through. 0: for ever.
 	Stall time.Duration
 	// Conn is the connection of the exchange if that carries others too, else nil. It is set
@@ -102,7 +105,8 @@ func (e *Entry) Give(n int64) {
 }
 
 // TakeWindow sets Window to wide if there is room for so many bytes that may come at once, else
-// to narrow, for which there always is. It is counted until [Entry.GiveWindow] or [Set.Remove].
+// to narrow, for which there always is, and sets Many. It is counted until [Entry.GiveWindow] or
+// [Set.Remove].
 func (e *Entry) TakeWindow(wide, narrow int64) {
 	e.Window = wide
 	s := e.set
@@ -113,12 +117,13 @@ func (e *Entry) TakeWindow(wide, narrow int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !b.roomFor(e.label.windows, s.windows, wide) {
-		e.Window = narrow
+		e.Window, e.Many = narrow, true
 		return
 	}
 	e.window = wide
 	e.label.windows += wide
 	s.windows += wide
+	e.Many = e.label.windows > sharedWindows
 }
 
 // GiveWindow gives back what [Entry.TakeWindow] has counted: the response comes over HTTP/1.1, which

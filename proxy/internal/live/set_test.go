@@ -313,6 +313,23 @@ func TestBoundsOfProcess(t *testing.T) {
 	}
 }
 
+// TestManyWindows has a label take windows until others should not wait for what comes.
+func TestManyWindows(t *testing.T) {
+	t.Parallel()
+	s := NewSet(wide)
+	for i, test := range []struct {
+		label string
+		bytes int64
+		many  bool
+	}{{"a", sharedWindows, false}, {"b", 1, false}, {"a", 1, true}, {"b", 1, false}} {
+		f := newFake(t, s, test.label, 0)
+		defer s.Remove(f, func() {})
+		if f.TakeWindow(test.bytes, 1); f.Many != test.many {
+			t.Errorf("%d: %s has many: %t", i, test.label, f.Many)
+		}
+	}
+}
+
 // TestWindows has exchanges take windows until there is room for small ones alone, and give them
 // back. A label finds room for one when others have three quarters of all.
 func TestWindows(t *testing.T) {

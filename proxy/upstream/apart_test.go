@@ -11,11 +11,11 @@ import (
 func TestResets(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
-	s := newResets(func() *byWindow { return newByWindow(newDialer(Config{}, nil)) })
+	s := newApart(func() *byWindow { return newByWindow(newDialer(Config{}, nil)) })
 	s.now = func() time.Time { return now }
 	note := func(user string, n int) {
 		for range n {
-			s.note(user)
+			s.noteReset(user)
 		}
 	}
 	note("a", freeResets)
@@ -35,7 +35,7 @@ func TestResets(t *testing.T) {
 		t.Error("it is back too early")
 	}
 	now = now.Add(2 * resetsWindow)
-	if s.transportOf("a") != nil || s.apart != 0 {
+	if s.transportOf("a") != nil || s.own != 0 {
 		t.Error("it is not back")
 	}
 	// Slow ones are never parted.
@@ -53,42 +53,42 @@ func TestResetsAreBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
 	made := 0
-	s := newResets(func() *byWindow { made++; return newByWindow(newDialer(Config{}, nil)) })
+	s := newApart(func() *byWindow { made++; return newByWindow(newDialer(Config{}, nil)) })
 	s.now = func() time.Time { return now }
-	for i := range 2 * maxApart {
+	for i := range 2 * maxOwn {
 		for range freeResets + 1 {
-			s.note(fmt.Sprint("many ", i))
+			s.noteReset(fmt.Sprint("many ", i))
 		}
 	}
-	if made != maxApart+1 || s.apart != maxApart {
-		t.Errorf("%d transports were made, %d users are apart", made, s.apart)
+	if made != maxOwn+1 || s.own != maxOwn {
+		t.Errorf("%d transports were made, %d users are apart", made, s.own)
 	}
-	if s.transportOf(fmt.Sprint("many ", 2*maxApart-1)) != s.crowd {
+	if s.transportOf(fmt.Sprint("many ", 2*maxOwn-1)) != s.crowd {
 		t.Error("the last shares the connections of all")
 	}
-	for i := range 2 * maxResetters {
-		s.note(fmt.Sprint("few ", i))
+	for i := range 2 * maxUsers {
+		s.noteReset(fmt.Sprint("few ", i))
 	}
-	if len(s.users) > maxResetters {
+	if len(s.users) > maxUsers {
 		t.Errorf("%d users are remembered", len(s.users))
 	}
-	for i := range maxResetters {
+	for i := range maxUsers {
 		for range freeResets + 1 {
-			s.note(fmt.Sprint("more ", i))
+			s.noteReset(fmt.Sprint("more ", i))
 		}
 	}
-	if len(s.users) > maxResetters {
+	if len(s.users) > maxUsers {
 		t.Errorf("%d users of the crowd are remembered", len(s.users))
 	}
 	if s.transportOf("many 0") == nil {
 		t.Error("one that is apart was forgotten")
 	}
 	now = now.Add(time.Hour)
-	for i := range maxResetters {
-		s.note(fmt.Sprint("later ", i))
+	for i := range maxUsers {
+		s.noteReset(fmt.Sprint("later ", i))
 	}
-	if s.apart != 0 {
-		t.Errorf("%d users are still apart", s.apart)
+	if s.own != 0 {
+		t.Errorf("%d users are still apart", s.own)
 	}
 	s.closeIdle()
 }

@@ -14,61 +14,72 @@ const (
 	freeResets = 20
 	// resetsWindow is the time in which freeResets more may be broken off.
 	resetsWindow = time.Minute
-	// maxApart bounds the users with connections of their own. Further ones share some.
-	maxApart = 64
-	// maxResetters bounds the users whose resets are remembered, and tidyResetters are left
+	// maxOwn bounds the users with connections of their own. Further ones share some.
+	maxOwn = 64
+	// maxUsers bounds the users whose resets are remembered, and tidyUsers are left
 	// when there are too many: looking at all takes time, and is not for each new one.
-	maxResetters  = 4096
-	tidyResetters = maxResetters * 7 / 8
+	maxUsers  = 4096
+	tidyUsers = maxUsers * 7 / 8
 )
 
-// resets gives users that break off many requests connections of their own.
-type resets struct {
+// apart gives users that break off many requests, or have many responses under way, connections
+// of their own.
+type apart struct {
 	now          func() time.Time
 	newTransport func() *byWindow
 
 	any atomic.Bool // some user has connections of its own
 
 	mu    sync.Mutex
-	users map[string]*resetter
-	apart int       // users with connections of their own
+	users map[string]*userApart
+	own   int       // users with connections of their own
 	crowd *byWindow // of those for whom there are none; nil: it was not needed yet
 }
 
-// resetter is a user that has broken off requests.
-type resetter struct {
-	count float64 // of them, less those that time has taken away
+// userApart is a user that has broken off requests, or had many responses under way.
+type userApart struct {
+	count float64 // of what it has broken off, less what time has taken away
 	since time.Time
 	own   *byWindow // nil: it shares those of all
 }
 
-func newResets(newTransport func() *byWindow) *resets {
-	return &resets{now: time.Now, newTransport: newTransport, users: make(map[string]*resetter)}
+func newApart(newTransport func() *byWindow) *apart {
+	return &apart{now: time.Now, newTransport: newTransport, users: make(map[string]*userApart)}
 }
 
-// note counts a request that user has broken off.
-func (s *resets) note(user string) {
+// noteReset counts a request that user has broken off.
+func (s *apart) noteReset(user string) {
+	s.note(user, func(u *userApart) { u.count++ })
+}
+
+// noteMany notes that user has many responses under way.
+func (s *apart) noteMany(user string) {
+	s.note(user, func(u *userApart) { u.count = max(u.count, freeResets+1) })
+}
+
+// note changes the count of a user, which gets connections of its own if it is too much.
+func (s *apart) note(user string, change func(*userApart)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	u := s.users[user]
 	if u == nil {
-		if len(s.users) >= maxResetters {
+		if len(s.users) >= maxUsers {
 			s.tidy(now)
 		}
-		u = &resetter{since: now}
+		u = &userApart{since: now}
 		s.users[user] = u
 	}
 	u.age(now)
-	u.count++
+	change(u)
 	if u.count <= freeResets || u.own != nil {
 		return
 	}
 	// A user stays apart for twice the window after its last reset, at the most.
 	switch {
-	case s.apart < maxApart:
+	case s.own < maxOwn:
 		u.own = s.newTransport()
-		s.apart++
+		s.own++
 	case s.crowd == nil:
 		s.crowd = s.newTransport()
 		fallthrough
@@ -79,13 +90,13 @@ func (s *resets) note(user string) {
 }
 
 // age takes away what time has.
-func (u *resetter) age(now time.Time) {
+func (u *userApart) age(now time.Time) {
 	u.count = min(2*freeResets, max(0, u.count-float64(now.Sub(u.since))*freeResets/float64(resetsWindow)))
 	u.since = now
 }
 
 // transportOf returns the transport of a user's own, nil if it has none.
-func (s *resets) transportOf(user string) *byWindow {
+func (s *apart) transportOf(user string) *byWindow {
 	if !s.any.Load() {
 		return nil
 	}
@@ -102,9 +113,9 @@ func (s *resets) transportOf(user string) *byWindow {
 	return u.own
 }
 
-// tidy forgets the users that have broken off nothing for a while, or else some that share
+// tidy forgets the users that are not apart for anything lately, or else some that share
 // the connections of others, those of the crowd last.
-func (s *resets) tidy(now time.Time) {
+func (s *apart) tidy(now time.Time) {
 	for user, u := range s.users {
 		if u.age(now); u.count == 0 {
 			s.forget(user, u)
@@ -112,26 +123,26 @@ func (s *resets) tidy(now time.Time) {
 	}
 	for _, shared := range [...]*byWindow{nil, s.crowd} {
 		for user, u := range s.users {
-			if len(s.users) > tidyResetters && u.own == shared {
+			if len(s.users) > tidyUsers && u.own == shared {
 				s.forget(user, u)
 			}
 		}
 	}
 }
 
-func (s *resets) forget(user string, u *resetter) {
+func (s *apart) forget(user string, u *userApart) {
 	delete(s.users, user)
 	if u.own == nil || u.own == s.crowd {
 		return
 	}
-	s.apart--
+	s.own--
 	u.own.CloseIdleConnections()
 	// A connection of HTTP/2 is idle a moment after its last response has ended.
 	time.AfterFunc(time.Second, u.own.CloseIdleConnections)
 }
 
 // closeIdle closes the connections that no request uses.
-func (s *resets) closeIdle() {
+func (s *apart) closeIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range s.users {
