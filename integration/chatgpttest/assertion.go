@@ -137,9 +137,7 @@ func (s *Server) verifyAssertion(credential string, now time.Time) (res AuthResu
 	}
 	res.AgentRuntimeID, res.TaskID = e.runtimeID, e.taskID
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.state.agents[e.runtimeID]
+	a := s.agentFor(e)
 	if a == nil {
 		return refuse("unknown_agent", "no agent %q is registered", e.runtimeID)
 	}
@@ -150,9 +148,29 @@ func (s *Server) verifyAssertion(credential string, now time.Time) (res AuthResu
 	if err := checkTimestamp(e.timestamp, now); err != nil {
 		return refuse("invalid_timestamp", "%v", err)
 	}
-	if !a.tasks[e.taskID] {
+	if !a.hasTask {
 		return refuse("unknown_task", "agent %q has no task %q", e.runtimeID, e.taskID)
 	}
 	res.WorkspaceID, res.UserID = a.account.WorkspaceID, a.account.UserID
 	return res, a.generation, nil
+}
+
+// knownAgent is what the server knows of the agent of an envelope.
+type knownAgent struct {
+	key        ed25519.PublicKey
+	generation Generation
+	account    Account
+	hasTask    bool // of the envelope
+}
+
+// agentFor returns the agent of an envelope, nil if there is none. Signatures are verified when
+// the server is not locked, or all requests would wait for each other.
+func (s *Server) agentFor(e *envelope) *knownAgent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.state.agents[e.runtimeID]
+	if a == nil {
+		return nil
+	}
+	return &knownAgent{a.key, a.generation, a.account, a.tasks[e.taskID]}
 }
