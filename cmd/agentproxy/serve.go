@@ -127,6 +127,10 @@ func (c *command) serve(ctx context.Context, r *app.Reloader, metrics *admin.Met
 		app.TidyHeap(groupCtx, c.env.Get)
 		return nil
 	})
+	group.Go(func() error {
+		app.FollowLoad(groupCtx, c.env.Get)
+		return nil
+	})
 
 	<-groupCtx.Done()
 	current, done := r.Use()

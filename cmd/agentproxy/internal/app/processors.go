@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+	"runtime"
+	runtimemetrics "runtime/metrics"
+	"time"
+)
+
+// A goroutine waits long if it is ready to run and does not for longWait. Where manyWaits of them
+// do so in a second, the runtime's processors are too few; a connection of a quiet client is then
+// not even looked at, for the runtime looks for what has come from the network where a processor
+// has nothing to do, or every 10 ms. With twice as many processors as the machine has there is
+// nearly always one, and the system divides the time. While there is time enough that would take
+// a tenth more of it.
+const (
+	longWait  = 4 * time.Millisecond
+	manyWaits = 10
+	// calm is after how many seconds without many waits the processors are as many as before.
+	calm = 10
+)
+
+// processors is what is done about the processors of the runtime.
+type processors struct {
+	// waits returns how many goroutines have ever waited long.
+	waits func() uint64
+	// set has twice as many processors as usual, or as many.
+	set func(double bool)
+}
+
+// follow doubles the processors while many goroutines wait for them, until ctx ends. There is to
+// be a tick each second.
+func (p processors) follow(ctx context.Context, ticks <-chan time.Time) {
+	last, quiet, double := p.waits(), 0, false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks:
+		}
+		now := p.waits()
+		quiet++
+		if now-last >= manyWaits {
+			quiet = 0
+		}
+		last = now
+		if wanted := quiet == 0 || double && quiet < calm; wanted != double {
+			p.set(wanted)
+			double = wanted
+		}
+	}
+}
+
+// FollowLoad has the runtime use more processors while many goroutines wait for one, until ctx
+// ends. It does nothing where GOMAXPROCS is set, or where the process may not use all of the
+// machine: with a quota of its cgroup it would be stopped the earlier.
+func FollowLoad(ctx context.Context, getenv func(string) string) {
+	usual := runtime.GOMAXPROCS(0)
+	if getenv("GOMAXPROCS") != "" || usual < runtime.NumCPU() {
+		return
+	}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	processors{longWaits, func(double bool) {
+		if double {
+			runtime.GOMAXPROCS(2 * usual)
+		} else {
+			runtime.SetDefaultGOMAXPROCS() // and follow what the process may use again
+		}
+	}}.follow(ctx, ticker.C)
+}
+
+// longWaits implements processors.waits.
+func longWaits() (n uint64) {
+	samples := []runtimemetrics.Sample{{Name: "/sched/latencies:seconds"}}
+	runtimemetrics.Read(samples)
+	latencies := samples[0].Value.Float64Histogram()
+	for i, count := range latencies.Counts {
+		if latencies.Buckets[i] >= longWait.Seconds() {
+			n += count
+		}
+	}
+	return n
+}
