@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,15 +123,27 @@ func TestUnreadAnswer(t *testing.T) {
 }
 
 // unreadAnswers has a client ask for so many endless answers, of which it reads none, and counts
-// what the server has written of each.
+// what the server has written of each. Other answers say how many of those come on the same
+// connection.
 func unreadAnswers(t *testing.T, streams int) (p *testProxy, written []atomic.Int64) {
 	t.Helper()
 	written = make([]atomic.Int64, streams)
+	var mu sync.Mutex
+	beside := make(map[string]int)
 	backend := proxytest.NewBackend(t, proxytest.H2, func(w http.ResponseWriter, r *http.Request) {
 		var i int
-		if _, err := fmt.Sscanf(r.URL.Path, "/%d", &i); err == nil {
-			endless(w, &written[i])
+		_, err := fmt.Sscanf(r.URL.Path, "/%d", &i)
+		mu.Lock()
+		if err == nil {
+			beside[r.RemoteAddr]++
 		}
+		n := beside[r.RemoteAddr]
+		mu.Unlock()
+		if err == nil {
+			endless(w, &written[i])
+			return
+		}
+		fmt.Fprint(w, n)
 	})
 	p = startProxy(t, backend.Listener.Addr().String())
 	c := p.h2(t)
@@ -167,10 +182,11 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 
 // TestManyUnreadAnswers has a client ask for many endless answers at a time, of which it reads
 // none: of all but the first the server may send little, and what is asked afterwards gets the
-// places that are left when the first have ended.
+// places that are left when the first have ended. All but a few come on other connections than
+// the answers of others.
 func TestManyUnreadAnswers(t *testing.T) {
 	t.Parallel()
-	const streams, first = 60, 8 << 20 / upstream.Window
+	const streams, first, shared = 60, 8 << 20 / upstream.Window, 2 << 20 / upstream.Window
 	p, written := unreadAnswers(t, streams)
 	large := func() (n int) {
 		for i := range written {
@@ -191,11 +207,15 @@ func TestManyUnreadAnswers(t *testing.T) {
 		}
 		return nil
 	})
-	other := p.client(t, proxytest.H2)
+	other := p.clientAs(t, proxytest.H2, url.User("other"))
 	for range 50 {
 		if res := proxytest.Get(t, other, proxytest.Origin+"/"); res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}
+	}
+	beside, err := strconv.Atoi(proxytest.ReadAll(t, proxytest.Get(t, other, proxytest.Origin+"/").Body))
+	if err != nil || beside > shared {
+		t.Errorf("%d answers come on the connection of others, %v", beside, err)
 	}
 	if n := large(); n > first {
 		t.Errorf("of %d answers the proxy took more than is for many", n)
