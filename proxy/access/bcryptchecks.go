@@ -44,7 +44,7 @@ func newBcryptChecks() *bcryptChecks {
 	c := &bcryptChecks{
 		compare: bcrypt.CompareHashAndPassword,
 		// A quarter of the machine at most.
-		slots:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/4)),
+		slots:    make(chan struct{}, max(1, min(runtime.GOMAXPROCS(0), runtime.NumCPU())/4)),
 		verified: make(map[[sha256.Size]byte]bool),
 	}
 	_, _ = rand.Read(c.key[:]) // never fails, by its documentation

@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// A goroutine waits long if it is ready to run and does not for longWait. Where manyWaits of them
-// do so in a second, the runtime's processors are too few; a connection of a quiet client is then
-// not even looked at, for the runtime looks for what has come from the network where a processor
-// has nothing to do, or every 10 ms. With twice as many processors as the machine has there is
-// nearly always one, and the system divides the time. While there is time enough that would take
-// a tenth more of it.
+// A goroutine waits long if it is ready to run and does not for longWait. Where many do, the
+// runtime's processors are too few; a connection of a quiet client is then not even looked at, for
+// the runtime looks for what has come from the network where a processor has nothing to do, or
+// every 10 ms. With twice as many processors as the machine has there is nearly always one, and the
+// system divides the time. While there is time enough that would take a tenth more of it.
 const (
-	longWait  = 4 * time.Millisecond
-	manyWaits = 10
+	longWait = 4 * time.Millisecond
+	// manyWaits is how many long waits in a second are many. The runtime counts about one in eight.
+	manyWaits = 5
 	// calm is after how many seconds without many waits the processors are as many as before.
 	calm = 10
 )
 
 // processors is what is done about the processors of the runtime.
 type processors struct {
-	// waits returns how many goroutines have ever waited long.
+	// waits returns how many long waits the runtime has counted.
 	waits func() uint64
 	// set has twice as many processors as usual, or as many.
 	set func(double bool)
@@ -35,6 +35,9 @@ func (p processors) follow(ctx context.Context, ticks <-chan time.Time) {
 	for {
 		select {
 		case <-ctx.Done():
+			if double {
+				p.set(false)
+			}
 			return
 		case <-ticks:
 		}
@@ -52,22 +55,27 @@ func (p processors) follow(ctx context.Context, ticks <-chan time.Time) {
 }
 
 // FollowLoad has the runtime use more processors while many goroutines wait for one, until ctx
-// ends. It does nothing where GOMAXPROCS is set, or where the process may not use all of the
-// machine: with a quota of its cgroup it would be stopped the earlier.
+// ends. It does nothing where GOMAXPROCS is set.
 func FollowLoad(ctx context.Context, getenv func(string) string) {
-	usual := runtime.GOMAXPROCS(0)
-	if getenv("GOMAXPROCS") != "" || usual < runtime.NumCPU() {
+	if getenv("GOMAXPROCS") != "" {
 		return
 	}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	processors{longWaits, func(double bool) {
-		if double {
-			runtime.GOMAXPROCS(2 * usual)
-		} else {
-			runtime.SetDefaultGOMAXPROCS() // and follow what the process may use again
-		}
-	}}.follow(ctx, ticker.C)
+	processors{longWaits, setProcessors}.follow(ctx, ticker.C)
+}
+
+// setProcessors implements processors.set.
+func setProcessors(double bool) {
+	if !double {
+		runtime.SetDefaultGOMAXPROCS() // and follow what the process may use again
+		return
+	}
+	// Where a quota of the cgroup allows less than there is, the process would only use it up the
+	// earlier, and be stopped.
+	if usual := runtime.GOMAXPROCS(0); usual >= runtime.NumCPU() {
+		runtime.GOMAXPROCS(2 * usual)
+	}
 }
 
 // longWaits implements processors.waits.

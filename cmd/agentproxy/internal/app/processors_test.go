@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -11,10 +12,10 @@ import (
 )
 
 // TestFollowLoad doubles the processors in a second in which many goroutines wait, and no longer
-// than until there was none such for a while.
+// than until there was none such for a while, or the end.
 func TestFollowLoad(t *testing.T) {
 	t.Parallel()
-	waits := slices.Concat([]uint64{9, 10, 0, 100}, make([]uint64, calm+1), []uint64{9, 20})
+	waits := slices.Concat([]uint64{4, 5, 0, 100}, make([]uint64, calm+1), []uint64{4, 20})
 	ctx, cancel := context.WithCancel(t.Context())
 	ticks := make(chan time.Time, len(waits))
 	for range waits {
@@ -40,7 +41,7 @@ func TestFollowLoad(t *testing.T) {
 			}
 		},
 	}.follow(ctx, ticks)
-	if !slices.Equal(doubled, []int{1, 6 + calm}) || !slices.Equal(usual, []int{3 + calm}) {
+	if !slices.Equal(doubled, []int{1, 6 + calm}) || !slices.Equal(usual, []int{3 + calm, 6 + calm}) {
 		t.Errorf("twice as many from %v on, as many as before from %v on", doubled, usual)
 	}
 }
@@ -65,6 +66,26 @@ func TestLongWaits(t *testing.T) {
 	all.Wait()
 	if n := longWaits() - before; n < manyWaits {
 		t.Errorf("%d goroutines have waited", n)
+	}
+}
+
+// TestSetProcessors doubles the processors, and has as many as before. It is not parallel, for it
+// sets those of the process.
+func TestSetProcessors(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	runtime.GOMAXPROCS(runtime.NumCPU())
+	if setProcessors(true); runtime.GOMAXPROCS(0) != 2*runtime.NumCPU() {
+		t.Errorf("%d processors of %d, doubled", runtime.GOMAXPROCS(0), runtime.NumCPU())
+	}
+	usual := runtime.NumCPU()
+	if setProcessors(false); os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > usual {
+		t.Errorf("%d processors of %d, not doubled", runtime.GOMAXPROCS(0), usual)
+	}
+	if usual > 1 {
+		runtime.GOMAXPROCS(usual - 1) // as a quota does
+		if setProcessors(true); runtime.GOMAXPROCS(0) != usual-1 {
+			t.Errorf("%d processors, where %d are allowed", runtime.GOMAXPROCS(0), usual-1)
+		}
 	}
 }
 
