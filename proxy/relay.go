@@ -65,8 +65,8 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	}
 	defer in.Stop()
 	x.TakeWindow(upstream.Window, upstream.NarrowWindow)
+	defer x.connecting.End()
 	res, err := resender{}.RoundTrip(out)
-	x.connecting.End()
 	if err != nil {
 		if ended := in.Err(); ended != nil {
 			err = ended

@@ -14,9 +14,11 @@ const (
 	freeResets = 20
 	// resetsWindow is the time in which freeResets more may be broken off.
 	resetsWindow = time.Minute
+	// manyTime is for how long a user stays apart that has had many responses under way.
+	manyTime = time.Minute
 	// maxOwn bounds the users with connections of their own. Further ones share some.
 	maxOwn = 64
-	// maxUsers bounds the users whose resets are remembered, and tidyUsers are left
+	// maxUsers bounds the users that are remembered, and tidyUsers are left
 	// when there are too many: looking at all takes time, and is not for each new one.
 	maxUsers  = 4096
 	tidyUsers = maxUsers * 7 / 8
@@ -33,13 +35,15 @@ type apart struct {
 	mu    sync.Mutex
 	users map[string]*userApart
 	own   int       // users with connections of their own
-	crowd *byWindow // of those for whom there are none; nil: it was not needed yet
+	hasty *byWindow // of those that break off many, and for whom there are none; nil: it was not needed yet
+	busy  *byWindow // of the others for whom there are none
 }
 
 // userApart is a user that has broken off requests, or had many responses under way.
 type userApart struct {
 	count float64 // of what it has broken off, less what time has taken away
 	since time.Time
+	many  time.Time // until when it is apart for what it has under way
 	own   *byWindow // nil: it shares those of all
 }
 
@@ -54,7 +58,7 @@ func (s *apart) noteReset(user string) {
 
 // noteMany notes that user has many responses under way.
 func (s *apart) noteMany(user string) {
-	s.note(user, func(u *userApart) { u.count = max(u.count, freeResets+1) })
+	s.note(user, func(u *userApart) { u.many = u.since.Add(manyTime) })
 }
 
 // note changes the count of a user, which gets connections of its own if it is too much.
@@ -72,21 +76,37 @@ func (s *apart) note(user string, change func(*userApart)) {
 	}
 	u.age(now)
 	change(u)
-	if u.count <= freeResets || u.own != nil {
+	if !u.hasty() && !u.many.After(now) || u.own != nil && (u.own != s.busy || !u.hasty()) {
 		return
 	}
-	// A user stays apart for twice the window after its last reset, at the most.
 	switch {
 	case s.own < maxOwn:
 		u.own = s.newTransport()
 		s.own++
-	case s.crowd == nil:
-		s.crowd = s.newTransport()
-		fallthrough
+	case u.hasty():
+		u.own = s.crowd(&s.hasty)
 	default:
-		u.own = s.crowd
+		u.own = s.crowd(&s.busy)
 	}
 	s.any.Store(true)
+}
+
+// crowd returns what a crowd shares, and makes it first if need be.
+func (s *apart) crowd(shared **byWindow) *byWindow {
+	if *shared == nil {
+		*shared = s.newTransport()
+	}
+	return *shared
+}
+
+// hasty reports whether the user has broken off too many requests. It stays apart for twice the
+// window after the last, at the most.
+func (u *userApart) hasty() bool { return u.count > freeResets }
+
+// over reports whether nothing is left of what was noted of the user.
+func (u *userApart) over(now time.Time) bool {
+	u.age(now)
+	return u.count == 0 && !u.many.After(now)
 }
 
 // age takes away what time has.
@@ -106,7 +126,7 @@ func (s *apart) transportOf(user string) *byWindow {
 	if u == nil || u.own == nil {
 		return nil
 	}
-	if u.age(s.now()); u.count == 0 {
+	if u.over(s.now()) {
 		s.forget(user, u)
 		return nil
 	}
@@ -114,14 +134,14 @@ func (s *apart) transportOf(user string) *byWindow {
 }
 
 // tidy forgets the users that are not apart for anything lately, or else some that share
-// the connections of others, those of the crowd last.
+// the connections of others, those of the crowds last.
 func (s *apart) tidy(now time.Time) {
 	for user, u := range s.users {
-		if u.age(now); u.count == 0 {
+		if u.over(now) {
 			s.forget(user, u)
 		}
 	}
-	for _, shared := range [...]*byWindow{nil, s.crowd} {
+	for _, shared := range [...]*byWindow{nil, s.busy, s.hasty} {
 		for user, u := range s.users {
 			if len(s.users) > tidyUsers && u.own == shared {
 				s.forget(user, u)
@@ -132,7 +152,7 @@ func (s *apart) tidy(now time.Time) {
 
 func (s *apart) forget(user string, u *userApart) {
 	delete(s.users, user)
-	if u.own == nil || u.own == s.crowd {
+	if u.own == nil || u.own == s.busy || u.own == s.hasty {
 		return
 	}
 	s.own--

@@ -63,7 +63,7 @@ func TestResetsAreBounded(t *testing.T) {
 	if made != maxOwn+1 || s.own != maxOwn {
 		t.Errorf("%d transports were made, %d users are apart", made, s.own)
 	}
-	if s.transportOf(fmt.Sprint("many ", 2*maxOwn-1)) != s.crowd {
+	if s.transportOf(fmt.Sprint("many ", 2*maxOwn-1)) != s.hasty {
 		t.Error("the last shares the connections of all")
 	}
 	for i := range 2 * maxUsers {
@@ -91,4 +91,49 @@ func TestResetsAreBounded(t *testing.T) {
 		t.Errorf("%d users are still apart", s.own)
 	}
 	s.closeIdle()
+}
+
+// TestManyApart parts a user that has many responses under way, for a while.
+func TestManyApart(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	s := newApart(func() *byWindow { return newByWindow(newDialer(Config{}, nil)) })
+	s.now = func() time.Time { return now }
+	s.noteMany("a")
+	own := s.transportOf("a")
+	if own == nil || s.transportOf("b") != nil {
+		t.Error("it shares the connections of the others, or another does not")
+	}
+	now = now.Add(manyTime / 2)
+	s.noteMany("a")
+	now = now.Add(manyTime * 3 / 4)
+	if s.transportOf("a") != own {
+		t.Error("it is back too early")
+	}
+	now = now.Add(manyTime)
+	if s.transportOf("a") != nil || s.own != 0 {
+		t.Error("it is not back")
+	}
+}
+
+// TestCrowds has more users than can have connections of their own. Those that break off many
+// share none with those that do not.
+func TestCrowds(t *testing.T) {
+	t.Parallel()
+	s := newApart(func() *byWindow { return newByWindow(newDialer(Config{}, nil)) })
+	for i := range maxOwn {
+		s.noteMany(fmt.Sprint(i))
+	}
+	s.noteMany("busy")
+	s.noteMany("both")
+	if busy := s.transportOf("busy"); busy == nil || s.transportOf("both") != busy {
+		t.Error("two that have many under way share no connections")
+	}
+	for range freeResets + 1 {
+		s.noteReset("hasty")
+		s.noteReset("both")
+	}
+	if hasty := s.transportOf("hasty"); hasty == s.transportOf("busy") || s.transportOf("both") != hasty {
+		t.Error("one that breaks off many shares the connections of one that does not")
+	}
 }

@@ -8,24 +8,28 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/message"
 )
 
-// sharePatience is how long a request waits for the connection that another one makes, before
-// it makes one of its own.
+// sharePatience is how long a request waits for connections that others make, before it makes one
+// of its own.
 const sharePatience = time.Second
 
-// sharing is a transport that makes one connection to a server at a time, if it turns out that
-// requests share it, as they do over HTTP/2. net/http makes one for each request that finds none:
-// a hundred requests at once would be a hundred TLS handshakes, and all but one in vain.
+// sharing is a transport that makes one connection to a server at a time, while no request has
+// lost patience, if it turns out that requests share it, as they do over HTTP/2. net/http makes one
+// for each request that finds none: a hundred requests at once would be a hundred TLS handshakes,
+// and all but one in vain.
 type sharing struct {
 	*http.Transport
 }
 
 func newSharing(d *dialer, window int) *sharing {
-	return &sharing{newTransport(d, window, "h2", "http/1.1")}
+	t := newTransport(d, window, "h2", "http/1.1")
+	t.DialTLSContext = contained(newSharedDials(d.patience).dial(d.dialTLS(t.TLSClientConfig, true)))
+	return &sharing{t}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -54,6 +58,7 @@ func (t *sharing) RoundTrip(r *http.Request) (*http.Response, error) {
 // sharedDials are the connections that are being made.
 type sharedDials struct {
 	patience time.Duration // [sharePatience]
+	unshared hostSet       // servers whose connections carry one request at a time
 
 	mu       sync.Mutex
 	underWay map[string]*sharedDial // by the server's address
@@ -70,7 +75,7 @@ func newSharedDials(patience time.Duration) *sharedDials {
 }
 
 // errConnected is the error of a request for which no connection was made: another one has one by
-// now that both may share.
+// now that both may share, or the request has ended.
 var errConnected = message.Errorf("another request has made the connection")
 
 // dial returns dial for requests of which one at a time makes a connection. The context of those
@@ -78,14 +83,16 @@ var errConnected = message.Errorf("another request has made the connection")
 func (s *sharedDials) dial(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, _ := ctx.Value(connectingKey{}).(*Connecting)
-		if c == nil {
+		if c == nil || s.unshared.has(address) {
 			return dial(ctx, network, address)
 		}
 		d, first := s.join(address)
 		if first {
 			return s.lead(c, d, address, func() (net.Conn, error) { return dial(ctx, network, address) })
 		}
-		patience := time.NewTimer(s.patience)
+		begun := time.Now()
+		defer func() { c.waited.Add(int64(time.Since(begun))) }()
+		patience := time.NewTimer(s.patience - time.Duration(c.waited.Load()))
 		defer patience.Stop()
 		ended := make(chan struct{})
 		c.whenOver(func() { close(ended) })
@@ -126,18 +133,22 @@ func (s *sharedDials) lead(c *Connecting, d *sharedDial, address string, dial fu
 	}
 	defer func() { // also if dial panics
 		secured, ok := conn.(*tls.Conn)
-		d.shared = ok && secured.ConnectionState().NegotiatedProtocol == "h2"
-		if d.shared {
+		if d.shared = ok && secured.ConnectionState().NegotiatedProtocol == "h2"; d.shared {
 			c.whenOver(end)
-		} else {
-			end()
+			return
 		}
+		if ok {
+			s.unshared.add(address)
+		}
+		end()
 	}()
 	return dial()
 }
 
 // Connecting is a request's wait for a connection. The zero value may be used.
 type Connecting struct {
+	waited atomic.Int64 // for others' connections, in nanoseconds
+
 	mu   sync.Mutex
 	over bool
 	then []func() // what is to be done when it is over
@@ -145,8 +156,8 @@ type Connecting struct {
 
 type connectingKey struct{}
 
-// WithConnecting returns a context for a request of whose wait c tells, by [Connecting.Trace]. Its
-// body must be held ([message.Hold]), for it may be closed before it is sent.
+// WithConnecting returns a context for a request of whose wait c tells, by [Connecting.Trace]. If it
+// is for an https:// URL its body must be held ([message.Hold]), for it may be closed before it is sent.
 func WithConnecting(ctx context.Context, c *Connecting) context.Context {
 	return context.WithValue(ctx, connectingKey{}, c)
 }

@@ -24,7 +24,7 @@ type crowd struct {
 	handler  http.HandlerFunc
 	proto    string
 	// dial makes the nth connection, from 0 on, when all requests wait for one.
-	dial func(ctx context.Context, n int64, dial func() (net.Conn, error)) (net.Conn, error)
+	dial func(n int64, dial func() (net.Conn, error)) (net.Conn, error)
 }
 
 const (
@@ -38,9 +38,9 @@ type noMemory struct{}
 func (noMemory) Take(int64) bool { return false }
 func (noMemory) Give(int64)      {}
 
-// ask sends the requests, and returns how many connections were made and how many requests
-// failed.
-func (c crowd) ask(t *testing.T) (dials, failed int64) {
+// ask sends the requests, as many times one after another as rounds says, and returns how many
+// connections were made and how many requests failed.
+func (c crowd) ask(t *testing.T, rounds int) (dials, failed int64) {
 	t.Helper()
 	backend := proxytest.NewBackend(t, c.proto, func(w http.ResponseWriter, r *http.Request) {
 		if body, err := io.ReadAll(r.Body); err != nil || string(body) != crowdBody {
@@ -61,69 +61,82 @@ func (c crowd) ask(t *testing.T) (dials, failed int64) {
 			<-all
 			dial := func() (net.Conn, error) { return dialTCP(ctx, by, address) }
 			if c.dial != nil {
-				return c.dial(ctx, n, dial)
+				return c.dial(n, dial)
 			}
 			return dial()
 		},
 	}, new(OwnListeners))
 	d.patience = c.patience
-	transport := newByWindow(d)
+	transport := newSharing(d, Window)
 	defer transport.CloseIdleConnections()
-	var asked sync.WaitGroup
-	for range crowdSize {
-		asked.Go(func() {
-			var connecting Connecting
-			trace := &httptrace.ClientTrace{ConnectStart: func(string, string) {
-				if waiting.Add(1) == crowdSize {
-					close(all)
-				}
-			}}
-			connecting.Trace(trace)
-			defer connecting.End()
-			r, err := http.NewRequestWithContext(httptrace.WithClientTrace(WithConnecting(t.Context(), &connecting), trace), http.MethodPost, proxytest.Origin, strings.NewReader(crowdBody))
-			if err != nil {
-				panic(err)
+	ask := func() {
+		var connecting Connecting
+		defer connecting.End()
+		trace := &httptrace.ClientTrace{ConnectStart: func(string, string) {
+			if waiting.Add(1) == crowdSize {
+				close(all)
 			}
-			r.GetBody = nil // but for what is held
-			defer message.Hold(r, 0, noMemory{}, nil).Forget()
-			res, err := transport.RoundTrip(r)
-			if err != nil {
-				failures.Add(1)
-				return
-			}
-			_, _ = io.Copy(io.Discard, res.Body)
-			res.Body.Close()
-		})
+		}}
+		connecting.Trace(trace)
+		r, err := http.NewRequestWithContext(httptrace.WithClientTrace(WithConnecting(t.Context(), &connecting), trace), http.MethodPost, proxytest.Origin, strings.NewReader(crowdBody))
+		if err != nil {
+			panic(err)
+		}
+		r.GetBody = nil // but for what is held
+		defer message.Hold(r, 0, noMemory{}, nil).Forget()
+		res, err := transport.RoundTrip(r)
+		if err != nil {
+			failures.Add(1)
+			return
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
 	}
-	asked.Wait()
+	for range rounds {
+		var asked sync.WaitGroup
+		for range crowdSize {
+			asked.Go(ask)
+		}
+		asked.Wait()
+	}
 	return made.Load(), failures.Load()
 }
 
 // TestSharedDials has many requests begin at once. Over HTTP/2 they share one connection.
 func TestSharedDials(t *testing.T) {
 	t.Parallel()
-	dials, failed := crowd{patience: time.Hour, proto: proxytest.H2}.ask(t)
+	dials, failed := crowd{patience: time.Hour, proto: proxytest.H2}.ask(t, 1)
 	if dials != 1 || failed > 0 {
 		t.Errorf("%d connections were made, and %d requests failed", dials, failed)
 	}
 }
 
 // TestUnsharedDials has the connection that all wait for be of HTTP/1.1, or fail: each request
-// has one of its own then, and all are made at once.
+// has one of its own then, and all are made at once. The next time none waits for another's.
 func TestUnsharedDials(t *testing.T) {
 	t.Parallel()
-	var arrived sync.WaitGroup
+	var arrived, dialling sync.WaitGroup
 	arrived.Add(crowdSize)
+	dialling.Add(crowdSize)
+	var requests atomic.Int64
 	dials, failed := crowd{patience: time.Hour, proto: proxytest.H1, handler: func(http.ResponseWriter, *http.Request) {
-		arrived.Done()
-		arrived.Wait()
-	}}.ask(t)
-	if dials != crowdSize || failed > 0 {
+		if requests.Add(1) <= crowdSize {
+			arrived.Done()
+			arrived.Wait()
+		}
+	}, dial: func(n int64, dial func() (net.Conn, error)) (net.Conn, error) {
+		if n >= crowdSize {
+			dialling.Done()
+			dialling.Wait()
+		}
+		return dial()
+	}}.ask(t, 2)
+	if dials != 2*crowdSize || failed > 0 {
 		t.Errorf("HTTP/1.1: %d connections were made, and %d requests failed", dials, failed)
 	}
-	dials, failed = crowd{patience: time.Hour, proto: proxytest.H2, dial: func(context.Context, int64, func() (net.Conn, error)) (net.Conn, error) {
+	dials, failed = crowd{patience: time.Hour, proto: proxytest.H2, dial: func(int64, func() (net.Conn, error)) (net.Conn, error) {
 		return nil, errors.New("it fails")
-	}}.ask(t)
+	}}.ask(t, 1)
 	if dials != crowdSize || failed != crowdSize {
 		t.Errorf("%d connections failed, and %d requests", dials, failed)
 	}
@@ -140,15 +153,36 @@ func TestSharePatience(t *testing.T) {
 		if answered.Add(1) < crowdSize {
 			others.Done()
 		}
-	}, dial: func(_ context.Context, n int64, dial func() (net.Conn, error)) (net.Conn, error) {
+	}, dial: func(n int64, dial func() (net.Conn, error)) (net.Conn, error) {
 		if n == 0 {
 			others.Wait()
 		}
 		return dial()
-	}}.ask(t)
+	}}.ask(t, 1)
 	if failed > 0 {
 		t.Errorf("%d requests failed", failed)
 	}
+}
+
+// TestPatienceAddsUp has a request that has waited long enough for others make a connection at
+// once.
+func TestPatienceAddsUp(t *testing.T) {
+	t.Parallel()
+	release, begun := make(chan struct{}), make(chan struct{}, 2)
+	dial := newSharedDials(time.Hour).dial(func(context.Context, string, string) (net.Conn, error) {
+		begun <- struct{}{}
+		<-release
+		return nil, errors.New("it fails")
+	})
+	var done sync.WaitGroup
+	for _, waited := range []time.Duration{0, time.Hour} {
+		connecting := new(Connecting)
+		connecting.waited.Store(int64(waited))
+		done.Go(func() { _, _ = dial(WithConnecting(t.Context(), connecting), "tcp", "a:443") })
+		<-begun
+	}
+	close(release)
+	done.Wait()
 }
 
 // TestNeedlessDial has a request end while it waits for another one's connection. It makes none

@@ -40,16 +40,11 @@ func newTransport(d *dialer, window int, protos ...string) *http.Transport {
 	config := newTLSConfig()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(256)
 	config.NextProtos = protos
-	shared := slices.Contains(protos, "h2")
-	dialTLS := d.dialTLS(config, shared)
-	if shared {
-		dialTLS = newSharedDials(d.patience).dial(dialTLS)
-	}
 	return &http.Transport{
 		// The dialer connects to upstream proxies, so that their errors are the same for
 		// requests and tunnels.
 		DialContext:       contained(d.dialPlain),
-		DialTLSContext:    contained(dialTLS),
+		DialTLSContext:    contained(d.dialTLS(config, slices.Contains(protos, "h2"))),
 		TLSClientConfig:   config,
 		ForceAttemptHTTP2: true,
 		// No connection of HTTP/1.1 is kept, which leaves those of HTTP/2 as they are: net/http

@@ -31,7 +31,7 @@ type Entry struct {
 	// [Entry.TakeWindow].
 	Window int64
 	// Many says that as much may be sent of all responses to the label that others would wait for
-	// it on a connection that they share.
+	// it on a connection that they share, or that there is no room for more that is wide.
 	Many bool
 	// Stall is how long the client may let nothing through. 0: for ever.
 	Stall time.Duration

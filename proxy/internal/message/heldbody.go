@@ -149,12 +149,13 @@ func (b *heldBody) Close() error {
 func (b *heldBody) spilled() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.spill
+	return b.spill && b.begun
 }
 
 func (b *heldBody) forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.begun = true // or it could be
 	b.drop()
 }
 
