@@ -4,6 +4,7 @@ package integration
 
 import (
 	"os"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -14,7 +15,11 @@ import (
 // The attackers get what time of the processors the proxy, its clients and the server leave:
 // in the world they have a machine of their own. The table says how strong they were all the
 // same. ATTACKERS=normal has them take turns with the others, and ONLY=uploads leaves out those whose name has no such word.
+//
+// The server, which is in this process, has twice as many of the runtime's processors as there are,
+// as the proxy has under load: or it would look for requests every 10 ms while others upload.
 func TestAttacks(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * runtime.NumCPU()))
 	each := time.Minute
 	if value := os.Getenv("EACH"); value != "" {
 		var err error
