@@ -15,7 +15,9 @@ import (
 const (
 	longWait = 4 * time.Millisecond
 	// manyWaits is how many long waits in a second are many. The runtime counts about one in eight.
-	manyWaits = 5
+	// A thousand streams at a time have fewer than three. On one processor, where a goroutine may
+	// run for 10 ms, there are never as many.
+	manyWaits = 20
 	// calm is after how many seconds without many waits the processors are as many as before.
 	calm = 10
 )

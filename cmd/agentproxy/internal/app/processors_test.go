@@ -15,7 +15,7 @@ import (
 // than until there was none such for a while, or the end.
 func TestFollowLoad(t *testing.T) {
 	t.Parallel()
-	waits := slices.Concat([]uint64{4, 5, 0, 100}, make([]uint64, calm+1), []uint64{4, 20})
+	waits := slices.Concat([]uint64{manyWaits - 1, manyWaits, 0, 100}, make([]uint64, calm+1), []uint64{1, manyWaits})
 	ctx, cancel := context.WithCancel(t.Context())
 	ticks := make(chan time.Time, len(waits))
 	for range waits {
