@@ -61,7 +61,7 @@ func (s *apart) noteMany(user string) {
 	s.note(user, func(u *userApart) { u.many = u.since.Add(manyTime) })
 }
 
-// note changes the count of a user, which gets connections of its own if it is too much.
+// note changes what is known of a user, which gets connections of its own if that is too much.
 func (s *apart) note(user string, change func(*userApart)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
