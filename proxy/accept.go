@@ -17,8 +17,8 @@ import (
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
-// maxTurnedAway bounds the connections that are told at the same time that there
-// is no place for them. Further ones are closed without an answer.
+// maxTurnedAway bounds the connections that are waited for at the same time, to tell them that there
+// is no place for them.
 const maxTurnedAway = 64
 
 // places counts the connections of clients.
@@ -26,7 +26,7 @@ type places struct {
 	all        track.Limiter // under one name
 	clients    track.Limiter // by user or address
 	labels     track.Limiter // by session label
-	turnedAway track.Limiter // those that are told that there is no place
+	turnedAway netconn.Refuser
 }
 
 // clientListener accepts clients while there are places for them.
@@ -65,21 +65,11 @@ func (l clientListener) Accept() (net.Conn, error) {
 // panicked logs a mistake of the program on a goroutine of a connection.
 func (p *Proxy) panicked(e *contain.PanicError) { p.current().panicked(e) }
 
-// turnAway answers a client that is not served, if not too many others are answered.
+// turnAway answers a client that is not served.
 func (p *Proxy) turnAway(c net.Conn, refused *refuse.Refusal) {
 	p.note(KindConnection, "", refused)
-	giveBack := p.places.turnedAway.Take("", maxTurnedAway)
-	if giveBack == nil {
-		return
-	}
-	defer giveBack()
 	defer context.AfterFunc(p.life.ctx, func() { c.Close() })()
-	_ = c.SetDeadline(time.Now().Add(refusalTimeout))
-	// Many clients ignore an answer that comes before their request.
-	if n, _ := c.Read(make([]byte, 512)); n == 0 {
-		return
-	}
-	netconn.Answer(c, refused.Bytes(), func() {})
+	p.places.turnedAway.Refuse(c, refused.Bytes())
 }
 
 // clientConn is a connection of a client that is not known yet.

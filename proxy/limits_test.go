@@ -19,7 +19,6 @@ import (
 
 	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
-	"github.com/agentproxy/agentproxy/proxy/internal/track"
 )
 
 func TestLimitsValidate(t *testing.T) {
@@ -75,8 +74,8 @@ func (p *testProxy) connectAs(t testing.TB, label, authority string) (*proxytest
 func (p *testProxy) noneHeld(t testing.TB) {
 	t.Helper()
 	proxytest.Eventually(t, func() error {
-		for name, s := range map[string]*track.Limiter{"places": &p.places.all, "clients": &p.places.clients, "labels": &p.places.labels, "turned away": &p.places.turnedAway} {
-			if n := s.InUse(); n > 0 {
+		for name, inUse := range map[string]func() int{"places": p.places.all.InUse, "clients": p.places.clients.InUse, "labels": p.places.labels.InUse, "turned away": p.places.turnedAway.Waiting} {
+			if n := inUse(); n > 0 {
 				return fmt.Errorf("%s: %d are still held", name, n)
 			}
 		}

@@ -151,6 +151,7 @@ type lifetime struct {
 // [Proxy.Shutdown] must be called to release it.
 func New(config Config) *Proxy {
 	p := &Proxy{sleep: track.NewSleepWatch(), labels: config.Labels, forwarder: forwarder{new(message.Buffers), track.NewTurns(0)}}
+	p.places.turnedAway = netconn.Refuser{Most: maxTurnedAway, Timeout: refusalTimeout}
 	if p.labels == nil {
 		p.labels = access.NewLabelBook(time.Now)
 	}

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// maxTurnedAway bounds the connections that are told at the same time why they are
-	// not served. Further ones are closed without an answer.
+	// maxTurnedAway bounds the connections that are waited for at the same time, to tell them why
+	// they are not served.
 	maxTurnedAway = 32
 	// turnAwayTimeout bounds the time that one takes.
 	turnAwayTimeout = 2 * time.Second
@@ -54,8 +54,8 @@ type Refusal struct {
 	Body   []byte
 }
 
-// send writes the refusal as a response of HTTP/1.1, after which the connection ends.
-func (r Refusal) send(c net.Conn) {
+// bytes returns the refusal as a response of HTTP/1.1, after which the connection ends.
+func (r Refusal) bytes() []byte {
 	header := http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}
 	maps.Copy(header, r.Header)
 	response := http.Response{
@@ -64,7 +64,7 @@ func (r Refusal) send(c net.Conn) {
 	}
 	var whole bytes.Buffer
 	_ = response.Write(&whole) // into memory
-	_, _ = whole.WriteTo(c)
+	return whole.Bytes()
 }
 
 // IsStranger reports whether [LetIn] is still to be called for the connection that a request
@@ -127,15 +127,15 @@ func (g Gate) contained(h http.Handler) http.Handler {
 // listener returns l, whose connections fail at the first Read if they are turned away.
 // It is not done when they are accepted, because that would hold up all others.
 func (g Gate) listener(l net.Listener) net.Listener {
-	return &gatedListener{Listener: l, gate: g}
+	return &gatedListener{Listener: l, gate: g, turnedAway: netconn.Refuser{Most: maxTurnedAway, Timeout: turnAwayTimeout}}
 }
 
 type gatedListener struct {
 	net.Listener
 	gate       Gate
 	clients    track.Limiter // by name
-	turnedAway track.Limiter // under one name
-	strangers  atomic.Int64  // bytes
+	turnedAway netconn.Refuser
+	strangers  atomic.Int64 // bytes
 }
 
 // Accept implements [net.Listener].
@@ -179,7 +179,7 @@ func (c *gatedConn) Read(p []byte) (_ int, err error) {
 	}
 	c.err = io.EOF
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(turnAwayTimeout))
-	c.listener.gate.Refusal(errStrangers).send(c.Conn)
+	_, _ = c.Conn.Write(c.listener.gate.Refusal(errStrangers).bytes())
 	return 0, c.err
 }
 
@@ -260,15 +260,6 @@ func (c *gatedConn) join(client string) bool {
 
 // turnAway tells the client why, and returns an error about which net/http says nothing.
 func (c *gatedConn) turnAway(why error) error {
-	giveBack := c.listener.turnedAway.Take("", maxTurnedAway)
-	if giveBack == nil {
-		return io.EOF
-	}
-	defer giveBack()
-	_ = c.Conn.SetDeadline(time.Now().Add(turnAwayTimeout))
-	// Many clients ignore an answer that comes before their request.
-	if n, _ := c.Conn.Read(make([]byte, 512)); n > 0 {
-		c.listener.gate.Refusal(why).send(c.Conn)
-	}
+	c.listener.turnedAway.Refuse(c.Conn, c.listener.gate.Refusal(why).bytes())
 	return io.EOF
 }
