@@ -3,6 +3,7 @@ package netconn
 import (
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -74,10 +75,14 @@ func (y *Lobby) Addr() net.Addr { return y.listener.Addr() }
 // maxAcceptDelay bounds the pause after an error that may be gone the next time.
 const maxAcceptDelay = time.Second
 
+// yieldAfter is after how many connections receive lets others run: where many connect at once, what
+// was ready before is not to wait for all of them.
+const yieldAfter = 16
+
 // receive accepts connections until the listener fails. It pauses as [http.Server] does.
 func (y *Lobby) receive() {
 	defer y.ready.Close()
-	delay := time.Duration(0)
+	delay, accepted := time.Duration(0), 0
 	for {
 		c, err := y.listener.Accept()
 		if temporary, ok := errors.AsType[interface {
@@ -97,6 +102,9 @@ func (y *Lobby) receive() {
 		}
 		delay = 0
 		y.all.Go(func() { y.admit(c) })
+		if accepted++; accepted%yieldAfter == 0 {
+			runtime.Gosched()
+		}
 	}
 }
 
