@@ -81,7 +81,7 @@ func (i *interceptor) intercept(client net.Conn, x *exchange) {
 		return
 	}
 	_ = client.SetWriteDeadline(time.Time{})
-	conn := &interceptedConn{PacedConn: netconn.NewPacedConn(client, i.turns, track.Key{Admitted: true, Name: x.label}), target: x.target, pattern: x.pattern, admitted: x.admission}
+	conn := &interceptedConn{PacedConn: netconn.NewPacedConn(client, i.turns, track.Key{Kind: track.Label, Name: x.label}), target: x.target, pattern: x.pattern, admitted: x.admission}
 	i.life.serving.Go(func() { i.h1.Serve(conn) })
 }
 

@@ -246,7 +246,7 @@ func TestUploadsTakeTurns(t *testing.T) {
 			}
 		}
 		var other track.Turn // ends when somebody else waits for one
-		p.turns.Begin(&other, track.Key{Admitted: true, Name: "other"})
+		p.turns.Begin(&other, track.Key{Kind: track.Label, Name: "other"})
 		close(release)
 		if status := <-stuck; status != http.StatusOK {
 			t.Errorf("status %d", status)
@@ -326,7 +326,7 @@ func TestBodiesLeaveTheirTurn(t *testing.T) {
 		turns := track.NewTurns(1)
 		near, far := net.Pipe()
 		defer far.Close()
-		conn := netconn.NewPacedConn(near, turns, track.Key{Admitted: true})
+		conn := netconn.NewPacedConn(near, turns, track.Key{Kind: track.Label})
 		defer conn.Close()
 		x := &exchange{facts: facts{client: conn}, traffic: traffic{stream: stream}}
 		b := &outgoingBody{body: readerFunc(func([]byte) (int, error) { conn.BeginTurn(); return 1, nil }), x: x}
@@ -411,7 +411,7 @@ func TestStrangersTakeTurnsByNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p.turns = track.NewTurns(1)
 		var other track.Turn
-		p.turns.Begin(&other, track.Key{Admitted: true})
+		p.turns.Begin(&other, track.Key{Kind: track.Label})
 		var mu sync.Mutex
 		var order []string
 		for _, address := range []string{"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "[2001:db8:0:1::1]:1", "198.51.100.1:1"} {

@@ -107,10 +107,9 @@ func (d *dialer) dialTLS(config *tls.Config, shared bool) dialFunc {
 	}
 }
 
-// keyOf returns the key of a connection to a server. It is that of no client, for no session label
-// has a space in it.
+// keyOf returns the key of a connection to a server.
 func keyOf(conn net.Conn) track.Key {
-	return track.Key{Admitted: true, Name: "server " + conn.LocalAddr().String()}
+	return track.Key{Kind: track.Server, Name: conn.LocalAddr().String()}
 }
 
 // transports sends requests, each by the transport that fits it: upgrades by one that

@@ -11,7 +11,6 @@ import (
 	"net/http/httptrace"
 	"testing"
 
-	"github.com/agentproxy/agentproxy/proxy/access"
 	"github.com/agentproxy/agentproxy/proxy/internal/netconn"
 	"github.com/agentproxy/agentproxy/proxy/internal/proxytest"
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -54,7 +53,7 @@ func TestResponsesTakeTurns(t *testing.T) {
 		return n
 	}
 	var other track.Turn
-	turns.Begin(&other, track.Key{Admitted: true})
+	turns.Begin(&other, track.Key{Kind: track.Label})
 	if get("/small"); turns.Taken() != 1 {
 		t.Error("a small one waits for a turn")
 	}
@@ -90,17 +89,6 @@ func TestUpgradesTakeNoTurns(t *testing.T) {
 	res.Body.Close()
 	if below := conn.(*tls.Conn).NetConn(); !isSocket(below) {
 		t.Errorf("it is a %T", below)
-	}
-}
-
-// TestKeyOf: no client can take turns as a connection to a server does, and so delay it.
-func TestKeyOf(t *testing.T) {
-	t.Parallel()
-	near, far := net.Pipe()
-	defer near.Close()
-	defer far.Close()
-	if key := keyOf(near); access.CheckLabel(key.Name) == "" || !key.Admitted {
-		t.Errorf("%+v may be a label", key)
 	}
 }
 

@@ -19,7 +19,7 @@ func testPacedConn(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	turns := track.NewTurns(1)
-	c := NewPacedConn(near, turns, track.Key{Admitted: true, Name: "a"})
+	c := NewPacedConn(near, turns, track.Key{Kind: track.Label, Name: "a"})
 	defer c.Close()
 	go func() {
 		for range 4 {

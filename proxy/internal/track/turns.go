@@ -29,10 +29,22 @@ type Turns struct {
 	armed     bool
 }
 
+// Kind is a kind of those who take turns.
+type Kind int
+
+const (
+	// Stranger is a client that is not admitted.
+	Stranger Kind = iota
+	// Label is a session label.
+	Label
+	// Server is a connection to a server.
+	Server
+)
+
 // Key says who takes turns.
 type Key struct {
-	Admitted bool
-	Name     string // the session label of whoever is admitted, the client's name, or what no label can be
+	Kind Kind
+	Name string // the session label, the client's name, or the connection's to a server
 }
 
 // Turn is one of a goroutine's turns. The zero value has none.
@@ -170,7 +182,7 @@ func (t *Turns) enqueue(turn *Turn, key Key) {
 	if q == nil {
 		q = &turnQueue{key: key}
 		t.keys[key] = q
-		if key.Admitted {
+		if key.Kind != Stranger {
 			t.waiting.add(q)
 		} else {
 			if t.strangers.within.first == nil {

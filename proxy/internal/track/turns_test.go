@@ -22,7 +22,7 @@ func TestTurns(t *testing.T) {
 		all.Go(func() {
 			var turn Turn
 			for range pieces {
-				turns.Begin(&turn, Key{i%2 == 0, fmt.Sprint(i % 7)})
+				turns.Begin(&turn, Key{Kind(i % 3), fmt.Sprint(i % 7)})
 				done.Add(1)
 				turn.End()
 				turn.End() // does nothing
@@ -45,7 +45,7 @@ func TestTurnsBounded(t *testing.T) {
 		for i := range 100 {
 			all.Go(func() {
 				var turn Turn
-				turns.Begin(&turn, Key{false, fmt.Sprint(i % 3)})
+				turns.Begin(&turn, Key{Stranger, fmt.Sprint(i % 3)})
 				defer turn.End()
 				if n := working.Add(1); n > 2 {
 					t.Errorf("%d work", n)
@@ -74,13 +74,16 @@ func TestTurnsByKey(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				turns := NewTurns(1)
 				var first Turn
-				turns.Begin(&first, Key{true, "first"})
+				turns.Begin(&first, Key{Label, "first"})
 				var order []string
 				for _, key := range strings.Fields(test.waiting) {
 					go func() {
 						var turn Turn
-						stranger, isStranger := strings.CutPrefix(key, "?")
-						turns.Begin(&turn, Key{!isStranger, stranger})
+						as := Key{Label, key}
+						if stranger, ok := strings.CutPrefix(key, "?"); ok {
+							as = Key{Stranger, stranger}
+						}
+						turns.Begin(&turn, as)
 						order = append(order, key)
 						turn.End()
 					}()
