@@ -34,8 +34,13 @@ func NewPacedConn(conn net.Conn, turns *track.Turns, key track.Key) *PacedConn {
 func (c *PacedConn) Read(p []byte) (int, error) {
 	c.turn.End()
 	n, err := c.Conn.Read(p)
-	if (n > 0 || err == ErrNothingYet) && c.Pace.Spend(n, time.Now()) {
+	if n == 0 && err != ErrNothingYet {
+		return n, err
+	}
+	if now := time.Now(); c.Pace.Spend(n, now) {
 		c.turns.Begin(&c.turn, c.key)
+	} else if c.key.Kind == track.Label {
+		c.turns.NoteLight(c.key.Name, now)
 	}
 	return n, err
 }

@@ -2,6 +2,7 @@ package netconn
 
 import (
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,4 +81,49 @@ func testPacedConn(t *testing.T) {
 	c.BeginTurn()
 	c.Close()
 	taken("when it is closed", 0)
+}
+
+// TestPacedConnIsLight reads a little from the connection of a label. Another label, which is busy,
+// rests from then on.
+func TestPacedConnIsLight(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]track.Kind{"of a label": track.Label, "of a server": track.Server} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				turns := track.NewTurns(1)
+				near, far := net.Pipe()
+				defer far.Close()
+				c := NewPacedConn(near, turns, track.Key{Kind: kind, Name: "light"})
+				defer c.Close()
+				go func() { _, _ = far.Write([]byte("x")) }()
+				if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+					t.Fatal(n, err)
+				}
+				busy := track.Key{Kind: track.Label, Name: "busy"}
+				for range 1000 {
+					var turn track.Turn
+					turns.Begin(&turn, busy)
+					turn.End()
+				}
+				var first track.Turn // which the others wait for
+				turns.Begin(&first, busy)
+				var crowd sync.WaitGroup
+				for range 50 {
+					crowd.Go(func() {
+						var turn track.Turn
+						turns.Begin(&turn, busy)
+						turn.End()
+					})
+				}
+				synctest.Wait()
+				begun := time.Now()
+				first.End()
+				crowd.Wait()
+				if rests := time.Since(begun) > 0; rests != (kind == track.Label) {
+					t.Errorf("it rests: %t", rests)
+				}
+			})
+		})
+	}
 }

@@ -15,8 +15,7 @@ const (
 // Pace tells a connection on which much comes from the others. The zero value has seen nothing.
 type Pace struct {
 	mu    sync.Mutex
-	spent float64 // bytes, less those that time has taken away
-	at    time.Time
+	spent leak // bytes
 }
 
 // Spend counts n bytes, or work that takes as long, at a time. It reports whether the connection has
@@ -24,10 +23,5 @@ type Pace struct {
 func (p *Pace) Spend(n int, now time.Time) (much bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.at.IsZero() {
-		p.spent = max(0, p.spent-now.Sub(p.at).Seconds()*paceRate)
-	}
-	p.at = now
-	p.spent = min(p.spent+float64(n), 2*paceBurst)
-	return p.spent > paceBurst
+	return p.spent.add(float64(n), paceRate, 2*paceBurst, now) > paceBurst
 }

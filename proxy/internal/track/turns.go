@@ -7,26 +7,46 @@ import (
 	"time"
 )
 
-// turnTime is after how much time a turn ends by itself if somebody waits for one. Whoever has
-// a turn works, and is seldom kept waiting meanwhile.
-const turnTime = time.Millisecond
+const (
+	// turnTime is after how much time a turn ends by itself if somebody waits for one. Whoever has
+	// a turn works, and is seldom kept waiting meanwhile.
+	turnTime = time.Millisecond
+	// restTime is how long nobody who is busy begins a turn in place of one that a busy label had.
+	// A turn stands for more work than is done in it: what it leads to at other connections, at the
+	// server, and for the collector of garbage.
+	restTime = time.Millisecond
+	// crowd is how many wait, for each turn that can be taken at a time, where busy labels rest. Some
+	// large bodies, or a thousand requests a second on a few connections, are no crowd.
+	crowd = 32
+)
 
 // Turns has work that takes time of the processors done a few pieces at a time, so that other
 // goroutines find a processor: the runtime runs what is ready in the order in which it became
 // so, and looks for what has come from the network when nothing is. Those who wait take turns
-// by their keys, so that whoever has much to do delays nobody but itself by it. All who are not
-// admitted together get as many turns as one who is: of them, one waits for a turn of each other
+// by their keys, so that whoever has much to do delays nobody but itself by it. All strangers
+// together get as many turns as one label: of them, one waits for a turn of each other
 // key, and with each for one of every label that waits.
+//
+// While labels work that have little to do, those that are busy rest after their turns if a crowd
+// waits. Their work would otherwise take all the time of a processor, and each step of the others'
+// would wait for it.
 type Turns struct {
 	most int
+	work workload
 
 	mu        sync.Mutex
 	taken     []*Turn            // the longest taken first
-	waiting   ring               // of those who are admitted, and of strangers
+	rests     []time.Time        // when they end, the earliest first
+	waiting   ring               // of those who wait for no rest, and of strangers
+	busy      ring               // of busy labels
+	queued    int                // how many wait
+	round     int                // how many turns of each ring's one since the first of waiting
 	strangers *turnQueue         // has a ring of its own
 	keys      map[Key]*turnQueue // of all that wait; strangers itself has none
-	timer     *time.Timer        // ends turns while somebody waits
-	armed     bool
+	expiry    alarm              // when turns end because somebody waits
+	rested    alarm              // when rests end that somebody waits for
+	made      time.Time
+	unnoted   atomic.Int64 // how long after made the next label with little to do is noted
 }
 
 // Kind is a kind of those who take turns.
@@ -52,6 +72,7 @@ type Turn struct {
 	turns *Turns      // that it is of; nil before the first one
 	taken atomic.Bool // changes with turns.mu held
 	since time.Time
+	busy  *labelWork    // of the label that it is of, if that is busy
 	ready chan struct{} // gets a value when a turn that was waited for begins
 }
 
@@ -59,15 +80,21 @@ type Turn struct {
 type turnQueue struct {
 	key        Key
 	waiting    []*Turn
-	within     ring       // the queues of those who share the turns of this one, in place of waiting
+	within     ring // the queues of those who share the turns of this one, in place of waiting
+	of         *ring
 	next, last *turnQueue // of the ring
 }
 
 // ring is the queues that take turns with each other.
-type ring struct{ first *turnQueue }
+type ring struct {
+	first *turnQueue
+	n     int
+}
 
 // add puts a queue behind all others.
 func (r *ring) add(q *turnQueue) {
+	r.n++
+	q.of = r
 	if r.first == nil {
 		r.first, q.next, q.last = q, q, q
 		return
@@ -85,6 +112,7 @@ func (r *ring) next() *turnQueue {
 
 // remove takes a queue out.
 func (r *ring) remove(q *turnQueue) {
+	r.n--
 	if q.next == q {
 		r.first = nil
 	} else if r.first == q {
@@ -99,7 +127,9 @@ func NewTurns(most int) *Turns {
 	if most == 0 {
 		most = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	return &Turns{most: most, strangers: new(turnQueue), keys: make(map[Key]*turnQueue)}
+	t := &Turns{most: most, strangers: new(turnQueue), keys: make(map[Key]*turnQueue), made: time.Now()}
+	t.expiry.call, t.rested.call = t.expire, t.endRests
+	return t
 }
 
 // Begin waits for a turn of key, and takes it. The goroutine must have none, and wait for
@@ -119,16 +149,43 @@ func (t *Turns) begin(turn *Turn, key Key) (taken bool) {
 	if turn.turns == nil { // or whoever ends the last one might read it meanwhile
 		turn.turns = t
 	}
-	if t.waiting.first == nil && len(t.taken) < t.most {
-		t.take(turn)
+	now := time.Now()
+	of, busy := t.ringOf(key, now)
+	if of.n == 0 && t.free(now) > 0 && (busy == nil || t.free(now) > len(t.rests)) {
+		t.take(turn, key, busy, now)
 		return true
 	}
 	if turn.ready == nil {
 		turn.ready = make(chan struct{}, 1)
 	}
-	t.enqueue(turn, key)
-	t.arm()
+	t.enqueue(turn, key, of)
+	t.arm(now)
 	return false
+}
+
+// ringOf returns the ring that those with a key wait in, and the work of a label that is busy.
+func (t *Turns) ringOf(key Key, now time.Time) (*ring, *labelWork) {
+	if key.Kind == Label {
+		if busy := t.work.busy(key.Name, t.most, now); busy != nil {
+			return &t.busy, busy
+		}
+	}
+	return &t.waiting, nil
+}
+
+// NoteLight notes that a label has done something that takes no turn.
+func (t *Turns) NoteLight(label string, now time.Time) {
+	since := now.Sub(t.made)
+	if int64(since) < t.unnoted.Load() {
+		return // another was noted, which is as good
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pause := time.Second
+	if !t.work.note(label, now) {
+		pause = 10 * time.Millisecond // or each Read of a busy one would take the mutex
+	}
+	t.unnoted.Store(int64(since + pause))
 }
 
 // End ends the turn, if it has not ended yet.
@@ -140,8 +197,9 @@ func (turn *Turn) End() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if turn.taken.Load() {
-		t.drop(turn)
-		t.fill()
+		now := time.Now()
+		t.drop(turn, now)
+		t.fill(now)
 	}
 }
 
@@ -160,14 +218,28 @@ func (t *Turns) Taken() int {
 	return len(t.taken)
 }
 
-func (t *Turns) take(turn *Turn) {
-	turn.taken.Store(true)
-	turn.since = time.Now()
-	t.taken = append(t.taken, turn)
+// free returns how many turns can be taken. Rests that are over are over.
+func (t *Turns) free(now time.Time) int {
+	for len(t.rests) > 0 && !now.Before(t.rests[0]) {
+		t.rests = t.rests[1:]
+	}
+	return t.most - len(t.taken)
 }
 
-func (t *Turns) drop(turn *Turn) {
+func (t *Turns) take(turn *Turn, key Key, busy *labelWork, now time.Time) {
+	turn.taken.Store(true)
+	turn.since, turn.busy = now, busy
+	t.taken = append(t.taken, turn)
+	if key.Kind == Label {
+		t.work.take(key.Name, t.most, now)
+	}
+}
+
+func (t *Turns) drop(turn *Turn, now time.Time) {
 	turn.taken.Store(false)
+	if turn.busy != nil && t.queued >= t.most*crowd && t.work.othersWork(turn.busy, now) {
+		t.rests = append(t.rests, now.Add(restTime))
+	}
 	for i, other := range t.taken {
 		if other == turn {
 			t.taken = append(t.taken[:i], t.taken[i+1:]...)
@@ -176,64 +248,96 @@ func (t *Turns) drop(turn *Turn) {
 	}
 }
 
-// enqueue has a turn wait behind those of its key.
-func (t *Turns) enqueue(turn *Turn, key Key) {
+// enqueue has a turn wait behind those of its key, or in a ring.
+func (t *Turns) enqueue(turn *Turn, key Key, of *ring) {
 	q := t.keys[key]
 	if q == nil {
 		q = &turnQueue{key: key}
 		t.keys[key] = q
-		if key.Kind != Stranger {
-			t.waiting.add(q)
-		} else {
-			if t.strangers.within.first == nil {
-				t.waiting.add(t.strangers)
+		if all := t.shared(key); all != nil {
+			if all.within.n == 0 {
+				of.add(all)
 			}
-			t.strangers.within.add(q)
+			of = &all.within
 		}
+		of.add(q)
 	}
 	q.waiting = append(q.waiting, turn)
+	t.queued++
 }
 
-// dequeue returns the next turn that waits. There must be one.
-func (t *Turns) dequeue() *Turn {
-	q, of := t.waiting.next(), &t.waiting
+// shared returns the queue whose turns those with a key share with others, nil if they have turns of
+// their own.
+func (t *Turns) shared(key Key) *turnQueue {
+	if key.Kind == Stranger {
+		return t.strangers
+	}
+	return nil
+}
+
+// dequeue returns the next turn that waits in a ring, and its key. There must be one.
+func (t *Turns) dequeue(r *ring) (*Turn, Key) {
+	q := r.next()
 	if q == t.strangers {
-		of = &q.within
-		q = of.next()
+		q = q.within.next()
 	}
 	turn := q.waiting[0]
 	q.waiting = q.waiting[1:]
-	if len(q.waiting) > 0 {
-		return turn
+	t.queued--
+	if len(q.waiting) == 0 {
+		delete(t.keys, q.key)
+		q.of.remove(q)
+		if all := t.shared(q.key); all != nil && all.within.n == 0 {
+			r.remove(all)
+		}
 	}
-	delete(t.keys, q.key)
-	of.remove(q)
-	if of.first == nil && of != &t.waiting {
-		t.waiting.remove(t.strangers)
-	}
-	return turn
+	return turn, q.key
 }
 
 // fill begins the turns that there is room for.
-func (t *Turns) fill() {
-	for t.waiting.first != nil && len(t.taken) < t.most {
-		turn := t.dequeue()
-		t.take(turn)
+func (t *Turns) fill(now time.Time) {
+	for r := t.next(now); r != nil; r = t.next(now) {
+		turn, key := t.dequeue(r)
+		_, busy := t.ringOf(key, now)
+		t.take(turn, key, busy, now)
+		if q := t.keys[key]; q != nil && key.Kind == Label && busy != nil && q.of != &t.busy {
+			q.of.remove(q)
+			t.busy.add(q)
+		}
 		turn.ready <- struct{}{} // never waits: it was not ready before
 	}
+	t.arm(now)
 }
 
-// arm has the longest turn end in time, while somebody waits.
-func (t *Turns) arm() {
-	if t.armed || t.waiting.first == nil {
-		return
+// next returns the ring whose turn it is, nil if nobody can begin one. Both have as many as there
+// are queues in them.
+func (t *Turns) next(now time.Time) *ring {
+	free := t.free(now)
+	switch usual, busy := free > 0 && t.waiting.n > 0, free > len(t.rests) && t.busy.n > 0; {
+	case usual && busy:
+		if t.round++; t.round >= t.waiting.n+t.busy.n {
+			t.round = 0
+		}
+		if t.round >= t.waiting.n {
+			return &t.busy
+		}
+		return &t.waiting
+	case usual:
+		return &t.waiting
+	case busy:
+		return &t.busy
 	}
-	t.armed = true
-	left := turnTime - time.Since(t.taken[0].since)
-	if t.timer == nil {
-		t.timer = time.AfterFunc(left, t.expire)
-	} else {
-		t.timer.Reset(left)
+	return nil
+}
+
+// arm has the longest turn end in time while somebody waits, and the earliest rest while somebody
+// busy does.
+func (t *Turns) arm(now time.Time) {
+	if len(t.taken) > 0 && t.queued > 0 {
+		t.expiry.set(t.taken[0].since.Add(turnTime).Sub(now))
+	}
+	if len(t.rests) > 0 && t.busy.n > 0 {
+		t.rested.set(t.rests[0].Sub(now))
 	}
 }
 
@@ -241,13 +345,42 @@ func (t *Turns) arm() {
 func (t *Turns) expire() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.armed = false
-	if t.waiting.first == nil {
+	t.expiry.armed = false
+	if t.queued == 0 {
 		return
 	}
-	for len(t.taken) > 0 && time.Since(t.taken[0].since) >= turnTime {
-		t.drop(t.taken[0])
+	now := time.Now()
+	for len(t.taken) > 0 && now.Sub(t.taken[0].since) >= turnTime {
+		t.drop(t.taken[0], now)
 	}
-	t.fill()
-	t.arm()
+	t.fill(now)
+}
+
+// endRests begins the turns that rests were waited for with.
+func (t *Turns) endRests() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rested.armed = false
+	t.fill(time.Now())
+}
+
+// alarm calls a function once at a time. It is used with the mutex of [Turns] held, which the
+// function locks.
+type alarm struct {
+	call  func()
+	timer *time.Timer
+	armed bool
+}
+
+// set has the function be called after a time, unless it is going to be.
+func (a *alarm) set(after time.Duration) {
+	if a.armed {
+		return
+	}
+	a.armed = true
+	if a.timer == nil {
+		a.timer = time.AfterFunc(after, a.call)
+	} else {
+		a.timer.Reset(after)
+	}
 }

@@ -30,7 +30,7 @@ func TestTurns(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if done.Load() != workers*pieces || len(turns.taken) != 0 || turns.waiting.first != nil || len(turns.keys) != 0 {
+	if done.Load() != workers*pieces || len(turns.taken) != 0 || turns.waiting.n+turns.busy.n != 0 || len(turns.keys) != 0 {
 		t.Errorf("%d pieces are done, %d turns taken, %d keys kept", done.Load(), len(turns.taken), len(turns.keys))
 	}
 }
@@ -94,7 +94,7 @@ func TestTurnsByKey(t *testing.T) {
 				if got := strings.Join(order, " "); got != test.want {
 					t.Errorf("%q, want %q", got, test.want)
 				}
-				if turns.waiting.first != nil || turns.strangers.within.first != nil || len(turns.keys) != 0 {
+				if turns.waiting.n+turns.busy.n != 0 || turns.strangers.within.n != 0 || len(turns.keys) != 0 {
 					t.Error("something is left")
 				}
 			})
@@ -124,7 +124,7 @@ func TestTurnEnds(t *testing.T) {
 			t.Error("a turn that was over has ended another")
 		}
 		third.End()
-		if turns.waiting.first != nil || len(turns.taken) != 0 {
+		if turns.waiting.n+turns.busy.n != 0 || len(turns.taken) != 0 {
 			t.Error("something is left")
 		}
 	})
