@@ -146,5 +146,5 @@ func (s *Set) TakeHead(n int64) bool {
 // RefuseStranger is the refusal of a client whose head is too much, while it is not
 // known who the client is.
 func RefuseStranger() *refuse.Refusal {
-	return refuse.Busy("too much memory is in use for headers of clients that have not authenticated; send less than 4 KiB, or try again later")
+	return refuse.Busy("too much is to be done for headers of clients that have not authenticated; send less than 4 KiB, or try again later")
 }

@@ -25,7 +25,7 @@ type StallConn struct {
 	head     Head
 	read     atomic.Int64 // of a client that is not known; -1: the client is known
 	turn     track.Turn   // to read and parse something, of a client that is not known
-	turnKey  track.Key
+	client   string       // its name, for turns
 
 	beforeRead func() (string, error)   // nil: nothing is to be done
 	firstRead  func(first []byte) error // nil: nothing is to be done
@@ -124,7 +124,7 @@ func (c *StallConn) prepare() error {
 	c.once.Do(func() {
 		c.beginTurn()
 		c.refused = io.ErrUnexpectedEOF // in case of a panic
-		c.turnKey.Name, c.refused = c.beforeRead()
+		c.client, c.refused = c.beforeRead()
 	})
 	return c.refused
 }
@@ -152,18 +152,34 @@ func (c *StallConn) awaitTurn() error {
 	case err != nil:
 		return renamed(err, "read")
 	}
-	c.beginTurn()
+	if !c.beginTurn() {
+		c.head.Refuse(c.Conn, c.turn.End)
+		return io.EOF
+	}
 	return nil
 }
 
-func (c *StallConn) beginTurn() {
+// longHead is how much of a head has been read, in bytes as [HeadCost] counts them, when it is a long
+// one. The rest of it takes turns behind others.
+const longHead = 8 << 10
+
+// beginTurn takes a turn. It reports false if there is none for the rest of a long head.
+func (c *StallConn) beginTurn() bool {
 	if c.head.Turns == nil {
-		return
+		return true
 	}
-	c.head.Turns.Begin(&c.turn, c.turnKey)
+	switch read := c.read.Load(); {
+	case read < 0:
+		return true
+	case read < longHead:
+		c.head.Turns.Begin(&c.turn, track.Key{Kind: track.Stranger, Name: c.client})
+	case !c.head.Turns.BeginSlow(&c.turn, c.client):
+		return c.read.Load() < 0
+	}
 	if c.read.Load() < 0 { // it is known, or gone, since it has waited
 		c.turn.End()
 	}
+	return true
 }
 
 // EndTurn ends the turn of a client that is not known, if it has one: what follows takes long,
@@ -240,7 +256,7 @@ func (c *StallConn) OnClose(f func()) {
 // one. The client takes turns by address until f returns its name. It must be called before the
 // connection is in use.
 func (c *StallConn) BeforeRead(address string, f func() (name string, err error)) {
-	c.turnKey.Name, c.beforeRead = address, f
+	c.client, c.beforeRead = address, f
 }
 
 // OnFirstRead has f be called with what comes first. If it returns an error, that Read and

@@ -73,6 +73,68 @@ func TestStrangersTakeTurns(t *testing.T) {
 	}
 }
 
+// TestLongHeadsRefused has no turn left for those that send long heads. A client that is not known
+// gets turns for the pieces of a short one, and is refused when it sends more.
+func TestLongHeadsRefused(t *testing.T) {
+	t.Parallel()
+	client, conn := socketPair(t)
+	refused := false
+	c := NewStallConn(conn, time.Minute, Head{
+		Take:   func(int64) bool { return true },
+		Refuse: func(net.Conn, func()) { refused = true },
+		Turns:  track.NewTurns(1),
+	}, func() {})
+	defer c.Close()
+	send := func(n int) (int, error) {
+		t.Helper()
+		if _, err := client.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		return io.ReadFull(c, make([]byte, n))
+	}
+	for range 3 {
+		for _, size := range []int{1, 1, longHead - 2} {
+			if n, err := send(size); n != size || err != nil || refused {
+				t.Errorf("a piece of %d bytes: %d, %v, refused: %t", size, n, err, refused)
+			}
+		}
+		c.EndHead() // it was answered, and sends the head of another request
+	}
+	if n, err := send(longHead); n != longHead || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	c.EndTurn()
+	c.head.Turns = track.NewTurns(-1) // of which none is ever free
+	if n, err := send(1); n != 0 || err != io.EOF || !refused {
+		t.Errorf("more: %d bytes, %v, refused: %t", n, err, refused)
+	}
+}
+
+// TestKnownIsNotRefused has a client become known, or leave, while more of its head is waited for,
+// and no turn be left for those that are not known.
+func TestKnownIsNotRefused(t *testing.T) {
+	t.Parallel()
+	client, conn := socketPair(t)
+	c := NewStallConn(conn, time.Minute, Head{
+		Take:   func(int64) bool { return true },
+		Refuse: func(net.Conn, func()) { t.Error("it is refused") },
+		Turns:  track.NewTurns(1),
+	}, func() {})
+	defer c.Close()
+	if _, err := client.Write(make([]byte, longHead)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.ReadFull(c, make([]byte, longHead)); err != nil {
+		t.Fatal(n, err)
+	}
+	c.EndTurn()
+	c.Join(new(track.Limiter), "label", 1)
+	c.head.Turns = track.NewTurns(-1)
+	if !c.beginTurn() { // as a Read does that has waited since before
+		t.Error("no turn is needed, and none is left")
+	}
+}
+
 // slowlyClosedConn is a connection that is open for some time after Close.
 type slowlyClosedConn struct{ Wrapper }
 

@@ -50,7 +50,7 @@ func takeAtOnce(turns *Turns, keys ...Key) (order []string) {
 
 // left reports whether something is left of turns that have all ended.
 func left(turns *Turns) bool {
-	return turns.queued != 0 || turns.busy.n+turns.waiting.n+turns.strangers.within.n > 0 || len(turns.taken) > 0 || len(turns.keys) > 0
+	return turns.queued != 0 || turns.slow != 0 || turns.busy.n+turns.waiting.n+turns.strangers.within.n > 0 || len(turns.taken) > 0 || len(turns.keys) > 0
 }
 
 // TestBusyRest has a label take more turns than others have to wait for. It rests after each that
@@ -177,6 +177,29 @@ func TestBecomingBusy(t *testing.T) {
 	})
 }
 
+// TestLongHeads has many clients send long heads: together they get as many turns as one busy label,
+// and rest like it, and those that send short ones do not.
+func TestLongHeads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1)
+		busy := Key{Label, "a"}
+		take(turns, busy, busyTurns+1)
+		keys := []Key{{Slow, "1"}, {Slow, "2"}, {Slow, "3"}, busy, busy, busy}
+		if got, want := strings.Join(takeAtOnce(turns, keys...), " "), "10 a0 20 a0 30 a0"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		turns.NoteLight("other", time.Now())
+		keys = append(slices.Repeat([]Key{{Slow, "1"}}, crowd+2), Key{Stranger, "2"})
+		if got, want := strings.Join(takeAtOnce(turns, keys...)[:5], " "), "10 20 11 12 12"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if left(turns) {
+			t.Error("something is left")
+		}
+	})
+}
+
 // TestNoteLight notes a label each second, and none that has much to do.
 func TestNoteLight(t *testing.T) {
 	t.Parallel()
@@ -240,6 +263,42 @@ func TestWorkForgotten(t *testing.T) {
 		}
 		if n := len(turns.work.labels); n > 200 {
 			t.Errorf("%d are kept", n)
+		}
+	})
+}
+
+// TestBeginSlow has no more of those wait that send a long head than may, and others however many do.
+func TestBeginSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1)
+		var first Turn
+		turns.Begin(&first, Key{Label, "first"})
+		refused := 0
+		begin := func(i int) {
+			var turn Turn
+			if !turns.BeginSlow(&turn, fmt.Sprint(i%3)) {
+				refused++
+				turn.End() // has no turn
+				return
+			}
+			turn.End()
+		}
+		for i := range mostSlow + 10 {
+			go begin(i)
+			synctest.Wait()
+		}
+		if refused != 10 {
+			t.Errorf("%d were refused, want 10", refused)
+		}
+		go take(turns, Key{Stranger, "new"}, 1)
+		first.End()
+		synctest.Wait()
+		if begin(0); refused != 10 {
+			t.Error("one is refused though nobody waits")
+		}
+		if left(turns) {
+			t.Error("something is left")
 		}
 	})
 }

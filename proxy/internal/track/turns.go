@@ -25,7 +25,8 @@ const (
 // so, and looks for what has come from the network when nothing is. Those who wait take turns
 // by their keys, so that whoever has much to do delays nobody but itself by it. All strangers
 // together get as many turns as one label: of them, one waits for a turn of each other
-// key, and with each for one of every label that waits.
+// key, and with each for one of every label that waits. Those that send long heads get as many as
+// one busy label, and rest like it.
 //
 // While labels work that have little to do, those that are busy rest after their turns if a crowd
 // waits. Their work would otherwise take all the time of a processor, and each step of the others'
@@ -38,11 +39,14 @@ type Turns struct {
 	taken     []*Turn            // the longest taken first
 	rests     []time.Time        // when they end, the earliest first
 	waiting   ring               // of those who wait for no rest, and of strangers
-	busy      ring               // of busy labels
+	busy      ring               // of busy labels, and of strangers that send long heads
 	queued    int                // how many wait
+	slow      int                // how many of them with keys of Slow
 	round     int                // how many turns of each ring's one since the first of waiting
 	strangers *turnQueue         // has a ring of its own
-	keys      map[Key]*turnQueue // of all that wait; strangers itself has none
+	long      *turnQueue         // the same for those that send long heads
+	longWork  *labelWork         // in the place of a label's
+	keys      map[Key]*turnQueue // of all that wait, but for these two
 	expiry    alarm              // when turns end because somebody waits
 	rested    alarm              // when rests end that somebody waits for
 	made      time.Time
@@ -55,6 +59,8 @@ type Kind int
 const (
 	// Stranger is a client that is not admitted.
 	Stranger Kind = iota
+	// Slow is such a client that has sent much of a long head.
+	Slow
 	// Label is a session label.
 	Label
 	// Server is a connection to a server.
@@ -127,23 +133,41 @@ func NewTurns(most int) *Turns {
 	if most == 0 {
 		most = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	t := &Turns{most: most, strangers: new(turnQueue), keys: make(map[Key]*turnQueue), made: time.Now()}
+	t := &Turns{most: most, strangers: new(turnQueue), long: new(turnQueue), keys: make(map[Key]*turnQueue), made: time.Now()}
+	t.longWork = &labelWork{label: " "} // which is none
 	t.expiry.call, t.rested.call = t.expire, t.endRests
 	return t
+}
+
+// mostSlow bounds those who wait under keys of [Slow], for each turn that can be taken at a time.
+const mostSlow = 256
+
+// BeginSlow is Begin for a key of [Slow]. It reports false, and takes no turn, if too many such wait.
+func (t *Turns) BeginSlow(turn *Turn, name string) bool {
+	taken, waits := t.begin(turn, Key{Slow, name})
+	if waits {
+		turn.await()
+	}
+	return taken || waits
 }
 
 // Begin waits for a turn of key, and takes it. The goroutine must have none, and wait for
 // nothing until it calls [Turn.End]. If it does nevertheless, its turn ends when somebody
 // else has waited for it for a millisecond.
 func (t *Turns) Begin(turn *Turn, key Key) {
-	if !t.begin(turn, key) {
-		<-turn.ready
-		runtime.Gosched() // or it would run before all that became ready earlier
+	if _, waits := t.begin(turn, key); waits {
+		turn.await()
 	}
 }
 
-// begin takes a turn if nobody waits, or has it wait.
-func (t *Turns) begin(turn *Turn, key Key) (taken bool) {
+// await waits until the turn begins.
+func (turn *Turn) await() {
+	<-turn.ready
+	runtime.Gosched() // or it would run before all that became ready earlier
+}
+
+// begin takes a turn if nobody waits, or has it wait unless too many do.
+func (t *Turns) begin(turn *Turn, key Key) (taken, waits bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if turn.turns == nil { // or whoever ends the last one might read it meanwhile
@@ -153,19 +177,25 @@ func (t *Turns) begin(turn *Turn, key Key) (taken bool) {
 	of, busy := t.ringOf(key, now)
 	if of.n == 0 && t.free(now) > 0 && (busy == nil || t.free(now) > len(t.rests)) {
 		t.take(turn, key, busy, now)
-		return true
+		return true, false
+	}
+	if key.Kind == Slow && t.slow >= t.most*mostSlow {
+		return false, false
 	}
 	if turn.ready == nil {
 		turn.ready = make(chan struct{}, 1)
 	}
 	t.enqueue(turn, key, of)
 	t.arm(now)
-	return false
+	return false, true
 }
 
 // ringOf returns the ring that those with a key wait in, and the work of a label that is busy.
 func (t *Turns) ringOf(key Key, now time.Time) (*ring, *labelWork) {
-	if key.Kind == Label {
+	switch key.Kind {
+	case Slow:
+		return &t.busy, t.longWork
+	case Label:
 		if busy := t.work.busy(key.Name, t.most, now); busy != nil {
 			return &t.busy, busy
 		}
@@ -264,13 +294,19 @@ func (t *Turns) enqueue(turn *Turn, key Key, of *ring) {
 	}
 	q.waiting = append(q.waiting, turn)
 	t.queued++
+	if key.Kind == Slow {
+		t.slow++
+	}
 }
 
 // shared returns the queue whose turns those with a key share with others, nil if they have turns of
 // their own.
 func (t *Turns) shared(key Key) *turnQueue {
-	if key.Kind == Stranger {
+	switch key.Kind {
+	case Stranger:
 		return t.strangers
+	case Slow:
+		return t.long
 	}
 	return nil
 }
@@ -278,12 +314,15 @@ func (t *Turns) shared(key Key) *turnQueue {
 // dequeue returns the next turn that waits in a ring, and its key. There must be one.
 func (t *Turns) dequeue(r *ring) (*Turn, Key) {
 	q := r.next()
-	if q == t.strangers {
+	if q == t.strangers || q == t.long {
 		q = q.within.next()
 	}
 	turn := q.waiting[0]
 	q.waiting = q.waiting[1:]
 	t.queued--
+	if q.key.Kind == Slow {
+		t.slow--
+	}
 	if len(q.waiting) == 0 {
 		delete(t.keys, q.key)
 		q.of.remove(q)
