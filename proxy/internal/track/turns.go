@@ -45,7 +45,7 @@ type Turns struct {
 	round     int                // how many turns of each ring's one since the first of waiting
 	strangers *turnQueue         // has a ring of its own
 	long      *turnQueue         // the same for those that send long heads
-	longWork  *labelWork         // in the place of a label's
+	longWork  *leak              // in the place of a label's
 	keys      map[Key]*turnQueue // of all that wait, but for these two
 	expiry    alarm              // when turns end because somebody waits
 	rested    alarm              // when rests end that somebody waits for
@@ -78,7 +78,7 @@ type Turn struct {
 	turns *Turns      // that it is of; nil before the first one
 	taken atomic.Bool // changes with turns.mu held
 	since time.Time
-	busy  *labelWork    // of the label that it is of, if that is busy
+	busy  *leak         // the turns of the label that it is of, if that is busy
 	ready chan struct{} // gets a value when a turn that was waited for begins
 }
 
@@ -133,8 +133,7 @@ func NewTurns(most int) *Turns {
 	if most == 0 {
 		most = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	t := &Turns{most: most, strangers: new(turnQueue), long: new(turnQueue), keys: make(map[Key]*turnQueue), made: time.Now()}
-	t.longWork = &labelWork{label: " "} // which is none
+	t := &Turns{most: most, strangers: new(turnQueue), long: new(turnQueue), longWork: new(leak), keys: make(map[Key]*turnQueue), made: time.Now()}
 	t.expiry.call, t.rested.call = t.expire, t.endRests
 	return t
 }
@@ -191,7 +190,7 @@ func (t *Turns) begin(turn *Turn, key Key) (taken, waits bool) {
 }
 
 // ringOf returns the ring that those with a key wait in, and the work of a label that is busy.
-func (t *Turns) ringOf(key Key, now time.Time) (*ring, *labelWork) {
+func (t *Turns) ringOf(key Key, now time.Time) (*ring, *leak) {
 	switch key.Kind {
 	case Slow:
 		return &t.busy, t.longWork
@@ -256,7 +255,7 @@ func (t *Turns) free(now time.Time) int {
 	return t.most - len(t.taken)
 }
 
-func (t *Turns) take(turn *Turn, key Key, busy *labelWork, now time.Time) {
+func (t *Turns) take(turn *Turn, key Key, busy *leak, now time.Time) {
 	turn.taken.Store(true)
 	turn.since, turn.busy = now, busy
 	t.taken = append(t.taken, turn)

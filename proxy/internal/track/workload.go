@@ -17,17 +17,11 @@ const (
 // workload says which labels have much to do, by the turns that they have taken. The zero value has
 // seen none.
 type workload struct {
-	labels map[string]*labelWork // of those that have taken turns, as long as they count
-	sweep  int                   // how many labels there are to be before those that count no more are left out
+	labels map[string]*leak // turns of those that have taken some, as long as they count
+	sweep  int              // how many labels there are to be before those that count no more are left out
 	all    leak
 	light  string    // the label that had little to do when it worked last
 	at     time.Time // when it did
-}
-
-// labelWork is what a label has done.
-type labelWork struct {
-	label string
-	leak
 }
 
 // take counts a turn of a label. There are turns for most at a time.
@@ -35,7 +29,7 @@ func (w *workload) take(label string, most int, now time.Time) {
 	work := w.labels[label]
 	if work == nil {
 		w.forget(now)
-		work = &labelWork{label: label}
+		work = new(leak)
 		w.labels[label] = work
 	}
 	work.add(1, busyRate, busyTurns*5/4, now)
@@ -45,7 +39,7 @@ func (w *workload) take(label string, most int, now time.Time) {
 // forget leaves out the labels that have taken no turn for long, and makes room for one more.
 func (w *workload) forget(now time.Time) {
 	if w.labels == nil {
-		w.labels = make(map[string]*labelWork)
+		w.labels = make(map[string]*leak)
 	}
 	if len(w.labels) < w.sweep {
 		return
@@ -58,9 +52,9 @@ func (w *workload) forget(now time.Time) {
 	w.sweep = 2*len(w.labels) + 64
 }
 
-// busy returns a label's work if it has taken more turns than others have to wait for, nil if it
-// has not.
-func (w *workload) busy(label string, most int, now time.Time) *labelWork {
+// busy returns the turns of a label if they are more than others have to wait for, nil if they are
+// not.
+func (w *workload) busy(label string, most int, now time.Time) *leak {
 	work := w.labels[label]
 	if work == nil {
 		return nil
@@ -91,9 +85,9 @@ func (w *workload) isLight(label string, now time.Time) bool {
 	return work == nil || work.after(busyRate, now) <= fewTurns
 }
 
-// othersWork reports whether another label works that has little to do.
-func (w *workload) othersWork(than *labelWork, now time.Time) bool {
-	return !w.at.IsZero() && now.Sub(w.at) < lightTime && w.light != than.label && w.isLight(w.light, now)
+// othersWork reports whether another label works that has little to do, than being the turns of one.
+func (w *workload) othersWork(than *leak, now time.Time) bool {
+	return !w.at.IsZero() && now.Sub(w.at) < lightTime && w.labels[w.light] != than && w.isLight(w.light, now)
 }
 
 // leak is an amount that becomes less with time. The zero value is nothing.
