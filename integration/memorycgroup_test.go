@@ -71,7 +71,7 @@ func writeExisting(path, content string) error {
 func (b memoryBound) used(t *testing.T, p *proxy) int64 {
 	t.Helper()
 	if b.usage == "" {
-		return int64(p.holds(t).kilobytes) << 10
+		return int64(p.kilobytes(t)) << 10
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(readFile(t, b.usage)), 10, 64)
 	if err != nil {

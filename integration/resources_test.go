@@ -4,6 +4,7 @@ package integration
 
 import (
 	"bufio"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,19 +28,28 @@ func (p *proxy) holds(t *testing.T) held {
 	if err != nil {
 		t.Fatalf("count the proxy's descriptors, as root: %v", err)
 	}
-	h := held{descriptors: len(descriptors)}
-	for line := range strings.Lines(readFile(t, filepath.Join(dir, "status"))) {
-		name, value, _ := strings.Cut(line, ":")
-		n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-		switch name {
-		case "RssAnon":
-			h.kilobytes = n
-		}
-	}
+	h := held{descriptors: len(descriptors), kilobytes: p.kilobytes(t)}
 	if p.fixture.admin != "" {
 		h.goroutines = p.metric(t, "go_goroutines")
 	}
 	return h
+}
+
+// kilobytes returns what memory the proxy has that is no file's, without asking the proxy: to
+// answer takes memory, too.
+func (p *proxy) kilobytes(t *testing.T) int {
+	t.Helper()
+	for line := range strings.Lines(readFile(t, fmt.Sprintf("/proc/%d/status", p.process.Pid))) {
+		if value, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatal("the kernel does not say what memory the proxy has")
+	return 0
 }
 
 // metric returns a number of the proxy's metrics.

@@ -124,7 +124,7 @@ func underAttack(t *testing.T, s siege) {
 	}
 	t.Logf("%s of %d MiB, each for %s", bound.how, most>>20, s.each)
 	run("nothing", max(s.each/4, time.Second)) // and every client has its task
-	before := p.holds(t).kilobytes
+	before := p.kilobytes(t)
 	quiet, phases := &phase{name: "nothing", seen: new(firstBytes)}, []*phase{}
 	endure := func(name string, assaults ...assault) {
 		t.Helper()
@@ -142,7 +142,7 @@ func underAttack(t *testing.T, s siege) {
 	endure("all at once", all...)
 	end := time.Now()
 	for {
-		now := p.holds(t).kilobytes
+		now := p.kilobytes(t)
 		if now <= before+32<<10 {
 			t.Logf("%d kB before, %d kB %s after the last", before, now, time.Since(end).Round(100*time.Millisecond))
 			break
