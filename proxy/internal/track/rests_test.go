@@ -101,6 +101,58 @@ func TestBusyRest(t *testing.T) {
 	}
 }
 
+// TestRestsFollowTurns has few of a busy label wait for turns that take a time: it rests for twice as
+// long as they have taken, in rests that are long enough for a timer.
+func TestRestsFollowTurns(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		waiting int
+		takes   time.Duration
+		light   bool
+		want    string // the milliseconds after which the turns begin
+	}{
+		"short ones": {9, 200 * time.Microsecond, true, "0 0 0 1 2 2 3 3 4"},
+		"long ones":  {4, time.Millisecond, true, "0 3 6 9"},
+		"a pause":    {3, 2 * time.Millisecond, true, "0 3 6"}, // a turn ends after a millisecond
+		"alone":      {5, 500 * time.Microsecond, false, "0 0 1 1 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				turns := NewTurns(1)
+				busy := Key{Label, "busy"}
+				take(turns, busy, busyTurns+1)
+				if test.light {
+					turns.NoteLight("other", time.Now())
+				}
+				var mu sync.Mutex
+				var order []string
+				var all sync.WaitGroup
+				begun := time.Now()
+				for range test.waiting {
+					all.Go(func() {
+						var turn Turn
+						turns.Begin(&turn, busy)
+						mu.Lock()
+						order = append(order, fmt.Sprint(time.Since(begun).Milliseconds()))
+						mu.Unlock()
+						time.Sleep(test.takes)
+						turn.End()
+					})
+					synctest.Wait()
+				}
+				all.Wait()
+				if got := strings.Join(order, " "); got != test.want {
+					t.Errorf("the turns begin at %s ms, want %s", got, test.want)
+				}
+				if left(turns) {
+					t.Error("something is left")
+				}
+			})
+		})
+	}
+}
+
 // TestRestsLeaveTurns has others take the turns that busy labels rest from, of several at a time.
 func TestRestsLeaveTurns(t *testing.T) {
 	t.Parallel()
