@@ -11,15 +11,12 @@ const (
 	// turnTime is after how much time a turn ends by itself if somebody waits for one. Whoever has
 	// a turn works, and is seldom kept waiting meanwhile.
 	turnTime = time.Millisecond
-	// restFactor is how many times as long as busy labels' turns are the rests after them, in which
-	// nobody who is busy begins one in their place. A turn stands for more work than is done in it: what
-	// it leads to at other connections, at the server, and for the collector of garbage.
-	restFactor = 2
-	// restTime is the shortest rest: a timer of less would be late by as much. Shorter ones add up.
+	// restTime is how long nobody who is busy begins a turn in place of one that a busy label had.
+	// A turn stands for more work than is done in it: what it leads to at other connections, at the
+	// server, and for the collector of garbage.
 	restTime = time.Millisecond
-	// crowd is how many wait, for each turn that can be taken at a time, where each turn of a busy label
-	// is followed by a rest. Some large bodies, or a thousand requests a second on a few connections, are
-	// no crowd.
+	// crowd is how many wait, for each turn that can be taken at a time, where busy labels rest. Some
+	// large bodies, or a thousand requests a second on a few connections, are no crowd.
 	crowd = 32
 )
 
@@ -31,9 +28,9 @@ const (
 // key, and with each for one of every label that waits. Those that send long heads get as many as
 // one busy label, and rest like it.
 //
-// While labels work that have little to do, those that are busy rest for longer than their turns
-// last if others wait, and for longer still if a crowd does. Their work would otherwise take all the
-// time of a processor, and each step of the others' would wait for it.
+// While labels work that have little to do, those that are busy rest after their turns if a crowd
+// waits. Their work would otherwise take all the time of a processor, and each step of the others'
+// would wait for it.
 type Turns struct {
 	most int
 	work workload
@@ -41,7 +38,6 @@ type Turns struct {
 	mu        sync.Mutex
 	taken     []*Turn            // the longest taken first
 	rests     []time.Time        // when they end, the earliest first
-	owed      time.Duration      // what rests are to come when they are long enough for one
 	waiting   ring               // of those who wait for no rest, and of strangers
 	busy      ring               // of busy labels, and of strangers that send long heads
 	queued    int                // how many wait
@@ -270,8 +266,8 @@ func (t *Turns) take(turn *Turn, key Key, busy *leak, now time.Time) {
 
 func (t *Turns) drop(turn *Turn, now time.Time) {
 	turn.taken.Store(false)
-	if turn.busy != nil && t.queued >= t.most && t.work.othersWork(turn.busy, now) {
-		t.rest(restFactor*min(now.Sub(turn.since), turnTime), now)
+	if turn.busy != nil && t.queued >= t.most*crowd && t.work.othersWork(turn.busy, now) {
+		t.rests = append(t.rests, now.Add(restTime))
 	}
 	for i, other := range t.taken {
 		if other == turn {
@@ -279,22 +275,6 @@ func (t *Turns) drop(turn *Turn, now time.Time) {
 			return
 		}
 	}
-}
-
-// rest has those who are busy rest for d, or at least for [restTime] if a crowd waits.
-func (t *Turns) rest(d time.Duration, now time.Time) {
-	if t.queued >= t.most*crowd {
-		d = max(d, restTime)
-	}
-	if t.owed += d; t.owed < restTime {
-		return
-	}
-	end := now.Add(t.owed)
-	t.owed = 0
-	if n := len(t.rests); n > 0 && end.Before(t.rests[n-1]) {
-		end = t.rests[n-1]
-	}
-	t.rests = append(t.rests, end)
 }
 
 // enqueue has a turn wait behind those of its key, or in a ring.
