@@ -4,6 +4,7 @@ package live
 type Conn struct {
 	// All of it changes while the set is locked.
 	running int    // exchanges
+	uploads int    // that have begun or wait; see [Entry.BeginUpload]
 	last    *Entry // that lingers, nil if none does
 	closed  bool   // so that none may linger any more
 }
@@ -21,6 +22,12 @@ func (c *Conn) begin() {
 func (c *Conn) end() {
 	if c != nil {
 		c.running--
+	}
+}
+
+func (c *Conn) addUploads(n int) {
+	if c != nil {
+		c.uploads += n
 	}
 }
 

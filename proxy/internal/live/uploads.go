@@ -29,7 +29,9 @@ type waitingUpload struct {
 
 // BeginUpload waits until there is room for the buffer of an upload of so many bytes, which
 // are less than 0 if nobody knows them. It refuses the exchange if there is none for
-// [uploadPatience], or ctx ends. The room is given back by [Entry.EndUpload] or
+// [uploadPatience], or ctx ends. It does so at once if another upload is under way on the same
+// connection: what comes of a body that nobody reads takes the connection's window (RFC 9113, section
+// 5.2), without which the other does not end either. The room is given back by [Entry.EndUpload] or
 // [Set.Remove]. waited says that the client may have left meanwhile: nobody has read from it.
 func (e *Entry) BeginUpload(ctx context.Context, length int64) (waited bool, refused *refuse.Refusal) {
 	s := e.set
@@ -40,15 +42,13 @@ func (e *Entry) BeginUpload(ctx context.Context, length int64) (waited bool, ref
 	if 0 <= length && length < maxUpload {
 		bytes = 1 << bits.Len64(uint64(length))
 	}
-	s.mu.Lock()
 	w := &waitingUpload{e, bytes, make(chan struct{})}
-	s.uploadsWaiting = append(s.uploadsWaiting, w)
-	s.beginWaiting()
-	s.mu.Unlock()
-	select {
-	case <-w.begun:
+	begun, mayWait := s.addUpload(w)
+	if begun {
 		return false, nil
-	default:
+	}
+	if !mayWait {
+		return false, refuseUpload()
 	}
 	timer := time.NewTimer(uploadPatience)
 	defer timer.Stop()
@@ -58,15 +58,47 @@ func (e *Entry) BeginUpload(ctx context.Context, length int64) (waited bool, ref
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := slices.Index(s.uploadsWaiting, w)
-	if i < 0 {
+	if !s.giveUpUpload(w) {
 		return true, nil // there was room in the last moment
 	}
-	s.uploadsWaiting = slices.Delete(s.uploadsWaiting, i, i+1)
+	return true, refuseUpload()
+}
+
+func refuseUpload() *refuse.Refusal {
+	return refuse.Busy("the requests with large bodies that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
+}
+
+// addUpload begins an upload if there is room for it, or has it wait if it may.
+func (s *Set) addUpload(w *waitingUpload) (begun, mayWait bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mayWait = w.Conn == nil || w.Conn.uploads == 0
+	w.Conn.addUploads(1)
+	s.uploadsWaiting = append(s.uploadsWaiting, w)
+	s.beginWaiting()
+	begun = w.uploading.Load() > 0
+	if !begun && !mayWait {
+		s.removeUpload(w)
+	}
+	return begun, mayWait
+}
+
+// giveUpUpload has an upload wait no longer. It reports false if the upload has begun.
+func (s *Set) giveUpUpload(w *waitingUpload) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.uploadsWaiting, w) {
+		return false
+	}
+	s.removeUpload(w)
 	s.beginWaiting() // those that need less
-	return true, refuse.Busy("the requests with large bodies that run take as much memory as there is for them; wait for some to end, or raise limits.memory")
+	return true
+}
+
+func (s *Set) removeUpload(w *waitingUpload) {
+	i := slices.Index(s.uploadsWaiting, w)
+	s.uploadsWaiting = slices.Delete(s.uploadsWaiting, i, i+1)
+	w.Conn.addUploads(-1)
 }
 
 // UploadsWaiting returns how many uploads wait for room.
@@ -97,6 +129,7 @@ func (s *Set) endUpload(e *Entry) {
 	e.label.uploads -= bytes
 	s.uploads -= bytes
 	if bytes > 0 {
+		e.Conn.addUploads(-1)
 		s.beginWaiting()
 	}
 }

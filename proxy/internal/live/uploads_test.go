@@ -120,6 +120,56 @@ func TestUploads(t *testing.T) {
 	})
 }
 
+// TestUploadsOfOneConnection has an upload find no room while another is under way on its connection,
+// whose window it would take: it is refused at once. One that is alone there waits.
+func TestUploadsOfOneConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := wide
+		b.Uploads = Share{All: 8 * maxUpload, Label: 2 * maxUpload}
+		s := NewSet(b)
+		on := func(c *Conn) *fake {
+			f := new(fake)
+			f.Conn = c
+			if refused := s.Add(f, "a", nil); refused != nil {
+				t.Fatal(refused)
+			}
+			return f
+		}
+		shared, other := new(Conn), new(Conn)
+		first, second := on(shared), on(shared)
+		for _, f := range []*fake{first, second} {
+			if refused := f.upload(t.Context(), -1); refused != nil {
+				t.Fatal(refused)
+			}
+		}
+		begun := time.Now()
+		third := on(shared)
+		wantBusy(t, third.upload(t.Context(), -1), "large bodies")
+		if refused := third.upload(t.Context(), freeUpload); refused != nil {
+			t.Error(refused)
+		}
+		alone := make(chan *refuse.Refusal)
+		go func() { alone <- on(other).upload(t.Context(), -1) }()
+		synctest.Wait()
+		wantBusy(t, on(other).upload(t.Context(), -1), "large bodies")
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("they waited for %s", waited)
+		}
+		first.EndUpload()
+		if refused := <-alone; refused != nil {
+			t.Error(refused)
+		}
+		s.Remove(second, func() {})
+		if refused := on(shared).upload(t.Context(), -1); refused != nil {
+			t.Error(refused)
+		}
+		if shared.uploads != 1 || other.uploads != 1 || len(s.uploadsWaiting) != 0 {
+			t.Errorf("%d and %d are counted, %d wait", shared.uploads, other.uploads, len(s.uploadsWaiting))
+		}
+	})
+}
+
 // TestUploadGivesUp has an upload wait whose client goes away, before another of its label.
 func TestUploadGivesUp(t *testing.T) {
 	t.Parallel()
