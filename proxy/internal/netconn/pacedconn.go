@@ -37,7 +37,12 @@ func (c *PacedConn) Read(p []byte) (int, error) {
 	if n == 0 && err != ErrNothingYet {
 		return n, err
 	}
-	if now := time.Now(); c.Pace.Spend(n, now) {
+	now := time.Now()
+	much := c.Pace.Spend(n, now)
+	if much && c.key.Kind == track.Label {
+		c.turns.AwaitShare(c.key.Name, n)
+	}
+	if much {
 		c.turns.Begin(&c.turn, c.key)
 	} else if c.key.Kind == track.Label {
 		c.turns.NoteLight(c.key.Name, now)

@@ -1,8 +1,8 @@
 package netconn
 
 import (
+	"io"
 	"net"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,8 +83,38 @@ func testPacedConn(t *testing.T) {
 	taken("when it is closed", 0)
 }
 
-// TestPacedConnIsLight reads a little from the connection of a label. Another label, which is busy,
-// rests from then on.
+// TestPacedConnSendsItsShare reads much from the connection of a label while another works.
+func TestPacedConnSendsItsShare(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]track.Kind{"of a label": track.Label, "of a server": track.Server} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				turns := track.NewTurns(1)
+				turns.NoteLight("light", time.Now())
+				near, far := net.Pipe()
+				c := NewPacedConn(near, turns, track.Key{Kind: kind, Name: "a"})
+				defer c.Close()
+				go func() {
+					defer far.Close()
+					for range 1 << 10 {
+						_, _ = far.Write(make([]byte, 1<<20))
+					}
+				}()
+				begun := time.Now()
+				if n, err := io.Copy(io.Discard, struct{ io.Reader }{c}); n != 1<<30 || err != nil {
+					t.Fatal(n, err)
+				}
+				if waits := time.Since(begun) > time.Second; waits != (kind == track.Label) {
+					t.Errorf("it took %s", time.Since(begun))
+				}
+			})
+		})
+	}
+}
+
+// TestPacedConnIsLight reads a little from the connection of a label. Another label, which sends much,
+// waits for its share from then on.
 func TestPacedConnIsLight(t *testing.T) {
 	t.Parallel()
 	for name, kind := range map[string]track.Kind{"of a label": track.Label, "of a server": track.Server} {
@@ -100,28 +130,12 @@ func TestPacedConnIsLight(t *testing.T) {
 				if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
 					t.Fatal(n, err)
 				}
-				busy := track.Key{Kind: track.Label, Name: "busy"}
-				for range 1000 {
-					var turn track.Turn
-					turns.Begin(&turn, busy)
-					turn.End()
-				}
-				var first track.Turn // which the others wait for
-				turns.Begin(&first, busy)
-				var crowd sync.WaitGroup
-				for range 50 {
-					crowd.Go(func() {
-						var turn track.Turn
-						turns.Begin(&turn, busy)
-						turn.End()
-					})
-				}
-				synctest.Wait()
 				begun := time.Now()
-				first.End()
-				crowd.Wait()
-				if rests := time.Since(begun) > 0; rests != (kind == track.Label) {
-					t.Errorf("it rests: %t", rests)
+				for range 1 << 10 {
+					turns.AwaitShare("busy", 1<<20)
+				}
+				if waits := time.Since(begun) > 0; waits != (kind == track.Label) {
+					t.Errorf("it waits: %t", waits)
 				}
 			})
 		})

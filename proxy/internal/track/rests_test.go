@@ -2,7 +2,6 @@ package track
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -48,51 +47,86 @@ func takeAtOnce(turns *Turns, keys ...Key) (order []string) {
 	return order
 }
 
+// inTurn returns n of some keys, which come one after another.
+func inTurn(n int, keys ...Key) (all []Key) {
+	for i := range n {
+		all = append(all, keys[i%len(keys)])
+	}
+	return all
+}
+
+// busyLabels makes labels busy that have names of one letter.
+func busyLabels(turns *Turns, names string) (all []Key) {
+	for _, name := range strings.Split(names, "") {
+		all = append(all, Key{Label, name})
+		take(turns, all[len(all)-1], busyTurns+1)
+	}
+	return all
+}
+
+// of returns what there is in an order of some names of one letter.
+func of(order []string, names string) (some []string) {
+	for _, o := range order {
+		if strings.Contains(names, o[:1]) {
+			some = append(some, o)
+		}
+	}
+	return some
+}
+
 // left reports whether something is left of turns that have all ended.
 func left(turns *Turns) bool {
 	return turns.queued != 0 || turns.slow != 0 || turns.busy.n+turns.waiting.n+turns.strangers.within.n > 0 || len(turns.taken) > 0 || len(turns.keys) > 0
 }
 
-// TestBusyRest has a label take more turns than others have to wait for. It rests after each that
-// follows while a crowd waits and another label works that has little to do, and nobody else waits
-// for that.
+// TestBusyRest has labels take more turns than others have to wait for. They rest after each that
+// follows while a crowd of several waits and another label works that has little to do, and nobody else
+// waits for that.
 func TestBusyRest(t *testing.T) {
 	t.Parallel()
+	otherWorks := func(turns *Turns) { turns.NoteLight("other", time.Now()) }
 	for name, test := range map[string]struct {
 		prepare func(turns *Turns)
+		labels  string
 		waiting int
 		rests   int
 	}{
-		"while another works":      {func(turns *Turns) { turns.NoteLight("other", time.Now()) }, crowd + 6, 6},
-		"without a crowd":          {func(turns *Turns) { turns.NoteLight("other", time.Now()) }, crowd, 0},
-		"while nobody works":       {func(*Turns) {}, crowd + 6, 0},
-		"after another has worked": {func(turns *Turns) { turns.NoteLight("other", time.Now().Add(-lightTime)) }, crowd + 6, 0},
-		"while it works":           {func(turns *Turns) { turns.NoteLight("busy", time.Now()) }, crowd + 6, 0},
+		"while another works":      {otherWorks, "abc", crowd + 6, 6},
+		"without a crowd":          {otherWorks, "abc", crowd - 1, 0},
+		"as a crowd begins":        {otherWorks, "abc", crowd + 1, 1},
+		"without several":          {otherWorks, "ab", crowd + 6, 0},
+		"while nobody works":       {func(*Turns) {}, "abc", crowd + 6, 0},
+		"after another has worked": {func(turns *Turns) { turns.NoteLight("other", time.Now().Add(-lightTime)) }, "abc", crowd + 6, 0},
+		"while they work":          {func(turns *Turns) { turns.NoteLight("a", time.Now()) }, "abc", crowd + 6, 0},
 		"while another is busy": {func(turns *Turns) {
 			turns.NoteLight("other", time.Now())
 			take(turns, Key{Label, "other"}, busyTurns+1)
-		}, crowd + 6, 0},
-		"while another has much to do": {func(turns *Turns) { take(turns, Key{Label, "other"}, 2*fewTurns); turns.NoteLight("other", time.Now()) }, crowd + 6, 0},
+		}, "abc", crowd + 6, 0},
+		"while another has much to do": {func(turns *Turns) { take(turns, Key{Label, "other"}, 2*fewTurns); turns.NoteLight("other", time.Now()) }, "abc", crowd + 6, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				turns := NewTurns(1)
 				test.prepare(turns)
-				busy := Key{Label, "busy"}
-				all := slices.Repeat([]Key{busy}, test.waiting)
-				if order := takeAtOnce(turns, all...); order[len(order)-1] != "busy0" {
-					t.Errorf("the first turns waited: %s", order)
+				var all []Key
+				for _, name := range strings.Split(test.labels, "") {
+					all = append(all, Key{Label, name})
 				}
-				take(turns, busy, busyTurns)
-				if order, want := takeAtOnce(turns, all...), fmt.Sprint("busy", test.rests); order[len(order)-1] != want {
-					t.Errorf("%s, and no rests until %s", order, want)
+				all = inTurn(test.waiting, all...)
+				rests := func(want int) {
+					t.Helper()
+					order := takeAtOnce(turns, all...)
+					if last := order[len(order)-1]; last[1:] != fmt.Sprint(want) {
+						t.Errorf("%s, want %d rests", order, want)
+					}
 				}
+				rests(0)
+				busyLabels(turns, test.labels)
+				rests(test.rests)
 				time.Sleep(time.Minute)
 				turns.NoteLight("other", time.Now())
-				if order := takeAtOnce(turns, all...); order[len(order)-1] != "busy0" {
-					t.Errorf("a minute later: %s", order)
-				}
+				rests(0)
 				if left(turns) {
 					t.Error("something is left")
 				}
@@ -107,17 +141,16 @@ func TestRestsLeaveTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(2)
 		turns.NoteLight("other", time.Now())
-		busy := Key{Label, "busy"}
-		take(turns, busy, busyTurns+1)
-		order := takeAtOnce(turns, slices.Repeat([]Key{busy}, 2*crowd+6)...)
-		if got, want := order[len(order)-1], "busy3"; got != want {
+		busy := busyLabels(turns, "abc")
+		order := takeAtOnce(turns, inTurn(2*crowd+6, busy...)...)
+		if got := order[len(order)-1]; got[1:] != "3" {
 			t.Errorf("%s, want a rest for every two turns", order)
 		}
 		var waits [2*crowd + 6]Turn
 		for i := range waits {
-			go turns.Begin(&waits[i], busy)
+			go turns.Begin(&waits[i], busy[i%len(busy)])
+			synctest.Wait()
 		}
-		synctest.Wait()
 		waits[0].End()
 		waits[1].End()
 		begun := time.Now()
@@ -125,7 +158,7 @@ func TestRestsLeaveTurns(t *testing.T) {
 			take(turns, key, fewTurns)
 		}
 		if waited := time.Since(begun); waited > 0 {
-			t.Errorf("others waited for %s while a busy label rests", waited)
+			t.Errorf("others waited for %s while busy labels rest", waited)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -138,19 +171,120 @@ func TestRestsLeaveTurns(t *testing.T) {
 	})
 }
 
-// TestBusyInTurn has busy labels and others wait at once: after each rest another busy label has
-// its turn, however many turns wait under one.
-func TestBusyInTurn(t *testing.T) {
+// TestRestsEndEarliestFirst has rests of two turns that ended one after the other: when the first is
+// over, a busy label has its turn.
+func TestRestsEndEarliestFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(2)
+		turns.NoteLight("other", time.Now())
+		busy := busyLabels(turns, "abc")
+		var first [2]Turn
+		for i := range first {
+			turns.Begin(&first[i], busy[i])
+		}
+		begun := make(chan time.Time, 2*crowd+4)
+		for _, key := range inTurn(cap(begun), busy...) {
+			go func() {
+				var turn Turn
+				turns.Begin(&turn, key)
+				begun <- time.Now()
+				turn.End()
+			}()
+			synctest.Wait()
+		}
+		ended := time.Now()
+		first[0].End()
+		time.Sleep(restTime / 2)
+		first[1].End()
+		if after := (<-begun).Sub(ended); after != restTime {
+			t.Errorf("a busy label's turn began after %s", after)
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+// TestRestWhenNobodyWaits has a busy label come during a rest, when all who had waited are through: it
+// waits for the end of the rest, unless there is a turn besides.
+func TestRestWhenNobodyWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(2)
+		turns.NoteLight("other", time.Now())
+		busy := busyLabels(turns, "abcd")
+		var first [2]Turn
+		turns.Begin(&first[0], busy[3])
+		turns.Begin(&first[1], Key{Server, ""})
+		for _, key := range append(inTurn(3, busy...), inTurn(2*crowd, Key{Server, ""})...) {
+			go take(turns, key, 1)
+			synctest.Wait()
+		}
+		begun := time.Now()
+		first[0].End()
+		first[1].End()
+		synctest.Wait()
+		if left(turns) || len(turns.rests) != 1 || time.Since(begun) != 0 {
+			t.Fatalf("%d rests", len(turns.rests))
+		}
+		var a, b, server Turn
+		turns.Begin(&a, busy[0])
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("it waited for %s though there was a turn besides", waited)
+		}
+		turns.Begin(&server, Key{Server, ""})
+		server.End()
+		turns.Begin(&b, busy[1])
+		if waited := time.Since(begun); waited != restTime {
+			t.Errorf("it waited for %s", waited)
+		}
+		a.End()
+		b.End()
+	})
+}
+
+// TestTurnEndsWhileBusyOnesRest has somebody who is not busy take a turn while only busy labels wait,
+// for a rest. The turn ends when its time is over, too.
+func TestTurnEndsWhileBusyOnesRest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(1)
 		turns.NoteLight("other", time.Now())
-		a, b := Key{Label, "a"}, Key{Label, "b"}
-		take(turns, a, busyTurns+1)
-		take(turns, b, busyTurns+1)
-		order := takeAtOnce(turns, append([]Key{a, a, b, a, b, {Label, "c"}, {Stranger, "d"}}, slices.Repeat([]Key{a}, crowd+3)...)...)
+		busy := busyLabels(turns, "abc")
+		var first, server Turn
+		turns.Begin(&first, busy[0])
+		for _, key := range inTurn(crowd, busy...) {
+			go take(turns, key, 1)
+			synctest.Wait()
+		}
+		first.End()
+		begun := time.Now()
+		turns.Begin(&server, Key{Server, ""})
+		var last Turn
+		turns.Begin(&last, Key{Server, "other"})
+		if waited := time.Since(begun); waited != turnTime {
+			t.Errorf("the next one waited for %s", waited)
+		}
+		last.End()
+		time.Sleep(time.Second)
+		if left(turns) {
+			t.Error("something is left")
+		}
+	})
+}
+
+// TestBusyInTurn has busy labels and others wait at once: after each rest another busy label has
+// its turn, however many turns wait under one. The turns of others are followed by none.
+func TestBusyInTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1)
+		take(turns, Key{Label, "other"}, 1)
+		turns.NoteLight("other", time.Now())
+		busyLabels(turns, "abe")
+		keys := inTurn(2*crowd, Key{Label, "a"}, Key{Label, "a"}, Key{Label, "b"}, Key{Label, "e"})
+		order := takeAtOnce(turns, append(keys, Key{Label, "c"}, Key{Stranger, "d"})...)
 		// The busy ones' first turn is one in a round of all; c and d wait for no rest.
-		if got, want := strings.Join(order[:7], " "), "c0 a0 d0 b1 a2 b3 a4"; got != want {
+		if got, want := strings.Join(order[:8], " "), "c0 a0 d0 b1 e2 a3 b4 e5"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 		if left(turns) {
@@ -165,10 +299,11 @@ func TestBecomingBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(1)
 		turns.NoteLight("other", time.Now())
+		busyLabels(turns, "xy")
 		key := Key{Label, "a"}
 		take(turns, key, busyTurns-1)
-		order := takeAtOnce(turns, slices.Repeat([]Key{key}, crowd+6)...)
-		if got, want := strings.Join(order[:8], " "), "a0 a0 a0 a1 a2 a3 a4 a4"; got != want {
+		order := takeAtOnce(turns, append(inTurn(8, key), inTurn(3*crowd, Key{Label, "x"}, Key{Label, "y"})...)...)
+		if got, want := strings.Join(of(order, "a")[:5], " "), "a0 a0 a0 a3 a6"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 		if left(turns) {
@@ -190,8 +325,9 @@ func TestLongHeads(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 		turns.NoteLight("other", time.Now())
-		keys = append(slices.Repeat([]Key{{Slow, "1"}}, crowd+2), Key{Stranger, "2"})
-		if got, want := strings.Join(takeAtOnce(turns, keys...)[:5], " "), "10 20 11 12 12"; got != want {
+		busyLabels(turns, "b")
+		keys = append(inTurn(crowd+15, Key{Slow, "1"}, Key{Label, "a"}, Key{Label, "b"}), Key{Stranger, "2"})
+		if got, want := strings.Join(of(takeAtOnce(turns, keys...), "12")[:4], " "), "10 20 13 16"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 		if left(turns) {
@@ -225,6 +361,29 @@ func TestNoteLight(t *testing.T) {
 	})
 }
 
+// TestNotLightAnyMore has the label that was noted have much to do: the next that works is noted at
+// once.
+func TestNotLightAnyMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1)
+		turns.NoteLight("a", time.Now())
+		take(turns, Key{Label, "a"}, fewTurns)
+		turns.NoteLight("b", time.Now())
+		if turns.work.light != "a" {
+			t.Errorf("%q is noted, and another was just before", turns.work.light)
+		}
+		take(turns, Key{Label, "a"}, 1)
+		if turns.work.othersWork(new(work), time.Now()) {
+			t.Error("nobody works who has little to do")
+		}
+		turns.NoteLight("b", time.Now())
+		if turns.work.light != "b" || !turns.work.othersWork(new(work), time.Now()) {
+			t.Errorf("%q is noted, and b works", turns.work.light)
+		}
+	})
+}
+
 // TestManyBusy has so many labels take turns that they are busy together, though none would be by
 // itself. Those that have had a few are not.
 func TestManyBusy(t *testing.T) {
@@ -236,19 +395,22 @@ func TestManyBusy(t *testing.T) {
 		for i := range manyTurns / each {
 			take(turns, Key{Label, fmt.Sprint(i)}, each)
 		}
-		all := slices.Repeat([]Key{{Label, "0"}}, crowd+6)
-		if order := takeAtOnce(turns, all...); order[len(order)-1] != "00" {
-			t.Errorf("before there are many: %s", order)
+		rests := func(when, names string, want int) {
+			t.Helper()
+			var keys []Key
+			for _, name := range strings.Split(names, "") {
+				keys = append(keys, Key{Label, name})
+			}
+			if order := takeAtOnce(turns, inTurn(crowd+6, keys...)...); order[len(order)-1][1:] != fmt.Sprint(want) {
+				t.Errorf("%s: %s", when, order)
+			}
 		}
+		rests("before there are many", "012", 0)
 		for i := range 2 {
 			take(turns, Key{Label, fmt.Sprint("few", i)}, fewTurns)
 		}
-		if order := takeAtOnce(turns, all...); order[len(order)-1] != "06" {
-			t.Errorf("one of many: %s", order)
-		}
-		if order := takeAtOnce(turns, slices.Repeat([]Key{{Label, "new"}}, crowd+6)...); order[len(order)-1] != "new0" {
-			t.Errorf("a new one: %s", order)
-		}
+		rests("some of many", "012", 6)
+		rests("new ones", "xyz", 0)
 	})
 }
 

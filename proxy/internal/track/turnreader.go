@@ -21,6 +21,7 @@ func (r *TurnReader) Read(p []byte) (int, error) {
 	r.turn.End()
 	n, err := r.Reader.Read(p)
 	if r.Free -= int64(n); r.Free < 0 && err == nil && !r.over.Load() {
+		r.Turns.AwaitShare(r.Key.Name, n)
 		r.Turns.Begin(&r.turn, r.Key)
 		if r.over.Load() { // since it has waited
 			r.turn.End()

@@ -18,6 +18,10 @@ const (
 	// crowd is how many wait, for each turn that can be taken at a time, where busy labels rest. Some
 	// large bodies, or a thousand requests a second on a few connections, are no crowd.
 	crowd = 32
+	// several is how many busy labels have to be among them, or one less and somebody who sends a long
+	// head. One that has much to do takes its share alone, and could not get through all that it has to
+	// do if it rested: what comes meanwhile would be a crowd again.
+	several = 3
 )
 
 // Turns has work that takes time of the processors done a few pieces at a time, so that other
@@ -28,8 +32,8 @@ const (
 // key, and with each for one of every label that waits. Those that send long heads get as many as
 // one busy label, and rest like it.
 //
-// While labels work that have little to do, those that are busy rest after their turns if a crowd
-// waits. Their work would otherwise take all the time of a processor, and each step of the others'
+// While labels work that have little to do, those that send much have a share of what they may send,
+// and those that are busy rest after their turns if a crowd of several waits. Their work would otherwise take all the time of a processor, and each step of the others'
 // would wait for it.
 type Turns struct {
 	most int
@@ -45,7 +49,7 @@ type Turns struct {
 	round     int                // how many turns of each ring's one since the first of waiting
 	strangers *turnQueue         // has a ring of its own
 	long      *turnQueue         // the same for those that send long heads
-	longWork  *leak              // in the place of a label's
+	longWork  *work              // in the place of a label's
 	keys      map[Key]*turnQueue // of all that wait, but for these two
 	expiry    alarm              // when turns end because somebody waits
 	rested    alarm              // when rests end that somebody waits for
@@ -78,7 +82,7 @@ type Turn struct {
 	turns *Turns      // that it is of; nil before the first one
 	taken atomic.Bool // changes with turns.mu held
 	since time.Time
-	busy  *leak         // the turns of the label that it is of, if that is busy
+	busy  *work         // that of the label that it is of, if that is busy
 	ready chan struct{} // gets a value when a turn that was waited for begins
 }
 
@@ -133,7 +137,7 @@ func NewTurns(most int) *Turns {
 	if most == 0 {
 		most = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	t := &Turns{most: most, strangers: new(turnQueue), long: new(turnQueue), longWork: new(leak), keys: make(map[Key]*turnQueue), made: time.Now()}
+	t := &Turns{most: most, strangers: new(turnQueue), long: new(turnQueue), longWork: new(work), keys: make(map[Key]*turnQueue), made: time.Now()}
 	t.expiry.call, t.rested.call = t.expire, t.endRests
 	return t
 }
@@ -176,6 +180,7 @@ func (t *Turns) begin(turn *Turn, key Key) (taken, waits bool) {
 	of, busy := t.ringOf(key, now)
 	if of.n == 0 && t.free(now) > 0 && (busy == nil || t.free(now) > len(t.rests)) {
 		t.take(turn, key, busy, now)
+		t.arm(now) // busy ones may be waiting for a rest
 		return true, false
 	}
 	if key.Kind == Slow && t.slow >= t.most*mostSlow {
@@ -190,7 +195,7 @@ func (t *Turns) begin(turn *Turn, key Key) (taken, waits bool) {
 }
 
 // ringOf returns the ring that those with a key wait in, and the work of a label that is busy.
-func (t *Turns) ringOf(key Key, now time.Time) (*ring, *leak) {
+func (t *Turns) ringOf(key Key, now time.Time) (*ring, *work) {
 	switch key.Kind {
 	case Slow:
 		return &t.busy, t.longWork
@@ -200,6 +205,21 @@ func (t *Turns) ringOf(key Key, now time.Time) (*ring, *leak) {
 		}
 	}
 	return &t.waiting, nil
+}
+
+// AwaitShare waits until a label that has sent n more bytes has sent no more than its share. The
+// goroutine must have no turn.
+func (t *Turns) AwaitShare(label string, n int) {
+	t.mu.Lock()
+	w, pause := t.work.send(label, n, t.most, time.Now())
+	t.mu.Unlock()
+	if pause == 0 {
+		return
+	}
+	time.Sleep(pause)
+	t.mu.Lock()
+	t.work.endPause(w)
+	t.mu.Unlock()
 }
 
 // NoteLight notes that a label has done something that takes no turn.
@@ -255,18 +275,18 @@ func (t *Turns) free(now time.Time) int {
 	return t.most - len(t.taken)
 }
 
-func (t *Turns) take(turn *Turn, key Key, busy *leak, now time.Time) {
+func (t *Turns) take(turn *Turn, key Key, busy *work, now time.Time) {
 	turn.taken.Store(true)
 	turn.since, turn.busy = now, busy
 	t.taken = append(t.taken, turn)
-	if key.Kind == Label {
-		t.work.take(key.Name, t.most, now)
+	if key.Kind == Label && t.work.take(key.Name, t.most, now) {
+		t.unnoted.Store(0)
 	}
 }
 
 func (t *Turns) drop(turn *Turn, now time.Time) {
 	turn.taken.Store(false)
-	if turn.busy != nil && t.queued >= t.most*crowd && t.work.othersWork(turn.busy, now) {
+	if turn.busy != nil && t.crowded() && t.work.othersWork(turn.busy, now) {
 		t.rests = append(t.rests, now.Add(restTime))
 	}
 	for i, other := range t.taken {
@@ -276,6 +296,9 @@ func (t *Turns) drop(turn *Turn, now time.Time) {
 		}
 	}
 }
+
+// crowded reports whether so many wait that busy labels rest.
+func (t *Turns) crowded() bool { return t.queued >= t.most*crowd && t.busy.n >= several }
 
 // enqueue has a turn wait behind those of its key, or in a ring.
 func (t *Turns) enqueue(turn *Turn, key Key, of *ring) {

@@ -10,6 +10,14 @@ const (
 	// Beyond them a label is busy that has more than fewTurns: many share what one may do.
 	manyTurns, manyRate = 2000, 1000
 	fewTurns            = 16
+	// sendRate is how many bytes a second those labels may send together that send much, while another
+	// works that has little to do, for each turn that can be taken at a time. What is sent has to be
+	// encrypted for the server, and taken by it, in more time than it has turns.
+	sendRate = 80 << 20
+	// sendBurst is how many a label may send at once besides.
+	sendBurst = 8 << 20
+	// longestPause is the longest wait for one's share: nothing ends it.
+	longestPause = 250 * time.Millisecond
 	// lightTime is how long a label that has little to do is at work after each thing that it did.
 	lightTime = 10 * time.Second
 )
@@ -17,56 +25,101 @@ const (
 // workload says which labels have much to do, by the turns that they have taken. The zero value has
 // seen none.
 type workload struct {
-	labels map[string]*leak // turns of those that have taken some, as long as they count
-	sweep  int              // how many labels there are to be before those that count no more are left out
-	all    leak
-	light  string    // the label that had little to do when it worked last
-	at     time.Time // when it did
+	labels  map[string]*work // of those that have sent something or taken turns, as long as it counts
+	sweep   int              // how many labels there are to be before those that count no more are left out
+	all     leak             // turns
+	pausing int              // how many labels wait for their share
+	light   string           // the label that had little to do when it worked last
+	at      time.Time        // when it did
 }
 
-// take counts a turn of a label. There are turns for most at a time.
-func (w *workload) take(label string, most int, now time.Time) {
-	work := w.labels[label]
-	if work == nil {
+// work is what a label has done.
+type work struct {
+	turns   leak
+	sent    leak // bytes
+	pausing int  // how many wait until it is within its share
+}
+
+// of returns the work of a label.
+func (w *workload) of(label string, now time.Time) *work {
+	l := w.labels[label]
+	if l == nil {
 		w.forget(now)
-		work = new(leak)
-		w.labels[label] = work
+		l = new(work)
+		w.labels[label] = l
 	}
-	work.add(1, busyRate, busyTurns*5/4, now)
-	w.all.add(1, float64(most)*manyRate, float64(most)*manyTurns*5/4, now)
+	return l
 }
 
-// forget leaves out the labels that have taken no turn for long, and makes room for one more.
+// take counts a turn of a label, and reports whether the label had little to do until now, and no other
+// is known that has. There are turns for most at a time.
+func (w *workload) take(label string, most int, now time.Time) (unknown bool) {
+	w.of(label, now).turns.add(1, busyRate, busyTurns*5/4, now)
+	w.all.add(1, float64(most)*manyRate, float64(most)*manyTurns*5/4, now)
+	if w.at.IsZero() || label != w.light || w.isLight(label, now) {
+		return false
+	}
+	w.at = time.Time{}
+	return true
+}
+
+// send counts n bytes of a label, and returns its work, and for how long it is to wait until it has sent
+// no more than its share. After that [workload.endPause] is to be called, unless it is 0.
+func (w *workload) send(label string, n, most int, now time.Time) (*work, time.Duration) {
+	l := w.of(label, now)
+	sharing := w.pausing
+	if l.pausing == 0 {
+		sharing++
+	}
+	rate := float64(most) * sendRate / float64(sharing)
+	more := l.sent.add(float64(n), rate, sendBurst+rate*longestPause.Seconds(), now) - sendBurst
+	if more <= 0 || !w.othersWork(l, now) {
+		return l, 0
+	}
+	if l.pausing++; l.pausing == 1 {
+		w.pausing++
+	}
+	return l, time.Duration(more / rate * float64(time.Second))
+}
+
+// endPause notes that a pause is over.
+func (w *workload) endPause(l *work) {
+	if l.pausing--; l.pausing == 0 {
+		w.pausing--
+	}
+}
+
+// forget leaves out the labels that have done nothing for long, and makes room for one more.
 func (w *workload) forget(now time.Time) {
 	if w.labels == nil {
-		w.labels = make(map[string]*leak)
+		w.labels = make(map[string]*work)
 	}
 	if len(w.labels) < w.sweep {
 		return
 	}
-	for label, work := range w.labels {
-		if work.after(busyRate, now) == 0 {
+	for label, l := range w.labels {
+		if l.turns.after(busyRate, now) == 0 && l.pausing == 0 && now.Sub(l.sent.at) > lightTime {
 			delete(w.labels, label)
 		}
 	}
 	w.sweep = 2*len(w.labels) + 64
 }
 
-// busy returns the turns of a label if they are more than others have to wait for, nil if they are
+// busy returns the work of a label if it has taken more turns than others have to wait for, nil if it has
 // not.
-func (w *workload) busy(label string, most int, now time.Time) *leak {
-	work := w.labels[label]
-	if work == nil {
+func (w *workload) busy(label string, most int, now time.Time) *work {
+	l := w.labels[label]
+	if l == nil {
 		return nil
 	}
 	bound := float64(busyTurns)
 	if w.all.after(float64(most)*manyRate, now) > float64(most)*manyTurns {
 		bound = fewTurns
 	}
-	if work.after(busyRate, now) <= bound {
+	if l.turns.after(busyRate, now) <= bound {
 		return nil
 	}
-	return work
+	return l
 }
 
 // note notes that a label has done something that takes no turn, and reports whether it has little
@@ -81,12 +134,12 @@ func (w *workload) note(label string, now time.Time) bool {
 
 // isLight reports whether a label has taken few turns.
 func (w *workload) isLight(label string, now time.Time) bool {
-	work := w.labels[label]
-	return work == nil || work.after(busyRate, now) <= fewTurns
+	l := w.labels[label]
+	return l == nil || l.turns.after(busyRate, now) <= fewTurns
 }
 
-// othersWork reports whether another label works that has little to do, than being the turns of one.
-func (w *workload) othersWork(than *leak, now time.Time) bool {
+// othersWork reports whether another label works that has little to do, than the one whose work is given.
+func (w *workload) othersWork(than *work, now time.Time) bool {
 	return !w.at.IsZero() && now.Sub(w.at) < lightTime && w.labels[w.light] != than && w.isLight(w.light, now)
 }
 
