@@ -10,6 +10,7 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -257,6 +258,41 @@ func TestUploadsTakeTurns(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// TestUploadsAwaitTheirShare has a label send more than may come at once while another works that has
+// little to do. It takes as long as its share says.
+func TestUploadsAwaitTheirShare(t *testing.T) {
+	t.Parallel()
+	const size = 24 << 20
+	discard := func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+	upload := func(t *testing.T, p *testProxy, client, url string) {
+		t.Helper()
+		p.turns = track.NewTurns(1)
+		p.serve(t)
+		p.turns.NoteLight("light", time.Now())
+		r := proxytest.NewRequest(t, http.MethodPost, url, io.LimitReader(zeros{}, size))
+		r.ContentLength = size
+		begun := time.Now()
+		if res := proxytest.Do(t, p.client(t, client), r); res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status)
+		}
+		// 8 MiB at once, and 80 in a second.
+		if took := time.Since(begun); took < 190*time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+	}
+	proxytest.EachWay(t, func(t *testing.T, client, server string) {
+		backend := proxytest.NewBackend(t, server, discard)
+		upload(t, newProxy(t, backend.Listener.Addr().String()), client, proxytest.Origin+"/")
+	})
+	t.Run("plain", func(t *testing.T) {
+		t.Parallel()
+		plain := httptest.NewServer(http.HandlerFunc(discard))
+		t.Cleanup(plain.Close)
+		p := newProxy(t, "", func(c *Config) { c.Upstream.ConnectTo["plain.example:80"] = plain.Listener.Addr().String() })
+		upload(t, p, proxytest.H1, "http://plain.example/")
 	})
 }
 
