@@ -64,7 +64,10 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 		defer body.Close()
 	}
 	defer in.Stop()
-	x.TakeWindow(upstream.Window, upstream.NarrowWindow)
+	if x.TakeWindow(upstream.Window, upstream.NarrowWindow); x.Window == upstream.NarrowWindow {
+		x.turn.End()
+		f.turns.AwaitRequest(x.label)
+	}
 	defer x.connecting.End()
 	res, err := resender{}.RoundTrip(out)
 	if err != nil {

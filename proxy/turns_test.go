@@ -296,6 +296,43 @@ func TestUploadsAwaitTheirShare(t *testing.T) {
 	})
 }
 
+// TestManyRequestsAwaitTheirShare has a label ask for more answers at a time than may come at once while
+// another works that has little to do: the requests beyond that begin one after another.
+func TestManyRequestsAwaitTheirShare(t *testing.T) {
+	t.Parallel()
+	const wide, more = 32, 60
+	proxytest.EachProto(t, func(t *testing.T, proto string) {
+		begun, release := make(chan struct{}), make(chan struct{})
+		backend := proxytest.NewBackend(t, proxytest.H2, func(http.ResponseWriter, *http.Request) {
+			begun <- struct{}{}
+			<-release
+		})
+		p := newProxy(t, backend.Listener.Addr().String())
+		p.turns = track.NewTurns(1)
+		p.serve(t)
+		p.turns.NoteLight("light", time.Now())
+		client := p.client(t, proto)
+		var asked sync.WaitGroup
+		ask := func(n int) {
+			for range n {
+				asked.Go(func() { proxytest.Get(t, client, proxytest.Origin+"/") })
+			}
+			for range n {
+				<-begun
+			}
+		}
+		ask(wide)
+		before := time.Now()
+		ask(more)
+		// One of them at once, and 400 in a second.
+		if took := time.Since(before); took < 145*time.Millisecond {
+			t.Errorf("%d requests took %s", more, took)
+		}
+		close(release)
+		asked.Wait()
+	})
+}
+
 // TestUploadsAreBounded refuses an upload whose buffer there is no room for, as long as others
 // run, and none that is small or of another label.
 func TestUploadsAreBounded(t *testing.T) {

@@ -113,6 +113,50 @@ func TestTurnReaderSendsItsShare(t *testing.T) {
 	})
 }
 
+// TestShareOfRequests has labels ask for much at once while another works that has little to do. The
+// requests begin one after another, those of two labels in turn.
+func TestShareOfRequests(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		most   int
+		light  string
+		labels []string
+		want   time.Duration
+	}{
+		"one label":          {1, "light", []string{"a"}, 100 * time.Second / askRate},
+		"with more turns":    {4, "light", []string{"a"}, 25 * time.Second / askRate},
+		"two labels":         {1, "light", []string{"a", "b"}, 200 * time.Second / askRate},
+		"while nobody works": {1, "", []string{"a"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				turns := NewTurns(test.most)
+				if test.light != "" {
+					turns.NoteLight(test.light, time.Now())
+				}
+				begun := time.Now()
+				var all sync.WaitGroup
+				for _, label := range test.labels {
+					all.Go(func() {
+						for range 100 + askBurst {
+							turns.AwaitRequest(label)
+						}
+						if took := time.Since(begun); took > test.want*11/10 || took < test.want*9/10 {
+							t.Errorf("%s: %s, want %s", label, took, test.want)
+						}
+					})
+				}
+				all.Wait()
+				begun = time.Now()
+				if turns.AwaitRequest("other"); time.Since(begun) != 0 {
+					t.Error("another label waits")
+				}
+			})
+		})
+	}
+}
+
 // TestLongestPause has more come at once than a share of a second: what has waited for as long as
 // anybody may goes on, and nothing is owed for it later.
 func TestLongestPause(t *testing.T) {

@@ -210,8 +210,21 @@ func (t *Turns) ringOf(key Key, now time.Time) (*ring, *work) {
 // AwaitShare waits until a label that has sent n more bytes has sent no more than its share. The
 // goroutine must have no turn.
 func (t *Turns) AwaitShare(label string, n int) {
+	t.await(label, func(l *work) *leak { return &l.sent }, float64(n), sendRate, sendBurst)
+}
+
+// AwaitRequest is AwaitShare for one more request of a label that has many under way: their answers
+// would come at once.
+func (t *Turns) AwaitRequest(label string) {
+	t.await(label, func(l *work) *leak { return &l.asked }, 1, askRate, askBurst)
+}
+
+// await adds n to an amount of a label's, and waits until it is no more than its share.
+func (t *Turns) await(label string, of func(*work) *leak, n, rate, burst float64) {
 	t.mu.Lock()
-	w, pause := t.work.send(label, n, t.most, time.Now())
+	now := time.Now()
+	w := t.work.of(label, now)
+	pause := t.work.spend(w, of(w), n, float64(t.most)*rate, burst, now)
 	t.mu.Unlock()
 	if pause == 0 {
 		return

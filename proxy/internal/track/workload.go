@@ -16,6 +16,10 @@ const (
 	sendRate = 80 << 20
 	// sendBurst is how many a label may send at once besides.
 	sendBurst = 8 << 20
+	// askRate and askBurst are the same for requests of labels that have many under way. A request may
+	// bring in NarrowWindow, of package upstream, before anybody reads.
+	askRate  = 400
+	askBurst = 1
 	// longestPause is the longest wait for one's share: nothing ends it.
 	longestPause = 250 * time.Millisecond
 	// lightTime is how long a label that has little to do is at work after each thing that it did.
@@ -25,7 +29,7 @@ const (
 // workload says which labels have much to do, by the turns that they have taken. The zero value has
 // seen none.
 type workload struct {
-	labels  map[string]*work // of those that have sent something or taken turns, as long as it counts
+	labels  map[string]*work // of those that have done something, as long as it counts
 	sweep   int              // how many labels there are to be before those that count no more are left out
 	all     leak             // turns
 	pausing int              // how many labels wait for their share
@@ -37,6 +41,7 @@ type workload struct {
 type work struct {
 	turns   leak
 	sent    leak // bytes
+	asked   leak // requests; see Turns.AwaitRequest
 	pausing int  // how many wait until it is within its share
 }
 
@@ -63,23 +68,23 @@ func (w *workload) take(label string, most int, now time.Time) (unknown bool) {
 	return true
 }
 
-// send counts n bytes of a label, and returns its work, and for how long it is to wait until it has sent
-// no more than its share. After that [workload.endPause] is to be called, unless it is 0.
-func (w *workload) send(label string, n, most int, now time.Time) (*work, time.Duration) {
-	l := w.of(label, now)
+// spend adds n to an amount of a label's, of which all labels may have rate in a second together, and
+// each burst at once besides. It returns for how long the label is to wait until it has had no more than
+// its share. After that [workload.endPause] is to be called, unless it is 0.
+func (w *workload) spend(l *work, amount *leak, n, rate, burst float64, now time.Time) time.Duration {
 	sharing := w.pausing
 	if l.pausing == 0 {
 		sharing++
 	}
-	rate := float64(most) * sendRate / float64(sharing)
-	more := l.sent.add(float64(n), rate, sendBurst+rate*longestPause.Seconds(), now) - sendBurst
+	rate /= float64(sharing)
+	more := amount.add(n, rate, burst+rate*longestPause.Seconds(), now) - burst
 	if more <= 0 || !w.othersWork(l, now) {
-		return l, 0
+		return 0
 	}
 	if l.pausing++; l.pausing == 1 {
 		w.pausing++
 	}
-	return l, time.Duration(more / rate * float64(time.Second))
+	return time.Duration(more / rate * float64(time.Second))
 }
 
 // endPause notes that a pause is over.
@@ -98,7 +103,7 @@ func (w *workload) forget(now time.Time) {
 		return
 	}
 	for label, l := range w.labels {
-		if l.turns.after(busyRate, now) == 0 && l.pausing == 0 && now.Sub(l.sent.at) > lightTime {
+		if l.turns.after(busyRate, now) == 0 && l.pausing == 0 && now.Sub(l.sent.at) > lightTime && now.Sub(l.asked.at) > lightTime {
 			delete(w.labels, label)
 		}
 	}
