@@ -266,6 +266,7 @@ func TestTurnEndsWhileBusyOnesRest(t *testing.T) {
 		}
 		last.End()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if left(turns) {
 			t.Error("something is left")
 		}
