@@ -81,6 +81,7 @@ func TestManyNewLabels(t *testing.T) {
 				defer a.Close()
 				var mu sync.Mutex
 				tasks, failed := make(map[string]bool), 0
+				var last error
 				var group sync.WaitGroup
 				for i := range labels {
 					group.Go(func() {
@@ -89,6 +90,7 @@ func TestManyNewLabels(t *testing.T) {
 						defer mu.Unlock()
 						if err != nil {
 							failed++
+							last = err
 						} else {
 							tasks[s.Task.ID] = true
 						}
@@ -96,7 +98,7 @@ func TestManyNewLabels(t *testing.T) {
 				}
 				group.Wait()
 				if failed != test.fail || len(tasks) != labels-test.fail {
-					t.Errorf("%d labels have a task, %d failed; want %d to fail", len(tasks), failed, test.fail)
+					t.Errorf("%d labels have a task, %d failed (%v); want %d to fail", len(tasks), failed, last, test.fail)
 				}
 				if service.most > 10 {
 					t.Errorf("%d registrations at a time", service.most)
