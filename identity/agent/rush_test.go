@@ -14,6 +14,7 @@ import (
 	"github.com/agentproxy/agentproxy/identity/backend"
 	"github.com/agentproxy/agentproxy/identity/codex"
 	"github.com/agentproxy/agentproxy/integration/chatgpttest"
+	"github.com/agentproxy/agentproxy/internal/contain"
 )
 
 // slowBackend registers tasks, each in half a second of a bubble's time, unless
@@ -76,6 +77,7 @@ func TestManyNewLabels(t *testing.T) {
 				clock := backend.NewClock(time.Now, nil)
 				a := agent.New(agent.Config{
 					Home: codex.OpenHome(r.home), Register: true, Clock: clock, Notify: r.notify,
+					Panicked: func(p *contain.PanicError) { t.Errorf("%v\n%s", p, p.Stack()) },
 					Backend: backend.New(backend.Config{BaseURL: baseURL, Transport: service, Clock: clock}),
 				})
 				defer a.Close()
