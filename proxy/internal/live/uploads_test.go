@@ -149,6 +149,11 @@ func TestUploadsOfOneConnection(t *testing.T) {
 		if refused := third.upload(t.Context(), freeUpload); refused != nil {
 			t.Error(refused)
 		}
+		third.EndUpload()
+		s.Remove(third, func() {})
+		if shared.uploads != 2 {
+			t.Errorf("%d are counted", shared.uploads)
+		}
 		alone := make(chan *refuse.Refusal)
 		go func() { alone <- on(other).upload(t.Context(), -1) }()
 		synctest.Wait()

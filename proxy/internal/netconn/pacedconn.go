@@ -2,6 +2,7 @@ package netconn
 
 import (
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentproxy/agentproxy/proxy/internal/track"
@@ -21,6 +22,10 @@ type PacedConn struct {
 	key   track.Key
 	turn  track.Turn // of the goroutine that reads
 
+	unshared int       // bytes that have come since the label waited for its share
+	unnoted  time.Time // when it may be noted next that the label has little to do
+	closed   atomic.Bool
+
 	// Pace says whether there is much.
 	Pace track.Pace
 }
@@ -39,15 +44,29 @@ func (c *PacedConn) Read(p []byte) (int, error) {
 	}
 	now := time.Now()
 	much := c.Pace.Spend(n, now)
-	if much && c.key.Kind == track.Label {
-		c.turns.AwaitShare(c.key.Name, n)
+	if c.key.Kind == track.Label {
+		c.note(n, much, now)
 	}
 	if much {
 		c.turns.Begin(&c.turn, c.key)
-	} else if c.key.Kind == track.Label {
-		c.turns.NoteLight(c.key.Name, now)
+		if c.closed.Load() { // since it has waited
+			c.turn.End()
+		}
 	}
 	return n, err
+}
+
+// note notes that n bytes of a label have come. If that is much the label waits until it is within its
+// share.
+func (c *PacedConn) note(n int, much bool, now time.Time) {
+	c.unshared += n
+	switch {
+	case much:
+		c.turns.AwaitShare(c.key.Name, c.unshared)
+		c.unshared = 0
+	case now.After(c.unnoted) && !c.turns.NoteLight(c.key.Name, now):
+		c.unnoted = now.Add(10 * time.Millisecond) // or each Read would take the mutex
+	}
 }
 
 // Write implements [net.Conn]. It ends the turn whoever has it, for a write may wait.
@@ -58,6 +77,7 @@ func (c *PacedConn) Write(p []byte) (int, error) {
 
 // Close implements [net.Conn].
 func (c *PacedConn) Close() error {
+	c.closed.Store(true)
 	err := c.Conn.Close()
 	c.turn.End()
 	return err

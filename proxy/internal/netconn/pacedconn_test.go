@@ -3,6 +3,7 @@ package netconn
 import (
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +103,14 @@ func TestPacedConnSendsItsShare(t *testing.T) {
 					}
 				}()
 				begun := time.Now()
+				var looked sync.WaitGroup
+				looked.Go(func() {
+					time.Sleep(time.Second / 2)
+					if n := turns.Taken(); n > 0 && kind == track.Label {
+						t.Error("it waits in a turn")
+					}
+				})
+				defer looked.Wait()
 				if n, err := io.Copy(io.Discard, struct{ io.Reader }{c}); n != 1<<30 || err != nil {
 					t.Fatal(n, err)
 				}
@@ -111,6 +120,58 @@ func TestPacedConnSendsItsShare(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPacedConnsSendTheirShare reads from many connections of a label, on each of which little more comes
+// than is usual. All of it counts.
+func TestPacedConnsSendTheirShare(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := track.NewTurns(1)
+		turns.NoteLight("light", time.Now())
+		const conns, each = 2048, 80 << 10
+		begun := time.Now()
+		var all sync.WaitGroup
+		for range conns {
+			near, far := net.Pipe()
+			c := NewPacedConn(near, turns, track.Key{Kind: track.Label, Name: "a"})
+			all.Go(func() {
+				_, _ = far.Write(make([]byte, each))
+				far.Close()
+			})
+			if n, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{c}, make([]byte, 16<<10)); n != each || err != nil {
+				t.Fatal(n, err)
+			}
+			c.Close()
+		}
+		all.Wait()
+		// 160 MiB, 80 in a second.
+		if took := time.Since(begun); took < 3*time.Second/2 {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// TestPacedConnClosedWhileItWaits has a connection closed that waits for its share. It takes no turn then.
+func TestPacedConnClosedWhileItWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := track.NewTurns(1)
+		turns.NoteLight("light", time.Now())
+		near, far := net.Pipe()
+		defer far.Close()
+		c := NewPacedConn(near, turns, track.Key{Kind: track.Label, Name: "a"})
+		go func() { _, _ = far.Write(make([]byte, 1<<20)) }()
+		turns.AwaitShare("a", 64<<20)
+		var read sync.WaitGroup
+		read.Go(func() { _, _ = c.Read(make([]byte, 1<<20)) })
+		synctest.Wait()
+		c.Close()
+		read.Wait()
+		if n := turns.Taken(); n > 0 {
+			t.Error("it has a turn")
+		}
+	})
 }
 
 // TestPacedConnIsLight reads a little from the connection of a label. Another label, which sends much,

@@ -2,6 +2,7 @@ package track
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -337,51 +338,76 @@ func TestLongHeads(t *testing.T) {
 	})
 }
 
-// TestNoteLight notes a label each second, and none that has much to do.
+// TestNoteLight notes two labels that have little to do, and while both are at work no other: one is
+// enough to each of those that have much to do, and may come to have much itself.
 func TestNoteLight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(1)
-		light := func() string { return turns.work.light }
-		turns.NoteLight("a", time.Now())
-		turns.NoteLight("b", time.Now())
-		if light() != "a" {
-			t.Errorf("%q is noted, and another was just before", light())
+		noted := func(want ...string) {
+			t.Helper()
+			got := []string{turns.work.light[0].name, turns.work.light[1].name}
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Errorf("%q are noted, want %q", got, want)
+			}
 		}
+		note := func(labels ...string) {
+			for _, label := range labels {
+				if !turns.NoteLight(label, time.Now()) {
+					t.Errorf("%s has much to do", label)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		note("a", "a", "a")
+		noted("", "a")
+		note("b", "c")
+		noted("a", "b")
 		time.Sleep(time.Second)
-		take(turns, Key{Label, "b"}, 2*fewTurns)
-		turns.NoteLight("b", time.Now())
-		if light() != "a" {
-			t.Errorf("%q is noted, which has much to do", light())
+		note("c", "d")
+		noted("c", "d")
+		time.Sleep(time.Second)
+		take(turns, Key{Label, "e"}, fewTurns+1)
+		if turns.NoteLight("e", time.Now()) {
+			t.Error("a label is noted that has much to do")
 		}
-		time.Sleep(10 * time.Millisecond)
-		turns.NoteLight("c", time.Now())
-		if light() != "c" {
-			t.Errorf("%q is noted, and c works", light())
+		noted("c", "d")
+		note("d", "c", "d") // whoever has much to do does not keep others from it
+		if at := turns.work.light; time.Since(at[0].at) > 10*time.Millisecond || time.Since(at[1].at) > 10*time.Millisecond {
+			t.Error("they are not noted again")
 		}
 	})
 }
 
-// TestNotLightAnyMore has the label that was noted have much to do: the next that works is noted at
-// once.
+// TestNotLightAnyMore has labels that were noted have much to do: they are no reason to wait for any more,
+// and one that works besides is.
 func TestNotLightAnyMore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(1)
+		work := func(want bool) {
+			t.Helper()
+			if got := turns.work.othersWork(new(work), time.Now()); got != want {
+				t.Errorf("others work: %t, want %t", got, want)
+			}
+		}
+		work(false)
 		turns.NoteLight("a", time.Now())
 		take(turns, Key{Label, "a"}, fewTurns)
-		turns.NoteLight("b", time.Now())
-		if turns.work.light != "a" {
-			t.Errorf("%q is noted, and another was just before", turns.work.light)
-		}
+		work(true)
 		take(turns, Key{Label, "a"}, 1)
-		if turns.work.othersWork(new(work), time.Now()) {
-			t.Error("nobody works who has little to do")
-		}
+		work(false)
 		turns.NoteLight("b", time.Now())
-		if turns.work.light != "b" || !turns.work.othersWork(new(work), time.Now()) {
-			t.Errorf("%q is noted, and b works", turns.work.light)
+		work(true)
+		if turns.work.othersWork(turns.work.of("b", time.Now()), time.Now()) {
+			t.Error("b waits for itself")
 		}
+		take(turns, Key{Label, "b"}, fewTurns+1)
+		work(false)
+		turns.NoteLight("c", time.Now())
+		work(true)
+		time.Sleep(lightTime)
+		work(false)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,8 +68,64 @@ func TestShare(t *testing.T) {
 						t.Errorf("%s: %s, want %s", label, d, test.want)
 					}
 				}
-				if turns.work.pausing != 0 {
-					t.Errorf("%d still wait", turns.work.pausing)
+			})
+		})
+	}
+}
+
+// TestShareOfMany has many labels send, none of which is over what all may send by itself, or which wait
+// for their turns more than for their share. Together they send no more than they may, and a label that
+// sends little never waits.
+func TestShareOfMany(t *testing.T) {
+	t.Parallel()
+	const piece, seconds = 16 << 10, 4
+	for name, test := range map[string]struct {
+		labels, readers int
+		rate            int           // bytes a second that each reader would send
+		work            time.Duration // in each turn
+	}{
+		"that each send less than all may": {20, 1, sendRate / 2, 0},
+		"that wait for their turns":        {8, 2, 0, piece * time.Second / (4 * sendRate)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				turns := NewTurns(1)
+				turns.NoteLight("light", time.Now())
+				end := time.Now().Add(seconds * time.Second)
+				var sent atomic.Int64
+				var all sync.WaitGroup
+				for i := range test.labels * test.readers {
+					key := Key{Label, fmt.Sprint(i % test.labels)}
+					all.Go(func() {
+						for next := time.Now(); time.Now().Before(end); sent.Add(piece) {
+							if test.rate > 0 {
+								next = next.Add(time.Duration(piece * float64(time.Second) / float64(test.rate)))
+								time.Sleep(time.Until(next))
+							}
+							turns.AwaitShare(key.Name, piece)
+							var turn Turn
+							turns.Begin(&turn, key)
+							time.Sleep(test.work)
+							turn.End()
+						}
+					})
+				}
+				for time.Now().Before(end) {
+					turns.NoteLight("light", time.Now())
+					begun := time.Now()
+					turns.AwaitShare("little", 1<<10)
+					if waited := time.Since(begun); waited > 0 {
+						t.Errorf("a label with little to send waited for %s", waited)
+						break
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				all.Wait()
+				if n := sent.Load() >> 20; n > seconds*sendRate*11/10>>20+int64(test.labels)*sendBurst>>20 || n < seconds*sendRate*9/10>>20 {
+					t.Errorf("%d MiB were sent", n)
+				} else {
+					t.Logf("%d MiB were sent", n)
 				}
 			})
 		})
@@ -102,6 +159,12 @@ func TestTurnReaderSendsItsShare(t *testing.T) {
 		turns := NewTurns(1)
 		turns.NoteLight("light", time.Now())
 		r := &TurnReader{Reader: readerFunc(func(p []byte) (int, error) { return len(p), nil }), Turns: turns, Key: Key{Label, "a"}}
+		go func() {
+			time.Sleep(time.Second / 2)
+			if n := turns.Taken(); n > 0 {
+				t.Error("it waits in a turn")
+			}
+		}()
 		begun := time.Now()
 		if _, err := io.CopyN(io.Discard, r, sendBurst+sendRate); err != nil {
 			t.Fatal(err)

@@ -32,9 +32,9 @@ const (
 // key, and with each for one of every label that waits. Those that send long heads get as many as
 // one busy label, and rest like it.
 //
-// While labels work that have little to do, those that send much have a share of what they may send,
-// and those that are busy rest after their turns if a crowd of several waits. Their work would otherwise take all the time of a processor, and each step of the others'
-// would wait for it.
+// While labels work that have little to do, those that send much share what all may send, and those
+// that are busy rest after their turns if a crowd of several waits. Their work would otherwise take all
+// the time of a processor, and each step of the others' would wait for it.
 type Turns struct {
 	most int
 	work workload
@@ -207,47 +207,42 @@ func (t *Turns) ringOf(key Key, now time.Time) (*ring, *work) {
 	return &t.waiting, nil
 }
 
-// AwaitShare waits until a label that has sent n more bytes has sent no more than its share. The
-// goroutine must have no turn.
+// AwaitShare waits until labels have sent no more than all may, or one that has sent n more bytes no more
+// than its share. The goroutine must have no turn.
 func (t *Turns) AwaitShare(label string, n int) {
-	t.await(label, func(l *work) *leak { return &l.sent }, float64(n), sendRate, sendBurst)
+	t.mu.Lock()
+	w, now := &t.work, time.Now()
+	l := w.of(label, now)
+	pause := w.spend(l, &w.sent, &l.sent, float64(n), float64(t.most)*sendRate, sendBurst, now)
+	t.mu.Unlock()
+	time.Sleep(pause)
 }
 
 // AwaitRequest is AwaitShare for one more request of a label that has many under way: their answers
 // would come at once.
 func (t *Turns) AwaitRequest(label string) {
-	t.await(label, func(l *work) *leak { return &l.asked }, 1, askRate, askBurst)
-}
-
-// await adds n to an amount of a label's, and waits until it is no more than its share.
-func (t *Turns) await(label string, of func(*work) *leak, n, rate, burst float64) {
 	t.mu.Lock()
-	now := time.Now()
-	w := t.work.of(label, now)
-	pause := t.work.spend(w, of(w), n, float64(t.most)*rate, burst, now)
+	w, now := &t.work, time.Now()
+	l := w.of(label, now)
+	pause := w.spend(l, &w.asked, &l.asked, 1, float64(t.most)*askRate, askBurst, now)
 	t.mu.Unlock()
-	if pause == 0 {
-		return
-	}
 	time.Sleep(pause)
-	t.mu.Lock()
-	t.work.endPause(w)
-	t.mu.Unlock()
 }
 
-// NoteLight notes that a label has done something that takes no turn.
-func (t *Turns) NoteLight(label string, now time.Time) {
+// NoteLight notes that a label has done something that takes no turn. It reports false if the label has
+// much to do all the same.
+func (t *Turns) NoteLight(label string, now time.Time) bool {
 	since := now.Sub(t.made)
 	if int64(since) < t.unnoted.Load() {
-		return // another was noted, which is as good
+		return true // others were noted, which is as good
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	pause := time.Second
 	if !t.work.note(label, now) {
-		pause = 10 * time.Millisecond // or each Read of a busy one would take the mutex
+		return false
 	}
-	t.unnoted.Store(int64(since + pause))
+	t.unnoted.Store(int64(since + t.work.unnoted(now)))
+	return true
 }
 
 // End ends the turn, if it has not ended yet.
@@ -292,8 +287,8 @@ func (t *Turns) take(turn *Turn, key Key, busy *work, now time.Time) {
 	turn.taken.Store(true)
 	turn.since, turn.busy = now, busy
 	t.taken = append(t.taken, turn)
-	if key.Kind == Label && t.work.take(key.Name, t.most, now) {
-		t.unnoted.Store(0)
+	if key.Kind == Label {
+		t.work.take(key.Name, t.most, now)
 	}
 }
 

@@ -12,7 +12,7 @@ const (
 	fewTurns            = 16
 	// sendRate is how many bytes a second those labels may send together that send much, while another
 	// works that has little to do, for each turn that can be taken at a time. What is sent has to be
-	// encrypted for the server, and taken by it, in more time than it has turns.
+	// encrypted for the server as well, and taken by it on the same machine.
 	sendRate = 80 << 20
 	// sendBurst is how many a label may send at once besides.
 	sendBurst = 8 << 20
@@ -26,23 +26,55 @@ const (
 	lightTime = 10 * time.Second
 )
 
-// workload says which labels have much to do, by the turns that they have taken. The zero value has
+// workload says which labels have much to do, by the turns that they have taken and by what they send. The zero value has
 // seen none.
 type workload struct {
-	labels  map[string]*work // of those that have done something, as long as it counts
-	sweep   int              // how many labels there are to be before those that count no more are left out
-	all     leak             // turns
-	pausing int              // how many labels wait for their share
-	light   string           // the label that had little to do when it worked last
-	at      time.Time        // when it did
+	labels map[string]*work // of those that have done something, as long as it counts
+	sweep  int              // how many labels there are to be before those that count no more are left out
+	all    leak             // turns
+	sent   total            // bytes
+	asked  total            // requests; see Turns.AwaitRequest
+	light  [2]lightLabel    // the last two that were noted
+}
+
+// lightLabel is a label that had little to do when it worked last.
+type lightLabel struct {
+	name string
+	at   time.Time
+}
+
+// total is what all labels have had of something that they share.
+type total struct {
+	all   leak
+	of    map[*part]bool // those that have had some lately
+	sweep time.Time      // when those that have not are left out next
+}
+
+// part is what a label has had of it.
+type part struct{ leak }
+
+// sharing returns how many labels have had some at a time or lately, with one more that has some now.
+func (t *total) sharing(p *part, now time.Time) int {
+	if t.of == nil {
+		t.of = make(map[*part]bool)
+	}
+	t.of[p] = true
+	if !now.Before(t.sweep) {
+		t.sweep = now.Add(longestPause / 16)
+		for other := range t.of {
+			if now.Sub(other.at) > longestPause && other != p {
+				delete(t.of, other)
+			}
+		}
+	}
+	return len(t.of)
 }
 
 // work is what a label has done.
 type work struct {
-	turns   leak
-	sent    leak // bytes
-	asked   leak // requests; see Turns.AwaitRequest
-	pausing int  // how many wait until it is within its share
+	turns leak
+	sent  part
+	asked part
 }
 
 // of returns the work of a label.
@@ -56,42 +88,23 @@ func (w *workload) of(label string, now time.Time) *work {
 	return l
 }
 
-// take counts a turn of a label, and reports whether the label had little to do until now, and no other
-// is known that has. There are turns for most at a time.
-func (w *workload) take(label string, most int, now time.Time) (unknown bool) {
+// take counts a turn of a label. There are turns for most at a time.
+func (w *workload) take(label string, most int, now time.Time) {
 	w.of(label, now).turns.add(1, busyRate, busyTurns*5/4, now)
 	w.all.add(1, float64(most)*manyRate, float64(most)*manyTurns*5/4, now)
-	if w.at.IsZero() || label != w.light || w.isLight(label, now) {
-		return false
-	}
-	w.at = time.Time{}
-	return true
 }
 
-// spend adds n to an amount of a label's, of which all labels may have rate in a second together, and
-// each burst at once besides. It returns for how long the label is to wait until it has had no more than
-// its share. After that [workload.endPause] is to be called, unless it is 0.
-func (w *workload) spend(l *work, amount *leak, n, rate, burst float64, now time.Time) time.Duration {
-	sharing := w.pausing
-	if l.pausing == 0 {
-		sharing++
-	}
-	rate /= float64(sharing)
-	more := amount.add(n, rate, burst+rate*longestPause.Seconds(), now) - burst
-	if more <= 0 || !w.othersWork(l, now) {
+// spend adds n to what a label has had of something of which all may have rate in a second together, and
+// burst at once besides. It returns for how long the label is to wait until all have had no more than that,
+// or it has had no more than its part of it.
+func (w *workload) spend(l *work, t *total, p *part, n, rate, burst float64, now time.Time) time.Duration {
+	of := rate / float64(t.sharing(p, now))
+	debt := (p.add(n, of, burst+of*longestPause.Seconds(), now) - burst) / of
+	all := (t.all.add(n, rate, burst+rate*longestPause.Seconds(), now) - burst) / rate
+	if debt <= 0 || all <= 0 || !w.othersWork(l, now) {
 		return 0
 	}
-	if l.pausing++; l.pausing == 1 {
-		w.pausing++
-	}
-	return time.Duration(more / rate * float64(time.Second))
-}
-
-// endPause notes that a pause is over.
-func (w *workload) endPause(l *work) {
-	if l.pausing--; l.pausing == 0 {
-		w.pausing--
-	}
+	return time.Duration(min(debt, all) * float64(time.Second))
 }
 
 // forget leaves out the labels that have done nothing for long, and makes room for one more.
@@ -103,7 +116,7 @@ func (w *workload) forget(now time.Time) {
 		return
 	}
 	for label, l := range w.labels {
-		if l.turns.after(busyRate, now) == 0 && l.pausing == 0 && now.Sub(l.sent.at) > lightTime && now.Sub(l.asked.at) > lightTime {
+		if l.turns.after(busyRate, now) == 0 && now.Sub(l.sent.at) > lightTime && now.Sub(l.asked.at) > lightTime {
 			delete(w.labels, label)
 		}
 	}
@@ -133,8 +146,22 @@ func (w *workload) note(label string, now time.Time) bool {
 	if !w.isLight(label, now) {
 		return false
 	}
-	w.light, w.at = label, now
+	i := 0
+	if w.light[1].name == label || w.light[0].name != label && w.light[1].at.Before(w.light[0].at) {
+		i = 1
+	}
+	w.light[i] = lightLabel{label, now}
 	return true
+}
+
+// unnoted returns for how long nobody else need be noted.
+func (w *workload) unnoted(now time.Time) time.Duration {
+	for _, light := range w.light {
+		if light.at.IsZero() || now.Sub(light.at) >= time.Second || !w.isLight(light.name, now) {
+			return 0
+		}
+	}
+	return time.Second
 }
 
 // isLight reports whether a label has taken few turns.
@@ -145,7 +172,12 @@ func (w *workload) isLight(label string, now time.Time) bool {
 
 // othersWork reports whether another label works that has little to do, than the one whose work is given.
 func (w *workload) othersWork(than *work, now time.Time) bool {
-	return !w.at.IsZero() && now.Sub(w.at) < lightTime && w.labels[w.light] != than && w.isLight(w.light, now)
+	for _, light := range w.light {
+		if !light.at.IsZero() && now.Sub(light.at) < lightTime && w.labels[light.name] != than && w.isLight(light.name, now) {
+			return true
+		}
+	}
+	return false
 }
 
 // leak is an amount that becomes less with time. The zero value is nothing.
