@@ -78,7 +78,7 @@ func TestManyNewLabels(t *testing.T) {
 				a := agent.New(agent.Config{
 					Home: codex.OpenHome(r.home), Register: true, Clock: clock, Notify: r.notify,
 					Panicked: func(p *contain.PanicError) { t.Errorf("%v\n%s", p, p.Stack()) },
-					Backend: backend.New(backend.Config{BaseURL: baseURL, Transport: service, Clock: clock}),
+					Backend:  backend.New(backend.Config{BaseURL: baseURL, Transport: service, Clock: clock}),
 				})
 				defer a.Close()
 				var mu sync.Mutex
