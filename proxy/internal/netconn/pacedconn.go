@@ -13,6 +13,9 @@ import (
 // many updates of its window, and would wait for the turns in which the download is read.
 const requestCost = 8 << 10
 
+// bulk is how many bytes a read has at least that takes no longer than its bytes do.
+const bulk = 4 << 10
+
 // PacedConn is a connection that has its work done in turns while there is much of it: what has
 // come is decrypted and parsed in a turn, which ends with the next Read or Write. Over HTTP/2 others
 // write than who reads, so that it may end before that: with an update of a window, for one.
@@ -48,12 +51,20 @@ func (c *PacedConn) Read(p []byte) (int, error) {
 		c.note(n, much, now)
 	}
 	if much {
-		c.turns.Begin(&c.turn, c.key)
+		c.turns.Begin(&c.turn, c.keyFor(n))
 		if c.closed.Load() { // since it has waited
 			c.turn.End()
 		}
 	}
 	return n, err
+}
+
+// keyFor returns the key for the work on n bytes.
+func (c *PacedConn) keyFor(n int) track.Key {
+	if c.key.Kind == track.Label && n >= bulk {
+		return track.Key{Kind: track.Shared, Name: c.key.Name}
+	}
+	return c.key
 }
 
 // note notes that n bytes of a label have come. If that is much the label waits until it is within its

@@ -174,6 +174,25 @@ func TestPacedConnClosedWhileItWaits(t *testing.T) {
 	})
 }
 
+// TestKeyForBytes has bytes shared that are many enough to take most of the time of a turn.
+func TestKeyForBytes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		of   track.Kind
+		n    int
+		want track.Kind
+	}{
+		{track.Label, bulk - 1, track.Label},
+		{track.Label, bulk, track.Shared},
+		{track.Server, bulk, track.Server},
+	} {
+		c := NewPacedConn(nil, nil, track.Key{Kind: test.of, Name: "a"})
+		if got, want := c.keyFor(test.n), (track.Key{Kind: test.want, Name: "a"}); got != want {
+			t.Errorf("%d bytes: %v, want %v", test.n, got, want)
+		}
+	}
+}
+
 // TestPacedConnIsLight reads a little from the connection of a label. Another label, which sends much,
 // waits for its share from then on.
 func TestPacedConnIsLight(t *testing.T) {

@@ -136,6 +136,28 @@ func TestBusyRest(t *testing.T) {
 	}
 }
 
+// TestSharedTurnsAreNoReasonToRest has busy labels take turns for what they have waited for their share of:
+// no rest follows, nor do they wait for one. They count as the label's all the same.
+func TestSharedTurnsAreNoReasonToRest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1)
+		turns.NoteLight("other", time.Now())
+		busy := busyLabels(turns, "abc")
+		keys := inTurn(2*crowd, busy...)
+		for range crowd {
+			keys = append(keys, Key{Shared, "d"})
+		}
+		order := takeAtOnce(turns, keys...)
+		if d := of(order, "d"); d[0] != "d0" || d[crowd-1] != "d0" {
+			t.Errorf("%s", order)
+		}
+		if turns.work.isLight("d", time.Now()) {
+			t.Error("it has little to do")
+		}
+	})
+}
+
 // TestRestsLeaveTurns has others take the turns that busy labels rest from, of several at a time.
 func TestRestsLeaveTurns(t *testing.T) {
 	t.Parallel()

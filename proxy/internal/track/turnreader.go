@@ -22,7 +22,7 @@ func (r *TurnReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
 	if r.Free -= int64(n); r.Free < 0 && err == nil && !r.over.Load() {
 		r.Turns.AwaitShare(r.Key.Name, n)
-		r.Turns.Begin(&r.turn, r.Key)
+		r.Turns.Begin(&r.turn, Key{Shared, r.Key.Name})
 		if r.over.Load() { // since it has waited
 			r.turn.End()
 		}

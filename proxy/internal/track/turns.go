@@ -19,8 +19,8 @@ const (
 	// large bodies, or a thousand requests a second on a few connections, are no crowd.
 	crowd = 32
 	// several is how many busy labels have to be among them, or one less and somebody who sends a long
-	// head. One that has much to do takes its share alone, and could not get through all that it has to
-	// do if it rested: what comes meanwhile would be a crowd again.
+	// head. One alone could not get through all that it has to do if it rested: what comes meanwhile
+	// would be a crowd again.
 	several = 3
 )
 
@@ -67,6 +67,9 @@ const (
 	Slow
 	// Label is a session label.
 	Label
+	// Shared is a session label that has waited for its share of what it does. It rests after none of
+	// these turns.
+	Shared
 	// Server is a connection to a server.
 	Server
 )
@@ -287,7 +290,7 @@ func (t *Turns) take(turn *Turn, key Key, busy *work, now time.Time) {
 	turn.taken.Store(true)
 	turn.since, turn.busy = now, busy
 	t.taken = append(t.taken, turn)
-	if key.Kind == Label {
+	if key.Kind == Label || key.Kind == Shared {
 		t.work.take(key.Name, t.most, now)
 	}
 }
