@@ -46,7 +46,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	if body != nil {
 		x.turn.End()
 		if x.kind != KindRequest { // whose connection takes turns
-			body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Kind: track.Label, Name: x.label}, Free: 16 << 10}
+			body.paced = &track.TurnReader{Reader: body.body, Turns: f.turns, Key: track.Key{Kind: track.Shared, Name: x.label}, Free: 16 << 10}
 			body.body = body.paced
 		}
 		waited, refused := x.BeginUpload(r.Context(), out.ContentLength)
@@ -65,7 +65,7 @@ func (f *forwarder) roundTrip(x *exchange, r *http.Request) (upgraded *http.Resp
 	}
 	defer in.Stop()
 	if x.TakeWindow(upstream.Window, upstream.NarrowWindow); x.Window == upstream.NarrowWindow {
-		x.turn.End()
+		x.turn.End() // or others would wait for it meanwhile
 		f.turns.AwaitRequest(x.label)
 	}
 	defer x.connecting.End()

@@ -87,18 +87,22 @@ func (s *Set) addUpload(w *waitingUpload) (begun, mayWait bool) {
 func (s *Set) giveUpUpload(w *waitingUpload) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Contains(s.uploadsWaiting, w) {
+	if !s.removeUpload(w) {
 		return false
 	}
-	s.removeUpload(w)
 	s.beginWaiting() // those that need less
 	return true
 }
 
-func (s *Set) removeUpload(w *waitingUpload) {
+// removeUpload takes an upload out of those that wait, and reports whether it was one.
+func (s *Set) removeUpload(w *waitingUpload) bool {
 	i := slices.Index(s.uploadsWaiting, w)
+	if i < 0 {
+		return false
+	}
 	s.uploadsWaiting = slices.Delete(s.uploadsWaiting, i, i+1)
 	w.Conn.addUploads(-1)
+	return true
 }
 
 // UploadsWaiting returns how many uploads wait for room.

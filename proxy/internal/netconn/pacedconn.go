@@ -13,7 +13,8 @@ import (
 // many updates of its window, and would wait for the turns in which the download is read.
 const requestCost = 8 << 10
 
-// bulk is how many bytes a read has at least that takes no longer than its bytes do.
+// bulk is how many bytes a read has at least whose work is bounded by the share of bytes. Smaller reads
+// take longer than their bytes say.
 const bulk = 4 << 10
 
 // PacedConn is a connection that has its work done in turns while there is much of it: what has

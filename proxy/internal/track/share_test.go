@@ -158,7 +158,7 @@ func TestTurnReaderSendsItsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(1)
 		turns.NoteLight("light", time.Now())
-		r := &TurnReader{Reader: readerFunc(func(p []byte) (int, error) { return len(p), nil }), Turns: turns, Key: Key{Label, "a"}}
+		r := &TurnReader{Reader: readerFunc(func(p []byte) (int, error) { return len(p), nil }), Turns: turns, Key: Key{Shared, "a"}}
 		go func() {
 			time.Sleep(time.Second / 2)
 			if n := turns.Taken(); n > 0 {

@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// TurnReader reads from another reader. What was read is worked on in a turn, which ends with
-// the next read. The first bytes take none.
+// TurnReader reads from another reader. What was read waits for its label's share, and is worked on in a
+// turn, which ends with the next read. The first bytes take none.
 type TurnReader struct {
 	io.Reader
 	Turns *Turns
-	Key   Key
+	Key   Key   // of Shared
 	Free  int64 // bytes that take no turn
 	turn  Turn
 	over  atomic.Bool // see End
@@ -22,7 +22,7 @@ func (r *TurnReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
 	if r.Free -= int64(n); r.Free < 0 && err == nil && !r.over.Load() {
 		r.Turns.AwaitShare(r.Key.Name, n)
-		r.Turns.Begin(&r.turn, Key{Shared, r.Key.Name})
+		r.Turns.Begin(&r.turn, r.Key)
 		if r.over.Load() { // since it has waited
 			r.turn.End()
 		}

@@ -26,8 +26,8 @@ const (
 	lightTime = 10 * time.Second
 )
 
-// workload says which labels have much to do, by the turns that they have taken and by what they send. The zero value has
-// seen none.
+// workload says which labels have much to do, by the turns that they have taken and by what they send.
+// The zero value has seen none.
 type workload struct {
 	labels map[string]*work // of those that have done something, as long as it counts
 	sweep  int              // how many labels there are to be before those that count no more are left out
@@ -46,23 +46,20 @@ type lightLabel struct {
 // total is what all labels have had of something that they share.
 type total struct {
 	all   leak
-	of    map[*part]bool // those that have had some lately
+	of    map[*leak]bool // what each has had that has had some lately
 	sweep time.Time      // when those that have not are left out next
 }
 
-// part is what a label has had of it.
-type part struct{ leak }
-
-// sharing returns how many labels have had some at a time or lately, with one more that has some now.
-func (t *total) sharing(p *part, now time.Time) int {
+// sharing returns how many labels have had some lately, that of part among them, which has some now.
+func (t *total) sharing(part *leak, now time.Time) int {
 	if t.of == nil {
-		t.of = make(map[*part]bool)
+		t.of = make(map[*leak]bool)
 	}
-	t.of[p] = true
+	t.of[part] = true
 	if !now.Before(t.sweep) {
 		t.sweep = now.Add(longestPause / 16)
 		for other := range t.of {
-			if now.Sub(other.at) > longestPause && other != p {
+			if now.Sub(other.at) > longestPause && other != part {
 				delete(t.of, other)
 			}
 		}
@@ -73,8 +70,8 @@ func (t *total) sharing(p *part, now time.Time) int {
 // work is what a label has done.
 type work struct {
 	turns leak
-	sent  part
-	asked part
+	sent  leak // its part of workload.sent
+	asked leak // and of workload.asked
 }
 
 // of returns the work of a label.
@@ -94,12 +91,12 @@ func (w *workload) take(label string, most int, now time.Time) {
 	w.all.add(1, float64(most)*manyRate, float64(most)*manyTurns*5/4, now)
 }
 
-// spend adds n to what a label has had of something of which all may have rate in a second together, and
-// burst at once besides. It returns for how long the label is to wait until all have had no more than that,
-// or it has had no more than its part of it.
-func (w *workload) spend(l *work, t *total, p *part, n, rate, burst float64, now time.Time) time.Duration {
-	of := rate / float64(t.sharing(p, now))
-	debt := (p.add(n, of, burst+of*longestPause.Seconds(), now) - burst) / of
+// spend adds n to the part that a label has had of t, of which all may have rate in a second together, and
+// each burst at once besides. It returns for how long the label is to wait until all have had no more than
+// that, or it has had no more than its share.
+func (w *workload) spend(l *work, t *total, part *leak, n, rate, burst float64, now time.Time) time.Duration {
+	share := rate / float64(t.sharing(part, now))
+	debt := (part.add(n, share, burst+share*longestPause.Seconds(), now) - burst) / share
 	all := (t.all.add(n, rate, burst+rate*longestPause.Seconds(), now) - burst) / rate
 	if debt <= 0 || all <= 0 || !w.othersWork(l, now) {
 		return 0
